@@ -1,0 +1,127 @@
+//! A server's token API, in whichever of its three forms.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::expiry::{Expiry, UnixTime};
+use crate::secret::Secret;
+
+/// A token as the server lists it: never the secret itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub id: String,
+    pub name: String,
+    /// The first 8 characters, `wit_a1b2`; they do collide.
+    pub prefix: String,
+    pub scopes: Vec<String>,
+    pub created: UnixTime,
+    pub last_used: Option<UnixTime>,
+    pub expiry: Option<Expiry>,
+}
+
+/// What a token is asked for with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewToken {
+    /// 1 to 100 characters, none of them a control character.
+    pub name: String,
+    /// At least one.
+    pub scopes: Vec<String>,
+    /// 1 to 365, or `None` for a token that never expires.
+    pub expires_in_days: Option<u32>,
+}
+
+/// A token just made, with the only copy of its secret.
+#[derive(Debug)]
+pub struct CreatedToken {
+    pub token: Token,
+    pub secret: Secret,
+}
+
+/// Whom a token acts for, as the server itself answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub id: String,
+    pub username: Option<String>,
+    pub email: String,
+}
+
+/// A scope that the server knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    pub name: String,
+    pub description: String,
+}
+
+/// What every form of the token API can do. Each call is bounded in time.
+pub trait TokenApi {
+    /// `rest`, `trpc` or `database`.
+    fn form(&self) -> &'static str;
+
+    /// Makes a token. Sent once: after [`ApiError::Lost`] the caller must look whether it exists.
+    fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError>;
+
+    /// All tokens of the account, newest first.
+    fn list(&self) -> Result<Vec<Token>, ApiError>;
+
+    /// Revokes by full id. [`ApiError::NotFound`] where there is no such token of this account.
+    fn revoke(&self, id: &str) -> Result<(), ApiError>;
+
+    /// Asks the server whom `token` acts for; [`ApiError::Unauthorized`] where it is refused.
+    fn verify(&self, token: &Secret) -> Result<Account, ApiError>;
+
+    /// The scopes that a token may have.
+    fn scopes(&self) -> Result<Vec<Scope>, ApiError>;
+
+    /// Ends a token at `at` where the API can; [`ApiError::Unsupported`] where it can't.
+    fn shorten(&self, id: &str, at: Expiry) -> Result<(), ApiError>;
+
+    /// Server clock minus this machine's, in seconds, from the last answer; `None` before one or
+    /// where the form has no clock.
+    fn clock_skew(&self) -> Option<i64>;
+}
+
+/// Why the server, or the way to it, did not do what was asked. Never holds a secret or a raw body.
+#[derive(Debug)]
+pub enum ApiError {
+    /// Nothing was carried out: the request never got there.
+    Unreachable { server: String, reason: String },
+    /// The request went out and the answer did not come: it may have been carried out.
+    Lost { server: String, reason: String },
+    /// The session or token is missing, expired or revoked.
+    Unauthorized,
+    /// Known, but not allowed; with the server's sentence, escaped.
+    Forbidden { message: String },
+    /// No such token.
+    NotFound,
+    /// The server refused the request as it was; with its sentence, escaped.
+    Refused { message: String },
+    /// Too many requests.
+    Limited { retry_after: Option<Duration> },
+    /// The server failed.
+    Failed { status: u16 },
+    /// An answer that is not of the API's form.
+    Malformed { what: String },
+    /// This form of the API has no such call.
+    Unsupported { what: &'static str },
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApiError::Unreachable { server, reason } => write!(f, "can't reach {server}: {reason}"),
+            ApiError::Lost { server, reason } => write!(f, "no answer from {server}: {reason}"),
+            ApiError::Unauthorized => f.write_str("the server does not accept this login"),
+            ApiError::Forbidden { message } | ApiError::Refused { message } => f.write_str(message),
+            ApiError::NotFound => f.write_str("token not found"),
+            ApiError::Limited { retry_after } => match retry_after {
+                Some(wait) => write!(f, "too many requests; try again in {} s", wait.as_secs()),
+                None => f.write_str("too many requests"),
+            },
+            ApiError::Failed { status } => write!(f, "the server failed with status {status}"),
+            ApiError::Malformed { what } => write!(f, "the server's answer makes no sense: {what}"),
+            ApiError::Unsupported { what } => write!(f, "this server can't {what}"),
+        }
+    }
+}
+
+impl std::error::Error for ApiError {}

@@ -1,0 +1,162 @@
+//! Directories, the config file and the environment: the only reader of any of them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Where this program keeps things, after `directories` (XDG on Linux).
+#[derive(Clone, Debug)]
+pub struct Paths {
+    config: PathBuf,
+    data: PathBuf,
+    state: PathBuf,
+}
+
+impl Paths {
+    /// `None` where there is no home directory to derive them from.
+    pub fn from_environment() -> Option<Self> {
+        let dirs = directories::ProjectDirs::from("", "", "wit")?;
+        Some(Paths {
+            config: dirs.config_dir().to_owned(),
+            data: dirs.data_local_dir().to_owned(),
+            state: dirs.state_dir().unwrap_or(dirs.data_local_dir()).to_owned(),
+        })
+    }
+
+    /// All three below one directory: for tests.
+    pub fn below(dir: &Path) -> Self {
+        Paths {
+            config: dir.join("config"),
+            data: dir.join("data"),
+            state: dir.join("state"),
+        }
+    }
+
+    /// The config file, JSON.
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.json")
+    }
+
+    /// Where the file store keeps its items and its identity.
+    pub fn store_dir(&self) -> PathBuf {
+        self.data.join("store")
+    }
+
+    /// Where `wit up` keeps its database and repositories unless told otherwise.
+    pub fn platform_dir(&self) -> PathBuf {
+        self.data.join("platform")
+    }
+
+    /// One lock file per site.
+    pub fn lock_dir(&self) -> PathBuf {
+        self.state.join("locks")
+    }
+
+    /// Journals of rotations, records of what `wit setup` changed, remembered failures.
+    pub fn state_dir(&self) -> &Path {
+        &self.state
+    }
+
+    /// Data that is ours but not in the file store.
+    pub fn data_dir(&self) -> &Path {
+        &self.data
+    }
+}
+
+/// The config file. No secret is ever in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The store that was chosen: by a person, or by `auto` at the first write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// Days before its expiry from which a token is renewed, or `never`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew: Option<String>,
+    /// The server that commands mean where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_server: Option<String>,
+    /// What `wit login` learnt of each server, by base URL.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub servers: BTreeMap<String, Server>,
+    /// What this version does not know; kept.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What is remembered of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// The form of its token API: `rest`, `trpc` or `database`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// The account that commands mean where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Config {
+    /// Reads the config file; a missing one is an empty one.
+    pub fn load(paths: &Paths) -> io::Result<Self> {
+        let path = paths.config_file();
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Config::default()),
+            Err(error) => return Err(in_file(&path, error)),
+        };
+        serde_json::from_slice(&text).map_err(|error| in_file(&path, error.into()))
+    }
+
+    /// Reads, changes and writes the config file under a lock of its own.
+    pub fn update<T>(paths: &Paths, change: impl FnOnce(&mut Config) -> T) -> io::Result<T> {
+        private_dir(&paths.config)?;
+        let lock = std::fs::File::create(paths.config.join(".lock"))?;
+        lock.lock()?;
+        let before = Config::load(paths)?;
+        let mut after = before.clone();
+        let answer = change(&mut after);
+        if after != before {
+            let mut text = serde_json::to_vec_pretty(&after)?;
+            text.push(b'\n');
+            write_private(&paths.config_file(), &text)?;
+        }
+        Ok(answer)
+    }
+}
+
+fn in_file(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Makes a directory, and those above it, that only its owner can enter.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Writes a file that only its owner can read, all or nothing: a temporary file beside it,
+/// fsync, rename, fsync of the directory.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    private_dir(dir)?;
+    // tempfile opens with O_EXCL and mode 0600.
+    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    #[cfg(unix)]
+    std::fs::File::open(dir)?.sync_all()?;
+    Ok(())
+}
+
+/// A variable of the environment; an empty one counts as unset.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,254 @@
+//! What git asks about, what is stored, and which of the stored answers a question: pure code.
+
+use std::fmt;
+
+use crate::expiry::{Expiry, UnixTime};
+use crate::secret::Secret;
+
+/// A protocol and a host with its port: what one stored item is about.
+///
+/// Both are lower-cased, which RFC 3986 section 6.2.2.1 allows for a scheme and a host; nothing
+/// else is folded. The host may be empty (git asks so for `cert`), the protocol may not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Site {
+    protocol: String,
+    host: String,
+}
+
+impl Site {
+    /// `None` where the protocol is empty or where either holds what no URL could: a control
+    /// character (CVE-2024-52006: a bare CR included), white space, or invalid UTF-8.
+    pub fn new(protocol: &[u8], host: &[u8]) -> Option<Self> {
+        let clean = |bytes: &[u8]| {
+            let text = std::str::from_utf8(bytes).ok()?;
+            let odd = |c: char| c.is_control() || c.is_whitespace();
+            (!text.contains(odd)).then(|| text.to_ascii_lowercase())
+        };
+        let protocol = clean(protocol).filter(|protocol| !protocol.is_empty())?;
+        if protocol.contains(['/', ':']) || host.contains(&b'/') {
+            return None;
+        }
+        Some(Site {
+            protocol,
+            host: clean(host)?,
+        })
+    }
+
+    /// The URL scheme, such as `https`.
+    pub fn protocol(&self) -> &str {
+        &self.protocol
+    }
+
+    /// The host, with `:port` where one was given.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.protocol, self.host)
+    }
+}
+
+/// What proves who one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// For Basic authentication, with the entry's username.
+    Password(Secret),
+    /// A whole `Authorization` value: its scheme and what follows it (git 2.46 and newer).
+    Header {
+        authtype: Vec<u8>,
+        credential: Secret,
+    },
+}
+
+impl Proof {
+    /// The secret part.
+    pub fn secret(&self) -> &Secret {
+        match self {
+            Proof::Password(secret) => secret,
+            Proof::Header { credential, .. } => credential,
+        }
+    }
+
+    fn same_kind(&self, other: &Proof) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+/// What is known of a token that `wit` made: enough to renew and to revoke it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Base URL of the server that issued it.
+    pub server: String,
+    /// The server's id for it.
+    pub id: String,
+    /// The name that people see.
+    pub name: String,
+    /// Username or email of the account that it belongs to.
+    pub account: String,
+    /// Scopes, such as `repo:read`.
+    pub scopes: Vec<String>,
+    /// When it was made, by the server's clock.
+    pub created: UnixTime,
+}
+
+/// One stored entry of a site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    pub username: Option<Vec<u8>>,
+    pub path: Option<Vec<u8>>,
+    pub proof: Proof,
+    pub expiry: Option<Expiry>,
+    pub refresh_token: Option<Secret>,
+    pub token: Option<TokenInfo>,
+}
+
+/// A request of git's: the attributes of git-credential(1) that a helper acts on.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    pub protocol: Option<Vec<u8>>,
+    pub host: Option<Vec<u8>>,
+    pub path: Option<Vec<u8>>,
+    pub username: Option<Vec<u8>>,
+    pub password: Option<Secret>,
+    pub authtype: Option<Vec<u8>>,
+    pub credential: Option<Secret>,
+    pub expiry: Option<Expiry>,
+    pub refresh_token: Option<Secret>,
+    pub ephemeral: bool,
+    pub state: Vec<Vec<u8>>,
+    /// Whether git announced that it understands `authtype`, `credential` and `ephemeral`.
+    pub takes_authtype: bool,
+    /// Whether git announced that it understands `state[]`.
+    pub takes_state: bool,
+}
+
+impl Description {
+    /// The site, or `None` where the request names none that can be answered (CVE-2020-11008) or
+    /// where its path or username holds a CR (CVE-2024-52006).
+    pub fn site(&self) -> Option<Site> {
+        let held = |value: &Option<Vec<u8>>| value.as_ref().is_some_and(|v| v.contains(&b'\r'));
+        if held(&self.path) || held(&self.username) {
+            return None;
+        }
+        Site::new(self.protocol.as_deref()?, self.host.as_deref()?)
+    }
+
+    /// The entry that a `store` of this request would keep; `None` where there is nothing to keep.
+    pub fn to_credential(&self) -> Option<Credential> {
+        if self.ephemeral {
+            return None;
+        }
+        let proof = match (&self.authtype, &self.credential, &self.password) {
+            (Some(authtype), Some(credential), _) => Proof::Header {
+                authtype: authtype.clone(),
+                credential: credential.clone(),
+            },
+            (_, _, Some(password)) => {
+                // Git answers a password request with both or with neither.
+                self.username.as_ref()?;
+                Proof::Password(password.clone())
+            }
+            _ => return None,
+        };
+        Some(Credential {
+            username: self.username.clone(),
+            path: self.path.clone(),
+            proof,
+            expiry: self.expiry,
+            refresh_token: self.refresh_token.clone(),
+            token: None,
+        })
+    }
+
+    /// Whether an `erase` of this request means `entry`.
+    fn erases(&self, entry: &Credential) -> bool {
+        let secret_agrees = match &entry.proof {
+            // With either secret given, an entry of the other kind is not what was refused.
+            Proof::Password(stored) => match (&self.password, &self.credential) {
+                (Some(given), _) => given == stored,
+                (None, given) => given.is_none(),
+            },
+            Proof::Header { credential, .. } => match (&self.credential, &self.password) {
+                (Some(given), _) => given == credential,
+                (None, given) => given.is_none(),
+            },
+        };
+        agrees(&self.username, &entry.username) && agrees(&self.path, &entry.path) && secret_agrees
+    }
+}
+
+/// A value that is asked for must be there and equal; one that is not asked for may be anything.
+fn agrees(asked: &Option<Vec<u8>>, stored: &Option<Vec<u8>>) -> bool {
+    asked.is_none() || asked == stored
+}
+
+/// The entries of one site, the most recently stored first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials(pub Vec<Credential>);
+
+impl Credentials {
+    /// The entry that answers the request, if any does. Expired entries are passed over.
+    ///
+    /// An entry with the very path goes before one without a path, a newer one before an older.
+    pub fn find(&self, request: &Description, now: UnixTime) -> Option<&Credential> {
+        let usable = |entry: &&Credential| {
+            agrees(&request.username, &entry.username)
+                && entry.expiry.is_none_or(|expiry| !expiry.is_past(now))
+                && match entry.proof {
+                    Proof::Password(_) => true,
+                    Proof::Header { .. } => request.takes_authtype,
+                }
+        };
+        let pick = |path_fits: &dyn Fn(&Credential) -> bool| {
+            let mut fitting = self
+                .0
+                .iter()
+                .filter(usable)
+                .filter(|entry| path_fits(entry));
+            fitting.next()
+        };
+        match &request.path {
+            None => pick(&|_| true),
+            Some(_) => pick(&|entry| entry.path == request.path)
+                .or_else(|| pick(&|entry| entry.path.is_none())),
+        }
+    }
+
+    /// Keeps `new` in the place of the entry with the same path, username and kind, or first of
+    /// all where there is none. Returns whether anything changed.
+    pub fn put(&mut self, mut new: Credential) -> bool {
+        let same = |entry: &Credential| {
+            entry.username == new.username
+                && entry.path == new.path
+                && entry.proof.same_kind(&new.proof)
+        };
+        match self.0.iter().position(same) {
+            Some(at) => {
+                let old = &self.0[at];
+                // Git knows nothing of token metadata and leaves out what it was not told, so a
+                // store of the same secret must not lose either.
+                if old.proof == new.proof {
+                    new.token = new.token.or_else(|| old.token.clone());
+                    new.expiry = new.expiry.or(old.expiry);
+                    new.refresh_token = new.refresh_token.or_else(|| old.refresh_token.clone());
+                }
+                if *old == new {
+                    return false;
+                }
+                self.0[at] = new;
+            }
+            None => self.0.insert(0, new),
+        }
+        true
+    }
+
+    /// Removes every entry that the request is about. Returns whether any was.
+    pub fn remove(&mut self, request: &Description) -> bool {
+        let before = self.0.len();
+        self.0.retain(|entry| !request.erases(entry));
+        self.0.len() != before
+    }
+}

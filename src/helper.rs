@@ -1,0 +1,1 @@
+//! Being a git credential helper.

@@ -1,0 +1,287 @@
+//! The stored form of a site: one small versioned JSON document, the whole content of one
+//! keychain item or one encrypted file.
+//!
+//! ```json
+//! {"version":1,"site":"https://host","credentials":[{"username":"me","password":"…"}]}
+//! ```
+//! Text that is not UTF-8 is written as an array of bytes. A change that an older program would lose
+//! raises the version.
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::credential::{Credential, Credentials, Proof, Site, TokenInfo};
+use crate::expiry::{Expiry, UnixTime};
+use crate::secret::Secret;
+
+/// The format's version. A higher one is never overwritten.
+const VERSION: u64 = 1;
+
+/// Everything that is stored about one site.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Item {
+    /// What answers git.
+    pub credentials: Credentials,
+    /// Sign-ins of `wit login`; never shown to git.
+    pub sessions: Vec<Session>,
+    /// Tokens of rotations that are not finished; never shown to git.
+    pub pending: Vec<Credential>,
+    /// Tokens that a rotation replaced and that may still have to be revoked; never shown to git.
+    pub previous: Vec<Credential>,
+}
+
+/// A sign-in to a server's token API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Base URL of the server.
+    pub server: String,
+    /// Username or email that signed in.
+    pub account: String,
+    pub token: Secret,
+    pub expiry: Option<Expiry>,
+}
+
+/// Why stored bytes are no item of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemError {
+    /// Not JSON, or not of this form: torn, truncated or somebody else's.
+    Damaged,
+    /// Written by a newer version of this program.
+    Newer(u64),
+    /// A good item of another site.
+    OtherSite,
+}
+
+impl std::fmt::Display for ItemError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ItemError::Damaged => f.write_str("the stored item is damaged"),
+            ItemError::Newer(version) => write!(
+                f,
+                "the stored item has format {version}, which is newer than this program"
+            ),
+            ItemError::OtherSite => f.write_str("the stored item belongs to another site"),
+        }
+    }
+}
+
+impl std::error::Error for ItemError {}
+
+impl Item {
+    /// Whether nothing worth storing is left.
+    pub fn is_empty(&self) -> bool {
+        self == &Item::default()
+    }
+}
+
+impl Item {
+    /// Reads what [`Item::encode`] wrote for `site`.
+    pub fn decode(site: &Site, bytes: &Secret) -> Result<Item, ItemError> {
+        #[derive(Deserialize)]
+        struct Head {
+            version: u64,
+        }
+        let head: Head = serde_json::from_slice(bytes.expose()).map_err(|_| ItemError::Damaged)?;
+        if head.version > VERSION {
+            return Err(ItemError::Newer(head.version));
+        }
+        let stored: StoredItem =
+            serde_json::from_slice(bytes.expose()).map_err(|_| ItemError::Damaged)?;
+        if stored.site != site.to_string() {
+            return Err(ItemError::OtherSite);
+        }
+        let all = |entries: Vec<StoredCredential>| -> Result<Vec<Credential>, ItemError> {
+            entries
+                .into_iter()
+                .map(StoredCredential::into_credential)
+                .collect()
+        };
+        Ok(Item {
+            credentials: Credentials(all(stored.credentials)?),
+            sessions: stored
+                .sessions
+                .into_iter()
+                .map(|session| Session {
+                    server: session.server,
+                    account: session.account,
+                    token: session.token.into_secret(),
+                    expiry: session.expiry,
+                })
+                .collect(),
+            pending: all(stored.pending)?,
+            previous: all(stored.previous)?,
+        })
+    }
+
+    /// The document that a store keeps.
+    pub fn encode(&self, site: &Site) -> Secret {
+        let all = |entries: &[Credential]| entries.iter().map(StoredCredential::from).collect();
+        let stored = StoredItem {
+            version: VERSION,
+            site: site.to_string(),
+            credentials: all(&self.credentials.0),
+            sessions: self
+                .sessions
+                .iter()
+                .map(|session| StoredSession {
+                    server: session.server.clone(),
+                    account: session.account.clone(),
+                    token: Bytes::from(session.token.expose()),
+                    expiry: session.expiry,
+                })
+                .collect(),
+            pending: all(&self.pending),
+            previous: all(&self.previous),
+        };
+        // Large enough that growing, which leaves unwiped copies behind, is rare.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
+        serde_json::to_writer(&mut *bytes, &stored)
+            .expect("strings and numbers always serialise into memory");
+        Secret::from(bytes)
+    }
+}
+
+/// Bytes as JSON: a string where they are UTF-8, an array of numbers where not.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Bytes {
+    Text(Zeroizing<String>),
+    Raw(Zeroizing<Vec<u8>>),
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Bytes::Text(Zeroizing::new(text.to_owned())),
+            Err(_) => Bytes::Raw(Zeroizing::new(bytes.to_vec())),
+        }
+    }
+}
+
+impl Bytes {
+    fn into_vec(self) -> Vec<u8> {
+        match self {
+            Bytes::Text(mut text) => std::mem::take(&mut *text).into_bytes(),
+            Bytes::Raw(mut raw) => std::mem::take(&mut *raw),
+        }
+    }
+
+    fn into_secret(self) -> Secret {
+        Secret::new(self.into_vec())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredItem {
+    version: u64,
+    site: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    credentials: Vec<StoredCredential>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sessions: Vec<StoredSession>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pending: Vec<StoredCredential>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    previous: Vec<StoredCredential>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSession {
+    server: String,
+    account: String,
+    token: Bytes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expiry: Option<Expiry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredCredential {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    username: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    password: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    authtype: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credential: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expiry: Option<Expiry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<StoredToken>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredToken {
+    server: String,
+    id: String,
+    name: String,
+    account: String,
+    scopes: Vec<String>,
+    created: UnixTime,
+}
+
+impl From<&Credential> for StoredCredential {
+    fn from(entry: &Credential) -> Self {
+        let bytes = |value: &Option<Vec<u8>>| value.as_deref().map(Bytes::from);
+        let (password, authtype, credential) = match &entry.proof {
+            Proof::Password(secret) => (Some(secret.expose().into()), None, None),
+            Proof::Header {
+                authtype,
+                credential,
+            } => (
+                None,
+                Some(authtype.as_slice().into()),
+                Some(credential.expose().into()),
+            ),
+        };
+        StoredCredential {
+            username: bytes(&entry.username),
+            path: bytes(&entry.path),
+            password,
+            authtype,
+            credential,
+            expiry: entry.expiry,
+            refresh_token: entry.refresh_token.as_ref().map(|s| s.expose().into()),
+            token: entry.token.as_ref().map(|token| StoredToken {
+                server: token.server.clone(),
+                id: token.id.clone(),
+                name: token.name.clone(),
+                account: token.account.clone(),
+                scopes: token.scopes.clone(),
+                created: token.created,
+            }),
+        }
+    }
+}
+
+impl StoredCredential {
+    fn into_credential(self) -> Result<Credential, ItemError> {
+        let proof = match (self.password, self.authtype, self.credential) {
+            (Some(password), None, None) => Proof::Password(password.into_secret()),
+            (None, Some(authtype), Some(credential)) => Proof::Header {
+                authtype: authtype.into_vec(),
+                credential: credential.into_secret(),
+            },
+            _ => return Err(ItemError::Damaged),
+        };
+        Ok(Credential {
+            username: self.username.map(Bytes::into_vec),
+            path: self.path.map(Bytes::into_vec),
+            proof,
+            expiry: self.expiry,
+            refresh_token: self.refresh_token.map(Bytes::into_secret),
+            token: self.token.map(|token| TokenInfo {
+                server: token.server,
+                id: token.id,
+                name: token.name,
+                account: token.account,
+                scopes: token.scopes,
+                created: token.created,
+            }),
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! What is behind `git-credential-wit` and `wit`.
+//!
+//! Parse at the edge, decide in pure code, act at the edge. Who may use whom:
+//!
+//! | module | may use |
+//! |---|---|
+//! | [`secret`], [`expiry`] | nothing of ours |
+//! | [`credential`], [`item`] | secret, expiry |
+//! | [`config`] | nothing of ours; the only reader of directories, config file, environment |
+//! | [`store`] | credential, item, config |
+//! | [`helper`] | credential, item, store: never `api`, `cli`, `platform` |
+//! | [`database`] | secret, expiry; the tables that `api` and `platform` share |
+//! | [`api`] | database, credential, config |
+//! | [`rotation`] | api, store |
+//! | [`platform`] | database, config |
+//! | [`cli`] | all of them; the only printer |
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod credential;
+pub mod database;
+pub mod expiry;
+pub mod helper;
+pub mod item;
+#[cfg(feature = "platform")]
+pub mod platform;
+pub mod rotation;
+pub mod secret;
+pub mod store;

@@ -1,0 +1,1 @@
+//! `wit up`: the token service and git hosting on one machine.

@@ -1,0 +1,149 @@
+//! Where items lie: the seam below all matching, and the read-change-write above it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::config::Paths;
+use crate::credential::Site;
+use crate::item::{Item, ItemError};
+use crate::secret::Secret;
+
+pub mod lock;
+
+/// A place that keeps one item of bytes per site. It knows nothing of what is in them.
+///
+/// Each call is bounded in time. Nothing stored is `Ok(None)`; a store that can't be asked is an
+/// error, never an absence.
+pub trait Store {
+    /// The name that `--store` and `WIT_STORE` take.
+    fn name(&self) -> &'static str;
+
+    /// Where secrets lie, in words for a person.
+    fn location(&self) -> String;
+
+    /// The item of `site`, if there is one: at most one round trip.
+    fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError>;
+
+    /// Replaces the item of `site`, all or nothing.
+    fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError>;
+
+    /// Removes the item of `site`. One that is not there is not an error.
+    fn delete(&self, site: &Site) -> Result<(), StoreError>;
+
+    /// The sites that have an item, in no order.
+    fn sites(&self) -> Result<Vec<Site>, StoreError>;
+
+    /// Moves what can't be read as an item of ours out of the way without losing it, and says where
+    /// it now lies.
+    fn set_aside(&self, site: &Site) -> Result<String, StoreError>;
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug)]
+pub enum StoreError {
+    /// It can't be reached: no bus, no service, no prompt, no permission.
+    Unavailable { reason: String },
+    /// It is locked and nobody could be asked to unlock it.
+    Locked { reason: String },
+    /// It did not answer in time.
+    TimedOut { after: Duration },
+    /// What lies there can't be used.
+    Item { site: Site, error: ItemError },
+    /// The item is larger than the store takes.
+    TooLarge { bytes: usize, most: usize },
+    /// Another process held the site's lock for too long.
+    Busy { site: Site, after: Duration },
+    /// Reading or writing failed.
+    Io { what: String, error: std::io::Error },
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Unavailable { reason } => write!(f, "the store can't be reached: {reason}"),
+            StoreError::Locked { reason } => write!(f, "the store is locked: {reason}"),
+            StoreError::TimedOut { after } => {
+                write!(f, "the store did not answer within {after:?}")
+            }
+            StoreError::Item { site, error } => write!(f, "{site}: {error}"),
+            StoreError::TooLarge { bytes, most } => write!(
+                f,
+                "the item has {bytes} bytes and the store takes at most {most}"
+            ),
+            StoreError::Busy { site, after } => {
+                write!(f, "{site}: another process held its lock for {after:?}")
+            }
+            StoreError::Io { what, error } => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl StoreError {
+    /// What a person can type to mend it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            StoreError::Unavailable { .. } | StoreError::TimedOut { .. } => {
+                Some("wit doctor, or choose the file store: wit setup --store file")
+            }
+            StoreError::Locked { .. } => Some("wit unlock, or unlock the keyring of your desktop"),
+            StoreError::Item { .. } | StoreError::Busy { .. } => Some("wit doctor"),
+            StoreError::TooLarge { .. } | StoreError::Io { .. } => None,
+        }
+    }
+}
+
+/// Reads the item of `site`; an empty one where there is none.
+pub fn load(store: &dyn Store, site: &Site) -> Result<Item, StoreError> {
+    match store.read(site)? {
+        None => Ok(Item::default()),
+        Some(bytes) => Item::decode(site, &bytes).map_err(|error| StoreError::Item {
+            site: site.clone(),
+            error,
+        }),
+    }
+}
+
+/// Reads, changes and writes the item of `site` under its lock. Writes nothing where `change`
+/// changes nothing, and deletes an item that has become empty.
+///
+/// A damaged item is set aside first, never overwritten; one of a newer format is left alone.
+pub fn update<T>(
+    store: &dyn Store,
+    paths: &Paths,
+    site: &Site,
+    change: impl FnOnce(&mut Item) -> T,
+) -> Result<T, StoreError> {
+    let _lock = lock::SiteLock::acquire(paths, site)?;
+    update_locked(store, site, change)
+}
+
+/// [`update`] for a caller that holds the site's lock already.
+pub fn update_locked<T>(
+    store: &dyn Store,
+    site: &Site,
+    change: impl FnOnce(&mut Item) -> T,
+) -> Result<T, StoreError> {
+    let before = match load(store, site) {
+        Err(StoreError::Item {
+            error: ItemError::Damaged | ItemError::OtherSite,
+            ..
+        }) => {
+            store.set_aside(site)?;
+            Item::default()
+        }
+        other => other?,
+    };
+    let mut after = before.clone();
+    let answer = change(&mut after);
+    if after == before {
+        return Ok(answer);
+    }
+    if after.is_empty() {
+        store.delete(site)?;
+    } else {
+        store.write(site, &after.encode(site))?;
+    }
+    Ok(answer)
+}
