@@ -1,0 +1,190 @@
+//! git's key=value form, on bytes: git-credential(1), section INPUT/OUTPUT FORMAT.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use percent_encoding::percent_decode;
+use zeroize::Zeroizing;
+
+use crate::credential::Description;
+use crate::expiry::Expiry;
+use crate::secret::Secret;
+
+/// The longest line, with its LF, that git itself reads.
+const LONGEST_LINE: usize = 65_535;
+/// The longest message that is looked at: a bound on memory, far above what git sends.
+const LONGEST_MESSAGE: u64 = 1 << 20;
+
+/// Why a message was not understood. It names a line by its number, never by its content, which
+/// may be a secret.
+#[derive(Debug)]
+pub enum WireError {
+    Read(io::Error),
+    TooLong,
+    Malformed { line: usize },
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WireError::Read(error) => write!(f, "can't read the request: {error}"),
+            WireError::TooLong => write!(f, "the request is longer than {LONGEST_MESSAGE} bytes"),
+            WireError::Malformed { line } => write!(f, "line {line} of the request is malformed"),
+        }
+    }
+}
+
+impl std::error::Error for WireError {}
+
+/// Reads a message up to its blank line or the end of the input.
+pub fn read(input: impl Read) -> Result<Description, WireError> {
+    // One buffer of the usual size, so that growing leaves no unwiped copy behind.
+    let mut message = Zeroizing::new(Vec::with_capacity(2 * LONGEST_LINE));
+    input
+        .take(LONGEST_MESSAGE + 1)
+        .read_to_end(&mut message)
+        .map_err(WireError::Read)?;
+    if message.len() as u64 > LONGEST_MESSAGE {
+        return Err(WireError::TooLong);
+    }
+    parse(&message)
+}
+
+/// Parses a message. Unknown keys are dropped.
+pub fn parse(message: &[u8]) -> Result<Description, WireError> {
+    let mut description = Description::default();
+    // LF alone ends a line: a bare CR is data (CVE-2024-52006).
+    for (index, line) in message.split(|&byte| byte == b'\n').enumerate() {
+        if line.is_empty() {
+            break;
+        }
+        let malformed = WireError::Malformed { line: index + 1 };
+        if line.len() >= LONGEST_LINE || line.contains(&0) {
+            return Err(malformed);
+        }
+        let Some((key, value)) = cut(line, b'=') else {
+            return Err(malformed);
+        };
+        if key.is_empty() || !take(&mut description, key, value) {
+            return Err(malformed);
+        }
+    }
+    Ok(description)
+}
+
+/// False where the value can't be what its key says.
+fn take(description: &mut Description, key: &[u8], value: &[u8]) -> bool {
+    let text = Some(value.to_vec());
+    let secret = || Some(Secret::new(value.to_vec()));
+    match key {
+        b"protocol" => description.protocol = text,
+        b"host" => description.host = text,
+        b"path" => description.path = text,
+        b"username" => description.username = text,
+        b"password" => description.password = secret(),
+        b"authtype" => description.authtype = text,
+        b"credential" => description.credential = secret(),
+        b"ephemeral" => description.ephemeral = matches!(value, b"1" | b"true"),
+        b"password_expiry_utc" => description.expiry = Expiry::parse(value),
+        b"oauth_refresh_token" => description.refresh_token = secret(),
+        b"url" => return take_url(description, value).is_some(),
+        // An empty value resets a list.
+        b"capability[]" if value.is_empty() => {
+            description.takes_authtype = false;
+            description.takes_state = false;
+        }
+        b"capability[]" => {
+            description.takes_authtype |= value == b"authtype";
+            description.takes_state |= value == b"state";
+        }
+        b"state[]" if value.is_empty() => description.state.clear(),
+        b"state[]" => description.state.push(value.to_vec()),
+        _ => {}
+    }
+    true
+}
+
+/// `url=` counts as if its parts had been given one by one; a part that it lacks is unset.
+fn take_url(description: &mut Description, url: &[u8]) -> Option<()> {
+    let at = url.windows(3).position(|three| three == b"://")?;
+    let (protocol, rest) = (&url[..at], &url[at + 3..]);
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (user, host) = match authority.iter().rposition(|&byte| byte == b'@') {
+        Some(at) => (Some(&authority[..at]), &authority[at + 1..]),
+        None => (None, authority),
+    };
+    let (username, password) = match user.map(|user| cut(user, b':').ok_or(user)) {
+        None => (None, None),
+        Some(Ok((username, password))) => (Some(username), Some(password)),
+        Some(Err(username)) => (Some(username), None),
+    };
+    let mut path = path.strip_prefix(b"/").unwrap_or(path);
+    while let Some(shorter) = path.strip_suffix(b"/") {
+        path = shorter;
+    }
+    description.protocol = Some(protocol.to_vec());
+    description.host = Some(decode(host)?);
+    description.path = match path {
+        b"" => None,
+        path => Some(decode(path)?),
+    };
+    description.username = match username {
+        None => None,
+        Some(username) => Some(decode(username)?),
+    };
+    description.password = match password {
+        None => None,
+        Some(password) => Some(Secret::new(decode(password)?)),
+    };
+    Some(())
+}
+
+/// What a line could not have held must not come in by percent-encoding (CVE-2024-53263).
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let bytes: Vec<u8> = percent_decode(text).collect();
+    (!bytes.iter().any(forbidden)).then_some(bytes)
+}
+
+fn cut(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|&byte| byte == at)?;
+    Some((&bytes[..at], &bytes[at + 1..]))
+}
+
+fn forbidden(byte: &u8) -> bool {
+    matches!(byte, b'\n' | 0)
+}
+
+/// An answer in the making: written at once or, where a value is not allowed on the wire, not at
+/// all (CVE-2020-5260).
+#[derive(Default)]
+pub struct Answer {
+    bytes: Zeroizing<Vec<u8>>,
+    refused: bool,
+}
+
+impl Answer {
+    /// Adds a line.
+    pub fn line(&mut self, key: &str, value: &[u8]) {
+        self.refused |= value.iter().any(forbidden) || key.len() + value.len() + 2 > LONGEST_LINE;
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve_exact(2 * LONGEST_LINE);
+        }
+        self.bytes.extend_from_slice(key.as_bytes());
+        self.bytes.push(b'=');
+        self.bytes.extend_from_slice(value);
+        self.bytes.push(b'\n');
+    }
+
+    /// Writes all lines, or none where one of them is refused.
+    pub fn write(&self, output: &mut impl Write) -> io::Result<()> {
+        if self.refused {
+            return Ok(());
+        }
+        output.write_all(&self.bytes)?;
+        output.flush()
+    }
+}
