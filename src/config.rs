@@ -59,6 +59,11 @@ impl Paths {
         &self.state
     }
 
+    /// The key of the helper's `state[]` attribute.
+    pub fn state_key_file(&self) -> PathBuf {
+        self.state.join("state-key")
+    }
+
     /// Data that is ours but not in the file store.
     pub fn data_dir(&self) -> &Path {
         &self.data

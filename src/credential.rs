@@ -34,6 +34,23 @@ impl Site {
         })
     }
 
+    /// Whether this is plain http that does not leave the machine.
+    pub fn is_http_on_loopback(&self) -> bool {
+        if self.protocol != "http" {
+            return false;
+        }
+        let name = match self.host.rsplit_once(':') {
+            // An IPv6 address has its colons within brackets.
+            Some((name, port)) if !port.ends_with(']') => name,
+            _ => &self.host,
+        };
+        name == "localhost"
+            || name == "[::1]"
+            || name
+                .parse::<std::net::Ipv4Addr>()
+                .is_ok_and(|address| address.is_loopback())
+    }
+
     /// The URL scheme, such as `https`.
     pub fn protocol(&self) -> &str {
         &self.protocol

@@ -1,1 +1,227 @@
-//! Being a git credential helper.
+//! Being a git credential helper: what each operation does, given a store.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use crate::config::Paths;
+use crate::credential::{Credential, Description, Proof, Site};
+use crate::expiry::UnixTime;
+use crate::secret::Secret;
+use crate::store::{self, Store, StoreError};
+
+pub mod state;
+pub mod wire;
+
+/// What git asks a helper to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Get,
+    Store,
+    Erase,
+    Capability,
+}
+
+impl Operation {
+    /// `None` for a word of a future git, which is to be ignored (gitcredentials(7)).
+    pub fn parse(word: &OsStr) -> Option<Self> {
+        match word.to_str()? {
+            "get" => Some(Operation::Get),
+            "store" => Some(Operation::Store),
+            "erase" => Some(Operation::Erase),
+            "capability" => Some(Operation::Capability),
+            _ => None,
+        }
+    }
+}
+
+/// A token from `WIT_TOKEN`, bound to the one site of `WIT_URL`.
+#[derive(Debug)]
+pub struct EnvironmentToken {
+    site: Site,
+    token: Secret,
+}
+
+impl EnvironmentToken {
+    /// `None` where `url` has no origin that a token may be sent to: https, or http on loopback.
+    pub fn new(url: &str, token: Secret) -> Option<Self> {
+        let message = [b"url=", url.as_bytes()].concat();
+        let site = wire::parse(&message).ok()?.site()?;
+        (site.protocol() == "https" || site.is_http_on_loopback())
+            .then_some(EnvironmentToken { site, token })
+    }
+}
+
+/// What the operations need of the world.
+pub struct World<'a> {
+    pub now: UnixTime,
+    pub paths: &'a Paths,
+    pub environment_token: Option<EnvironmentToken>,
+    /// Opens the store for reading. Called only where the store is really needed.
+    pub open: &'a dyn Fn() -> Result<Box<dyn Store>, StoreError>,
+    /// Opens the store for a first write, which may have to choose one.
+    pub choose: &'a dyn Fn() -> Result<Box<dyn Store>, StoreError>,
+}
+
+/// Why an operation failed. What stdout got by then is nothing.
+#[derive(Debug)]
+pub enum HelperError {
+    Wire(wire::WireError),
+    Store(StoreError),
+    Output(io::Error),
+}
+
+impl fmt::Display for HelperError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HelperError::Wire(error) => error.fmt(f),
+            HelperError::Store(error) => error.fmt(f),
+            HelperError::Output(error) => write!(f, "can't answer git: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for HelperError {}
+
+impl From<wire::WireError> for HelperError {
+    fn from(error: wire::WireError) -> Self {
+        HelperError::Wire(error)
+    }
+}
+
+impl From<StoreError> for HelperError {
+    fn from(error: StoreError) -> Self {
+        HelperError::Store(error)
+    }
+}
+
+/// Carries out one operation. A miss is silence.
+pub fn run(
+    operation: Operation,
+    input: impl Read,
+    mut output: impl Write,
+    world: &World,
+) -> Result<(), HelperError> {
+    if operation == Operation::Capability {
+        return output
+            .write_all(b"version 0\ncapability authtype\ncapability state\n")
+            .map_err(HelperError::Output);
+    }
+    let request = wire::read(input)?;
+    // Without a site nothing is answered and, above all, nothing is erased (CVE-2020-11008).
+    let Some(site) = request.site() else {
+        return Ok(());
+    };
+    match operation {
+        Operation::Get => {
+            let answer = get(&site, &request, world)?;
+            answer.write(&mut output).map_err(HelperError::Output)
+        }
+        Operation::Store => keep(&site, &request, world),
+        Operation::Erase => erase(&site, &request, world),
+        Operation::Capability => Ok(()),
+    }
+}
+
+fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer, HelperError> {
+    let mut answer = wire::Answer::default();
+    if let Some(environment) = world.environment_token.as_ref().filter(|e| e.site == *site) {
+        // The platform takes any username that is the owner's, or this word.
+        let username = request.username.as_deref().unwrap_or(b"token");
+        answer.line("username", username);
+        answer.line("password", environment.token.expose());
+        return Ok(answer);
+    }
+    let mut credentials = store::load(&*(world.open)()?, site)?.credentials;
+    if site.protocol() == "http" && !site.is_http_on_loopback() {
+        // What a person stored for plain http is that person's choice; a token of ours is not.
+        credentials.0.retain(|entry| entry.token.is_none());
+    }
+    if let Some(entry) = credentials.find(request, world.now) {
+        write_entry(&mut answer, site, request, entry, world);
+    }
+    Ok(answer)
+}
+
+fn write_entry(
+    answer: &mut wire::Answer,
+    site: &Site,
+    request: &Description,
+    entry: &Credential,
+    world: &World,
+) {
+    let state = request
+        .takes_state
+        .then(|| state::of(world.paths, site, entry))
+        .flatten();
+    if matches!(entry.proof, Proof::Header { .. }) {
+        answer.line("capability[]", b"authtype");
+    }
+    if state.is_some() {
+        answer.line("capability[]", b"state");
+    }
+    if let Some(username) = &entry.username {
+        answer.line("username", username);
+    }
+    match &entry.proof {
+        Proof::Password(password) => answer.line("password", password.expose()),
+        Proof::Header {
+            authtype,
+            credential,
+        } => {
+            answer.line("authtype", authtype);
+            answer.line("credential", credential.expose());
+        }
+    }
+    if let Some(expiry) = entry.expiry {
+        answer.line("password_expiry_utc", expiry.0.0.to_string().as_bytes());
+    }
+    if let Some(refresh_token) = &entry.refresh_token {
+        answer.line("oauth_refresh_token", refresh_token.expose());
+    }
+    if let Some(state) = state {
+        answer.line("state[]", state.as_bytes());
+    }
+}
+
+/// Whether the request is about the token of the environment, which is never stored or erased.
+fn is_environments(site: &Site, request: &Description, world: &World) -> bool {
+    world.environment_token.as_ref().is_some_and(|environment| {
+        environment.site == *site && request.password.as_ref() == Some(&environment.token)
+    })
+}
+
+fn keep(site: &Site, request: &Description, world: &World) -> Result<(), HelperError> {
+    let Some(entry) = request.to_credential() else {
+        return Ok(());
+    };
+    if is_environments(site, request, world) || state::says_unchanged(world.paths, site, request) {
+        return Ok(());
+    }
+    let store = (world.choose)()?;
+    // Git stores after each success, mostly what it was just given: a look without the lock is
+    // enough to see that.
+    if let Ok(item) = store::load(&*store, site)
+        && !item.credentials.clone().put(entry.clone())
+    {
+        return Ok(());
+    }
+    store::update(&*store, world.paths, site, |item| {
+        item.credentials.put(entry)
+    })?;
+    Ok(())
+}
+
+fn erase(site: &Site, request: &Description, world: &World) -> Result<(), HelperError> {
+    if is_environments(site, request, world) {
+        return Ok(());
+    }
+    let store = (world.open)()?;
+    if !store::load(&*store, site)?.credentials.remove(request) {
+        return Ok(());
+    }
+    store::update(&*store, world.paths, site, |item| {
+        item.credentials.remove(request)
+    })?;
+    Ok(())
+}

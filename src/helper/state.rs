@@ -1,0 +1,82 @@
+//! The `state[]` attribute: lets `store` see that nothing changed since `get` without asking the
+//! store.
+//!
+//! It is an HMAC over the answer under a key that only this user can read, so that it says nothing
+//! about the secret to anybody else, not even to somebody who can guess passwords.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::config::{Paths, private_dir};
+use crate::credential::{Credential, Description, Proof, Site};
+
+const PREFIX: &str = "wit:";
+const KEY_BYTES: usize = 32;
+
+/// The value for an answer; `None` where no key can be kept, which costs only speed.
+pub fn of(paths: &Paths, site: &Site, entry: &Credential) -> Option<String> {
+    let key = read_key(paths).or_else(|| make_key(paths))?;
+    Some(tag(&key, site, entry))
+}
+
+/// Whether git brings back just what `get` answered.
+pub fn says_unchanged(paths: &Paths, site: &Site, request: &Description) -> bool {
+    let ours = |state: &&Vec<u8>| state.starts_with(PREFIX.as_bytes());
+    let (Some(state), Some(entry)) = (request.state.iter().find(ours), request.to_credential())
+    else {
+        return false;
+    };
+    read_key(paths).is_some_and(|key| tag(&key, site, &entry).as_bytes() == state.as_slice())
+}
+
+/// The path is left out: under useHttpPath git gives it with every request, whatever the entry had.
+fn tag(key: &[u8], site: &Site, entry: &Credential) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    // Each part with its length, so that no two answers read the same.
+    let mut part = |bytes: Option<&[u8]>| {
+        let length = bytes.map_or(u64::MAX, |bytes| bytes.len() as u64);
+        mac.update(&length.to_be_bytes());
+        mac.update(bytes.unwrap_or_default());
+    };
+    part(Some(site.protocol().as_bytes()));
+    part(Some(site.host().as_bytes()));
+    part(entry.username.as_deref());
+    match &entry.proof {
+        Proof::Password(_) => part(None),
+        Proof::Header { authtype, .. } => part(Some(authtype)),
+    }
+    part(Some(entry.proof.secret().expose()));
+    let expiry = entry.expiry.map(|expiry| expiry.0.0.to_be_bytes());
+    part(expiry.as_ref().map(|bytes| bytes.as_slice()));
+    part(entry.refresh_token.as_ref().map(|secret| secret.expose()));
+    let mut text = String::from(PREFIX);
+    for byte in mac.finalize().into_bytes() {
+        use std::fmt::Write;
+        write!(text, "{byte:02x}").expect("writing to a String can't fail");
+    }
+    text
+}
+
+fn read_key(paths: &Paths) -> Option<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
+    let mut file = std::fs::File::open(paths.state_key_file()).ok()?;
+    file.read_exact(&mut key).ok()?;
+    Some(key)
+}
+
+fn make_key(paths: &Paths) -> Option<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).ok()?;
+    private_dir(paths.state_dir()).ok()?;
+    let mut options = OpenOptions::new();
+    options.create_new(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // A torn key of a process that died here is too short to read and costs only speed.
+    let mut file = options.open(paths.state_key_file()).ok()?;
+    file.write_all(&key).ok()?;
+    Some(key)
+}

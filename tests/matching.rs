@@ -1,0 +1,386 @@
+//! Each line of the matching rules as a case, through the helper's own operations and a store in
+//! memory: no process, no clock.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use wit::config::Paths;
+use wit::credential::Site;
+use wit::expiry::UnixTime;
+use wit::helper::{self, EnvironmentToken, Operation, World, wire};
+use wit::secret::Secret;
+use wit::store::{Store, StoreError};
+
+#[derive(Clone, Default)]
+struct Memory(Rc<RefCell<BTreeMap<Site, Secret>>>);
+
+impl Store for Memory {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+    fn location(&self) -> String {
+        "this test".to_owned()
+    }
+    fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
+        Ok(self.0.borrow().get(site).cloned())
+    }
+    fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
+        self.0.borrow_mut().insert(site.clone(), item.clone());
+        Ok(())
+    }
+    fn delete(&self, site: &Site) -> Result<(), StoreError> {
+        self.0.borrow_mut().remove(site);
+        Ok(())
+    }
+    fn sites(&self) -> Result<Vec<Site>, StoreError> {
+        Ok(self.0.borrow().keys().cloned().collect())
+    }
+    fn set_aside(&self, site: &Site) -> Result<String, StoreError> {
+        self.0.borrow_mut().remove(site);
+        Ok("nowhere".to_owned())
+    }
+}
+
+struct Bench {
+    store: Memory,
+    dir: tempfile::TempDir,
+    environment: Option<(&'static str, &'static str)>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Bench {
+            store: Memory::default(),
+            dir: tempfile::tempdir().unwrap(),
+            environment: None,
+        }
+    }
+
+    fn try_run(&self, word: &str, input: &[u8]) -> Result<Vec<u8>, helper::HelperError> {
+        let open = || Ok(Box::new(self.store.clone()) as Box<dyn Store>);
+        let world = World {
+            now: UnixTime(1_000),
+            paths: &Paths::below(self.dir.path()),
+            environment_token: self.environment.and_then(|(url, token)| {
+                EnvironmentToken::new(url, Secret::from(token.to_owned()))
+            }),
+            open: &open,
+            choose: &open,
+        };
+        let mut output = Vec::new();
+        let operation = Operation::parse(word.as_ref()).unwrap();
+        helper::run(operation, input, &mut output, &world).map(|()| output)
+    }
+
+    fn run(&self, word: &str, input: &str) -> String {
+        String::from_utf8(self.try_run(word, input.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn store(&self, input: &str) -> &Self {
+        assert_eq!(self.run("store", input), "");
+        self
+    }
+
+    fn get(&self, input: &str) -> String {
+        self.run("get", input)
+    }
+}
+
+const SITE: &str = "protocol=https\nhost=example.com\n";
+
+fn of(site: &str, rest: &str) -> String {
+    format!("{site}{rest}")
+}
+
+fn alice() -> Bench {
+    let bench = Bench::new();
+    bench.store(&of(SITE, "username=alice\npassword=one\n"));
+    bench
+}
+
+#[test]
+fn what_was_stored_is_answered() {
+    assert_eq!(alice().get(SITE), "username=alice\npassword=one\n");
+}
+
+#[test]
+fn a_miss_is_silent() {
+    assert_eq!(Bench::new().get(SITE), "");
+}
+
+#[test]
+fn protocol_and_host_match_exactly() {
+    let bench = alice();
+    for other in [
+        "protocol=http\nhost=example.com\n",
+        "protocol=https\nhost=example.com:443\n",
+        "protocol=https\nhost=example.com.\n",
+        "protocol=https\nhost=www.example.com\n",
+        "protocol=https\nhost=example.com.evil.org\n",
+        "protocol=https\nhost=xample.com\n",
+        "protocol=https\nhost=example%2ecom\n",
+        "protocol=https\nhost=example.com%00.evil.org\n",
+        "protocol=https\nhost=\n",
+        "url=https://example.com%0a.evil.org/\n",
+        "url=https://example.com@evil.org/\n",
+        "url=https://evil.org/example.com\n",
+    ] {
+        let answer = bench.try_run("get", other.as_bytes()).unwrap_or_default();
+        assert!(answer.is_empty(), "{other}");
+    }
+}
+
+#[test]
+fn a_host_is_the_same_in_either_case_and_a_path_is_not() {
+    let bench = alice();
+    assert_ne!(bench.get("protocol=HTTPS\nhost=Example.COM\n"), "");
+    let bench = Bench::new();
+    bench.store(&of(SITE, "path=a/B.git\nusername=alice\npassword=one\n"));
+    assert_ne!(bench.get(&of(SITE, "path=a/B.git\n")), "");
+    assert_eq!(bench.get(&of(SITE, "path=a/b.git\n")), "");
+}
+
+#[test]
+fn a_username_that_is_asked_for_must_be_equal() {
+    let bench = alice();
+    bench.store(&of(SITE, "username=bob\npassword=two\n"));
+    assert_eq!(
+        bench.get(&of(SITE, "username=alice\n")),
+        "username=alice\npassword=one\n"
+    );
+    assert_eq!(
+        bench.get(&of(SITE, "username=bob\n")),
+        "username=bob\npassword=two\n"
+    );
+    assert_eq!(bench.get(&of(SITE, "username=carol\n")), "");
+    assert_eq!(bench.get(&of(SITE, "username=Alice\n")), "");
+}
+
+#[test]
+fn empty_username_and_password_are_values() {
+    let bench = alice();
+    assert_eq!(bench.get(&of(SITE, "username=\n")), "");
+    bench.store(&of(SITE, "username=\npassword=\n"));
+    assert_eq!(
+        bench.get(&of(SITE, "username=\n")),
+        "username=\npassword=\n"
+    );
+}
+
+#[test]
+fn a_path_that_is_asked_for_goes_before_an_entry_without_one() {
+    let bench = alice();
+    bench.store(&of(SITE, "path=a.git\nusername=alice\npassword=for-a\n"));
+    assert!(bench.get(&of(SITE, "path=a.git\n")).contains("for-a"));
+    assert!(bench.get(&of(SITE, "path=b.git\n")).contains("=one"));
+    assert_ne!(bench.get(SITE), "");
+}
+
+#[test]
+fn store_replaces_the_entry_of_the_same_username_path_and_kind() {
+    let bench = alice();
+    bench.store(&of(SITE, "username=alice\npassword=new\n"));
+    assert_eq!(bench.get(SITE), "username=alice\npassword=new\n");
+    bench.store(&of(
+        SITE,
+        "username=alice\nauthtype=Bearer\ncredential=token\n",
+    ));
+    assert_eq!(
+        bench.get(&of(SITE, "username=alice\n")),
+        "username=alice\npassword=new\n"
+    );
+}
+
+#[test]
+fn nothing_without_a_secret_and_nothing_ephemeral_is_stored() {
+    let bench = Bench::new();
+    bench.store(&of(SITE, "username=alice\n"));
+    bench.store(&of(
+        SITE,
+        "authtype=Bearer\ncredential=token\nephemeral=1\n",
+    ));
+    bench.store(&of(SITE, "authtype=Bearer\n"));
+    assert!(bench.store.0.borrow().is_empty());
+}
+
+#[test]
+fn a_header_is_answered_only_where_git_takes_it() {
+    let bench = Bench::new();
+    bench.store(&of(
+        SITE,
+        "capability[]=authtype\nauthtype=Bearer\ncredential=token\n",
+    ));
+    assert_eq!(bench.get(SITE), "");
+    let answer = "capability[]=authtype\nauthtype=Bearer\ncredential=token\n";
+    assert_eq!(bench.get(&of(SITE, "capability[]=authtype\n")), answer);
+    assert_eq!(
+        bench.get(&of(SITE, "capability[]=authtype\ncapability[]=\n")),
+        ""
+    );
+    // An entry without a username answers only a request without one.
+    assert_eq!(
+        bench.get(&of(SITE, "capability[]=authtype\nusername=alice\n")),
+        ""
+    );
+}
+
+#[test]
+fn expiry_and_refresh_token_come_back_and_an_expired_entry_is_a_miss() {
+    let bench = Bench::new();
+    let rest = "username=alice\npassword=one\npassword_expiry_utc=1001\noauth_refresh_token=more\n";
+    bench.store(&of(SITE, rest));
+    assert_eq!(bench.get(SITE), rest);
+    bench.store(&of(
+        SITE,
+        "username=alice\npassword=two\npassword_expiry_utc=1000\n",
+    ));
+    assert_eq!(bench.get(SITE), "");
+}
+
+#[test]
+fn erase_removes_what_matches_and_never_a_newer_secret() {
+    let bench = alice();
+    bench.run("erase", &of(SITE, "username=alice\npassword=old\n"));
+    assert_ne!(bench.get(SITE), "");
+    bench.run("erase", &of(SITE, "username=bob\n"));
+    assert_ne!(bench.get(SITE), "");
+    bench.run("erase", &of(SITE, "username=alice\npassword=one\n"));
+    assert_eq!(bench.get(SITE), "");
+    assert!(bench.store.0.borrow().is_empty());
+}
+
+#[test]
+fn without_protocol_or_host_nothing_is_answered_and_nothing_erased() {
+    for request in [
+        "",
+        "\n",
+        "host=example.com\n",
+        "protocol=https\n",
+        "protocol=\nhost=example.com\n",
+        "protocol=https\nhost=example.com\r\n",
+        "protocol=https\r\nhost=example.com\n",
+        "protocol=https\nhost=example.com\nusername=alice\r\n",
+        "protocol=https\nhost=example.com\npath=a\r\n",
+    ] {
+        let bench = alice();
+        assert_eq!(bench.get(request), "", "{request:?}");
+        bench.run("erase", request);
+        assert_ne!(bench.get(SITE), "", "{request:?}");
+    }
+}
+
+#[test]
+fn a_malformed_message_is_an_error_that_does_not_repeat_it() {
+    let long = format!("{SITE}username={}\n", "x".repeat(70_000));
+    for request in [
+        &of(SITE, "hunter2\n"),
+        &of(SITE, "=hunter2\n"),
+        &of(SITE, "password=hunter2\0\n"),
+        "url=hunter2\n",
+        "url=https://example.com/%00hunter2\n",
+        &long,
+    ] {
+        let bench = alice();
+        for word in ["get", "store", "erase"] {
+            let error = bench.try_run(word, request.as_bytes()).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+        assert_ne!(bench.get(SITE), "");
+    }
+}
+
+#[test]
+fn a_url_counts_as_its_parts() {
+    let bench = alice();
+    assert_ne!(bench.get("url=https://example.com/a/b.git\n"), "");
+    assert_ne!(bench.get("url=https://alice@example.com\n"), "");
+    assert_eq!(bench.get("url=https://bob@example.com\n"), "");
+    bench.store("url=https://b%40b:s%3Acret@example.com/\n");
+    assert_eq!(
+        bench.get(&of(SITE, "username=b@b\n")),
+        "username=b@b\npassword=s:cret\n"
+    );
+}
+
+#[test]
+fn store_after_an_unchanged_get_touches_no_store() {
+    let bench = alice();
+    let answer = bench.get(&of(SITE, "capability[]=state\n"));
+    let state = answer
+        .lines()
+        .find(|line| line.starts_with("state[]=wit:"))
+        .unwrap();
+    assert!(answer.starts_with("capability[]=state\n"));
+    // Emptied behind its back: an unchanged store does not notice, a changed one does.
+    bench.store.0.borrow_mut().clear();
+    bench.store(&of(
+        SITE,
+        &format!("username=alice\npassword=one\n{state}\n"),
+    ));
+    assert!(bench.store.0.borrow().is_empty());
+    bench.store(&of(
+        SITE,
+        &format!("username=alice\npassword=two\n{state}\n"),
+    ));
+    assert!(!bench.store.0.borrow().is_empty());
+}
+
+#[test]
+fn the_environments_token_answers_its_origin_alone() {
+    let mut bench = alice();
+    bench.environment = Some(("https://example.com/", "wit_env"));
+    assert_eq!(bench.get(SITE), "username=token\npassword=wit_env\n");
+    assert_eq!(bench.get("protocol=https\nhost=example.com:8443\n"), "");
+    bench.run("erase", &of(SITE, "username=token\npassword=wit_env\n"));
+    bench.store(&of(SITE, "username=token\npassword=wit_env\n"));
+    bench.environment = None;
+    assert_eq!(bench.get(SITE), "username=alice\npassword=one\n");
+    assert_eq!(bench.get(&of(SITE, "username=token\n")), "");
+}
+
+#[test]
+fn the_environments_token_is_never_offered_in_plain_http() {
+    let mut bench = Bench::new();
+    bench.environment = Some(("http://example.com", "wit_env"));
+    assert_eq!(bench.get("protocol=http\nhost=example.com\n"), "");
+    bench.environment = Some(("http://127.0.0.1:3000", "wit_env"));
+    assert_ne!(bench.get("protocol=http\nhost=127.0.0.1:3000\n"), "");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_answered_without_a_panic(input in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let bench = alice();
+        for word in ["get", "store", "erase"] {
+            let _ = bench.try_run(word, &input);
+        }
+    }
+
+    #[test]
+    fn what_is_stored_comes_back(
+        username in "[^\0\n\r]{0,40}",
+        password in proptest::collection::vec(any::<u8>().prop_filter("wire", |b| *b != 0 && *b != b'\n'), 0..60),
+    ) {
+        let bench = Bench::new();
+        let mut lines = of(SITE, &format!("username={username}\npassword=")).into_bytes();
+        lines.extend_from_slice(&password);
+        lines.push(b'\n');
+        bench.try_run("store", &lines).unwrap();
+        prop_assert_eq!(bench.try_run("get", SITE.as_bytes()).unwrap(), &lines[SITE.len()..]);
+    }
+
+    #[test]
+    fn a_written_answer_parses_back(value in proptest::collection::vec(any::<u8>(), 0..60)) {
+        let mut answer = wire::Answer::default();
+        answer.line("username", &value);
+        let mut written = Vec::new();
+        answer.write(&mut written).unwrap();
+        if value.contains(&0) || value.contains(&b'\n') {
+            prop_assert!(written.is_empty());
+        } else {
+            prop_assert_eq!(wire::parse(&written).unwrap().username, Some(value));
+        }
+    }
+}
