@@ -6,6 +6,12 @@ use std::time::Duration;
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
+pub mod http;
+pub mod login;
+pub mod rest;
+pub mod server;
+pub mod trpc;
+
 /// A token as the server lists it: never the secret itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {

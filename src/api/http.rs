@@ -1,0 +1,380 @@
+//! The one HTTP client: every limit and refusal that a request with a secret needs.
+
+use std::cell::{Cell, OnceCell};
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode, redirect};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::ApiError;
+use super::server::ServerUrl;
+use crate::expiry::UnixTime;
+use crate::secret::Secret;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const TOTAL_LIMIT: Duration = Duration::from_secs(30);
+/// Largest answer that is read, in bytes: 50 tokens need less than a twentieth of it.
+const ANSWER_LIMIT: usize = 1 << 20;
+/// Longest sentence of a server's that is shown, in characters.
+const SENTENCE_LIMIT: usize = 300;
+/// Waits before a GET is sent again.
+const GET_AGAIN: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(600)];
+/// Longest `Retry-After` that is waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A client of one server.
+pub struct Client {
+    server: ServerUrl,
+    http: reqwest::Client,
+    runtime: OnceCell<tokio::runtime::Runtime>,
+    skew: Cell<Option<i64>>,
+}
+
+/// An answer with a status below 300 or from 400 to 499.
+pub struct Answer {
+    pub status: u16,
+    retry_after: Option<Duration>,
+    /// It may hold a token.
+    body: Zeroizing<Vec<u8>>,
+}
+
+impl Client {
+    /// Plain http is spoken with this machine only, unless `allow_http` says otherwise: the
+    /// request carries a secret that anybody on the way could read.
+    pub fn new(server: &ServerUrl, allow_http: bool) -> Result<Self, ApiError> {
+        let unreachable = |reason: String| ApiError::Unreachable {
+            server: server.to_string(),
+            reason,
+        };
+        if server.is_plain() && !server.is_loopback() && !allow_http {
+            return Err(unreachable(
+                "plain http would show the secret on its way; use https, or --allow-http".into(),
+            ));
+        }
+        // An error means that one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut http = reqwest::Client::builder()
+            .user_agent(concat!("wit/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(TOTAL_LIMIT)
+            // Only what these programs send themselves is ever sent again.
+            .retry(reqwest::retry::never());
+        if server.is_loopback() {
+            // A proxy's loopback is another machine.
+            http = http.no_proxy();
+        }
+        Ok(Client {
+            server: server.clone(),
+            http: http
+                .build()
+                .map_err(|error| unreachable(causes(&error.without_url())))?,
+            runtime: OnceCell::new(),
+            skew: Cell::new(None),
+        })
+    }
+
+    /// The server that it speaks to.
+    pub fn server(&self) -> &ServerUrl {
+        &self.server
+    }
+
+    /// Server clock minus this machine's, in seconds, from the last answer.
+    pub fn clock_skew(&self) -> Option<i64> {
+        self.skew.get()
+    }
+
+    /// GET, sent again after a failed connection, a 429 or a 5xx: it changes nothing.
+    pub fn get(&self, path: &str, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
+        self.get_url(self.server.at(path), bearer)
+    }
+
+    /// [`Client::get`] of a URL that has a query, made with [`ServerUrl::at`].
+    pub(super) fn get_url(&self, url: Url, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
+        let mut waits = GET_AGAIN.iter();
+        loop {
+            let answer = self.send(Method::GET, url.clone(), bearer, None);
+            let wait = match &answer {
+                Ok(answer) if answer.status == 429 => {
+                    let least = answer.retry_after.unwrap_or_default();
+                    waits.next().map(|wait| least.max(*wait))
+                }
+                Err(ApiError::Unreachable { .. } | ApiError::Failed { .. }) => {
+                    waits.next().copied()
+                }
+                _ => None,
+            };
+            match wait.filter(|wait| *wait <= LONGEST_WAIT) {
+                Some(wait) => std::thread::sleep(wait),
+                None => return answer,
+            }
+        }
+    }
+
+    /// POST of a JSON document, sent once.
+    pub fn post_json(
+        &self,
+        path: &str,
+        bearer: Option<&Secret>,
+        body: &Value,
+    ) -> Result<Answer, ApiError> {
+        self.post_bytes(path, bearer, body.to_string().into_bytes())
+    }
+
+    /// POST of a JSON document that holds a secret and was serialised by the caller.
+    pub(super) fn post_bytes(
+        &self,
+        path: &str,
+        bearer: Option<&Secret>,
+        body: Vec<u8>,
+    ) -> Result<Answer, ApiError> {
+        self.send(Method::POST, self.server.at(path), bearer, Some(body))
+    }
+
+    /// DELETE, sent once.
+    pub fn delete(&self, path: &str, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
+        self.send(Method::DELETE, self.server.at(path), bearer, None)
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        url: Url,
+        bearer: Option<&Secret>,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, ApiError> {
+        let unreachable = |reason: String| ApiError::Unreachable {
+            server: self.server.to_string(),
+            reason,
+        };
+        let mut request = self
+            .http
+            .request(method, url)
+            .header(ACCEPT, "application/json");
+        if let Some(token) = bearer {
+            let value = Zeroizing::new([b"Bearer ", token.expose()].concat());
+            let mut value = HeaderValue::from_bytes(&value)
+                .map_err(|_| unreachable("the token holds what no header can".into()))?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let runtime = match self.runtime.get() {
+            Some(runtime) => runtime,
+            None => {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(|error| unreachable(error.to_string()))?;
+                self.runtime.get_or_init(|| runtime)
+            }
+        };
+        runtime.block_on(self.exchange(request))
+    }
+
+    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Answer, ApiError> {
+        let server = || self.server.to_string();
+        let mut response = request.send().await.map_err(|error| {
+            let error = error.without_url();
+            let (server, reason) = (server(), causes(&error));
+            // What failed while connecting was never sent; anything later may have arrived.
+            if error.is_connect() || error.is_builder() {
+                ApiError::Unreachable { server, reason }
+            } else {
+                ApiError::Lost { server, reason }
+            }
+        })?;
+        self.skew.set(skew(response.headers(), UnixTime::now()));
+        let status = response.status();
+        if status.is_server_error() {
+            return Err(ApiError::Failed {
+                status: status.as_u16(),
+            });
+        }
+        if status.is_redirection() {
+            return Err(ApiError::Malformed {
+                what: "it points to another place, where no secret is sent".into(),
+            });
+        }
+        let mut body = Zeroizing::new(Vec::with_capacity(4096));
+        loop {
+            let chunk = response.chunk().await.map_err(|error| ApiError::Lost {
+                server: server(),
+                reason: causes(&error.without_url()),
+            })?;
+            let Some(chunk) = chunk else { break };
+            if body.len() + chunk.len() > ANSWER_LIMIT {
+                return Err(ApiError::Malformed {
+                    what: "it is larger than 1 MiB".into(),
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status: status.as_u16(),
+            retry_after: retry_after(response.headers()),
+            body,
+        })
+    }
+}
+
+impl Answer {
+    /// The document of a success; the error that any other status means.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        self.done()?;
+        // serde's own message could quote what it read, and so a token.
+        serde_json::from_slice(&self.body).map_err(|error| ApiError::Malformed {
+            what: format!("not the JSON that was expected (line {})", error.line()),
+        })
+    }
+
+    /// Whether it is a success; the error that any other status means.
+    pub fn done(&self) -> Result<(), ApiError> {
+        let message = || {
+            self.sentence()
+                .unwrap_or_else(|| format!("the server refused with status {}", self.status))
+        };
+        match StatusCode::from_u16(self.status) {
+            Ok(status) if status.is_success() => Ok(()),
+            Ok(StatusCode::UNAUTHORIZED) => Err(ApiError::Unauthorized),
+            Ok(StatusCode::FORBIDDEN) => Err(ApiError::Forbidden { message: message() }),
+            Ok(StatusCode::NOT_FOUND) => Err(ApiError::NotFound),
+            Ok(StatusCode::TOO_MANY_REQUESTS) => Err(ApiError::Limited {
+                retry_after: self.retry_after,
+            }),
+            _ => Err(ApiError::Refused { message: message() }),
+        }
+    }
+
+    /// The body as it came, for an API that wraps its errors.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The server's own sentence, escaped and cut, if its answer has one.
+    pub fn sentence(&self) -> Option<String> {
+        let body: Value = serde_json::from_slice(&self.body).ok()?;
+        let text = body
+            .get("message")
+            .or_else(|| body.get("error"))?
+            .as_str()?;
+        Some(sentence(text))
+    }
+}
+
+/// A sentence of a server's as it may be shown: escaped, redacted and cut.
+pub(super) fn sentence(text: &str) -> String {
+    let cut: String = text.chars().take(SENTENCE_LIMIT).collect();
+    redacted(&escaped(&cut))
+}
+
+/// Text without what would act on a terminal: control characters, and those that reorder text
+/// (Unicode TR 36, section 2.4), are written as `\u{1b}`.
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+        if c.is_control() || reorders {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Text in which nothing that looks like a token is left: `wit_` and 12 or more letters or digits
+/// become `wit_…`.
+pub fn redacted(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("wit_") {
+        let (before, token) = rest.split_at(at + "wit_".len());
+        let length = token
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .unwrap_or(token.len());
+        shown.push_str(before);
+        if length >= 12 {
+            shown.push('…');
+        } else {
+            shown.push_str(&token[..length]);
+        }
+        rest = &token[length..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// An RFC 3339 time of a server's, to the second.
+pub(super) fn time(text: &str) -> Result<UnixTime, ApiError> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map(|time| UnixTime(time.unix_timestamp()))
+        .map_err(|_| ApiError::Malformed {
+            what: "a time that is not RFC 3339".into(),
+        })
+}
+
+/// The difference that a `Date` header shows; the server's clock is read to the second.
+fn skew(headers: &HeaderMap, now: UnixTime) -> Option<i64> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    let date = OffsetDateTime::parse(date, &Rfc2822).ok()?;
+    Some(UnixTime(date.unix_timestamp()).since(now))
+}
+
+/// `Retry-After` in its form of seconds, or the platform's own `x-retry-after`.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers
+        .get("retry-after")
+        .or_else(|| headers.get("x-retry-after"))?;
+    value.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+/// The innermost cause of a transport error, which is the one that tells a person something.
+fn causes(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it took too long".into();
+    }
+    let mut cause: &dyn Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    sentence(&cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_escaped() {
+        assert_eq!(escaped("a\u{1b}[31mb\r\n"), "a\\u{1b}[31mb\\u{d}\\u{a}");
+        assert_eq!(escaped("x\u{202e}y"), "x\\u{202e}y");
+        assert_eq!(escaped("Grüße •"), "Grüße •");
+    }
+
+    #[test]
+    fn what_looks_like_a_token_is_not_shown() {
+        let token = format!("wit_{}", "a1".repeat(20));
+        assert_eq!(redacted(&format!("no '{token}' here")), "no 'wit_…' here");
+        assert_eq!(redacted("wit_a1b2... is wit_"), "wit_a1b2... is wit_");
+    }
+
+    #[test]
+    fn the_date_header_tells_the_skew() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            DATE,
+            HeaderValue::from_static("Thu, 01 Jan 1970 00:01:40 GMT"),
+        );
+        assert_eq!(skew(&headers, UnixTime(90)), Some(10));
+    }
+}

@@ -1,0 +1,190 @@
+//! The token API in its documented form, which `wit up` serves.
+
+use std::rc::Rc;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::http::{Client, time};
+use super::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
+use crate::expiry::Expiry;
+use crate::secret::Secret;
+
+/// A signed-in user's tokens by REST.
+pub struct Rest {
+    client: Rc<Client>,
+    session: Secret,
+}
+
+impl Rest {
+    pub fn new(client: Rc<Client>, session: Secret) -> Self {
+        Rest { client, session }
+    }
+}
+
+/// A token as both forms of the API write it; `token` is there at its creation only.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WireToken {
+    id: String,
+    name: String,
+    token_prefix: String,
+    scopes: Vec<String>,
+    created_at: String,
+    #[serde(default)]
+    last_used_at: Option<String>,
+    #[serde(default)]
+    expires_at: Option<String>,
+    #[serde(default)]
+    token: Option<Secret>,
+}
+
+impl WireToken {
+    pub(super) fn into_token(self) -> Result<Token, ApiError> {
+        Ok(Token {
+            id: self.id,
+            name: self.name,
+            prefix: self.token_prefix,
+            scopes: self.scopes,
+            created: time(&self.created_at)?,
+            last_used: self.last_used_at.as_deref().map(time).transpose()?,
+            expiry: self
+                .expires_at
+                .as_deref()
+                .map(time)
+                .transpose()?
+                .map(Expiry),
+        })
+    }
+
+    pub(super) fn into_created(mut self) -> Result<CreatedToken, ApiError> {
+        let secret = self.token.take().ok_or_else(|| ApiError::Malformed {
+            what: "a new token without its secret".into(),
+        })?;
+        Ok(CreatedToken {
+            token: self.into_token()?,
+            secret,
+        })
+    }
+}
+
+/// Sorts as [`TokenApi::list`] promises.
+pub(super) fn newest_first(tokens: Vec<WireToken>) -> Result<Vec<Token>, ApiError> {
+    let mut tokens = tokens
+        .into_iter()
+        .map(WireToken::into_token)
+        .collect::<Result<Vec<_>, _>>()?;
+    tokens.sort_by_key(|token| std::cmp::Reverse(token.created));
+    Ok(tokens)
+}
+
+/// Asks `GET /api/v1/user`, which is the same in both forms.
+pub(super) fn verify(client: &Client, token: &Secret) -> Result<Account, ApiError> {
+    #[derive(Deserialize)]
+    struct User {
+        id: String,
+        #[serde(default)]
+        username: Option<String>,
+        #[serde(default)]
+        login: Option<String>,
+        #[serde(default)]
+        email: Option<String>,
+    }
+    let user: User = client.get("/api/v1/user", Some(token))?.json()?;
+    Ok(Account {
+        id: user.id,
+        username: user.username.or(user.login),
+        email: user.email.unwrap_or_default(),
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireScope {
+    name: String,
+    #[serde(default)]
+    description: String,
+}
+
+impl From<WireScope> for Scope {
+    fn from(scope: WireScope) -> Self {
+        Scope {
+            name: scope.name,
+            description: scope.description,
+        }
+    }
+}
+
+/// Whether an id can stand in a path as it is; the platform's are UUIDs.
+fn plain(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// A list, bare or below `tokens` or `scopes`: the documentation leaves it open.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Listed<T> {
+    Bare(Vec<T>),
+    Tokens { tokens: Vec<T> },
+    Scopes { scopes: Vec<T> },
+}
+
+impl<T> Listed<T> {
+    fn into_vec(self) -> Vec<T> {
+        match self {
+            Listed::Bare(all) => all,
+            Listed::Tokens { tokens } => tokens,
+            Listed::Scopes { scopes } => scopes,
+        }
+    }
+}
+
+impl TokenApi for Rest {
+    fn form(&self) -> &'static str {
+        "rest"
+    }
+
+    fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {
+        let mut body = json!({"name": new.name, "scopes": new.scopes});
+        if let Some(days) = new.expires_in_days {
+            body["expiresInDays"] = days.into();
+        }
+        let answer = self
+            .client
+            .post_json("/api/tokens", Some(&self.session), &body)?;
+        answer.json::<WireToken>()?.into_created()
+    }
+
+    fn list(&self) -> Result<Vec<Token>, ApiError> {
+        let answer = self.client.get("/api/tokens", Some(&self.session))?;
+        newest_first(answer.json::<Listed<WireToken>>()?.into_vec())
+    }
+
+    fn revoke(&self, id: &str) -> Result<(), ApiError> {
+        if !plain(id) {
+            return Err(ApiError::NotFound);
+        }
+        self.client
+            .delete(&format!("/api/tokens/{id}"), Some(&self.session))?
+            .done()
+    }
+
+    fn verify(&self, token: &Secret) -> Result<Account, ApiError> {
+        verify(&self.client, token)
+    }
+
+    fn scopes(&self) -> Result<Vec<Scope>, ApiError> {
+        let answer = self.client.get("/api/tokens/scopes", Some(&self.session))?;
+        let scopes: Listed<WireScope> = answer.json()?;
+        Ok(scopes.into_vec().into_iter().map(Scope::from).collect())
+    }
+
+    fn shorten(&self, _id: &str, _at: Expiry) -> Result<(), ApiError> {
+        Err(ApiError::Unsupported {
+            what: "end a token early",
+        })
+    }
+
+    fn clock_skew(&self) -> Option<i64> {
+        self.client.clock_skew()
+    }
+}
