@@ -8,6 +8,8 @@ use crate::credential::Site;
 use crate::item::{Item, ItemError};
 use crate::secret::Secret;
 
+pub mod choice;
+pub mod file;
 pub mod lock;
 
 /// A place that keeps one item of bytes per site. It knows nothing of what is in them.

@@ -1,0 +1,152 @@
+//! Which store is used: the one named, else the one remembered, else `auto`.
+
+use std::cell::OnceCell;
+
+use super::file::FileStore;
+use super::{Store, StoreError};
+use crate::config::{self, Config, Paths};
+use crate::credential::Site;
+use crate::secret::Secret;
+
+/// What `--store`, `WIT_STORE` and the config file may say.
+pub const NAMES: [&str; 4] = ["auto", "keychain", "file", "keyutils"];
+
+/// A store, and whether `auto` has just chosen it: then a person is told where secrets now lie.
+pub struct Decided {
+    pub store: Box<dyn Store>,
+    pub new: bool,
+}
+
+/// The store to use: `named` (from `--store`), else `WIT_STORE`, else the config file's.
+///
+/// Where none of them says, `auto` is decided and remembered by the first write; until then
+/// reading looks where that would go and leaves no trace.
+pub fn open(paths: &Paths, named: Option<&str>) -> Result<Box<dyn Store>, StoreError> {
+    match chosen_name(paths, named)? {
+        Some(name) => by_name(paths, &name),
+        None => Ok(Box::new(Auto {
+            paths: paths.clone(),
+            store: OnceCell::new(),
+        })),
+    }
+}
+
+/// The same for what is about to write (`wit login`, `wit setup`): `auto` is decided now.
+pub fn decide(paths: &Paths, named: Option<&str>) -> Result<Decided, StoreError> {
+    match chosen_name(paths, named)? {
+        Some(name) => Ok(Decided {
+            store: by_name(paths, &name)?,
+            new: false,
+        }),
+        None => {
+            let store = probe(paths);
+            let settled = remember(paths, store.name())?;
+            let new = settled == store.name();
+            let store = if new {
+                store
+            } else {
+                by_name(paths, &settled)?
+            };
+            Ok(Decided { store, new })
+        }
+    }
+}
+
+/// A name that a person chose or that was remembered; `None` leaves it to `auto`.
+fn chosen_name(paths: &Paths, named: Option<&str>) -> Result<Option<String>, StoreError> {
+    let named = named
+        .map(str::to_owned)
+        .or_else(|| config::variable("WIT_STORE"))
+        .filter(|name| name != "auto");
+    let name = match named {
+        Some(name) => Some(name),
+        None => {
+            Config::load(paths)
+                .map_err(|error| StoreError::Io {
+                    what: "can't read the config file".to_owned(),
+                    error,
+                })?
+                .store
+        }
+    };
+    Ok(name.filter(|name| name != "auto"))
+}
+
+fn by_name(paths: &Paths, name: &str) -> Result<Box<dyn Store>, StoreError> {
+    match name {
+        "file" => Ok(Box::new(FileStore::new(paths))),
+        _ => Err(StoreError::Unavailable {
+            reason: format!(
+                "no store is called {name:?}; there are {}",
+                NAMES.join(", ")
+            ),
+        }),
+    }
+}
+
+/// What `auto` means here and now: the keychain where it answers in time, else files.
+fn probe(paths: &Paths) -> Box<dyn Store> {
+    Box::new(FileStore::new(paths))
+}
+
+/// Remembers what `auto` chose and returns it, or what another process chose just before.
+fn remember(paths: &Paths, name: &str) -> Result<String, StoreError> {
+    let settle = |config: &mut Config| {
+        let undecided = config.store.as_deref().is_none_or(|store| store == "auto");
+        if undecided {
+            config.store = Some(name.to_owned());
+        }
+        config.store.clone().unwrap_or_default()
+    };
+    Config::update(paths, settle).map_err(|error| StoreError::Io {
+        what: "can't remember the choice of the store".to_owned(),
+        error,
+    })
+}
+
+/// Not decided yet.
+struct Auto {
+    paths: Paths,
+    store: OnceCell<Box<dyn Store>>,
+}
+
+impl Auto {
+    fn store(&self) -> &dyn Store {
+        self.store.get_or_init(|| probe(&self.paths)).as_ref()
+    }
+}
+
+impl Store for Auto {
+    fn name(&self) -> &'static str {
+        self.store().name()
+    }
+
+    fn location(&self) -> String {
+        self.store().location()
+    }
+
+    fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
+        self.store().read(site)
+    }
+
+    fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
+        let store = self.store();
+        let settled = remember(&self.paths, store.name())?;
+        if settled != store.name() {
+            return by_name(&self.paths, &settled)?.write(site, item);
+        }
+        store.write(site, item)
+    }
+
+    fn delete(&self, site: &Site) -> Result<(), StoreError> {
+        self.store().delete(site)
+    }
+
+    fn sites(&self) -> Result<Vec<Site>, StoreError> {
+        self.store().sites()
+    }
+
+    fn set_aside(&self, site: &Site) -> Result<String, StoreError> {
+        self.store().set_aside(site)
+    }
+}
