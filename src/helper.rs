@@ -57,10 +57,8 @@ pub struct World<'a> {
     pub now: UnixTime,
     pub paths: &'a Paths,
     pub environment_token: Option<EnvironmentToken>,
-    /// Opens the store for reading. Called only where the store is really needed.
+    /// Opens the store. Called only where it is really needed.
     pub open: &'a dyn Fn() -> Result<Box<dyn Store>, StoreError>,
-    /// Opens the store for a first write, which may have to choose one.
-    pub choose: &'a dyn Fn() -> Result<Box<dyn Store>, StoreError>,
 }
 
 /// Why an operation failed. What stdout got by then is nothing.
@@ -82,6 +80,16 @@ impl fmt::Display for HelperError {
 }
 
 impl std::error::Error for HelperError {}
+
+impl HelperError {
+    /// What a person can type to mend it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            HelperError::Store(error) => error.hint(),
+            HelperError::Wire(_) | HelperError::Output(_) => None,
+        }
+    }
+}
 
 impl From<wire::WireError> for HelperError {
     fn from(error: wire::WireError) -> Self {
@@ -198,7 +206,7 @@ fn keep(site: &Site, request: &Description, world: &World) -> Result<(), HelperE
     if is_environments(site, request, world) || state::says_unchanged(world.paths, site, request) {
         return Ok(());
     }
-    let store = (world.choose)()?;
+    let store = (world.open)()?;
     // Git stores after each success, mostly what it was just given: a look without the lock is
     // enough to see that.
     if let Ok(item) = store::load(&*store, site)

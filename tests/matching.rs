@@ -67,7 +67,6 @@ impl Bench {
                 EnvironmentToken::new(url, Secret::from(token.to_owned()))
             }),
             open: &open,
-            choose: &open,
         };
         let mut output = Vec::new();
         let operation = Operation::parse(word.as_ref()).unwrap();

@@ -1,1 +1,110 @@
-fn main() {}
+//! Hands stdin, stdout and the store to the helper. No clap, no network, no runtime.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use wit::config::{self, Paths};
+use wit::expiry::UnixTime;
+use wit::helper::{self, EnvironmentToken, Operation, World};
+use wit::secret::Secret;
+use wit::store::choice;
+
+const USAGE: &str = "usage: git-credential-wit [--store NAME] (get | store | erase | capability)
+
+git runs this after: wit setup
+See git-credential-wit(1).
+";
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
+        Parsed::Run(arguments) => arguments,
+        Parsed::Print(text) => return print(text),
+        Parsed::Refuse => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    // A word of a future git: nothing on either stream, before stdin is read.
+    let Some(operation) = Operation::parse(&arguments.operation) else {
+        return ExitCode::SUCCESS;
+    };
+    match run(operation, arguments.store.as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("git-credential-wit: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(operation: Operation, store: Option<&str>) -> Result<(), String> {
+    let paths = Paths::from_environment().ok_or("no home directory: set HOME")?;
+    let world = World {
+        now: UnixTime::now(),
+        paths: &paths,
+        environment_token: environment_token(),
+        open: &|| choice::open(&paths, store),
+    };
+    let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    helper::run(operation, input, output, &world).map_err(|error| match error.hint() {
+        Some(hint) => format!("{error}\nhint: {hint}"),
+        None => error.to_string(),
+    })
+}
+
+fn environment_token() -> Option<EnvironmentToken> {
+    let token = Secret::from(config::variable("WIT_TOKEN")?);
+    EnvironmentToken::new(&config::variable("WIT_URL")?, token)
+}
+
+struct Arguments {
+    store: Option<String>,
+    operation: OsString,
+}
+
+enum Parsed {
+    Run(Arguments),
+    Print(&'static str),
+    Refuse,
+}
+
+impl Arguments {
+    /// The operation comes last; before it whatever stands in `credential.helper`.
+    fn parse(words: impl Iterator<Item = OsString>) -> Parsed {
+        let mut words: Vec<OsString> = words.collect();
+        let Some(operation) = words.pop() else {
+            return Parsed::Refuse;
+        };
+        let mut store = None;
+        let mut words = words.into_iter();
+        while let Some(word) = words.next() {
+            let value = match word.to_str() {
+                Some("--store") => words.next().and_then(|name| name.into_string().ok()),
+                Some(word) => word.strip_prefix("--store=").map(str::to_owned),
+                None => None,
+            };
+            match value {
+                Some(name) => store = Some(name),
+                None => return Parsed::Refuse,
+            }
+        }
+        match operation.to_str() {
+            Some("--version") => Parsed::Print(concat!(
+                "git-credential-wit ",
+                env!("CARGO_PKG_VERSION"),
+                "\n"
+            )),
+            Some("--help" | "-h") => Parsed::Print(USAGE),
+            Some(word) if word.starts_with('-') => Parsed::Refuse,
+            _ => Parsed::Run(Arguments { store, operation }),
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
