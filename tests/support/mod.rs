@@ -1,0 +1,94 @@
+//! What the tests that drive real programs share: a throwaway home and nothing of the person's.
+
+#![allow(dead_code, reason = "each test crate uses its part of this module")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+pub const HELPER: &str = env!("CARGO_BIN_EXE_git-credential-wit");
+pub const WIT: &str = env!("CARGO_BIN_EXE_wit");
+
+/// An empty home directory; what runs in it sees no other variable of this process than `PATH`.
+pub struct Home {
+    dir: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Home {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Home {
+            dir,
+            variables: vec![("WIT_STORE".to_owned(), "file".to_owned())],
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Sets a variable for whatever is run from now on.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.retain(|(other, _)| other != name);
+        self.variables.push((name.to_owned(), value.into()));
+    }
+
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let own = Path::new(HELPER)
+            .parent()
+            .expect("a program lies in a directory");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", format!("{}:{path}", own.display()))
+            .env("HOME", self.path())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("LC_ALL", "C")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.path());
+        command
+    }
+
+    /// Runs a program to its end with `input` on its stdin.
+    pub fn run(&self, program: &str, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command(program);
+        command.args(arguments);
+        feed(command, input.as_bytes())
+    }
+}
+
+/// Runs a command with `input` on its stdin.
+pub fn feed(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    // A program that ignores its input may have closed it.
+    let _ = child.stdin.take().expect("piped").write_all(input);
+    child.wait_with_output().expect("the program ends")
+}
+
+/// What a program wrote, as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The gits on this machine: Debian's and whichever is first on the path.
+pub fn gits() -> Vec<String> {
+    let found = std::env::var_os("PATH").unwrap_or_default();
+    let mut gits: Vec<PathBuf> = std::env::split_paths(&found)
+        .map(|dir| dir.join("git"))
+        .chain([PathBuf::from("/usr/bin/git")])
+        .filter(|git| git.exists())
+        .filter_map(|git| git.canonicalize().ok())
+        .collect();
+    gits.sort();
+    gits.dedup();
+    assert!(!gits.is_empty(), "no git: apt-get install git");
+    gits.iter().map(|git| git.display().to_string()).collect()
+}
