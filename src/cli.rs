@@ -8,6 +8,13 @@ use clap::{Parser, Subcommand};
 use crate::api::ApiError;
 use crate::config::Paths;
 
+pub mod login;
+pub mod logout;
+pub mod output;
+pub mod session;
+pub mod status;
+pub mod token;
+
 /// How a run of `wit` ends, the one table of exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -46,6 +53,21 @@ impl Failure {
         self.hint = Some(hint.into());
         self
     }
+
+    /// Writes it to stderr, as text or as one JSON document.
+    pub fn report(&self, json: bool) {
+        if json {
+            let document = serde_json::json!({
+                "error": {"message": self.message, "hint": self.hint, "exit": self.exit as u8}
+            });
+            eprintln!("{document}");
+            return;
+        }
+        eprintln!("wit: {}", self.message);
+        if let Some(hint) = &self.hint {
+            eprintln!("hint: {hint}");
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -81,11 +103,55 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Sign in to a server, or make an account there
+    Login(login::Args),
+    /// Forget a sign-in
+    Logout(logout::Args),
+    /// Show who is logged in where, and what this machine keeps
+    Status(status::Args),
+    /// Make, show and revoke tokens
+    Token(token::Args),
+}
+
+/// Reads the command line; where it is wrong, says so and returns the exit code.
+pub fn parse() -> Result<Cli, Exit> {
+    Cli::try_parse().map_err(|error| {
+        if !error.use_stderr() {
+            // Help and version. A reader that has gone away is no error.
+            let _ = error.print();
+            return Exit::Done;
+        }
+        // clap repeats what it was given, and that may be a token in the wrong place.
+        let plain = error.to_string();
+        let shown = output::redacted(&plain);
+        if std::env::args_os().any(|argument| argument == "--json") {
+            let message = shown.trim_start_matches("error: ").trim_end();
+            Failure::new(Exit::Usage, message).report(true);
+        } else if shown == plain {
+            let _ = error.print();
+        } else {
+            eprint!("{shown}");
+        }
+        Exit::Usage
+    })
+}
 
 /// Runs the parsed command.
 pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
-    match cli.command {}
+    let paths = Paths::from_environment().ok_or_else(|| {
+        Failure::new(Exit::Failed, "there is no home directory").hint("set HOME to one")
+    })?;
+    let context = Context {
+        paths,
+        json: cli.json,
+    };
+    match cli.command {
+        Command::Login(args) => login::run(args, &context),
+        Command::Logout(args) => logout::run(args, &context),
+        Command::Status(args) => status::run(args, &context),
+        Command::Token(args) => token::run(args, &context),
+    }
 }
 
 /// Maps any error to its exit code and hint.
@@ -102,9 +168,15 @@ pub fn failure(error: &anyhow::Error) -> Failure {
         if let Some(store) = cause.downcast_ref::<crate::store::StoreError>() {
             failure.hint = store.hint().map(str::to_owned);
         }
-        if let Some(ApiError::Unauthorized) = cause.downcast_ref::<ApiError>() {
-            failure.exit = Exit::NotLoggedIn;
-            failure.hint = Some("wit login".to_owned());
+        match cause.downcast_ref::<ApiError>() {
+            Some(ApiError::Unauthorized) => {
+                failure.exit = Exit::NotLoggedIn;
+                failure.hint = Some("wit login".to_owned());
+            }
+            Some(ApiError::Unreachable { .. } | ApiError::Lost { .. }) => {
+                failure.hint = Some("is it running? wit up starts one on this machine".to_owned());
+            }
+            _ => {}
         }
     }
     failure

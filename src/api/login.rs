@@ -25,7 +25,7 @@ pub enum Login {
 #[derive(Debug)]
 pub struct SignedIn {
     pub session: Secret,
-    pub expiry: Expiry,
+    pub expiry: Option<Expiry>,
     /// The username, or the email of an account without one.
     pub account: String,
 }
@@ -130,7 +130,7 @@ fn signed_in(answer: Answer) -> Result<SignedIn, ApiError> {
     let wire: Wire = answer.json()?;
     Ok(SignedIn {
         session: wire.token,
-        expiry: Expiry(UnixTime::now().plus(SESSION_LIFE)),
+        expiry: Some(Expiry(UnixTime::now().plus(SESSION_LIFE))),
         account: wire.user.username.unwrap_or(wire.user.email),
     })
 }

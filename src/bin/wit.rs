@@ -2,19 +2,19 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use wit::cli;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    let json = cli.json;
     match cli::run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
             let failure = cli::failure(&error);
-            eprintln!("wit: {}", failure.message);
-            if let Some(hint) = failure.hint {
-                eprintln!("hint: {hint}");
-            }
+            failure.report(json);
             failure.exit.into()
         }
     }

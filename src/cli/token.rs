@@ -1,0 +1,46 @@
+//! `wit token`: what is done with personal access tokens.
+
+use clap::Subcommand;
+
+use super::{Context, Exit};
+
+mod create;
+mod list;
+mod pick;
+mod print;
+mod revoke;
+mod scopes;
+
+pub use revoke::forget;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a token
+    Create(create::Args),
+    /// Show the tokens of your account
+    #[command(visible_alias = "ls")]
+    List(list::Args),
+    /// End tokens, at the server and on this machine
+    #[command(visible_alias = "delete", visible_alias = "rm")]
+    Revoke(revoke::Args),
+    /// Show what a token can be allowed
+    Scopes(scopes::Args),
+    /// Print the token that is stored for a site, for a script
+    Print(print::Args),
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    match args.command {
+        Command::Create(args) => create::run(args, context),
+        Command::List(args) => list::run(args, context),
+        Command::Revoke(args) => revoke::run(args, context),
+        Command::Scopes(args) => scopes::run(args, context),
+        Command::Print(args) => print::run(args, context),
+    }
+}

@@ -1,0 +1,393 @@
+//! `wit token create`.
+
+use std::io::Write;
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::api::{ApiError, CreatedToken, NewToken, TokenApi};
+use crate::cli::output::{self, escaped};
+use crate::cli::session::{self, ServerArgs, SignedIn};
+use crate::cli::{Context, Exit, Failure};
+use crate::credential::{Credential, Proof, TokenInfo};
+use crate::expiry::UnixTime;
+use crate::store;
+
+/// Every scope that the platform knows.
+pub(super) const SCOPES: [&str; 7] = [
+    "repo:read",
+    "repo:write",
+    "repo:admin",
+    "user:read",
+    "user:write",
+    "packages:read",
+    "packages:write",
+];
+/// What a token for git on this machine lasts, in days, where nobody says.
+const GIT_DAYS: u32 = 90;
+/// How much older than the request a lost token may look: clocks differ.
+const CLOCKS_DIFFER: i64 = 120;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What the token is for. Without it one is made for git on this machine, and stored
+    name: Option<String>,
+    /// Days until it expires, 1 to 365, or `never`
+    #[arg(short, long, value_name = "DAYS", allow_hyphen_values = true)]
+    expires: Option<String>,
+    /// What it is allowed, comma-separated or repeated [default: repo:read,repo:write]
+    #[arg(short, long, value_name = "SCOPES")]
+    scopes: Vec<String>,
+    /// Keep it in this machine's store, for git
+    #[arg(long)]
+    store: bool,
+    /// Print it, once
+    #[arg(long)]
+    print: bool,
+    /// Print the bare token and nothing else
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let for_git = args.name.is_none();
+    let print = args.print || args.quiet || (!for_git && !args.store);
+    let keep = args.store || (for_git && !print);
+    let days = match &args.expires {
+        Some(text) => days(text)?,
+        None if for_git => Some(GIT_DAYS),
+        None => None,
+    };
+    let new = NewToken {
+        name: match args.name {
+            Some(name) => checked_name(name)?,
+            None => name_of_this_machine(),
+        },
+        scopes: scopes(&args.scopes)?,
+        expires_in_days: days,
+    };
+    let signed_in = session::signed_in(context, &args.server)?;
+    let created = create(signed_in.api.as_ref(), &new, &signed_in.server.to_string())?;
+    let replaced = if keep {
+        keep_it(&signed_in, &created, context)?
+    } else {
+        None
+    };
+    report(&created, print, keep, args.quiet, &signed_in, context)?;
+    if context.json {
+        return Ok(Exit::Done);
+    }
+    if for_git && args.expires.is_none() && !args.quiet {
+        eprintln!("It lasts {GIT_DAYS} days; --expires DAYS says otherwise.");
+    }
+    if created.token.expiry.is_none() {
+        let what = match new.scopes.iter().any(|scope| scope == "repo:admin") {
+            true => "this token never expires and may delete repositories",
+            false => "this token never expires",
+        };
+        eprintln!("warning: {what}; --expires DAYS makes one that does");
+    }
+    if let Some(id) = replaced {
+        eprintln!("The token stored before still works; to end it: wit token revoke {id}");
+    }
+    Ok(Exit::Done)
+}
+
+/// Days as digits, 1 to 365; `None` for `never`.
+fn days(text: &str) -> Result<Option<u32>, Failure> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(days @ 1..=365) if digits => Ok(Some(days)),
+        _ => Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "--expires takes 1 to 365 days or never, not '{}'",
+                shown(text)
+            ),
+        )
+        .hint("wit token create NAME --expires 30")),
+    }
+}
+
+/// What a person typed, as it may be repeated to them.
+fn shown(text: &str) -> String {
+    let cut: String = text.chars().take(100).collect();
+    output::redacted(&escaped(&cut))
+}
+
+/// A name that the server takes: 1 to 100 characters without control characters, and no token.
+fn checked_name(name: String) -> Result<String, Failure> {
+    let wrong = if name.trim().is_empty() {
+        "is empty"
+    } else if name.chars().count() > 100 {
+        "is longer than 100 characters"
+    } else if escaped(&name) != name {
+        "has control characters"
+    } else if output::redacted(&name) != name {
+        "looks like a token"
+    } else {
+        return Ok(name);
+    };
+    Err(
+        Failure::new(Exit::Usage, format!("the token's name {wrong}"))
+            .hint("wit token create \"CI Token\""),
+    )
+}
+
+fn name_of_this_machine() -> String {
+    let host = hostname::get().unwrap_or_default();
+    let host: String = escaped(&host.to_string_lossy()).chars().take(80).collect();
+    match host.is_empty() {
+        true => "git".into(),
+        false => format!("git on {host}"),
+    }
+}
+
+/// The scopes asked for, each once, in order.
+fn scopes(asked: &[String]) -> Result<Vec<String>, Failure> {
+    if asked.is_empty() {
+        return Ok(vec!["repo:read".into(), "repo:write".into()]);
+    }
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in asked.iter().flat_map(|list| list.split(',')).map(str::trim) {
+        if !SCOPES.contains(&scope) {
+            let mut failure =
+                Failure::new(Exit::Usage, format!("unknown scope '{}'", shown(scope)));
+            failure.hint = Some(match nearest(scope) {
+                Some(near) => format!("did you mean {near}? All of them: wit token scopes"),
+                None => "wit token scopes".into(),
+            });
+            return Err(failure);
+        }
+        if !scopes.iter().any(|known| known == scope) {
+            scopes.push(scope.to_owned());
+        }
+    }
+    Ok(scopes)
+}
+
+fn nearest(scope: &str) -> Option<&'static str> {
+    SCOPES
+        .into_iter()
+        .map(|known| (strsim::jaro_winkler(known, scope), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+/// Creates once. After a lost answer it looks whether the token exists, and ends it: nobody has
+/// its secret.
+fn create(api: &dyn TokenApi, new: &NewToken, server: &str) -> anyhow::Result<CreatedToken> {
+    let begun = UnixTime::now();
+    let lost = match api.create(new) {
+        Err(lost @ (ApiError::Lost { .. } | ApiError::Failed { .. })) => lost,
+        Err(ApiError::NotFound) => {
+            return Err(
+                Failure::new(Exit::Failed, format!("{server} has no token API"))
+                    .hint(format!("wit login {server}"))
+                    .into(),
+            );
+        }
+        other => return Ok(other?),
+    };
+    let begun = begun.plus(api.clock_skew().unwrap_or(0) - CLOCKS_DIFFER);
+    let found = match api.list() {
+        Err(_) => {
+            return Err(Failure::new(
+                Exit::Unfinished,
+                format!("{lost}; the token may have been made"),
+            )
+            .hint("wit token list, and revoke what you do not know")
+            .into());
+        }
+        Ok(tokens) => tokens
+            .into_iter()
+            .find(|token| token.name == new.name && token.created >= begun),
+    };
+    match found {
+        None => Err(
+            Failure::new(Exit::Failed, format!("{lost}; no token was made"))
+                .hint("try again")
+                .into(),
+        ),
+        Some(token) => Err(Failure::new(
+            Exit::Unfinished,
+            format!("{lost}; the token was made, but nobody has its secret"),
+        )
+        .hint(format!(
+            "wit token revoke {}, then try again",
+            escaped(&token.id)
+        ))
+        .into()),
+    }
+}
+
+/// Puts the token where git finds it; the id of the token that it took the place of. A token that
+/// can't be kept is ended again.
+fn keep_it(
+    signed_in: &SignedIn,
+    created: &CreatedToken,
+    context: &Context,
+) -> anyhow::Result<Option<String>> {
+    let credential = Credential {
+        username: Some(signed_in.account.clone().into_bytes()),
+        path: None,
+        proof: Proof::Password(created.secret.clone()),
+        expiry: created.token.expiry,
+        refresh_token: None,
+        token: Some(TokenInfo {
+            server: signed_in.server.to_string(),
+            id: created.token.id.clone(),
+            name: created.token.name.clone(),
+            account: signed_in.account.clone(),
+            scopes: created.token.scopes.clone(),
+            created: created.token.created,
+        }),
+    };
+    let kept = store::update(
+        signed_in.store.as_ref(),
+        &context.paths,
+        &signed_in.site,
+        |item| {
+            let before: Vec<String> = ids(&item.credentials.0);
+            item.credentials.put(credential);
+            let after = ids(&item.credentials.0);
+            before.into_iter().find(|id| !after.contains(id))
+        },
+    );
+    match kept {
+        Ok(replaced) => Ok(replaced),
+        Err(error) => {
+            let ended = match signed_in.api.revoke(&created.token.id) {
+                Ok(()) => "the new token was revoked again".to_owned(),
+                Err(_) => format!(
+                    "the new token still works; end it with wit token revoke {}",
+                    escaped(&created.token.id)
+                ),
+            };
+            Err(anyhow::Error::from(error).context(format!("the token was not stored ({ended})")))
+        }
+    }
+}
+
+fn ids(entries: &[Credential]) -> Vec<String> {
+    let infos = entries.iter().filter_map(|entry| entry.token.as_ref());
+    infos.map(|token| token.id.clone()).collect()
+}
+
+/// The document of `--json`, in the names of the API; `token` only where it is to be printed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    id: &'a str,
+    name: &'a str,
+    token_prefix: &'a str,
+    scopes: &'a [String],
+    created_at: String,
+    expires_at: Option<String>,
+    server: String,
+    stored: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+}
+
+fn report(
+    created: &CreatedToken,
+    print: bool,
+    stored: bool,
+    quiet: bool,
+    signed_in: &SignedIn,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let token = &created.token;
+    let secret = created.secret.expose_str().unwrap_or_default();
+    if context.json {
+        return Ok(output::json(&Document {
+            id: &token.id,
+            name: &token.name,
+            token_prefix: &token.prefix,
+            scopes: &token.scopes,
+            created_at: output::rfc3339(token.created),
+            expires_at: token.expiry.map(|expiry| output::rfc3339(expiry.0)),
+            server: signed_in.server.to_string(),
+            stored,
+            token: print.then_some(secret),
+        })?);
+    }
+    let mut text = Zeroizing::new(Vec::with_capacity(4096));
+    if quiet {
+        writeln!(text, "{}", escaped(secret))?;
+        return Ok(output::print(&text)?);
+    }
+    let expires = match token.expiry {
+        Some(expiry) => output::iso_date(expiry.0),
+        None => "never".into(),
+    };
+    let facts = format!(
+        "Name:    {}\nScopes:  {}\nExpires: {expires}\n",
+        escaped(&token.name),
+        escaped(&token.scopes.join(", ")),
+    );
+    writeln!(text, "Created personal access token\n")?;
+    if print {
+        // Escaped too: a server could send anything in its place.
+        let secret = Zeroizing::new(escaped(secret));
+        write!(
+            text,
+            "Token:\n\n  {}\n\nMake sure to copy your token now.\nYou will not be able to see it again!\n\n\
+             {facts}\nUse this token in the Authorization header:\n  Authorization: Bearer {}\n",
+            *secret, *secret
+        )?;
+    } else {
+        write!(text, "{facts}")?;
+    }
+    if stored {
+        let site = &signed_in.site;
+        let location = signed_in.store.location();
+        writeln!(
+            text,
+            "\nGit on this machine uses it for {site}.\nIt is kept in {location}."
+        )?;
+    }
+    Ok(output::print(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_digits_from_1_to_365() {
+        assert_eq!(days("1").unwrap(), Some(1));
+        assert_eq!(days("365").unwrap(), Some(365));
+        assert_eq!(days("never").unwrap(), None);
+        for bad in [
+            "0",
+            "366",
+            "-5",
+            "+5",
+            "30abc",
+            "",
+            " 30",
+            "1.5",
+            "99999999999",
+            "٣",
+        ] {
+            assert_eq!(days(bad).unwrap_err().exit, Exit::Usage, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_scope_is_answered_with_the_nearest() {
+        let failure = scopes(&["repo:reed".into()]).unwrap_err();
+        assert!(failure.hint.unwrap().contains("repo:read"));
+        let asked = ["repo:read,repo:read".to_owned(), "user:read".to_owned()];
+        assert_eq!(scopes(&asked).unwrap(), ["repo:read", "user:read"]);
+        assert!(scopes(&["".into()]).is_err());
+    }
+}

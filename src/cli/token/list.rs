@@ -1,0 +1,141 @@
+//! `wit token list`.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::pick::short_id;
+use super::revoke::held;
+use crate::api::Token;
+use crate::cli::output::{self, escaped};
+use crate::cli::session::{self, ServerArgs};
+use crate::cli::{Context, Exit};
+use crate::expiry::UnixTime;
+
+const DAY: i64 = 24 * 60 * 60;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only tokens that expire within DAYS, or have; exit code 3 where there is one
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16))]
+    expiring: Option<u16>,
+    /// Only tokens not used for DAYS; exit code 3 where there is one
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16))]
+    unused: Option<u16>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let signed_in = session::signed_in(context, &args.server)?;
+    let mut tokens = signed_in.api.list()?;
+    let now = UnixTime::now().plus(signed_in.api.clock_skew().unwrap_or(0));
+    let filtered = args.expiring.is_some() || args.unused.is_some();
+    if let Some(days) = args.expiring {
+        let most = i64::from(days) * DAY;
+        tokens.retain(|token| token.expiry.is_some_and(|expiry| expiry.left(now) <= most));
+    }
+    if let Some(days) = args.unused {
+        let least = i64::from(days) * DAY;
+        tokens.retain(|token| now.since(token.last_used.unwrap_or(token.created)) >= least);
+    }
+    let server = signed_in.server.to_string();
+    let here = |token: &Token| held(&signed_in.item, &server, &token.id);
+    if context.json {
+        let all: Vec<_> = tokens
+            .iter()
+            .map(|token| {
+                json!({
+                    "id": token.id,
+                    "name": token.name,
+                    "tokenPrefix": token.prefix,
+                    "scopes": token.scopes,
+                    "createdAt": output::rfc3339(token.created),
+                    "lastUsedAt": token.last_used.map(output::rfc3339),
+                    "expiresAt": token.expiry.map(|expiry| output::rfc3339(expiry.0)),
+                    "expired": token.expiry.is_some_and(|expiry| expiry.is_past(now)),
+                    "thisMachine": here(token),
+                })
+            })
+            .collect();
+        output::json(&all)?;
+    } else {
+        output::print(layout(&tokens, now, here).as_bytes())?;
+        if tokens.is_empty() && !filtered {
+            eprintln!("hint: wit token create");
+        }
+    }
+    match filtered && !tokens.is_empty() {
+        true => Ok(Exit::Attention),
+        false => Ok(Exit::Done),
+    }
+}
+
+/// The documented layout.
+fn layout(tokens: &[Token], now: UnixTime, here: impl Fn(&Token) -> bool) -> String {
+    let mut text = format!("Personal Access Tokens ({})\n", tokens.len());
+    for token in tokens {
+        let expired = token.expiry.is_some_and(|expiry| expiry.is_past(now));
+        let used = match token.last_used {
+            Some(at) => format!("Last used: {}", output::ago(at, now)),
+            None => "Never used".into(),
+        };
+        let expires = match token.expiry {
+            Some(expiry) if expired => format!("Expired: {}", output::date(expiry.0)),
+            Some(expiry) => format!("Expires: {}", output::date(expiry.0)),
+            None => "Never expires".into(),
+        };
+        // Writing to a String can't fail.
+        let _ = write!(
+            text,
+            "\n{}...  {}{}{}\n  ID: {}  Scopes: {}\n  {used}  •  {expires}\n",
+            escaped(&token.prefix),
+            if expired { "[EXPIRED] " } else { "" },
+            escaped(&token.name),
+            if here(token) { "  (this machine)" } else { "" },
+            escaped(short_id(token, tokens)),
+            escaped(&token.scopes.join(", ")),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expiry::Expiry;
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let now = UnixTime(1_710_000_000);
+        let ci = Token {
+            id: "abc12345-1111".into(),
+            name: "CI Token".into(),
+            prefix: "wit_a1b2".into(),
+            scopes: vec!["repo:read".into(), "repo:write".into()],
+            created: UnixTime(0),
+            last_used: Some(now.plus(-7_300)),
+            expiry: Some(Expiry(UnixTime(1_713_175_200))),
+        };
+        let old = Token {
+            id: "def67890-2222".into(),
+            name: "Old \u{1b}[2JKey".into(),
+            prefix: "wit_c3d4".into(),
+            scopes: vec!["repo:read".into()],
+            last_used: None,
+            expiry: Some(Expiry(UnixTime(1_709_251_200))),
+            ..ci.clone()
+        };
+        let shown = layout(&[ci, old], now, |_| false);
+        assert_eq!(
+            shown,
+            "Personal Access Tokens (2)\n\
+             \n\
+             wit_a1b2...  CI Token\n  ID: abc12345  Scopes: repo:read, repo:write\n  \
+             Last used: 2 hours ago  •  Expires: Apr 15, 2024\n\
+             \n\
+             wit_c3d4...  [EXPIRED] Old \\u{1b}[2JKey\n  ID: def67890  Scopes: repo:read\n  \
+             Never used  •  Expired: Mar 1, 2024\n"
+        );
+    }
+}

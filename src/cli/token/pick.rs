@@ -1,0 +1,118 @@
+//! Which token a person means.
+
+use crate::api::Token;
+use crate::cli::output::{self, escaped};
+use crate::cli::{Exit, Failure};
+
+/// Fewest characters of an id that name a token.
+const SHORTEST_ID: usize = 4;
+
+/// The one token that `text` names: its full id, the first characters of it, its prefix
+/// `wit_a1b2`, or its exact name. The first of these that fits anything decides.
+pub fn pick<'a>(tokens: &'a [Token], text: &str) -> Result<&'a Token, Failure> {
+    let prefix = text.trim_end_matches(['.', '…']);
+    let ways: [&dyn Fn(&Token) -> bool; 4] = [
+        &|token| token.id == text,
+        &|token| token.name == text,
+        &|token| token.prefix == prefix && !prefix.is_empty(),
+        &|token| text.len() >= SHORTEST_ID && token.id.starts_with(text),
+    ];
+    for way in ways {
+        let fitting: Vec<&Token> = tokens.iter().filter(|token| way(token)).collect();
+        match fitting.as_slice() {
+            [] => continue,
+            [one] => return Ok(one),
+            several => {
+                let lines: Vec<String> = several.iter().map(|token| line(token)).collect();
+                return Err(Failure::new(
+                    Exit::Failed,
+                    format!(
+                        "'{}' fits {} tokens; nothing was revoked\n{}",
+                        shown(text),
+                        several.len(),
+                        lines.join("\n")
+                    ),
+                )
+                .hint("name one by its id: wit token revoke ID"));
+            }
+        }
+    }
+    Err(Failure::new(Exit::Failed, format!("no token is '{}'", shown(text))).hint("wit token list"))
+}
+
+fn line(token: &Token) -> String {
+    format!(
+        "  {}  {}...  {}",
+        escaped(&token.id),
+        escaped(&token.prefix),
+        escaped(&token.name)
+    )
+}
+
+fn shown(text: &str) -> String {
+    let cut: String = text.chars().take(100).collect();
+    output::redacted(&escaped(&cut))
+}
+
+/// Whether it is a secret rather than a name for one: a token, or a session.
+pub fn is_secret(text: &str) -> bool {
+    let all = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    output::redacted(text) != text || (text.len() == 32 && all(text))
+}
+
+/// The shortest form of an id that is not that of another: 8 characters, or all of them.
+pub fn short_id<'a>(token: &'a Token, tokens: &[Token]) -> &'a str {
+    let short = token.id.get(..8).unwrap_or(&token.id);
+    let alike = tokens.iter().filter(|t| t.id.starts_with(short)).count();
+    if alike > 1 { &token.id } else { short }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expiry::UnixTime;
+
+    fn token(id: &str, name: &str, prefix: &str) -> Token {
+        Token {
+            id: id.into(),
+            name: name.into(),
+            prefix: prefix.into(),
+            scopes: Vec::new(),
+            created: UnixTime(0),
+            last_used: None,
+            expiry: None,
+        }
+    }
+
+    #[test]
+    fn one_token_is_named_in_four_ways() {
+        let tokens = [
+            token("cf44cc33-e69e", "ci", "wit_8432"),
+            token("cf44aaaa-0000", "other", "wit_a1b2"),
+        ];
+        for text in ["cf44cc33-e69e", "cf44c", "wit_8432", "wit_8432...", "ci"] {
+            assert_eq!(pick(&tokens, text).unwrap().name, "ci", "{text}");
+        }
+        for text in ["", "wit_", "c", "nobody", "CI"] {
+            assert_eq!(
+                pick(&tokens, text).unwrap_err().exit,
+                Exit::Failed,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_fits_several_is_listed_and_none_is_taken() {
+        let tokens = [
+            token("cf44cc33", "ci", "wit_8432"),
+            token("cf44aaaa", "ci", "wit_8432"),
+        ];
+        for text in ["cf44", "ci", "wit_8432"] {
+            let failure = pick(&tokens, text).unwrap_err();
+            assert!(failure.message.contains("cf44cc33"), "{text}");
+            assert!(failure.message.contains("cf44aaaa"), "{text}");
+        }
+        assert_eq!(short_id(&tokens[0], &tokens), "cf44cc33");
+    }
+}

@@ -1,0 +1,48 @@
+//! `wit token print`: the stored token, for a script.
+
+use anyhow::Context as _;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::cli::session;
+use crate::cli::{Context, Exit, Failure, output};
+use crate::config::Config;
+use crate::credential::Description;
+use crate::expiry::UnixTime;
+use crate::store;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The URL of the site, where it is not that of the only or default server
+    site: Option<String>,
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let server = session::server(&config, args.site.as_deref())?;
+    let site = session::site_of(&server)?;
+    let store = store::choice::open(&context.paths, None)?;
+    let item = store::load(store.as_ref(), &site)?;
+    let request = Description {
+        protocol: Some(site.protocol().into()),
+        host: Some(site.host().into()),
+        ..Description::default()
+    };
+    let found = item.credentials.find(&request, UnixTime::now());
+    let Some(entry) = found else {
+        let message = format!("no token that still works is stored for {site}");
+        return Err(Failure::new(Exit::Failed, message)
+            .hint(format!("wit token create --server {server}"))
+            .into());
+    };
+    let secret = entry.proof.secret();
+    if context.json {
+        let token = secret
+            .expose_str()
+            .context("the stored token is not text")?;
+        output::json(&json!({ "site": site.to_string(), "token": token }))?;
+    } else {
+        output::print(&Zeroizing::new([secret.expose(), b"\n"].concat()))?;
+    }
+    Ok(Exit::Done)
+}
