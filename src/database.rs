@@ -1,1 +1,188 @@
 //! The tables of the wit platform, on SQLite and on PostgreSQL: shared by `api` and `platform`.
+//!
+//! The same SQL text serves both: `$1` placeholders, quoted `"user"`, times and ids bound as
+//! parameters. The server's limits are kept here rather than in routes, because `wit token` in
+//! direct mode comes this way too.
+
+pub mod accounts;
+mod password;
+pub mod repositories;
+mod schema;
+pub mod tokens;
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+/// How long a request waits for a connection, or for SQLite's one writer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One database, whichever of the two kinds it is.
+#[derive(Clone, Debug)]
+pub enum Database {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// Expands one expression for either kind of pool.
+macro_rules! on {
+    ($database:expr, $pool:ident => $body:expr) => {
+        match $database {
+            crate::database::Database::Sqlite($pool) => $body,
+            crate::database::Database::Postgres($pool) => $body,
+        }
+    };
+}
+use on;
+
+/// Why the database did not do what was asked.
+#[derive(Debug)]
+pub enum DatabaseError {
+    /// Outside the server's limits; with a sentence for the person.
+    Invalid(String),
+    /// There is already one of that name.
+    Taken { code: &'static str, what: String },
+    /// No such row, or not the caller's.
+    NotFound,
+    /// The account is suspended.
+    Suspended,
+    /// The database itself failed. Not for strangers' eyes: SQL may be in it.
+    Failed(sqlx::Error),
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DatabaseError::Invalid(what) | DatabaseError::Taken { what, .. } => f.write_str(what),
+            DatabaseError::NotFound => f.write_str("not found"),
+            DatabaseError::Suspended => f.write_str("this account is suspended"),
+            DatabaseError::Failed(_) => f.write_str("the database failed"),
+        }
+    }
+}
+
+impl std::error::Error for DatabaseError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            DatabaseError::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        DatabaseError::Failed(error)
+    }
+}
+
+impl Database {
+    /// Opens, and makes where missing, the SQLite database in a file.
+    pub async fn open_sqlite(path: &Path) -> Result<Self, DatabaseError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(PATIENCE);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options)
+            .await?;
+        let database = Database::Sqlite(pool);
+        database.make_tables().await?;
+        Ok(database)
+    }
+
+    /// Connects to the PostgreSQL at a `postgres://` URL and makes what tables are missing.
+    pub async fn open_postgres(url: &str) -> Result<Self, DatabaseError> {
+        let database = Self::connect_postgres(url).await?;
+        database.make_tables().await?;
+        Ok(database)
+    }
+
+    /// Connects to the PostgreSQL at a `postgres://` URL, and changes nothing there.
+    pub async fn connect_postgres(url: &str) -> Result<Self, DatabaseError> {
+        let options: PgConnectOptions = url.parse()?;
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options)
+            .await?;
+        Ok(Database::Postgres(pool))
+    }
+
+    /// Lets the connections go; SQLite then folds its write-ahead log back in.
+    pub async fn close(&self) {
+        on!(self, pool => pool.close().await);
+    }
+
+    async fn make_tables(&self) -> Result<(), DatabaseError> {
+        match self {
+            Database::Sqlite(pool) => {
+                sqlx::raw_sql(schema::SQLITE).execute(pool).await?;
+            }
+            Database::Postgres(pool) => {
+                let mut transaction = pool.begin().await?;
+                // Two servers that start at once: IF NOT EXISTS alone is not safe from a race.
+                sqlx::query("SELECT pg_advisory_xact_lock($1)")
+                    .bind(schema::LOCK)
+                    .execute(&mut *transaction)
+                    .await?;
+                sqlx::raw_sql(schema::POSTGRES)
+                    .execute(&mut *transaction)
+                    .await?;
+                transaction.commit().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Now, cut to the milliseconds that the platform itself keeps.
+fn now() -> OffsetDateTime {
+    let now = OffsetDateTime::now_utc();
+    now.replace_millisecond(now.millisecond()).unwrap_or(now)
+}
+
+/// The same moment for the columns without a zone, which hold UTC.
+fn without_zone(time: OffsetDateTime) -> PrimitiveDateTime {
+    let utc = time.to_offset(time::UtcOffset::UTC);
+    PrimitiveDateTime::new(utc.date(), utc.time())
+}
+
+/// `length` random characters of A-Z, a-z, 0-9: the form of the platform's ids and session tokens.
+fn random_name(length: usize) -> String {
+    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut name = String::with_capacity(length);
+    while name.len() < length {
+        for byte in random_bytes::<32>() {
+            // 248 is the largest multiple of 62 in a byte: beyond it, some letters would be likelier.
+            if byte < 248 && name.len() < length {
+                name.push(char::from(LETTERS[usize::from(byte % 62)]));
+            }
+        }
+    }
+    name
+}
+
+fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // Nothing safe can be done without randomness, and no supported system is without it.
+    getrandom::fill(&mut bytes).expect("the system has a source of randomness");
+    bytes
+}
+
+/// Lower-case hex.
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,296 @@
+//! Accounts and their sessions.
+
+use sqlx::FromRow;
+use time::Duration;
+
+use super::{Database, DatabaseError, now, on, password, random_name, without_zone};
+use crate::secret::Secret;
+
+/// How long a session lasts, as on the platform.
+const SESSION: Duration = Duration::days(30);
+
+/// An account as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct User {
+    pub id: String,
+    pub name: String,
+    pub email: String,
+    pub username: Option<String>,
+    pub suspended: bool,
+}
+
+impl User {
+    /// Whether `login` names this account: its username or email, in any case.
+    pub fn is_called(&self, login: &str) -> bool {
+        let login = login.to_lowercase();
+        self.email.to_lowercase() == login
+            || (self.username.as_ref()).is_some_and(|name| name.to_lowercase() == login)
+    }
+}
+
+/// What an account is made of.
+#[derive(Debug)]
+pub struct NewUser {
+    pub name: String,
+    pub email: String,
+    pub username: String,
+    pub password: Secret,
+}
+
+/// How an account is named at sign-in.
+#[derive(Clone, Debug)]
+pub enum Login {
+    Email(String),
+    Username(String),
+}
+
+impl Database {
+    /// Makes an account. [`DatabaseError::Taken`] where its email or username has one.
+    pub async fn sign_up(&self, new: NewUser) -> Result<User, DatabaseError> {
+        let NewUser {
+            name,
+            email,
+            username,
+            password,
+        } = new;
+        let email = email.to_lowercase();
+        check_email(&email)?;
+        check_username(&username)?;
+        check_name(&name)?;
+        check_password(&password)?;
+        let hash = slowly(move || password::hash(&password)).await?;
+        let now = without_zone(now());
+        let user = User {
+            id: random_name(32),
+            name,
+            email,
+            username: Some(username.to_lowercase()),
+            suspended: false,
+        };
+        on!(self, pool => {
+            let mut transaction = pool.begin().await?;
+            sqlx::query(
+                r#"INSERT INTO "user" (id, name, email, username, display_username, created_at, updated_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $6)"#,
+            )
+            .bind(&user.id)
+            .bind(&user.name)
+            .bind(&user.email)
+            .bind(&user.username)
+            .bind(&username)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await
+            .map_err(taken)?;
+            sqlx::query(
+                r#"INSERT INTO account
+                       (id, account_id, provider_id, user_id, password, created_at, updated_at)
+                   VALUES ($1, $2, 'credential', $2, $3, $4, $4)"#,
+            )
+            .bind(random_name(32))
+            .bind(&user.id)
+            .bind(hash)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+        });
+        Ok(user)
+    }
+
+    /// The account of that name and password. [`DatabaseError::NotFound`] for an unknown name and
+    /// for a wrong password, after the same work.
+    pub async fn sign_in(&self, login: &Login, password: Secret) -> Result<User, DatabaseError> {
+        #[derive(FromRow)]
+        struct Row {
+            #[sqlx(flatten)]
+            user: User,
+            password: Option<String>,
+        }
+        let row: Option<Row> = match login {
+            Login::Email(email) => on!(self, pool => {
+                sqlx::query_as(
+                    r#"SELECT u.id, u.name, u.email, u.username, u.suspended, a.password
+                       FROM "user" u JOIN account a ON a.user_id = u.id
+                       WHERE u.email = $1 AND a.provider_id = 'credential'"#,
+                )
+                .bind(email.to_lowercase())
+                .fetch_optional(pool)
+                .await?
+            }),
+            Login::Username(username) => on!(self, pool => {
+                sqlx::query_as(
+                    r#"SELECT u.id, u.name, u.email, u.username, u.suspended, a.password
+                       FROM "user" u JOIN account a ON a.user_id = u.id
+                       WHERE u.username = $1 AND a.provider_id = 'credential'"#,
+                )
+                .bind(username.to_lowercase())
+                .fetch_optional(pool)
+                .await?
+            }),
+        };
+        let (user, stored) = match row {
+            Some(Row { user, password }) => (Some(user), password),
+            None => (None, None),
+        };
+        let right = slowly(move || match stored {
+            Some(stored) => password::matches(&password, &stored),
+            // The time of an answer must not tell which accounts there are.
+            None => {
+                password::hash(&password);
+                false
+            }
+        })
+        .await?;
+        match user {
+            Some(user) if right && user.suspended => Err(DatabaseError::Suspended),
+            Some(user) if right => Ok(user),
+            _ => Err(DatabaseError::NotFound),
+        }
+    }
+
+    /// Makes a session for an account, and returns its token.
+    pub async fn open_session(&self, user_id: &str) -> Result<Secret, DatabaseError> {
+        let token = random_name(32);
+        let at = now();
+        on!(self, pool => {
+            sqlx::query(
+                r#"INSERT INTO session (id, expires_at, token, created_at, updated_at, user_id)
+                   VALUES ($1, $2, $3, $4, $4, $5)"#,
+            )
+            .bind(random_name(32))
+            .bind(without_zone(at + SESSION))
+            .bind(&token)
+            .bind(without_zone(at))
+            .bind(user_id)
+            .execute(pool)
+            .await?;
+        });
+        Ok(Secret::from(token))
+    }
+
+    /// Whose session this is; `None` where it is unknown, over, or its account is suspended.
+    pub async fn session(&self, token: &Secret) -> Result<Option<User>, DatabaseError> {
+        #[derive(FromRow)]
+        struct Row {
+            #[sqlx(flatten)]
+            user: User,
+            expires_at: time::PrimitiveDateTime,
+        }
+        let Some(token) = token.expose_str().filter(|text| !text.contains('\0')) else {
+            return Ok(None);
+        };
+        let row: Option<Row> = on!(self, pool => {
+            sqlx::query_as(
+                r#"SELECT u.id, u.name, u.email, u.username, u.suspended, s.expires_at
+                   FROM session s JOIN "user" u ON u.id = s.user_id WHERE s.token = $1"#,
+            )
+            .bind(token)
+            .fetch_optional(pool)
+            .await?
+        });
+        Ok(row
+            .filter(|row| row.expires_at > without_zone(now()) && !row.user.suspended)
+            .map(|row| row.user))
+    }
+
+    /// Ends a session; that it is already over is no error.
+    pub async fn close_session(&self, token: &Secret) -> Result<(), DatabaseError> {
+        let Some(token) = token.expose_str().filter(|text| !text.contains('\0')) else {
+            return Ok(());
+        };
+        on!(self, pool => {
+            sqlx::query("DELETE FROM session WHERE token = $1")
+                .bind(token)
+                .execute(pool)
+                .await?;
+        });
+        Ok(())
+    }
+
+    /// The account with that id.
+    pub async fn user(&self, id: &str) -> Result<Option<User>, DatabaseError> {
+        Ok(on!(self, pool => {
+            sqlx::query_as(
+                r#"SELECT id, name, email, username, suspended FROM "user" WHERE id = $1"#,
+            )
+            .bind(id)
+            .fetch_optional(pool)
+            .await?
+        }))
+    }
+
+    /// Whether there is any account yet.
+    pub async fn has_users(&self) -> Result<bool, DatabaseError> {
+        let first: Option<(String,)> = on!(self, pool => {
+            sqlx::query_as(r#"SELECT id FROM "user" LIMIT 1"#)
+                .fetch_optional(pool)
+                .await?
+        });
+        Ok(first.is_some())
+    }
+}
+
+/// Runs password hashing where it holds up no other request.
+async fn slowly<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, DatabaseError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| DatabaseError::Failed(sqlx::Error::WorkerCrashed))
+}
+
+fn taken(error: sqlx::Error) -> DatabaseError {
+    let unique = (error.as_database_error()).is_some_and(|error| error.is_unique_violation());
+    if !unique {
+        return DatabaseError::Failed(error);
+    }
+    DatabaseError::Taken {
+        code: "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL",
+        what: "that email or username already has an account".to_owned(),
+    }
+}
+
+fn invalid<T>(what: &str) -> Result<T, DatabaseError> {
+    Err(DatabaseError::Invalid(what.to_owned()))
+}
+
+fn check_email(email: &str) -> Result<(), DatabaseError> {
+    let odd = |c: char| c.is_control() || c.is_whitespace();
+    match email.split_once('@') {
+        Some((local, domain))
+            if !local.is_empty()
+                && !domain.is_empty()
+                && !domain.contains('@')
+                && email.len() <= 254
+                && !email.contains(odd) =>
+        {
+            Ok(())
+        }
+        _ => invalid("that is not an email address"),
+    }
+}
+
+/// A username is the first part of a repository's path, so the rule is that of names there.
+fn check_username(username: &str) -> Result<(), DatabaseError> {
+    if username.len() >= 3 && username.len() <= 30 && super::repositories::is_name(username) {
+        return Ok(());
+    }
+    invalid(
+        "a username is 3 to 30 characters of A-Z, a-z, 0-9, '.', '_' and '-', and starts with no '.'",
+    )
+}
+
+fn check_name(name: &str) -> Result<(), DatabaseError> {
+    if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
+        return invalid("a name is 1 to 100 characters, none of them a control character");
+    }
+    Ok(())
+}
+
+fn check_password(password: &Secret) -> Result<(), DatabaseError> {
+    match password.expose_str() {
+        Some(text) if (8..=128).contains(&text.chars().count()) => Ok(()),
+        _ => invalid("a password is 8 to 128 characters long"),
+    }
+}

@@ -1,0 +1,119 @@
+//! Which repositories there are, and whose.
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Database, DatabaseError, now, on};
+
+/// A repository. On disk it is named by its id, so that no name is ever part of a path there.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Repository {
+    pub id: Uuid,
+    pub owner_id: String,
+    pub name: String,
+    /// Only its owner can see it; any other account gets the answer for what does not exist.
+    pub private: bool,
+}
+
+/// Whether a text may be an owner's or a repository's name: 1 to 100 of A-Z, a-z, 0-9, `.`, `_`
+/// and `-`, without a leading `.` or `-`, `..`, or the ending `.git` that a URL adds.
+pub fn is_name(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !text.is_empty()
+        && text.len() <= 100
+        && text.bytes().all(letter)
+        && !text.starts_with(['.', '-'])
+        && !text.contains("..")
+        && !text.ends_with(".git")
+}
+
+impl Database {
+    /// Records a repository of `owner_id`. [`DatabaseError::Taken`] where it has one of that name.
+    pub async fn add_repository(
+        &self,
+        id: Uuid,
+        owner_id: &str,
+        name: &str,
+        private: bool,
+    ) -> Result<Repository, DatabaseError> {
+        if !is_name(name) {
+            return Err(DatabaseError::Invalid(
+                "a repository's name is 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-', \
+                 starts with no '.' or '-', holds no '..' and does not end in '.git'"
+                    .to_owned(),
+            ));
+        }
+        let added: Result<Repository, sqlx::Error> = on!(self, pool => {
+            sqlx::query_as(
+                "INSERT INTO wit_repository (id, owner_id, name, private, created_at)
+                 VALUES ($1, $2, $3, $4, $5) RETURNING id, owner_id, name, private",
+            )
+            .bind(id)
+            .bind(owner_id)
+            .bind(name)
+            .bind(private)
+            .bind(now())
+            .fetch_one(pool)
+            .await
+        });
+        added.map_err(|error| match error.as_database_error() {
+            Some(cause) if cause.is_unique_violation() => DatabaseError::Taken {
+                code: "REPOSITORY_EXISTS",
+                what: format!("there is already a repository {name}"),
+            },
+            _ => DatabaseError::Failed(error),
+        })
+    }
+
+    /// The repository at `OWNER/NAME`, whoever may see it.
+    pub async fn repository(
+        &self,
+        owner: &str,
+        name: &str,
+    ) -> Result<Option<Repository>, DatabaseError> {
+        if !is_name(owner) || !is_name(name) {
+            return Ok(None);
+        }
+        Ok(on!(self, pool => {
+            sqlx::query_as(
+                r#"SELECT r.id, r.owner_id, r.name, r.private
+                   FROM wit_repository r JOIN "user" u ON u.id = r.owner_id
+                   WHERE u.username = $1 AND r.name = $2"#,
+            )
+            .bind(owner.to_lowercase())
+            .bind(name)
+            .fetch_optional(pool)
+            .await?
+        }))
+    }
+
+    /// All repositories of an account, by name.
+    pub async fn repositories(&self, owner_id: &str) -> Result<Vec<Repository>, DatabaseError> {
+        Ok(on!(self, pool => {
+            sqlx::query_as(
+                "SELECT id, owner_id, name, private FROM wit_repository
+                 WHERE owner_id = $1 ORDER BY name",
+            )
+            .bind(owner_id)
+            .fetch_all(pool)
+            .await?
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn a_name_can_be_no_way_out_of_a_directory() {
+        for good in ["demo", "a", "Demo_2.x-y", "a.b"] {
+            assert!(is_name(good), "{good:?}");
+        }
+        for bad in [
+            "", ".", "..", ".git", "a..b", "a/b", "a\\b", "a b", "a\0", "-x", "x.git", "é", "%2e",
+        ] {
+            assert!(!is_name(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The platform's tables, word for word where it matters, plus an index and tables of our own
+//! (`wit_…`). Where the platform made the tables, `IF NOT EXISTS` leaves them as they are.
+
+/// The advisory lock under which tables are made: the letters `wit`.
+pub const LOCK: i64 = 0x77_69_74;
+
+pub const POSTGRES: &str = r#"
+CREATE TABLE IF NOT EXISTS "user" (
+    id text PRIMARY KEY,
+    name text NOT NULL,
+    email text NOT NULL UNIQUE,
+    email_verified boolean NOT NULL DEFAULT false,
+    image text,
+    created_at timestamp NOT NULL DEFAULT now(),
+    updated_at timestamp NOT NULL DEFAULT now(),
+    username text UNIQUE,
+    display_username text,
+    bio text,
+    location text,
+    website text,
+    avatar_url text,
+    role text NOT NULL DEFAULT 'user',
+    suspended boolean NOT NULL DEFAULT false,
+    suspended_at timestamp,
+    suspended_reason text
+);
+CREATE TABLE IF NOT EXISTS session (
+    id text PRIMARY KEY,
+    expires_at timestamp NOT NULL,
+    token text NOT NULL UNIQUE,
+    created_at timestamp NOT NULL DEFAULT now(),
+    updated_at timestamp NOT NULL,
+    ip_address text,
+    user_agent text,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS "session_userId_idx" ON session (user_id);
+CREATE TABLE IF NOT EXISTS account (
+    id text PRIMARY KEY,
+    account_id text NOT NULL,
+    provider_id text NOT NULL,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    access_token text,
+    refresh_token text,
+    id_token text,
+    access_token_expires_at timestamp,
+    refresh_token_expires_at timestamp,
+    scope text,
+    password text,
+    created_at timestamp NOT NULL DEFAULT now(),
+    updated_at timestamp NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "account_userId_idx" ON account (user_id);
+CREATE TABLE IF NOT EXISTS personal_access_tokens (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    name text NOT NULL,
+    token_hash text NOT NULL,
+    token_prefix text NOT NULL,
+    scopes text NOT NULL,
+    last_used_at timestamptz,
+    expires_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS wit_token_hash_idx ON personal_access_tokens (token_hash);
+CREATE INDEX IF NOT EXISTS wit_token_user_idx ON personal_access_tokens (user_id);
+CREATE TABLE IF NOT EXISTS wit_repository (
+    id uuid PRIMARY KEY,
+    owner_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    name text NOT NULL,
+    private boolean NOT NULL,
+    created_at timestamptz NOT NULL,
+    UNIQUE (owner_id, name)
+);
+"#;
+
+/// SQLite keeps an uuid as 16 bytes and a time as text, as sqlx binds them.
+pub const SQLITE: &str = r#"
+CREATE TABLE IF NOT EXISTS "user" (
+    id text PRIMARY KEY NOT NULL,
+    name text NOT NULL,
+    email text NOT NULL UNIQUE,
+    email_verified boolean NOT NULL DEFAULT false,
+    image text,
+    created_at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    updated_at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    username text UNIQUE,
+    display_username text,
+    bio text,
+    location text,
+    website text,
+    avatar_url text,
+    role text NOT NULL DEFAULT 'user',
+    suspended boolean NOT NULL DEFAULT false,
+    suspended_at datetime,
+    suspended_reason text
+);
+CREATE TABLE IF NOT EXISTS session (
+    id text PRIMARY KEY NOT NULL,
+    expires_at datetime NOT NULL,
+    token text NOT NULL UNIQUE,
+    created_at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    updated_at datetime NOT NULL,
+    ip_address text,
+    user_agent text,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS "session_userId_idx" ON session (user_id);
+CREATE TABLE IF NOT EXISTS account (
+    id text PRIMARY KEY NOT NULL,
+    account_id text NOT NULL,
+    provider_id text NOT NULL,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    access_token text,
+    refresh_token text,
+    id_token text,
+    access_token_expires_at datetime,
+    refresh_token_expires_at datetime,
+    scope text,
+    password text,
+    created_at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    updated_at datetime NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "account_userId_idx" ON account (user_id);
+CREATE TABLE IF NOT EXISTS personal_access_tokens (
+    id blob PRIMARY KEY NOT NULL,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    name text NOT NULL,
+    token_hash text NOT NULL,
+    token_prefix text NOT NULL,
+    scopes text NOT NULL,
+    last_used_at datetime,
+    expires_at datetime,
+    created_at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+CREATE INDEX IF NOT EXISTS wit_token_hash_idx ON personal_access_tokens (token_hash);
+CREATE INDEX IF NOT EXISTS wit_token_user_idx ON personal_access_tokens (user_id);
+CREATE TABLE IF NOT EXISTS wit_repository (
+    id blob PRIMARY KEY NOT NULL,
+    owner_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    name text NOT NULL,
+    private boolean NOT NULL,
+    created_at datetime NOT NULL,
+    UNIQUE (owner_id, name)
+);
+"#;

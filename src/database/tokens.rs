@@ -1,0 +1,335 @@
+//! Tokens: made, listed, deleted and checked, with the server's limits.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use sqlx::FromRow;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::accounts::User;
+use super::{Database, DatabaseError, hex, now, on, random_bytes};
+use crate::secret::Secret;
+
+/// The scopes that the server knows, with what it says of them.
+pub const SCOPES: [(&str, &str); 7] = [
+    ("repo:read", "Clone and pull repositories"),
+    ("repo:write", "Push to repositories"),
+    (
+        "repo:admin",
+        "Manage repository settings, collaborators, and deletion",
+    ),
+    ("user:read", "Read your profile information"),
+    ("user:write", "Update your profile"),
+    ("packages:read", "Download packages"),
+    ("packages:write", "Publish packages"),
+];
+/// How many tokens an account may have.
+pub const MAX_TOKENS: i64 = 50;
+/// How old `last_used_at` may grow before a use is written down again.
+const USE_KEPT_TO: Duration = Duration::minutes(1);
+
+/// A token as its owner sees it: never the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRecord {
+    pub id: Uuid,
+    pub user_id: String,
+    pub name: String,
+    /// The first 8 characters, `wit_a1b2`; they do collide.
+    pub prefix: String,
+    pub scopes: Vec<String>,
+    pub created: OffsetDateTime,
+    pub last_used: Option<OffsetDateTime>,
+    pub expires: Option<OffsetDateTime>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: Uuid,
+    user_id: String,
+    name: String,
+    token_prefix: String,
+    scopes: String,
+    created_at: OffsetDateTime,
+    last_used_at: Option<OffsetDateTime>,
+    expires_at: Option<OffsetDateTime>,
+}
+
+impl From<Row> for TokenRecord {
+    fn from(row: Row) -> Self {
+        TokenRecord {
+            id: row.id,
+            user_id: row.user_id,
+            name: row.name,
+            prefix: row.token_prefix,
+            // A list that can't be read allows nothing.
+            scopes: serde_json::from_str(&row.scopes).unwrap_or_default(),
+            created: row.created_at,
+            last_used: row.last_used_at,
+            expires: row.expires_at,
+        }
+    }
+}
+
+/// What a checked token allows, and for whom.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    pub token_id: Uuid,
+    pub user: User,
+    pub scopes: Vec<String>,
+}
+
+impl Grant {
+    /// Whether the token has a scope. None implies another.
+    pub fn allows(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|had| had == scope)
+    }
+}
+
+impl Database {
+    /// Makes a token of `user_id`. The secret is returned this once; only its hash is kept.
+    /// [`DatabaseError::Invalid`] outside the limits, [`DatabaseError::NotFound`] for no account.
+    pub async fn create_token(
+        &self,
+        user_id: &str,
+        name: &str,
+        scopes: &[String],
+        expires_in_days: Option<i64>,
+    ) -> Result<(TokenRecord, Secret), DatabaseError> {
+        check_name(name)?;
+        let scopes = check_scopes(scopes)?;
+        let created = now();
+        let expires = match expires_in_days {
+            None => None,
+            Some(days @ 1..=365) => Some(created + Duration::days(days)),
+            Some(_) => return invalid("a token expires in 1 to 365 days, or never"),
+        };
+        let secret = Zeroizing::new(format!("wit_{}", hex(&random_bytes::<20>())));
+        let prefix = secret[..8].to_owned();
+        let scopes_text = serde_json::Value::from(scopes.clone()).to_string();
+        let id = Uuid::new_v4();
+        let made = on!(self, pool => {
+            let mut transaction = pool.begin().await?;
+            // Takes the account's row for itself, on either kind of database, so that two
+            // requests at once can't both find room for the fiftieth token.
+            let account = sqlx::query(r#"UPDATE "user" SET updated_at = updated_at WHERE id = $1"#)
+                .bind(user_id)
+                .execute(&mut *transaction)
+                .await?;
+            if account.rows_affected() == 0 {
+                return Err(DatabaseError::NotFound);
+            }
+            let made = sqlx::query(
+                "INSERT INTO personal_access_tokens
+                     (id, user_id, name, token_hash, token_prefix, scopes, expires_at, created_at)
+                 SELECT $1, $2, $3, $4, $5, $6, $7, $8
+                 WHERE (SELECT count(*) FROM personal_access_tokens WHERE user_id = $2) < $9",
+            )
+            .bind(id)
+            .bind(user_id)
+            .bind(name)
+            .bind(hash(secret.as_bytes()))
+            .bind(&prefix)
+            .bind(scopes_text)
+            .bind(expires)
+            .bind(created)
+            .bind(MAX_TOKENS)
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            made.rows_affected()
+        });
+        if made == 0 {
+            return invalid("Maximum of 50 tokens allowed per user");
+        }
+        let record = TokenRecord {
+            id,
+            user_id: user_id.to_owned(),
+            name: name.to_owned(),
+            prefix,
+            scopes,
+            created,
+            last_used: None,
+            expires,
+        };
+        Ok((record, Secret::new(secret.as_bytes().to_vec())))
+    }
+
+    /// All tokens of an account, newest first.
+    pub async fn tokens(&self, user_id: &str) -> Result<Vec<TokenRecord>, DatabaseError> {
+        let rows: Vec<Row> = on!(self, pool => {
+            sqlx::query_as(
+                "SELECT id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at
+                 FROM personal_access_tokens WHERE user_id = $1 ORDER BY created_at DESC, id",
+            )
+            .bind(user_id)
+            .fetch_all(pool)
+            .await?
+        });
+        Ok(rows.into_iter().map(TokenRecord::from).collect())
+    }
+
+    /// One token of an account. Another's is as unknown as none.
+    pub async fn token(
+        &self,
+        user_id: &str,
+        id: Uuid,
+    ) -> Result<Option<TokenRecord>, DatabaseError> {
+        let row: Option<Row> = on!(self, pool => {
+            sqlx::query_as(
+                "SELECT id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at
+                 FROM personal_access_tokens WHERE user_id = $1 AND id = $2",
+            )
+            .bind(user_id)
+            .bind(id)
+            .fetch_optional(pool)
+            .await?
+        });
+        Ok(row.map(TokenRecord::from))
+    }
+
+    /// Revokes a token from the next check on. [`DatabaseError::NotFound`] for another's too.
+    pub async fn delete_token(&self, user_id: &str, id: Uuid) -> Result<(), DatabaseError> {
+        let gone = on!(self, pool => {
+            sqlx::query("DELETE FROM personal_access_tokens WHERE user_id = $1 AND id = $2")
+                .bind(user_id)
+                .bind(id)
+                .execute(pool)
+                .await?
+                .rows_affected()
+        });
+        match gone {
+            0 => Err(DatabaseError::NotFound),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a token at `at`, where that is sooner than it ended before.
+    pub async fn shorten_token(
+        &self,
+        user_id: &str,
+        id: Uuid,
+        at: OffsetDateTime,
+    ) -> Result<(), DatabaseError> {
+        let token = self.token(user_id, id).await?;
+        let token = token.ok_or(DatabaseError::NotFound)?;
+        if token.expires.is_some_and(|expires| expires <= at) {
+            return Ok(());
+        }
+        on!(self, pool => {
+            sqlx::query(
+                "UPDATE personal_access_tokens SET expires_at = $3 WHERE user_id = $1 AND id = $2",
+            )
+            .bind(user_id)
+            .bind(id)
+            .bind(at)
+            .execute(pool)
+            .await?;
+        });
+        Ok(())
+    }
+
+    /// What a token allows at this moment; `None` where it is unknown, expired, revoked, or its
+    /// account is suspended. A use is written down, to the minute.
+    pub async fn check_token(&self, secret: &Secret) -> Result<Option<Grant>, DatabaseError> {
+        #[derive(FromRow)]
+        struct Checked {
+            token_id: Uuid,
+            scopes: String,
+            last_used_at: Option<OffsetDateTime>,
+            expires_at: Option<OffsetDateTime>,
+            #[sqlx(flatten)]
+            user: User,
+        }
+        if !looks_like_a_token(secret) {
+            return Ok(None);
+        }
+        let row: Option<Checked> = on!(self, pool => {
+            sqlx::query_as(
+                r#"SELECT t.id AS token_id, t.scopes, t.last_used_at, t.expires_at,
+                          u.id, u.name, u.email, u.username, u.suspended
+                   FROM personal_access_tokens t JOIN "user" u ON u.id = t.user_id
+                   WHERE t.token_hash = $1"#,
+            )
+            .bind(hash(secret.expose()))
+            .fetch_optional(pool)
+            .await?
+        });
+        let now = now();
+        let Some(row) = row.filter(|row| {
+            !row.user.suspended && row.expires_at.is_none_or(|expires| expires > now)
+        }) else {
+            return Ok(None);
+        };
+        if row
+            .last_used_at
+            .is_none_or(|used| now - used >= USE_KEPT_TO)
+        {
+            on!(self, pool => {
+                sqlx::query("UPDATE personal_access_tokens SET last_used_at = $2 WHERE id = $1")
+                    .bind(row.token_id)
+                    .bind(now)
+                    .execute(pool)
+                    .await?;
+            });
+        }
+        Ok(Some(Grant {
+            token_id: row.token_id,
+            user: row.user,
+            scopes: serde_json::from_str(&row.scopes).unwrap_or_default(),
+        }))
+    }
+}
+
+/// A scope as the API lists it.
+#[derive(Debug, Serialize)]
+pub struct ScopeRecord {
+    pub name: &'static str,
+    pub description: &'static str,
+}
+
+/// The scopes that a token may have.
+pub fn scopes() -> impl Iterator<Item = ScopeRecord> {
+    (SCOPES.into_iter()).map(|(name, description)| ScopeRecord { name, description })
+}
+
+/// The hex SHA-256 of the whole token: all that the server keeps of it. A token has 160 random
+/// bits, so a slow hash would add nothing.
+fn hash(secret: &[u8]) -> String {
+    hex(&Sha256::digest(secret))
+}
+
+fn looks_like_a_token(secret: &Secret) -> bool {
+    (secret.expose().strip_prefix(b"wit_"))
+        .is_some_and(|rest| rest.len() == 40 && rest.iter().all(u8::is_ascii_hexdigit))
+}
+
+fn check_name(name: &str) -> Result<(), DatabaseError> {
+    if name.trim().is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
+        return invalid("a token's name is 1 to 100 characters, none of them a control character");
+    }
+    Ok(())
+}
+
+/// Known ones, each once, in the order given.
+fn check_scopes(scopes: &[String]) -> Result<Vec<String>, DatabaseError> {
+    let mut kept: Vec<String> = Vec::new();
+    for scope in scopes {
+        if !SCOPES.iter().any(|(known, _)| known == scope) {
+            return invalid(
+                "there is an unknown scope; GET /api/tokens/scopes lists the known ones",
+            );
+        }
+        if !kept.contains(scope) {
+            kept.push(scope.clone());
+        }
+    }
+    if kept.is_empty() {
+        return invalid("a token needs at least one scope");
+    }
+    Ok(kept)
+}
+
+fn invalid<T>(what: &str) -> Result<T, DatabaseError> {
+    Err(DatabaseError::Invalid(what.to_owned()))
+}
