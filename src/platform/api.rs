@@ -1,0 +1,335 @@
+//! Accounts, tokens and repositories as JSON.
+
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{ConnectInfo, FromRequest, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{delete, get, post};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use uuid::Uuid;
+
+use super::refusal::Refusal;
+use super::{Platform, Shared};
+use crate::database::DatabaseError;
+use crate::database::accounts::{Login, NewUser, User};
+use crate::database::repositories::Repository;
+use crate::database::tokens::{TokenRecord, scopes};
+use crate::secret::Secret;
+
+/// As JavaScript's `Date` writes it, which is what the platform answers.
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+pub fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/api/auth/sign-up/email", post(sign_up))
+        .route("/api/auth/sign-in/email", post(sign_in_by_email))
+        .route("/api/auth/sign-in/username", post(sign_in_by_username))
+        .route("/api/auth/sign-out", post(sign_out))
+        .route("/api/tokens", get(list_tokens).post(create_token))
+        .route("/api/tokens/scopes", get(list_scopes))
+        .route("/api/tokens/{id}", delete(delete_token).get(get_token))
+        .route("/api/repos", get(list_repositories).post(create_repository))
+        .route("/api/v1/user", get(whoami))
+}
+
+/// A JSON body, refused without repeating any of it: it may hold a password.
+struct Input<T>(T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Input<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Refusal> {
+        let body: Result<Json<T>, JsonRejection> = Json::from_request(request, state).await;
+        body.map(|Json(value)| Input(value)).map_err(|rejection| {
+            let status = match rejection.status() {
+                StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+                other => other,
+            };
+            Refusal::new(
+                status,
+                "BAD_REQUEST",
+                "the body is not the JSON that this asks for",
+            )
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct SignUp {
+    email: String,
+    password: Secret,
+    name: String,
+    username: String,
+}
+
+async fn sign_up(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Input(input): Input<SignUp>,
+) -> Result<Json<Value>, Refusal> {
+    platform.limits.sign_up(from.ip())?;
+    let new = NewUser {
+        name: input.name,
+        email: input.email,
+        username: input.username,
+        password: input.password,
+    };
+    signed_in(&platform, platform.database.sign_up(new).await?).await
+}
+
+#[derive(Deserialize)]
+struct ByEmail {
+    email: String,
+    password: Secret,
+}
+
+async fn sign_in_by_email(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Input(ByEmail { email, password }): Input<ByEmail>,
+) -> Result<Json<Value>, Refusal> {
+    platform.limits.sign_in(&email, from.ip())?;
+    let wrong = Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        "INVALID_EMAIL_OR_PASSWORD",
+        "Invalid email or password",
+    );
+    sign_in(&platform, Login::Email(email), password, wrong).await
+}
+
+#[derive(Deserialize)]
+struct ByUsername {
+    username: String,
+    password: Secret,
+}
+
+async fn sign_in_by_username(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Input(ByUsername { username, password }): Input<ByUsername>,
+) -> Result<Json<Value>, Refusal> {
+    platform.limits.sign_in(&username, from.ip())?;
+    let wrong = Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        "INVALID_USERNAME_OR_PASSWORD",
+        "Invalid username or password",
+    );
+    sign_in(&platform, Login::Username(username), password, wrong).await
+}
+
+async fn sign_in(
+    platform: &Platform,
+    login: Login,
+    password: Secret,
+    wrong: Refusal,
+) -> Result<Json<Value>, Refusal> {
+    let (Login::Email(name) | Login::Username(name)) = &login;
+    if name.contains('\0') {
+        return Err(wrong);
+    }
+    match platform.database.sign_in(&login, password).await {
+        Ok(user) => signed_in(platform, user).await,
+        Err(DatabaseError::NotFound) => Err(wrong),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn signed_in(platform: &Platform, user: User) -> Result<Json<Value>, Refusal> {
+    let session = platform.database.open_session(&user.id).await?;
+    Ok(Json(json!({
+        "token": session.expose_str(),
+        "user": user_json(&user),
+    })))
+}
+
+async fn sign_out(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    if let Some(super::access::Presented::Bearer(session)) = super::access::presented(&headers) {
+        platform.database.close_session(&session).await?;
+    }
+    Ok(Json(json!({ "success": true })))
+}
+
+fn user_json(user: &User) -> Value {
+    json!({
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "username": user.username,
+    })
+}
+
+fn time_json(time: Option<OffsetDateTime>) -> Value {
+    time.and_then(|time| time.to_offset(time::UtcOffset::UTC).format(TIME).ok())
+        .into()
+}
+
+fn token_json(token: &TokenRecord) -> Value {
+    json!({
+        "id": token.id,
+        "name": token.name,
+        "tokenPrefix": token.prefix,
+        "scopes": token.scopes,
+        "lastUsedAt": time_json(token.last_used),
+        "expiresAt": time_json(token.expires),
+        "createdAt": time_json(Some(token.created)),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CreateToken {
+    name: String,
+    scopes: Vec<String>,
+    #[serde(default)]
+    expires_in_days: Option<i64>,
+}
+
+async fn create_token(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+    Input(input): Input<CreateToken>,
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let user = platform.session(&headers).await?;
+    let (token, secret) = platform
+        .database
+        .create_token(&user.id, &input.name, &input.scopes, input.expires_in_days)
+        .await?;
+    let mut body = token_json(&token);
+    body["token"] = secret.expose_str().into();
+    body["warning"] = "Make sure to copy your token now. You will not see it again.".into();
+    Ok((StatusCode::CREATED, Json(body)))
+}
+
+async fn list_tokens(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.session(&headers).await?;
+    let tokens = platform.database.tokens(&user.id).await?;
+    Ok(Json(tokens.iter().map(token_json).collect()))
+}
+
+fn token_not_found() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Token not found")
+}
+
+async fn get_token(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.session(&headers).await?;
+    let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
+    let token = platform.database.token(&user.id, id).await?;
+    let token = token.ok_or_else(token_not_found)?;
+    Ok(Json(token_json(&token)))
+}
+
+async fn delete_token(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.session(&headers).await?;
+    let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
+    match platform.database.delete_token(&user.id, id).await {
+        Ok(()) => Ok(Json(json!({ "success": true }))),
+        Err(DatabaseError::NotFound) => Err(token_not_found()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn list_scopes() -> Json<Value> {
+    Json(json!(scopes().collect::<Vec<_>>()))
+}
+
+/// Whom a token acts for. Any token may ask about itself: this is how one is tried out.
+async fn whoami(State(platform): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+    let grant = platform.token(&headers).await?.ok_or_else(|| {
+        Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "Requires authentication",
+        )
+    })?;
+    let mut body = user_json(&grant.user);
+    body["login"] = json!(grant.user.username);
+    Ok(Json(body))
+}
+
+fn repository_json(owner: &User, repository: &Repository) -> Value {
+    let owner = owner.username.as_deref().unwrap_or(&owner.id);
+    json!({
+        "id": repository.id,
+        "owner": owner,
+        "name": repository.name,
+        "private": repository.private,
+        "path": format!("/{owner}/{}.git", repository.name),
+    })
+}
+
+/// The account that may manage repositories: by its session, or by a token with `repo:admin`.
+async fn manager(platform: &Platform, headers: &HeaderMap) -> Result<User, Refusal> {
+    if let Some(grant) = platform.token(headers).await? {
+        return match grant.allows("repo:admin") {
+            true => Ok(grant.user),
+            false => Err(Refusal::needs_scope("repo:admin")),
+        };
+    }
+    platform.session(headers).await
+}
+
+#[derive(Deserialize)]
+struct CreateRepository {
+    name: String,
+    #[serde(default)]
+    private: bool,
+}
+
+async fn create_repository(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+    Input(input): Input<CreateRepository>,
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let user = manager(&platform, &headers).await?;
+    let id = Uuid::new_v4();
+    // On disk first: a row without a repository would be a broken one, but a directory without a
+    // row is only space.
+    platform.git.create(id).await?;
+    let added = platform
+        .database
+        .add_repository(id, &user.id, &input.name, input.private)
+        .await;
+    match added {
+        Ok(repository) => {
+            let body = repository_json(&user, &repository);
+            Ok((StatusCode::CREATED, Json(body)))
+        }
+        Err(error) => {
+            platform.git.remove(id).await;
+            Err(error.into())
+        }
+    }
+}
+
+async fn list_repositories(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    let user = manager(&platform, &headers).await?;
+    let repositories = platform.database.repositories(&user.id).await?;
+    let all = repositories.iter().map(|one| repository_json(&user, one));
+    Ok(Json(all.collect()))
+}

@@ -1,0 +1,156 @@
+//! The one server of a data directory: who it is, and how to stop it.
+//!
+//! The server holds a lock on `server.pid` for as long as it lives, and the kernel gives the lock
+//! back however it dies. So a pid in that file counts only while the lock is held.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+
+/// A server that runs, as its file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    pub pid: i32,
+    pub address: SocketAddr,
+}
+
+/// The right to serve a data directory, held until dropped.
+#[derive(Debug)]
+pub struct Instance(File);
+
+/// Another server has the data directory.
+#[derive(Debug)]
+pub struct AlreadyRunning;
+
+impl std::fmt::Display for AlreadyRunning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a server already runs on this data directory")
+    }
+}
+
+impl std::error::Error for AlreadyRunning {}
+
+impl Instance {
+    /// Takes the data directory. [`AlreadyRunning`] where another server has it.
+    pub fn start(data_dir: &Path) -> anyhow::Result<Self> {
+        let mut file = open(data_dir)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(AlreadyRunning.into()),
+            Err(TryLockError::Error(error)) => return Err(error).context("can't lock server.pid"),
+        }
+        write(&mut file, b"")?;
+        Ok(Instance(file))
+    }
+
+    /// Writes down who serves, and where.
+    pub fn announce(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+        let running = Running {
+            pid: rustix::process::getpid().as_raw_pid(),
+            address,
+        };
+        write(&mut self.0, &serde_json::to_vec(&running)?).context("can't write server.pid")
+    }
+}
+
+/// Who serves a data directory; `None` where nobody does, or it has only begun to start.
+pub fn running(data_dir: &Path) -> anyhow::Result<Option<Running>> {
+    if !pid_file(data_dir).exists() {
+        return Ok(None);
+    }
+    let mut file = open(data_dir)?;
+    match file.try_lock() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            Ok(serde_json::from_slice(&text).ok())
+        }
+        Err(TryLockError::Error(error)) => Err(error).context("can't lock server.pid"),
+    }
+}
+
+/// Stops the server of a data directory and waits until it is gone. `None` where nobody serves.
+pub fn stop(data_dir: &Path, patience: Duration) -> anyhow::Result<Option<Running>> {
+    let Some(found) = running(data_dir)? else {
+        return Ok(None);
+    };
+    let Some(pid) = rustix::process::Pid::from_raw(found.pid) else {
+        bail!("{} holds no pid", pid_file(data_dir).display());
+    };
+    if !terminate(pid, || Ok(running(data_dir)?.as_ref() == Some(&found)))? {
+        return Ok(None);
+    }
+    // flock(2) has no form with a time limit, so another thread waits for it.
+    let file = open(data_dir)?;
+    let (gone, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || gone.send(file.lock()));
+    match wait.recv_timeout(patience) {
+        Ok(locked) => locked.context("can't lock server.pid")?,
+        Err(_) => bail!(
+            "the server (pid {}) has not stopped after {} s",
+            found.pid,
+            patience.as_secs()
+        ),
+    }
+    Ok(Some(found))
+}
+
+/// Sends SIGTERM if `is_still_it`, asked once the process can't be mistaken for another. Whether
+/// it was sent.
+#[cfg(target_os = "linux")]
+fn terminate(
+    pid: rustix::process::Pid,
+    is_still_it: impl FnOnce() -> anyhow::Result<bool>,
+) -> anyhow::Result<bool> {
+    use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(rustix::io::Errno::SRCH) => return Ok(false),
+        Err(error) => return Err(error).context("can't reach the server's process"),
+    };
+    if !is_still_it()? {
+        return Ok(false);
+    }
+    match pidfd_send_signal(process, Signal::TERM) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Err(error) => Err(error).context("can't stop the server"),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn terminate(
+    pid: rustix::process::Pid,
+    is_still_it: impl FnOnce() -> anyhow::Result<bool>,
+) -> anyhow::Result<bool> {
+    if !is_still_it()? {
+        return Ok(false);
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+        .context("can't stop the server")?;
+    Ok(true)
+}
+
+fn pid_file(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join("server.pid")
+}
+
+fn open(data_dir: &Path) -> anyhow::Result<File> {
+    let path = pid_file(data_dir);
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    (options.open(&path)).with_context(|| format!("can't open {}", path.display()))
+}
+
+fn write(file: &mut File, text: &[u8]) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(text)
+}

@@ -1,0 +1,111 @@
+//! Every answer that is a no.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::database::DatabaseError;
+
+/// Why a request was not carried out: never with anything of the request in it.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub message: String,
+    /// Seconds until the same request may be tried again.
+    pub retry_after: Option<u64>,
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Refusal {
+            status,
+            code,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    /// One answer for what does not exist and for what the caller may not see.
+    pub fn not_found() -> Self {
+        Refusal::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Not found")
+    }
+
+    /// The caller is nobody, or has a token where a session is asked for.
+    pub fn not_authenticated() -> Self {
+        Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "Not authenticated",
+        )
+    }
+
+    pub fn needs_scope(scope: &str) -> Self {
+        Refusal::new(
+            StatusCode::FORBIDDEN,
+            "FORBIDDEN",
+            format!("this token lacks the scope {scope}"),
+        )
+    }
+
+    pub fn failed() -> Self {
+        Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "INTERNAL_SERVER_ERROR",
+            "the server failed",
+        )
+    }
+
+    /// As git shows it: one line of plain text.
+    pub fn into_text(self) -> Response {
+        let mut response = (self.status, format!("{}\n", self.message)).into_response();
+        self.add_headers(&mut response);
+        response
+    }
+
+    fn add_headers(&self, response: &mut Response) {
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            for scheme in [r#"Basic realm="wit""#, r#"Bearer realm="wit""#] {
+                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+            headers.insert("x-retry-after", seconds.into());
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({ "code": self.code, "message": self.message, "error": self.message });
+        let mut response = (self.status, Json(body)).into_response();
+        self.add_headers(&mut response);
+        response
+    }
+}
+
+impl From<DatabaseError> for Refusal {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Invalid(what) => {
+                Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", what)
+            }
+            DatabaseError::Taken { code, what } => {
+                Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, what)
+            }
+            DatabaseError::NotFound => Refusal::not_found(),
+            DatabaseError::Suspended => Refusal::new(
+                StatusCode::FORBIDDEN,
+                "BANNED_USER",
+                "this account is suspended",
+            ),
+            DatabaseError::Failed(error) => {
+                tracing::error!(%error, "the database failed");
+                Refusal::failed()
+            }
+        }
+    }
+}
