@@ -8,12 +8,16 @@ use clap::{Parser, Subcommand};
 use crate::api::ApiError;
 use crate::config::Paths;
 
+#[cfg(feature = "platform")]
+mod down;
 pub mod login;
 pub mod logout;
 pub mod output;
 pub mod session;
 pub mod status;
 pub mod token;
+#[cfg(feature = "platform")]
+mod up;
 
 /// How a run of `wit` ends, the one table of exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +116,12 @@ pub enum Command {
     Status(status::Args),
     /// Make, show and revoke tokens
     Token(token::Args),
+    /// Start the platform on this machine
+    #[cfg(feature = "platform")]
+    Up(up::Args),
+    /// Stop the platform on this machine
+    #[cfg(feature = "platform")]
+    Down(down::Args),
 }
 
 /// Reads the command line; where it is wrong, says so and returns the exit code.
@@ -151,6 +161,10 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Logout(args) => logout::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Token(args) => token::run(args, &context),
+        #[cfg(feature = "platform")]
+        Command::Up(args) => up::run(args, &context),
+        #[cfg(feature = "platform")]
+        Command::Down(args) => down::run(args, &context),
     }
 }
 

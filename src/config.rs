@@ -145,6 +145,15 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// Makes an empty file that only its owner can read, where there is none.
+pub fn touch_private(path: &Path) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
 /// Writes a file that only its owner can read, all or nothing: a temporary file beside it,
 /// fsync, rename, fsync of the directory.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -83,6 +83,8 @@ impl From<sqlx::Error> for DatabaseError {
 impl Database {
     /// Opens, and makes where missing, the SQLite database in a file.
     pub async fn open_sqlite(path: &Path) -> Result<Self, DatabaseError> {
+        // SQLite gives its other files the mode of this one, and sessions lie in them.
+        crate::config::touch_private(path).map_err(sqlx::Error::Io)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

@@ -22,7 +22,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = super::up::data_dir(args.data_dir.as_deref(), context)?;
     let stopped = instance::stop(&data_dir, PATIENCE)?;
     if context.json {
-        println!("{}", json!({ "stopped": stopped.is_some(), "data_dir": data_dir }));
+        println!(
+            "{}",
+            json!({ "stopped": stopped.is_some(), "data_dir": data_dir })
+        );
     } else if stopped.is_some() {
         println!("wit stopped. Its data stay in {}", data_dir.display());
     } else {

@@ -50,7 +50,10 @@ struct Started {
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if !args.listen.is_loopback() && !args.allow_http {
-        let message = format!("{} is more than this machine, and http is not encrypted", args.listen);
+        let message = format!(
+            "{} is more than this machine, and http is not encrypted",
+            args.listen
+        );
         return Err(Failure::new(Exit::Usage, message)
             .hint(format!("wit up --listen {} --allow-http", args.listen))
             .into());
@@ -104,7 +107,10 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
     {
         let message = format!("{error}: {}", options.data_dir.display());
         return Err(Failure::new(Exit::Failed, message)
-            .hint(format!("wit down --data-dir {}", options.data_dir.display()))
+            .hint(format!(
+                "wit down --data-dir {}",
+                options.data_dir.display()
+            ))
             .into());
     }
     served?;
@@ -116,7 +122,10 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
     if let Some(running) = instance::running(data_dir)? {
         let url = url(running.address);
         if context.json {
-            println!("{}", json!({ "url": url, "data_dir": data_dir, "already_running": true }));
+            println!(
+                "{}",
+                json!({ "url": url, "data_dir": data_dir, "already_running": true })
+            );
         } else {
             println!("wit already runs at {url} (data in {})", data_dir.display());
         }
@@ -127,7 +136,8 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
     let mut log = OpenOptions::new();
     log.create(true).append(true);
     std::os::unix::fs::OpenOptionsExt::mode(&mut log, 0o600);
-    let log = (log.open(&log_path)).with_context(|| format!("can't open {}", log_path.display()))?;
+    let log =
+        (log.open(&log_path)).with_context(|| format!("can't open {}", log_path.display()))?;
     let mut command = Command::new(std::env::current_exe().context("can't find this program")?);
     command
         .args(["up", "--foreground", "--detach", "--listen"])

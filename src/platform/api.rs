@@ -256,7 +256,10 @@ async fn list_scopes() -> Json<Value> {
 }
 
 /// Whom a token acts for. Any token may ask about itself: this is how one is tried out.
-async fn whoami(State(platform): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+async fn whoami(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
     let grant = platform.token(&headers).await?.ok_or_else(|| {
         Refusal::new(
             StatusCode::UNAUTHORIZED,

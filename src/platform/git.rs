@@ -80,7 +80,13 @@ impl Git {
     pub async fn create(&self, id: Uuid) -> Result<(), Refusal> {
         let mut command = self.command(FilePath::new("git"));
         command
-            .args(["init", "--quiet", "--bare", "--template=", "--initial-branch=main"])
+            .args([
+                "init",
+                "--quiet",
+                "--bare",
+                "--template=",
+                "--initial-branch=main",
+            ])
             .arg(self.directory(id))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -273,7 +279,11 @@ async fn run(
         (header::CONTENT_ENCODING, "HTTP_CONTENT_ENCODING"),
         (HeaderName::from_static("git-protocol"), "GIT_PROTOCOL"),
     ] {
-        if let Some(value) = parts.headers.get(name).and_then(|value| value.to_str().ok()) {
+        if let Some(value) = parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+        {
             command.env(variable, value);
         }
     }
@@ -297,7 +307,9 @@ async fn feed(mut child: Child, mut stdin: ChildStdin, mut body: Body) {
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         let Some(Ok(frame)) = frame else { break };
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if stdin.write_all(&data).await.is_err() {
             break;
         }
