@@ -1,0 +1,54 @@
+//! What the shipped helper is made of, seen in the release build.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Builds both programs as `install.sh` does.
+fn release() -> PathBuf {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "--bins"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo runs");
+    assert!(status.success());
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    target
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))
+        .join("release")
+}
+
+/// Words that stand in a program's strings where the library is linked in.
+const NETWORK: [&str; 7] = [
+    "reqwest", "rustls", "hyper", "tokio", "HTTP/1.1", "sqlx", "clap",
+];
+
+fn holds(program: &[u8], word: &str) -> bool {
+    program
+        .windows(word.len())
+        .any(|window| window == word.as_bytes())
+}
+
+#[test]
+fn the_helper_holds_no_network_code_no_runtime_and_no_clap() {
+    let release = release();
+    let helper = std::fs::read(release.join("git-credential-wit")).unwrap();
+    let wit = std::fs::read(release.join("wit")).unwrap();
+    for word in NETWORK {
+        // The front end shows that the word would be found.
+        assert!(holds(&wit, word), "{word} says nothing");
+        assert!(!holds(&helper, word), "{word} is linked into the helper");
+    }
+    assert!(helper.len() <= 2_500_000, "{} bytes", helper.len());
+    let libraries = Command::new("ldd")
+        .arg(release.join("git-credential-wit"))
+        .output()
+        .unwrap();
+    let libraries = String::from_utf8(libraries.stdout).unwrap();
+    for library in libraries.lines() {
+        let expected = ["linux-vdso", "libc.so", "libgcc_s", "ld-linux", "libm.so"];
+        assert!(
+            expected.iter().any(|name| library.contains(name)),
+            "{library}"
+        );
+    }
+}
