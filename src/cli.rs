@@ -13,6 +13,7 @@ mod down;
 pub mod login;
 pub mod logout;
 pub mod output;
+mod repo;
 pub mod session;
 pub mod status;
 pub mod token;
@@ -116,6 +117,8 @@ pub enum Command {
     Status(status::Args),
     /// Make, show and revoke tokens
     Token(token::Args),
+    /// Make repositories on a server of `wit up`
+    Repo(repo::Args),
     /// Start the platform on this machine
     #[cfg(feature = "platform")]
     Up(up::Args),
@@ -161,6 +164,7 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Logout(args) => logout::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Token(args) => token::run(args, &context),
+        Command::Repo(args) => repo::run(args, &context),
         #[cfg(feature = "platform")]
         Command::Up(args) => up::run(args, &context),
         #[cfg(feature = "platform")]
