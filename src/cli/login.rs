@@ -114,7 +114,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let account = escaped(&signed_in.account);
     output::print(format!("Logged in to {name} as {account}.\n").as_bytes())?;
-    if decided.new || config.servers.is_empty() {
+    let first = config.servers.values().all(|known| known.account.is_none());
+    if decided.new || first {
         eprintln!("Secrets are kept in {location}.");
     }
     Ok(Exit::Done)

@@ -1,0 +1,417 @@
+//! `wit login`, `status`, `token …` and `logout`, against the real `wit up`.
+
+mod support;
+
+use std::path::Path;
+use std::process::Output;
+
+use support::{Home, WIT, text};
+use wit::api::http::Client;
+use wit::api::login::{Login, sign_in};
+use wit::api::server::ServerUrl;
+use wit::secret::Secret;
+
+const PASSWORD: &str = "correct horse battery";
+const TOKEN: &str = "wit_0123456789abcdef0123456789abcdef01234567";
+
+/// A home in which a server runs until it is dropped, and another one to use it from.
+struct Machine {
+    server: Home,
+    home: Home,
+    url: String,
+}
+
+impl Machine {
+    /// A server with an account `me` that nobody is logged in to.
+    fn new() -> Self {
+        let server = Home::new();
+        let up = server.run(WIT, &["up", "--port", "0", "--json"], "");
+        let ready: serde_json::Value = serde_json::from_slice(&up.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", text(&up.stderr)));
+        let url = ready["url"].as_str().expect("a URL").to_owned();
+        Machine {
+            server,
+            home: Home::new(),
+            url,
+        }
+    }
+
+    /// The same, logged in.
+    fn logged_in() -> Self {
+        let machine = Machine::new();
+        done(&machine.sign_up());
+        machine
+    }
+
+    fn sign_up(&self) -> Output {
+        let arguments = [
+            "login",
+            &self.url,
+            "--sign-up",
+            "--email",
+            "me@example.com",
+            "--username",
+            "me",
+            "--password-stdin",
+        ];
+        self.home.run(WIT, &arguments, &format!("{PASSWORD}\n"))
+    }
+
+    fn wit(&self, arguments: &[&str]) -> Output {
+        self.home.run(WIT, arguments, "")
+    }
+
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.wit(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&done(&output)).expect("one JSON document")
+    }
+
+    fn list(&self) -> Vec<serde_json::Value> {
+        self.json(&["token", "list"])
+            .as_array()
+            .expect("a list")
+            .clone()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.server.run(WIT, &["down"], "");
+    }
+}
+
+/// The stdout of what ended well.
+fn done(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Asserts an exit code and nothing on stdout; the stderr.
+fn refused(output: &Output, code: i32) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(text(&output.stdout), "", "{said}");
+    said
+}
+
+#[test]
+fn a_named_token_is_printed_once_as_documented() {
+    let machine = Machine::logged_in();
+    let shown = done(&machine.wit(&["token", "create", "CI Token", "--expires", "30"]));
+    let token = shown
+        .lines()
+        .nth(4)
+        .expect("a fifth line")
+        .trim()
+        .to_owned();
+    assert!(token.starts_with("wit_") && token.len() == 44, "{shown}");
+    let expires = machine.list()[0]["expiresAt"].as_str().expect("an expiry")[..10].to_owned();
+    assert_eq!(
+        shown,
+        format!(
+            "Created personal access token\n\nToken:\n\n  {token}\n\n\
+             Make sure to copy your token now.\nYou will not be able to see it again!\n\n\
+             Name:    CI Token\nScopes:  repo:read, repo:write\nExpires: {expires}\n\n\
+             Use this token in the Authorization header:\n  Authorization: Bearer {token}\n"
+        )
+    );
+    assert_eq!(machine.list()[0]["thisMachine"], false);
+}
+
+#[test]
+fn a_token_without_a_name_goes_to_the_store_unseen() {
+    let machine = Machine::logged_in();
+    let shown = done(&machine.wit(&["token", "create", "--expires", "30"]));
+    assert!(!shown.contains("wit_"), "{shown}");
+    let token = done(&machine.wit(&["token", "print"]));
+    assert!(token.starts_with("wit_") && token.len() == 45);
+    let listed = machine.list();
+    assert_eq!(listed[0]["thisMachine"], true);
+    assert_eq!(listed[0]["tokenPrefix"], token[..8]);
+    let site = machine.url.strip_prefix("http://").expect("http");
+    let request = format!("protocol=http\nhost={site}\n\n");
+    let answer = machine.home.run(support::HELPER, &["get"], &request);
+    let answer = done(&answer);
+    assert!(answer.contains("username=me\n"), "{answer}");
+    assert!(
+        answer.contains(&format!("password={token}")),
+        "not the token"
+    );
+}
+
+#[test]
+fn store_and_print_can_be_combined() {
+    let machine = Machine::logged_in();
+    let shown = done(&machine.wit(&["token", "create", "both", "--store", "--print"]));
+    assert_eq!(shown.matches("wit_").count(), 2, "{shown}");
+    let bare = done(&machine.wit(&["token", "create", "bare", "-q", "-e", "1"]));
+    assert!(bare.starts_with("wit_") && bare.len() == 45, "{bare}");
+    let stored = done(&machine.wit(&["token", "print"]));
+    assert!(shown.contains(stored.trim()));
+    let kept = done(&machine.wit(&["token", "create", "kept", "--store"]));
+    assert!(!kept.contains("wit_"), "{kept}");
+}
+
+#[test]
+fn json_holds_the_token_only_where_it_is_printed() {
+    let machine = Machine::logged_in();
+    let printed = machine.json(&["token", "create", "ci", "-e", "7", "-s", "repo:read"]);
+    assert_eq!(printed["token"].as_str().map(str::len), Some(44));
+    assert_eq!(printed["scopes"], serde_json::json!(["repo:read"]));
+    assert_eq!(printed["stored"], false);
+    let stored = machine.json(&["token", "create"]);
+    assert_eq!(stored["stored"], true);
+    assert!(stored.get("token").is_none());
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_is_sent() {
+    let machine = Machine::logged_in();
+    let long = "x".repeat(101);
+    for (arguments, says) in [
+        (vec!["token", "create", "x", "--expires", "0"], "1 to 365"),
+        (vec!["token", "create", "x", "--expires", "-5"], "1 to 365"),
+        (
+            vec!["token", "create", "x", "--expires", "30abc"],
+            "1 to 365",
+        ),
+        (vec!["token", "create", "x", "--expires", "366"], "1 to 365"),
+        (vec!["token", "create", "x", "-s", "repo:reed"], "repo:read"),
+        (
+            vec!["token", "create", "x", "-s", "repo:read,"],
+            "unknown scope",
+        ),
+        (vec!["token", "create", ""], "is empty"),
+        (vec!["token", "create", &long], "longer than 100"),
+        (
+            vec!["token", "create", "a\u{1b}[31mb"],
+            "control characters",
+        ),
+        (vec!["token", "create", TOKEN], "looks like a token"),
+        (vec!["token", "create", "x", "--expire", "30"], "--expires"),
+        (vec!["token", "create", "x", "y"], "unexpected argument"),
+        (vec!["token", "craete", "x"], "create"),
+        (vec!["token", TOKEN], "unrecognized"),
+        (vec!["token", "revoke"], "required"),
+        (vec!["token", "revoke", TOKEN], "whole token"),
+        (vec!["tokens", "list"], "token"),
+        (vec!["login", "ftp://x"], "only http"),
+        (vec!["login", "https://me:secret@x"], "password"),
+    ] {
+        let said = refused(&machine.wit(&arguments), 2);
+        assert!(said.contains(says), "{arguments:?}: {said}");
+        assert!(!said.contains(&TOKEN[..16]), "{arguments:?}: {said}");
+        assert!(!said.contains('\u{1b}'), "{arguments:?}: {said}");
+    }
+    assert_eq!(machine.list().len(), 0);
+}
+
+#[test]
+fn what_goes_wrong_is_said_with_what_to_type() {
+    let machine = Machine::new();
+    let said = refused(&machine.wit(&["token", "list"]), 4);
+    assert!(said.contains("hint: wit login"), "{said}");
+    done(&machine.sign_up());
+    let wrong = [
+        "login",
+        &machine.url,
+        "--username",
+        "me",
+        "--password-stdin",
+    ];
+    let said = refused(&machine.home.run(WIT, &wrong, "not the one\n"), 4);
+    assert!(
+        said.contains("wrong password") && said.contains("hint: "),
+        "{said}"
+    );
+    let said = refused(&machine.wit(&wrong[..4]), 2);
+    assert!(said.contains("--password-stdin"), "{said}");
+    // Port 1 is nobody's.
+    let nobody = [
+        "login",
+        "http://127.0.0.1:1",
+        "--username",
+        "me",
+        "--password-stdin",
+    ];
+    let said = refused(&machine.home.run(WIT, &nobody, "x\n"), 1);
+    assert!(
+        said.contains("can't reach") && said.contains("hint: "),
+        "{said}"
+    );
+    let plain = [
+        "login",
+        "http://example.com",
+        "--username",
+        "me",
+        "--password-stdin",
+    ];
+    let said = refused(&machine.home.run(WIT, &plain, "x\n"), 1);
+    assert!(said.contains("plain http"), "{said}");
+    let said = refused(&machine.wit(&["token", "revoke", "nobody", "--json"]), 1);
+    let error: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(error["error"]["exit"], 1);
+}
+
+#[test]
+fn a_session_that_the_server_has_ended_asks_for_a_login() {
+    let machine = Machine::logged_in();
+    let session = session_of(&machine);
+    let arguments = ["login", &machine.url, "--username", "me", "--session-stdin"];
+    let line = format!("{}\n", session.expose_str().expect("text"));
+    done(&machine.home.run(WIT, &arguments, &line));
+    let url = ServerUrl::parse(&machine.url).expect("a URL");
+    let client = Client::new(&url, false).expect("a client");
+    wit::api::login::sign_out(&client, &session).expect("an end");
+    let said = refused(&machine.wit(&["token", "list"]), 4);
+    assert!(said.contains("hint: wit login"), "{said}");
+    refused(&machine.home.run(WIT, &arguments, &line), 4);
+}
+
+#[test]
+fn revoke_takes_one_token_or_none() {
+    let machine = Machine::logged_in();
+    for name in ["twin", "twin", "single"] {
+        done(&machine.wit(&["token", "create", name, "-q", "-e", "1"]));
+    }
+    let said = refused(&machine.wit(&["token", "rm", "single", "twin"]), 1);
+    assert!(said.contains("fits 2 tokens"), "{said}");
+    refused(&machine.wit(&["token", "revoke", "wit_"]), 1);
+    assert_eq!(machine.list().len(), 3);
+    done(&machine.wit(&["token", "delete", "single"]));
+    let left = machine.list();
+    assert_eq!(left.len(), 2);
+    let id = left[0]["id"].as_str().expect("an id");
+    done(&machine.wit(&["token", "revoke", id]));
+    assert_eq!(machine.list().len(), 1);
+}
+
+#[test]
+fn revoking_this_machines_token_empties_the_store_too() {
+    let machine = Machine::logged_in();
+    done(&machine.wit(&["token", "create"]));
+    let id = machine.list()[0]["id"].as_str().expect("an id").to_owned();
+    let said = done(&machine.wit(&["token", "revoke", &id]));
+    assert!(said.contains("removed from this machine"), "{said}");
+    refused(&machine.wit(&["token", "print"]), 1);
+}
+
+#[test]
+fn status_and_logout_tell_what_is_kept() {
+    let machine = Machine::logged_in();
+    done(&machine.wit(&["token", "create"]));
+    let said = done(&machine.wit(&["status"]));
+    assert!(
+        said.contains("Logged in as me, expires in 29 days"),
+        "{said}"
+    );
+    assert!(said.contains("git on "), "{said}");
+    done(&machine.wit(&["logout", "--revoke"]));
+    let said = machine.wit(&["status"]);
+    assert_eq!(said.status.code(), Some(3));
+    refused(&machine.wit(&["token", "print"]), 1);
+    refused(&machine.wit(&["logout"]), 4);
+}
+
+#[test]
+fn the_current_directory_is_not_read() {
+    let machine = Machine::logged_in();
+    let env = "WIT_URL=http://127.0.0.1:1\nDATABASE_URL=sqlite::memory:\nWIT_TOKEN=wit_x\n";
+    std::fs::write(machine.home.path().join(".env"), env).expect("a file");
+    std::fs::write(
+        machine.home.path().join("config.json"),
+        "{\"default_server\":\"http://127.0.0.1:1\"}",
+    )
+    .expect("a file");
+    assert_eq!(machine.list().len(), 0);
+}
+
+/// A second session of the account, known to the test.
+fn session_of(machine: &Machine) -> Secret {
+    let url = ServerUrl::parse(&machine.url).expect("a URL");
+    let client = Client::new(&url, false).expect("a client");
+    let login = Login::Username("me".into());
+    let password = Secret::from(PASSWORD.to_owned());
+    sign_in(&client, &login, &password)
+        .expect("a session")
+        .session
+}
+
+#[test]
+fn no_secret_is_in_anything_that_a_command_wrote() {
+    let machine = Machine::logged_in();
+    let session = session_of(&machine);
+    let session = session.expose_str().expect("text");
+    let login = ["login", &machine.url, "--username", "me", "--session-stdin"];
+    let mut written = vec![machine.home.run(WIT, &login, &format!("{session}\n"))];
+    done(&machine.wit(&["token", "create"]));
+    let token = done(&machine.wit(&["token", "print"]));
+    let token = token.trim();
+    let id = machine.list()[0]["id"].as_str().expect("an id").to_owned();
+    for arguments in [
+        vec!["token", "list"],
+        vec!["token", "list", "--json"],
+        vec!["token", "scopes"],
+        vec!["status"],
+        vec!["status", "--json"],
+        vec!["token", "revoke", token],
+        vec!["token", "create", token],
+        vec!["token", "create", "x", "--scopes", token],
+        vec!["token", "create", "x", "--expires", token],
+        vec!["token", token],
+        vec![token],
+        vec!["token", "print", token],
+        vec!["token", "list", "--server", token],
+        vec!["token", "list", "--json", &format!("--{token}")],
+        vec!["login", token],
+        vec!["login", &format!("http://{token}@127.0.0.1:1")],
+        vec!["token", "revoke", session],
+        vec!["token", "revoke", &id],
+        vec!["logout"],
+    ] {
+        written.push(machine.wit(&arguments));
+    }
+    let secrets = [PASSWORD, session, token];
+    for (number, output) in written.iter().enumerate() {
+        let said = text(&output.stdout) + &text(&output.stderr);
+        for secret in secrets {
+            assert!(!said.contains(secret), "command {number}: {said}");
+        }
+    }
+    let mut files = 0;
+    each_file(machine.home.path(), &mut |path, bytes| {
+        files += 1;
+        for secret in secrets {
+            assert!(!holds(bytes, secret), "{}", path.display());
+        }
+    });
+    assert!(files > 0, "nothing was searched");
+    let mut logs = 0;
+    each_file(machine.server.path(), &mut |path, bytes| {
+        assert!(!holds(bytes, token), "{}", path.display());
+        assert!(!holds(bytes, PASSWORD), "{}", path.display());
+        // The platform's own table of sessions holds them as they are.
+        if path.extension().is_some_and(|end| end == "log") {
+            logs += 1;
+            assert!(!holds(bytes, session), "{}", path.display());
+        }
+    });
+    assert!(logs > 0, "no log was searched");
+}
+
+fn holds(bytes: &[u8], secret: &str) -> bool {
+    bytes
+        .windows(secret.len())
+        .any(|part| part == secret.as_bytes())
+}
+
+fn each_file(dir: &Path, look: &mut dyn FnMut(&Path, &[u8])) {
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            each_file(&path, look);
+        } else if path.is_file() {
+            look(&path, &std::fs::read(&path).expect("a file"));
+        }
+    }
+}
