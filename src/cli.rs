@@ -59,17 +59,20 @@ impl Failure {
         self
     }
 
-    /// Writes it to stderr, as text or as one JSON document.
+    /// Writes it to stderr, as text or as one JSON document. Whatever a command was given in the
+    /// wrong place, no token is shown.
     pub fn report(&self, json: bool) {
+        let message = output::redacted(&self.message);
+        let hint = self.hint.as_deref().map(output::redacted);
         if json {
             let document = serde_json::json!({
-                "error": {"message": self.message, "hint": self.hint, "exit": self.exit as u8}
+                "error": {"message": message, "hint": hint, "exit": self.exit as u8}
             });
             eprintln!("{document}");
             return;
         }
-        eprintln!("wit: {}", self.message);
-        if let Some(hint) = &self.hint {
+        eprintln!("wit: {message}");
+        if let Some(hint) = hint {
             eprintln!("hint: {hint}");
         }
     }

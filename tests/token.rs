@@ -22,7 +22,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// A server with an account `me` that nobody is logged in to.
+    /// A server with an account `ada` that nobody is logged in to.
     fn new() -> Self {
         let server = Home::new();
         let up = server.run(WIT, &["up", "--port", "0", "--json"], "");
@@ -51,7 +51,7 @@ impl Machine {
             "--email",
             "me@example.com",
             "--username",
-            "me",
+            "ada",
             "--password-stdin",
         ];
         self.home.run(WIT, &arguments, &format!("{PASSWORD}\n"))
@@ -132,7 +132,7 @@ fn a_token_without_a_name_goes_to_the_store_unseen() {
     let request = format!("protocol=http\nhost={site}\n\n");
     let answer = machine.home.run(support::HELPER, &["get"], &request);
     let answer = done(&answer);
-    assert!(answer.contains("username=me\n"), "{answer}");
+    assert!(answer.contains("username=ada\n"), "{answer}");
     assert!(
         answer.contains(&format!("password={token}")),
         "not the token"
@@ -216,7 +216,7 @@ fn what_goes_wrong_is_said_with_what_to_type() {
         "login",
         &machine.url,
         "--username",
-        "me",
+        "ada",
         "--password-stdin",
     ];
     let said = refused(&machine.home.run(WIT, &wrong, "not the one\n"), 4);
@@ -231,7 +231,7 @@ fn what_goes_wrong_is_said_with_what_to_type() {
         "login",
         "http://127.0.0.1:1",
         "--username",
-        "me",
+        "ada",
         "--password-stdin",
     ];
     let said = refused(&machine.home.run(WIT, &nobody, "x\n"), 1);
@@ -243,7 +243,7 @@ fn what_goes_wrong_is_said_with_what_to_type() {
         "login",
         "http://example.com",
         "--username",
-        "me",
+        "ada",
         "--password-stdin",
     ];
     let said = refused(&machine.home.run(WIT, &plain, "x\n"), 1);
@@ -257,7 +257,13 @@ fn what_goes_wrong_is_said_with_what_to_type() {
 fn a_session_that_the_server_has_ended_asks_for_a_login() {
     let machine = Machine::logged_in();
     let session = session_of(&machine);
-    let arguments = ["login", &machine.url, "--username", "me", "--session-stdin"];
+    let arguments = [
+        "login",
+        &machine.url,
+        "--username",
+        "ada",
+        "--session-stdin",
+    ];
     let line = format!("{}\n", session.expose_str().expect("text"));
     done(&machine.home.run(WIT, &arguments, &line));
     let url = ServerUrl::parse(&machine.url).expect("a URL");
@@ -302,7 +308,7 @@ fn status_and_logout_tell_what_is_kept() {
     done(&machine.wit(&["token", "create"]));
     let said = done(&machine.wit(&["status"]));
     assert!(
-        said.contains("Logged in as me, expires in 29 days"),
+        said.contains("Logged in as ada, expires in 30 days"),
         "{said}"
     );
     assert!(said.contains("git on "), "{said}");
@@ -330,7 +336,7 @@ fn the_current_directory_is_not_read() {
 fn session_of(machine: &Machine) -> Secret {
     let url = ServerUrl::parse(&machine.url).expect("a URL");
     let client = Client::new(&url, false).expect("a client");
-    let login = Login::Username("me".into());
+    let login = Login::Username("ada".into());
     let password = Secret::from(PASSWORD.to_owned());
     sign_in(&client, &login, &password)
         .expect("a session")
@@ -342,7 +348,13 @@ fn no_secret_is_in_anything_that_a_command_wrote() {
     let machine = Machine::logged_in();
     let session = session_of(&machine);
     let session = session.expose_str().expect("text");
-    let login = ["login", &machine.url, "--username", "me", "--session-stdin"];
+    let login = [
+        "login",
+        &machine.url,
+        "--username",
+        "ada",
+        "--session-stdin",
+    ];
     let mut written = vec![machine.home.run(WIT, &login, &format!("{session}\n"))];
     done(&machine.wit(&["token", "create"]));
     let token = done(&machine.wit(&["token", "print"]));

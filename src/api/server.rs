@@ -4,6 +4,7 @@ use std::fmt;
 
 use url::{Host, Url};
 
+use super::http::redacted;
 use crate::credential::Site;
 
 /// The base URL of a server: http or https, without user, query or fragment.
@@ -15,6 +16,10 @@ impl ServerUrl {
     /// The error is one clause for a person and never holds a password.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
+        // It would be shown, and a name server be asked about it.
+        if redacted(text) != text {
+            return Err("it looks like a token");
+        }
         let named = if text.contains("://") {
             text.to_owned()
         } else {
@@ -104,6 +109,7 @@ mod tests {
             "https://x?y",
             "https://x#y",
             "http://",
+            "wit_0123456789abcdef0123456789abcdef01234567",
         ] {
             assert!(ServerUrl::parse(bad).is_err(), "{bad:?}");
         }

@@ -14,8 +14,9 @@ use crate::expiry::{Expiry, UnixTime};
 use crate::item::Item;
 use crate::store;
 
+const DAY: i64 = 24 * 60 * 60;
 /// How long before its end a token or a session needs attention, in seconds.
-const SOON: i64 = 3 * 24 * 60 * 60;
+const SOON: i64 = 3 * DAY;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -152,8 +153,10 @@ impl Report {
         let left = expiry.left(self.now);
         let words = if left <= 0 {
             format!("expired {}", output::ago(expiry.0, self.now))
-        } else {
+        } else if left < 2 * DAY {
             format!("expires in {}", output::span(left))
+        } else {
+            format!("expires in {} days", (left + DAY / 2) / DAY)
         };
         if left > SOON {
             return words;
