@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
+pub mod database;
 pub mod http;
 pub mod login;
 pub mod rest;

@@ -1,0 +1,195 @@
+//! Direct mode: the token API carried out on the platform's own database, without a server.
+
+use std::path::Path;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use super::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
+use crate::database::tokens::{TokenRecord, scopes};
+use crate::database::{Database, DatabaseError};
+use crate::expiry::{Expiry, UnixTime};
+use crate::secret::Secret;
+
+/// How long one call may take in all, connecting included.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The tokens of one account of one database.
+pub struct Direct {
+    runtime: Runtime,
+    database: Database,
+    user_id: String,
+}
+
+impl Direct {
+    /// Opens `DATABASE_URL` for the account of `WIT_USER_ID`. `postgres://`, `postgresql://` and
+    /// `sqlite:PATH` are understood; no table is made, and a SQLite file must be there already.
+    pub fn open(url: &str, user_id: &str) -> Result<Self, ApiError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| unreachable(error.to_string()))?;
+        let opening = async {
+            match url.strip_prefix("sqlite:") {
+                Some(path) => {
+                    let path = Path::new(path.strip_prefix("//").unwrap_or(path));
+                    if !path.is_file() {
+                        return Err(unreachable("there is no such file".to_owned()));
+                    }
+                    Database::open_sqlite(path).await
+                }
+                None => Database::connect_postgres(url).await,
+            }
+            .map_err(|error| unreachable(cause(&error)))
+        };
+        let database = runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, opening).await })
+            .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs())))??;
+        Ok(Direct {
+            runtime,
+            database,
+            user_id: user_id.to_owned(),
+        })
+    }
+
+    /// The account that the calls are about; [`ApiError::Unauthorized`] where there is none.
+    pub fn account(&self) -> Result<Account, ApiError> {
+        let user = self.wait(self.database.user(&self.user_id))?;
+        let user = user
+            .filter(|user| !user.suspended)
+            .ok_or(ApiError::Unauthorized)?;
+        Ok(Account {
+            id: user.id,
+            username: user.username,
+            email: user.email,
+        })
+    }
+
+    /// Runs a call to its end. One that runs out of time may have been carried out.
+    fn wait<T>(&self, call: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, ApiError> {
+        self.runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, call).await })
+            .map_err(|_| ApiError::Lost {
+                server: SERVER.to_owned(),
+                reason: format!("no answer within {} s", PATIENCE.as_secs()),
+            })?
+            .map_err(failed)
+    }
+}
+
+/// What stands for the server's name: the URL itself may hold a password.
+const SERVER: &str = "the database of DATABASE_URL";
+
+fn unreachable(reason: String) -> ApiError {
+    ApiError::Unreachable {
+        server: SERVER.to_owned(),
+        reason,
+    }
+}
+
+fn failed(error: DatabaseError) -> ApiError {
+    match error {
+        DatabaseError::Invalid(message) => ApiError::Refused { message },
+        DatabaseError::Taken { what, .. } => ApiError::Refused { message: what },
+        DatabaseError::NotFound => ApiError::NotFound,
+        DatabaseError::Suspended => ApiError::Unauthorized,
+        // The statement may have been carried out before the connection broke.
+        DatabaseError::Failed(_) => ApiError::Lost {
+            server: SERVER.to_owned(),
+            reason: cause(&error),
+        },
+    }
+}
+
+/// The cause in words, which sqlx keeps free of the URL's password.
+fn cause(error: &DatabaseError) -> String {
+    match error {
+        DatabaseError::Failed(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn id_of(id: &str) -> Result<Uuid, ApiError> {
+    id.parse().map_err(|_| ApiError::NotFound)
+}
+
+fn unix(time: OffsetDateTime) -> UnixTime {
+    UnixTime(time.unix_timestamp())
+}
+
+impl From<TokenRecord> for Token {
+    fn from(record: TokenRecord) -> Self {
+        Token {
+            id: record.id.to_string(),
+            name: record.name,
+            prefix: record.prefix,
+            scopes: record.scopes,
+            created: unix(record.created),
+            last_used: record.last_used.map(unix),
+            expiry: record.expires.map(|time| Expiry(unix(time))),
+        }
+    }
+}
+
+impl TokenApi for Direct {
+    fn form(&self) -> &'static str {
+        "database"
+    }
+
+    fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {
+        let days = new.expires_in_days.map(i64::from);
+        let making = self
+            .database
+            .create_token(&self.user_id, &new.name, &new.scopes, days);
+        let (record, secret) = self.wait(making)?;
+        Ok(CreatedToken {
+            token: record.into(),
+            secret,
+        })
+    }
+
+    fn list(&self) -> Result<Vec<Token>, ApiError> {
+        let records = self.wait(self.database.tokens(&self.user_id))?;
+        let mut tokens: Vec<Token> = records.into_iter().map(Token::from).collect();
+        tokens.sort_by_key(|token| std::cmp::Reverse(token.created));
+        Ok(tokens)
+    }
+
+    fn revoke(&self, id: &str) -> Result<(), ApiError> {
+        let id = id_of(id)?;
+        self.wait(self.database.delete_token(&self.user_id, id))
+    }
+
+    fn verify(&self, token: &Secret) -> Result<Account, ApiError> {
+        let grant = self.wait(self.database.check_token(token))?;
+        let user = grant.ok_or(ApiError::Unauthorized)?.user;
+        Ok(Account {
+            id: user.id,
+            username: user.username,
+            email: user.email,
+        })
+    }
+
+    fn scopes(&self) -> Result<Vec<Scope>, ApiError> {
+        let known = scopes().map(|scope| Scope {
+            name: scope.name.to_owned(),
+            description: scope.description.to_owned(),
+        });
+        Ok(known.collect())
+    }
+
+    fn shorten(&self, id: &str, at: Expiry) -> Result<(), ApiError> {
+        let id = id_of(id)?;
+        let at = OffsetDateTime::from_unix_timestamp(at.0.0).map_err(|_| ApiError::Refused {
+            message: "that expiry is out of range".to_owned(),
+        })?;
+        self.wait(self.database.shorten_token(&self.user_id, id, at))?;
+        Ok(())
+    }
+
+    fn clock_skew(&self) -> Option<i64> {
+        None
+    }
+}
