@@ -46,10 +46,6 @@ impl Server {
         Server { home, address }
     }
 
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
     fn data_dir(&self) -> PathBuf {
         self.home.path().join(".local/share/wit/platform")
     }
@@ -240,5 +236,291 @@ fn only_the_owner_can_read_what_the_server_keeps() {
     assert_eq!(mode(""), 0o700);
     for file in ["wit.sqlite3", "wit.sqlite3-wal", "server.log", "server.pid"] {
         assert_eq!(mode(file), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn a_token_clones_and_pushes_and_is_seen_as_used() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let secret = server.secret(&session, &["repo:read", "repo:write"]);
+    let unused = &server.bearing("GET", "/api/tokens", &session).json()[0]["lastUsedAt"];
+    assert!(unused.is_null());
+    server.work("work");
+    for (username, clone) in [("alice", "a"), ("alice@example.com", "b"), ("token", "c")] {
+        let username = username.replace('@', "%40");
+        let remote = server.remote(&username, &secret, "/alice/demo.git");
+        let push = server.git(&["-C", "work", "push", &remote, "main"]);
+        assert!(push.status.success(), "{}", text(&push.stderr));
+        let cloned = server.git(&["clone", &remote, clone]);
+        assert!(cloned.status.success(), "{}", text(&cloned.stderr));
+    }
+    let partial = server.remote("alice", &secret, "/alice/demo.git");
+    let cloned = server.git(&[
+        "clone",
+        "--depth=1",
+        "--filter=blob:none",
+        &partial,
+        "partial",
+    ]);
+    assert!(cloned.status.success(), "{}", text(&cloned.stderr));
+    let used = &server.bearing("GET", "/api/tokens", &session).json()[0]["lastUsedAt"];
+    assert!(used.is_string(), "{used}");
+}
+
+#[test]
+fn without_a_valid_token_git_is_asked_for_one() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", false);
+    let path = "/alice/demo.git/info/refs?service=git-upload-pack";
+    let nobody = server.request("GET", path, &[], "");
+    let unknown = server.bearing("GET", path, &format!("wit_{}", "0".repeat(40)));
+    let a_session = server.bearing("GET", path, &session);
+    for reply in [nobody, unknown, a_session] {
+        assert_eq!(reply.status, 401);
+        assert!(
+            reply.head.contains("www-authenticate: basic realm=\"wit\""),
+            "{}",
+            reply.head
+        );
+        assert!(
+            reply.head.contains("www-authenticate: bearer"),
+            "{}",
+            reply.head
+        );
+    }
+    let secret = server.secret(&session, &["repo:read"]);
+    let remote = server.remote("mallory", &secret, "/alice/demo.git");
+    assert!(
+        !server.git(&["ls-remote", &remote]).status.success(),
+        "another's username"
+    );
+}
+
+#[test]
+fn a_revoked_token_is_refused_by_the_very_next_request() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let token = server.token(&session, &["repo:read", "repo:write"]);
+    let (id, secret) = (
+        token["id"].as_str().unwrap(),
+        token["token"].as_str().unwrap(),
+    );
+    let path = "/alice/demo.git/info/refs?service=git-receive-pack";
+    assert_eq!(server.bearing("GET", path, secret).status, 200);
+    assert_eq!(server.bearing("GET", "/api/v1/user", secret).status, 200);
+    let gone = server.bearing("DELETE", &format!("/api/tokens/{id}"), &session);
+    assert_eq!(gone.status, 200, "{}", gone.body);
+    assert_eq!(server.bearing("GET", path, secret).status, 401);
+    assert_eq!(server.bearing("GET", "/api/v1/user", secret).status, 401);
+    let again = server.bearing("DELETE", &format!("/api/tokens/{id}"), &session);
+    assert_eq!(again.status, 404);
+}
+
+#[test]
+fn a_missing_scope_is_named_to_whoever_pushes_or_fetches() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    server.work("work");
+    let reader = server.secret(&session, &["repo:read"]);
+    let remote = server.remote("alice", &reader, "/alice/demo.git");
+    let push = server.git(&["-C", "work", "push", &remote, "main"]);
+    assert!(!push.status.success());
+    let said = text(&push.stderr);
+    assert!(said.contains("lacks the scope repo:write"), "{said}");
+
+    let writer = server.secret(&session, &["repo:write"]);
+    let remote = server.remote("alice", &writer, "/alice/demo.git");
+    let fetch = server.git(&["ls-remote", &remote]);
+    assert!(!fetch.status.success());
+    let said = text(&fetch.stderr);
+    assert!(said.contains("lacks the scope repo:read"), "{said}");
+}
+
+#[test]
+fn what_does_not_exist_and_what_may_not_be_seen_look_the_same() {
+    let server = Server::start();
+    let alice = server.sign_up("alice");
+    let bob = server.sign_up("bob");
+    server.repository(&alice, "secret", true);
+    let token = server.secret(&bob, &["repo:read", "repo:write"]);
+    let before = std::fs::read_dir(server.data_dir().join("repositories"))
+        .unwrap()
+        .count();
+    for service in ["git-upload-pack", "git-receive-pack"] {
+        let look = |name: &str| {
+            let path = format!("/{name}.git/info/refs?service={service}");
+            let reply = server.bearing("GET", &path, &token);
+            let undated = reply.head.lines().filter(|line| !line.starts_with("date:"));
+            (
+                reply.status,
+                undated.map(str::to_owned).collect::<Vec<_>>(),
+                reply.body,
+            )
+        };
+        let invisible = look("alice/secret");
+        assert_eq!(invisible.0, 404);
+        for missing in ["alice/none", "nobody/none", "alice/%2e%2e", "..%2f/x"] {
+            assert_eq!(look(missing), invisible, "{missing}");
+        }
+    }
+    let after = std::fs::read_dir(server.data_dir().join("repositories"))
+        .unwrap()
+        .count();
+    assert_eq!(before, after, "reading makes nothing");
+}
+
+#[test]
+fn another_may_read_a_public_repository_but_not_push_to_it() {
+    let server = Server::start();
+    let alice = server.sign_up("alice");
+    let bob = server.sign_up("bob");
+    server.repository(&alice, "open", false);
+    server.work("work");
+    let token = server.secret(&bob, &["repo:read", "repo:write"]);
+    let remote = server.remote("bob", &token, "/alice/open.git");
+    assert!(server.git(&["ls-remote", &remote]).status.success());
+    let push = server.git(&["-C", "work", "push", &remote, "main"]);
+    assert!(!push.status.success());
+    assert!(
+        text(&push.stderr).contains("only its owner"),
+        "{}",
+        text(&push.stderr)
+    );
+}
+
+#[test]
+fn a_token_can_neither_make_nor_list_nor_revoke_tokens() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let token = server.token(&session, &["repo:read", "repo:admin", "user:write"]);
+    let (id, secret) = (
+        token["id"].as_str().unwrap(),
+        token["token"].as_str().unwrap(),
+    );
+    let body = json!({ "name": "more", "scopes": ["repo:read"] });
+    assert_eq!(server.post("/api/tokens", secret, body).status, 401);
+    assert_eq!(server.bearing("GET", "/api/tokens", secret).status, 401);
+    let path = format!("/api/tokens/{id}");
+    assert_eq!(server.bearing("GET", &path, secret).status, 401);
+    assert_eq!(server.bearing("DELETE", &path, secret).status, 401);
+}
+
+#[test]
+fn another_account_can_neither_see_nor_revoke_a_token() {
+    let server = Server::start();
+    let alice = server.sign_up("alice");
+    let bob = server.sign_up("bob");
+    let token = server.token(&alice, &["repo:read"]);
+    let path = format!("/api/tokens/{}", token["id"].as_str().unwrap());
+    assert_eq!(server.bearing("GET", &path, &bob).status, 404);
+    assert_eq!(server.bearing("DELETE", &path, &bob).status, 404);
+    assert_eq!(server.bearing("GET", &path, &alice).status, 200);
+    assert_eq!(server.bearing("GET", "/api/tokens", &bob).json(), json!([]));
+}
+
+#[test]
+fn a_token_outside_the_limits_is_not_made() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let read = json!(["repo:read"]);
+    for body in [
+        json!({ "name": "", "scopes": read }),
+        json!({ "name": " ", "scopes": read }),
+        json!({ "name": "a\u{0}b", "scopes": read }),
+        json!({ "name": "a\u{1b}[2J", "scopes": read }),
+        json!({ "name": "x".repeat(101), "scopes": read }),
+        json!({ "name": "x", "scopes": [] }),
+        json!({ "name": "x", "scopes": ["repo:everything"] }),
+        json!({ "name": "x", "scopes": read, "expiresInDays": 0 }),
+        json!({ "name": "x", "scopes": read, "expiresInDays": -1 }),
+        json!({ "name": "x", "scopes": read, "expiresInDays": 366 }),
+        json!({ "name": "x", "scopes": read, "expiresInDays": "30abc" }),
+        json!({ "name": "x" }),
+    ] {
+        let reply = server.post("/api/tokens", &session, body.clone());
+        assert_eq!(reply.status, 400, "{body}: {}", reply.body);
+    }
+    assert_eq!(
+        server.bearing("GET", "/api/tokens", &session).json(),
+        json!([])
+    );
+}
+
+#[test]
+fn an_account_has_room_for_fifty_tokens_however_fast_it_asks() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let body = json!({ "name": "many", "scopes": ["repo:read"] });
+    let made = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let replies =
+                        (0..10).map(|_| server.post("/api/tokens", &session, body.clone()));
+                    replies.filter(|reply| reply.status == 201).count()
+                })
+            })
+            .collect();
+        asking
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum::<usize>()
+    });
+    assert_eq!(made, 50);
+    let refused = server.post("/api/tokens", &session, body);
+    assert_eq!(refused.status, 400);
+    assert_eq!(
+        refused.json()["message"],
+        "Maximum of 50 tokens allowed per user"
+    );
+}
+
+#[test]
+fn passwords_can_not_be_tried_without_end() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let wrong = json!({ "username": "alice", "password": "wrong horse" });
+    let limited = (0..11)
+        .map(|_| server.post("/api/auth/sign-in/username", "", wrong.clone()))
+        .find(|reply| reply.status != 401)
+        .expect("an end");
+    assert_eq!(limited.status, 429);
+    assert!(
+        limited.head.contains("\r\nretry-after: "),
+        "{}",
+        limited.head
+    );
+}
+
+#[test]
+fn data_outlive_the_server() {
+    let mut server = Server::start();
+    let session = server.sign_up("alice");
+    let secret = server.secret(&session, &["repo:read"]);
+    let down = server.home.run(WIT, &["down"], "");
+    assert!(down.status.success(), "{}", text(&down.stderr));
+    let home = std::mem::replace(&mut server.home, Home::new());
+    let server = Server::start_in(home);
+    assert_eq!(server.bearing("GET", "/api/v1/user", &secret).status, 200);
+}
+
+#[test]
+fn neither_password_nor_token_reaches_the_log_or_the_database() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let secret = server.secret(&session, &["repo:read"]);
+    let remote = server.remote("alice", &secret, "/alice/demo.git");
+    assert!(server.git(&["ls-remote", &remote]).status.success());
+    for file in ["server.log", "wit.sqlite3", "wit.sqlite3-wal"] {
+        let kept = std::fs::read(server.data_dir().join(file)).expect("it exists");
+        let kept = String::from_utf8_lossy(&kept);
+        assert!(!kept.contains(&secret), "the token is in {file}");
+        assert!(!kept.contains(PASSWORD), "the password is in {file}");
     }
 }
