@@ -1,1 +1,244 @@
 //! The steps of a rotation, its journal, and what a re-run does.
+//!
+//! The old token works until the new one has been verified, stored and delivered:
+//! lock, preflight, create, pending slot, verify, promote, deliver, grace, revoke, clear. Each step
+//! is written to the [`journal`] before it is taken, and each can be taken twice, so that a re-run
+//! after a crash at any point finishes the rotation or undoes it.
+//!
+//! The API has no field for a rotation's id, and a name is for people. A token whose answer got
+//! lost is therefore found by what it can't share with another: it has the rotation's name and
+//! scopes, was never used, was not there when the rotation began, and was made just when the
+//! request was sent. Where that fits more than one token, none is revoked and a person is asked.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+pub mod deliver;
+pub mod journal;
+mod steps;
+
+use crate::api::{ApiError, NewToken, Token, TokenApi};
+use crate::config::Paths;
+use crate::credential::{Credential, Site};
+use crate::expiry::{Expiry, UnixTime};
+use crate::item::Item;
+use crate::secret::Secret;
+use crate::store::lock::SiteLock;
+use crate::store::{Store, StoreError};
+use deliver::{DeliveryError, Sink};
+use journal::{Journal, Step};
+
+/// How many tokens an account may have (the platform's limit).
+pub const MOST_TOKENS: usize = 50;
+/// How far two clocks may differ unnoticed, in seconds.
+const CLOCK_MARGIN: i64 = 120;
+/// How long after it was sent a create request may still be carried out, in seconds.
+const CREATE_WINDOW: i64 = 600;
+const DAY: i64 = 86_400;
+
+/// What is to be rotated, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The rotation's id, unique and fit for a file name.
+    pub rotation: String,
+    /// The site whose item holds the token, or holds the new one until it is delivered.
+    pub site: Site,
+    /// Base URL of the server.
+    pub server: String,
+    /// Username or email of the account.
+    pub account: String,
+    pub old_id: String,
+    /// Whether the old token lies in the store.
+    pub stored: bool,
+    pub new: NewToken,
+    pub deliver: Vec<Sink>,
+    /// How long the old token lives on after the new one has been delivered.
+    pub grace: Duration,
+}
+
+impl Plan {
+    /// A rotation of a stored token to one of the same name, scopes and lifetime. `None` where the
+    /// entry was not made by `wit`.
+    pub fn of_stored(rotation: String, site: &Site, entry: &Credential) -> Option<Self> {
+        let info = entry.token.as_ref()?;
+        Some(Plan {
+            rotation,
+            site: site.clone(),
+            server: info.server.clone(),
+            account: info.account.clone(),
+            old_id: info.id.clone(),
+            stored: true,
+            new: NewToken {
+                name: info.name.clone(),
+                scopes: info.scopes.clone(),
+                expires_in_days: lifetime_in_days(info.created, entry.expiry),
+            },
+            deliver: Vec::new(),
+            grace: Duration::ZERO,
+        })
+    }
+
+    /// A rotation of a token that lies elsewhere: it needs somewhere to be delivered to.
+    pub fn of_listed(
+        rotation: String,
+        site: &Site,
+        server: String,
+        account: String,
+        token: &Token,
+    ) -> Self {
+        Plan {
+            rotation,
+            site: site.clone(),
+            server,
+            account,
+            old_id: token.id.clone(),
+            stored: false,
+            new: NewToken {
+                name: token.name.clone(),
+                scopes: token.scopes.clone(),
+                expires_in_days: lifetime_in_days(token.created, token.expiry),
+            },
+            deliver: Vec::new(),
+            grace: Duration::ZERO,
+        }
+    }
+}
+
+/// The lifetime that a token was made with, in whole days as the API takes them.
+fn lifetime_in_days(created: UnixTime, expiry: Option<Expiry>) -> Option<u32> {
+    let days = expiry?.left(created).saturating_add(DAY / 2) / DAY;
+    u32::try_from(days.clamp(1, 365)).ok()
+}
+
+/// How a run ended without an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// One live token of that name is left: the new one.
+    Rotated {
+        new_id: String,
+        expiry: Option<Expiry>,
+    },
+    /// As [`Outcome::Rotated`], but the old token lives on; a run after `until` revokes it.
+    InGrace {
+        new_id: String,
+        expiry: Option<Expiry>,
+        until: UnixTime,
+    },
+    /// The old token is in its place and the new one is gone.
+    Undone,
+    /// Another process finished or undid it meanwhile.
+    Gone,
+}
+
+/// Why a run stopped. Unless said otherwise the journal remains and a re-run goes on from there;
+/// the old token still works.
+#[derive(Debug)]
+pub enum RotationError {
+    /// The server, or the way to it, failed while `doing`.
+    Api {
+        doing: &'static str,
+        error: ApiError,
+    },
+    Store(StoreError),
+    /// The journal can't be read or written.
+    Journal(io::Error),
+    /// The server's list has no room for a second token. Nothing was done.
+    Full,
+    /// The token to rotate is not in the server's list. Nothing was done.
+    Missing,
+    /// The server refuses the old token although it has not expired. Nothing was done.
+    OldRefused,
+    /// The new token would have nowhere to go. Nothing was done.
+    NoReceiver,
+    /// The new token is not what was asked for; it was revoked, and the old one kept.
+    NotAsAsked {
+        what: String,
+    },
+    /// Several tokens could be the one whose answer got lost; a person must revoke the right ones.
+    Ambiguous {
+        ids: Vec<String>,
+    },
+    /// Some receivers do not have the new token.
+    Undelivered(Vec<(Sink, DeliveryError)>),
+    /// A receiver already has the new token, or the old one is dead: it can only be finished.
+    TooLateToAbort,
+}
+
+impl fmt::Display for RotationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RotationError::Api { doing, error } => write!(f, "{doing}: {error}"),
+            RotationError::Store(error) => error.fmt(f),
+            RotationError::Journal(error) => write!(f, "the rotation's journal: {error}"),
+            RotationError::Full => write!(
+                f,
+                "the account has {MOST_TOKENS} tokens, so there is no room for a new one"
+            ),
+            RotationError::Missing => f.write_str("the server has no such token any more"),
+            RotationError::OldRefused => f.write_str("the server refuses the old token"),
+            RotationError::NoReceiver => {
+                f.write_str("this token is not stored here, so the new one needs a receiver")
+            }
+            RotationError::NotAsAsked { what } => {
+                write!(
+                    f,
+                    "the new token is not as asked for, and was revoked: {what}"
+                )
+            }
+            RotationError::Ambiguous { ids } => write!(
+                f,
+                "one of these tokens was made by a request whose answer got lost: {}",
+                ids.join(", ")
+            ),
+            RotationError::Undelivered(failed) => {
+                f.write_str("the new token did not reach every receiver; the old one still works")?;
+                for (sink, error) in failed {
+                    write!(f, "\n{sink}: {error}")?;
+                }
+                Ok(())
+            }
+            RotationError::TooLateToAbort => {
+                f.write_str("the new token is in use already, so the rotation can only be finished")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RotationError {}
+
+impl From<StoreError> for RotationError {
+    fn from(error: StoreError) -> Self {
+        RotationError::Store(error)
+    }
+}
+
+impl From<io::Error> for RotationError {
+    fn from(error: io::Error) -> Self {
+        RotationError::Journal(error)
+    }
+}
+
+/// What a rotation needs of the world.
+pub struct Rotator<'a> {
+    pub api: &'a dyn TokenApi,
+    pub store: &'a dyn Store,
+    pub paths: &'a Paths,
+    pub now: &'a dyn Fn() -> UnixTime,
+    /// Brings the new token to a receiver.
+    pub deliver: &'a dyn Fn(&Sink, &Secret) -> Result<(), DeliveryError>,
+    /// Told the name of each point that a crash must not harm, once it is reached.
+    pub reached: &'a dyn Fn(&str),
+    /// How long to wait for another rotation at the same site.
+    pub patience: Duration,
+}
+
+/// The entry of an item's list that holds the token `id`.
+fn with_id<'a>(entries: &'a [Credential], id: &str) -> Option<&'a Credential> {
+    let has_id = |entry: &&Credential| entry.token.as_ref().is_some_and(|info| info.id == id);
+    entries.iter().find(has_id)
+}
+
+fn remove_id(entries: &mut Vec<Credential>, id: &str) {
+    entries.retain(|entry| entry.token.as_ref().is_none_or(|info| info.id != id));
+}

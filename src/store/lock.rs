@@ -30,7 +30,28 @@ impl SiteLock {
         site: &Site,
         patience: Duration,
     ) -> Result<Self, StoreError> {
-        let path = paths.lock_dir().join(format!("{}.lock", name_of(site)));
+        Self::acquire_file(paths, site, "lock", patience)
+    }
+
+    /// The lock that a rotation holds from its beginning to its end, the network included. It is
+    /// another than the site's, so that git's own reads and writes never wait for a server.
+    pub fn acquire_rotation(
+        paths: &Paths,
+        site: &Site,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
+        Self::acquire_file(paths, site, "rotation.lock", patience)
+    }
+
+    fn acquire_file(
+        paths: &Paths,
+        site: &Site,
+        extension: &str,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
+        let path = paths
+            .lock_dir()
+            .join(format!("{}.{extension}", name_of(site)));
         let io = |error| StoreError::Io {
             what: format!("can't lock {}", path.display()),
             error,

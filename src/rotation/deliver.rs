@@ -1,0 +1,238 @@
+//! Bringing a new token to where it is used.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use crate::config::write_private;
+use crate::secret::Secret;
+
+/// How long a receiver's command may take.
+pub const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How long output may still come after a command has ended: something it left behind may hold the
+/// pipe open for ever.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How much of a failed command's output is kept of each stream.
+const OUTPUT_KEPT: u64 = 4 * 1024;
+/// A piece of the token this long is a leak worth hiding: 48 of its 160 random bits.
+const PIECE: usize = 12;
+
+/// Where a new token goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sink {
+    /// A command of `sh -c` that reads the token from its standard input.
+    Command(String),
+    /// A file, replaced all at once, that only its owner can read.
+    File(PathBuf),
+    /// The standard output of `wit`.
+    Print,
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sink::Command(command) => write!(f, "command `{}`", command.escape_debug()),
+            Sink::File(path) => write!(f, "file {}", path.display()),
+            Sink::Print => f.write_str("standard output"),
+        }
+    }
+}
+
+/// Why a receiver does not have the token. Safe to print.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryError(pub String);
+
+impl fmt::Display for DeliveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DeliveryError {}
+
+/// Gives `token`, without a newline, to a command or a file.
+pub fn deliver(sink: &Sink, token: &Secret, limit: Duration) -> Result<(), DeliveryError> {
+    match sink {
+        Sink::Command(command) => run(command, token, limit),
+        Sink::File(path) => {
+            write_private(path, token.expose()).map_err(|error| DeliveryError(error.to_string()))
+        }
+        Sink::Print => Err(DeliveryError("nobody prints here".to_owned())),
+    }
+}
+
+fn run(command: &str, token: &Secret, limit: Duration) -> Result<(), DeliveryError> {
+    let failed = |error: std::io::Error| DeliveryError(format!("can't run it: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let answer = runtime.block_on(run_async(command, token, limit));
+    // A read that can't be interrupted must not hold the program up.
+    runtime.shutdown_background();
+    answer
+}
+
+async fn run_async(command: &str, token: &Secret, limit: Duration) -> Result<(), DeliveryError> {
+    let failed = |error: std::io::Error| DeliveryError(format!("can't run it: {error}"));
+    let mut shell = tokio::process::Command::new("sh");
+    shell
+        .args(["-c", command])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    // A group of its own, so that what the shell started dies with it.
+    #[cfg(unix)]
+    shell.process_group(0);
+    let mut child = shell.spawn().map_err(failed)?;
+    let group = child.id();
+    if let Some(mut stdin) = child.stdin.take() {
+        // Fits into any pipe. A command that has already ended, or that does not read, is judged by
+        // its exit status.
+        let _ = stdin.write_all(token.expose()).await;
+    }
+    let stdout = tokio::spawn(first_bytes(child.stdout.take()));
+    let stderr = tokio::spawn(first_bytes(child.stderr.take()));
+    let Ok(status) = tokio::time::timeout(limit, child.wait()).await else {
+        kill(group);
+        return Err(DeliveryError(format!(
+            "it did not end within {} s",
+            limit.as_secs_f32()
+        )));
+    };
+    let status = status.map_err(failed)?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut said = String::new();
+    for stream in [stderr, stdout] {
+        if let Ok(Ok(bytes)) = tokio::time::timeout(LAST_WORDS, stream).await {
+            said.push_str(&redact(&bytes, token));
+        }
+    }
+    kill(group);
+    let said = said.trim_end();
+    let gap = if said.is_empty() { "" } else { ":\n" };
+    Err(DeliveryError(format!("it ended with {status}{gap}{said}")))
+}
+
+#[cfg(unix)]
+fn kill(group: Option<u32>) {
+    let pid = group
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // Nothing left to kill is what is wanted.
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(unix))]
+fn kill(_: Option<u32>) {}
+
+/// Keeps the beginning and drains the rest, so that a command with much to say does not block.
+async fn first_bytes(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    if let Some(mut stream) = stream {
+        let _ = (&mut stream).take(OUTPUT_KEPT).read_to_end(&mut kept).await;
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    }
+    kept
+}
+
+/// The output as text for a terminal, without any longer piece of the token: a command may print
+/// it cut, or the cut may be ours.
+fn redact(output: &[u8], token: &Secret) -> String {
+    let token = token.expose();
+    let piece = PIECE.min(token.len()).max(1);
+    let mut hidden = vec![false; output.len()];
+    for (at, window) in output.windows(piece).enumerate() {
+        if token.windows(piece).any(|part| part == window) {
+            hidden[at..at + piece].fill(true);
+        }
+    }
+    let mut shown = Vec::with_capacity(output.len());
+    for (at, byte) in output.iter().enumerate() {
+        match (hidden[at], at > 0 && hidden[at - 1]) {
+            (false, _) => shown.push(*byte),
+            (true, false) => shown.extend_from_slice(b"[token]"),
+            (true, true) => {}
+        }
+    }
+    let text = String::from_utf8_lossy(&shown);
+    let visible = |c: &char| *c == '\n' || *c == '\t' || !c.is_control();
+    text.chars().filter(visible).collect()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn token() -> Secret {
+        Secret::from("wit_84320813db95896baf7ab2a1ccdb0b6480e57b9d".to_owned())
+    }
+
+    fn to_command(command: &str) -> Result<(), DeliveryError> {
+        deliver(&Sink::Command(command.to_owned()), &token(), TIME_LIMIT)
+    }
+
+    #[test]
+    fn a_command_gets_the_token_on_its_standard_input_only() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("got").display().to_string();
+        to_command(&format!("cat > '{path}'")).expect("delivered");
+        assert_eq!(std::fs::read(&path).expect("read"), token().expose());
+        to_command(&format!(
+            "{{ env; ps -o args= $$; }} > '{path}'; cat >/dev/null"
+        ))
+        .expect("ran");
+        let seen = std::fs::read_to_string(&path).expect("read");
+        assert!(!seen.contains("wit_8432"), "{seen}");
+    }
+
+    #[test]
+    fn a_failed_commands_output_is_shown_without_the_token() {
+        let error = to_command("cat; echo; echo no such secret >&2; exit 3").expect_err("fails");
+        assert!(error.0.contains("no such secret"), "{error}");
+        assert!(error.0.contains("[token]"), "{error}");
+        assert!(!error.0.contains("0813db95"), "{error}");
+        let error = to_command("cut -c 3-30; exit 1").expect_err("fails");
+        assert!(!error.0.contains("0813db95"), "{error}");
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_killed_with_what_it_started() {
+        let sink = Sink::Command("sleep 1000 & wait".to_owned());
+        let begun = std::time::Instant::now();
+        let error = deliver(&sink, &token(), Duration::from_millis(50)).expect_err("hangs");
+        assert!(error.0.contains("did not end"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_command_that_never_reads_is_judged_by_its_exit_status() {
+        to_command("exec 0<&-; exit 0").expect("delivered");
+        to_command("exit 1").expect_err("fails");
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("token");
+        std::fs::write(&path, "old").expect("written");
+        deliver(&Sink::File(path.clone()), &token(), TIME_LIMIT).expect("delivered");
+        assert_eq!(std::fs::read(&path).expect("read"), token().expose());
+        let mode = std::fs::metadata(&path)
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,222 @@
+//! What is written down of a rotation before each of its steps: ids and names, never a token.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::deliver::Sink;
+use crate::api::NewToken;
+use crate::config::{Paths, write_private};
+use crate::credential::Site;
+use crate::expiry::UnixTime;
+
+/// The format's version. A higher one is never touched.
+const VERSION: u64 = 1;
+
+/// The step that is about to be taken, or was being taken when the process died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// The create request may have been sent; where it was, its answer may not have been kept.
+    Creating,
+    /// The new token lies in the pending slot.
+    Verifying,
+    /// The new token works and takes the old one's place.
+    Promoting,
+    /// The new token goes to its receivers.
+    Delivering,
+    /// Every receiver has the new token; the old one lives on for a while.
+    Grace,
+    /// The old token is being revoked.
+    Revoking,
+    /// The new token is being revoked and the old one kept.
+    Undoing,
+}
+
+/// One rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    version: u64,
+    /// The rotation's own id, also the file's name.
+    pub rotation: String,
+    protocol: String,
+    host: String,
+    /// Base URL of the server.
+    pub server: String,
+    /// Username or email of the account.
+    pub account: String,
+    /// The account's id as the server told it of the old token; `None` where it was not asked.
+    pub account_id: Option<String>,
+    pub name: String,
+    pub scopes: Vec<String>,
+    pub expires_in_days: Option<u32>,
+    pub old_id: String,
+    /// Known from when the new token lies in the pending slot.
+    pub new_id: Option<String>,
+    /// Whether the old token lies in the store, so that the new one belongs there too.
+    pub stored: bool,
+    pub started: UnixTime,
+    /// When the last create request was about to be sent.
+    pub sent: UnixTime,
+    /// How many create requests may have been sent.
+    pub attempts: u32,
+    /// The server's clock minus this machine's when the rotation began, in seconds.
+    pub clock_skew: i64,
+    /// Every token that the account had before: none of them can be an orphan of this rotation.
+    pub known: Vec<String>,
+    pub step: Step,
+    pub deliveries: Vec<Delivery>,
+    /// How long the old token lives on after the last delivery, in seconds.
+    pub grace: u64,
+    /// When the old token is to be revoked; set once all deliveries are done.
+    pub revoke_at: Option<UnixTime>,
+}
+
+/// A receiver of the new token, and whether it has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    pub sink: Sink,
+    pub done: bool,
+}
+
+impl Journal {
+    /// The journal of a rotation that has done nothing yet.
+    pub(super) fn new(plan: &super::Plan, now: UnixTime) -> Self {
+        let sinks = plan.deliver.iter().cloned();
+        Journal {
+            version: VERSION,
+            rotation: plan.rotation.clone(),
+            protocol: plan.site.protocol().to_owned(),
+            host: plan.site.host().to_owned(),
+            server: plan.server.clone(),
+            account: plan.account.clone(),
+            account_id: None,
+            name: plan.new.name.clone(),
+            scopes: plan.new.scopes.clone(),
+            expires_in_days: plan.new.expires_in_days,
+            old_id: plan.old_id.clone(),
+            new_id: None,
+            stored: plan.stored,
+            started: now,
+            sent: now,
+            attempts: 0,
+            clock_skew: 0,
+            known: Vec::new(),
+            step: Step::Creating,
+            deliveries: sinks.map(|sink| Delivery { sink, done: false }).collect(),
+            grace: plan.grace.as_secs(),
+            revoke_at: None,
+        }
+    }
+
+    /// The site whose item holds the tokens; `None` for a journal that was tampered with.
+    pub fn site(&self) -> Option<Site> {
+        Site::new(self.protocol.as_bytes(), self.host.as_bytes())
+    }
+
+    pub(super) fn new_token(&self) -> NewToken {
+        NewToken {
+            name: self.name.clone(),
+            scopes: self.scopes.clone(),
+            expires_in_days: self.expires_in_days,
+        }
+    }
+
+    /// Whether a run at `now` has something to do: anything but waiting for the grace to end.
+    pub fn is_due(&self, now: UnixTime) -> bool {
+        self.step != Step::Grace || self.revoke_at.is_none_or(|at| at <= now)
+    }
+
+    /// Sets who is to receive the token: those that have it already, and `sinks`.
+    pub fn redirect(&mut self, sinks: &[Sink]) {
+        self.deliveries.retain(|delivery| delivery.done);
+        for sink in sinks {
+            if !self.deliveries.iter().any(|known| known.sink == *sink) {
+                let sink = sink.clone();
+                self.deliveries.push(Delivery { sink, done: false });
+            }
+        }
+    }
+
+    /// Writes the journal, all or nothing.
+    pub fn save(&self, paths: &Paths) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        write_private(&file(paths, &self.rotation), &text)
+    }
+
+    /// Forgets the rotation. A journal that is not there is not an error.
+    pub(super) fn clear(&self, paths: &Paths) -> io::Result<()> {
+        match std::fs::remove_file(file(paths, &self.rotation)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the journal again, which another process may have moved on or cleared.
+    pub(super) fn reload(&self, paths: &Paths) -> io::Result<Option<Self>> {
+        read(&file(paths, &self.rotation))
+    }
+}
+
+/// The rotations that are not finished, the oldest first.
+pub fn all(paths: &Paths) -> io::Result<Vec<Journal>> {
+    let entries = match std::fs::read_dir(dir(paths)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut journals = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            journals.extend(read(&path)?);
+        }
+    }
+    journals.sort_by(|a, b| (a.started, &a.rotation).cmp(&(b.started, &b.rotation)));
+    Ok(journals)
+}
+
+fn dir(paths: &Paths) -> PathBuf {
+    paths.state_dir().join("rotations")
+}
+
+fn file(paths: &Paths, rotation: &str) -> PathBuf {
+    dir(paths).join(format!("{rotation}.json"))
+}
+
+fn read(path: &Path) -> io::Result<Option<Journal>> {
+    #[derive(Deserialize)]
+    struct Head {
+        version: u64,
+    }
+    let bad = |why: String| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{}: {why}", path.display()),
+        )
+    };
+    let text = match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let head: Head = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+    if head.version > VERSION {
+        return Err(bad(format!(
+            "format {} is newer than this program",
+            head.version
+        )));
+    }
+    let journal: Journal = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+    // The name of the file is what is written back: it must not lead anywhere else.
+    if path
+        .file_stem()
+        .is_none_or(|stem| stem != journal.rotation.as_str())
+    {
+        return Err(bad("the journal belongs to another rotation".to_owned()));
+    }
+    Ok(Some(journal))
+}

@@ -1,0 +1,514 @@
+//! The steps themselves. Each may be taken again after a crash in its middle.
+
+use super::*;
+use crate::api::{CreatedToken, Token};
+use crate::credential::{Proof, TokenInfo};
+use crate::store;
+
+impl Rotator<'_> {
+    /// Begins a rotation and carries it as far as it goes.
+    pub fn start(&self, plan: &Plan) -> Result<Outcome, RotationError> {
+        let _lock = SiteLock::acquire_rotation(self.paths, &plan.site, self.patience)?;
+        let mut journal = self.preflight(plan)?;
+        self.drive(&mut journal)
+    }
+
+    /// Finishes a rotation that a crash or an error left behind, or undoes what can't be finished.
+    pub fn resume(&self, journal: &Journal) -> Result<Outcome, RotationError> {
+        let _lock = SiteLock::acquire_rotation(self.paths, &site_of(journal)?, self.patience)?;
+        match journal.reload(self.paths)? {
+            Some(mut now) => {
+                // The caller may have changed the receivers; the rest is the file's.
+                let sinks: Vec<Sink> = journal.deliveries.iter().map(|d| d.sink.clone()).collect();
+                now.redirect(&sinks);
+                self.drive(&mut now)
+            }
+            None => Ok(Outcome::Gone),
+        }
+    }
+
+    /// Takes a rotation back: the old token in its place, the new one revoked.
+    pub fn abort(&self, journal: &Journal) -> Result<Outcome, RotationError> {
+        let site = site_of(journal)?;
+        let _lock = SiteLock::acquire_rotation(self.paths, &site, self.patience)?;
+        let Some(mut journal) = journal.reload(self.paths)? else {
+            return Ok(Outcome::Gone);
+        };
+        let in_use = journal.deliveries.iter().any(|delivery| delivery.done);
+        if in_use || matches!(journal.step, Step::Grace | Step::Revoking) {
+            return Err(RotationError::TooLateToAbort);
+        }
+        let item = store::load(self.store, &site)?;
+        let promoted = journal
+            .new_id
+            .as_deref()
+            .is_some_and(|id| with_id(&item.credentials.0, id).is_some());
+        if promoted {
+            // Going back is only good where the old token is.
+            let Some(old) = with_id(&item.previous, &journal.old_id) else {
+                return Err(RotationError::TooLateToAbort);
+            };
+            match self.api.verify(old.proof.secret()) {
+                Err(ApiError::Unauthorized) => return Err(RotationError::TooLateToAbort),
+                other => other.map_err(doing("verifying the old token"))?,
+            };
+        }
+        self.undo(&mut journal)
+    }
+
+    /// Checks all that can be checked before anything is done.
+    fn preflight(&self, plan: &Plan) -> Result<Journal, RotationError> {
+        let mut journal = Journal::new(plan, (self.now)());
+        if !plan.stored && plan.deliver.is_empty() {
+            return Err(RotationError::NoReceiver);
+        }
+        let item = {
+            let _lock = SiteLock::acquire(self.paths, &plan.site)?;
+            let item = store::load(self.store, &plan.site)?;
+            if !item.is_empty() {
+                // The very same item again: whether the store takes it is what is asked.
+                self.store.write(&plan.site, &item.encode(&plan.site))?;
+            }
+            item
+        };
+        if plan.stored {
+            let old = with_id(&item.credentials.0, &plan.old_id).ok_or(RotationError::Missing)?;
+            match self.api.verify(old.proof.secret()) {
+                Ok(account) => journal.account_id = Some(account.id),
+                // An expired token has nothing to lose.
+                Err(ApiError::Unauthorized) if self.is_over(old.expiry) => {}
+                Err(ApiError::Unauthorized) => return Err(RotationError::OldRefused),
+                Err(error) => return Err(doing("verifying the old token")(error)),
+            }
+        }
+        let listed = self.list()?;
+        if listed.len() >= MOST_TOKENS {
+            return Err(RotationError::Full);
+        }
+        let old = listed.iter().find(|token| token.id == plan.old_id);
+        // An expired token may have been swept from the list. One that works and is not there
+        // belongs to another account than this login.
+        if old.is_none() && (!plan.stored || journal.account_id.is_some()) {
+            return Err(RotationError::Missing);
+        }
+        journal.clock_skew = self.api.clock_skew().unwrap_or(0);
+        journal.known = listed.into_iter().map(|token| token.id).collect();
+        Ok(journal)
+    }
+
+    fn is_over(&self, expiry: Option<Expiry>) -> bool {
+        expiry.is_some_and(|expiry| expiry.is_past((self.now)().plus(CLOCK_MARGIN)))
+    }
+
+    /// Goes on from the journal's step to the end.
+    fn drive(&self, journal: &mut Journal) -> Result<Outcome, RotationError> {
+        if journal.step == Step::Undoing {
+            return self.undo(journal);
+        }
+        if journal.step == Step::Creating {
+            self.create(journal)?;
+        }
+        let site = site_of(journal)?;
+        if journal.step == Step::Verifying {
+            let item = store::load(self.store, &site)?;
+            let new_id = new_id(journal)?;
+            let Some(pending) = with_id(&item.pending, &new_id) else {
+                // The store was emptied meanwhile: the secret is lost.
+                return self.undo(journal);
+            };
+            if let Some(what) = self.fault_of(journal, pending)? {
+                self.undo(journal)?;
+                return Err(RotationError::NotAsAsked { what });
+            }
+            let next = if journal.stored {
+                Step::Promoting
+            } else {
+                Step::Delivering
+            };
+            self.step(journal, next)?;
+        }
+        if journal.step == Step::Promoting {
+            let new_id = new_id(journal)?;
+            let old_id = journal.old_id.clone();
+            let promoted = store::update(self.store, self.paths, &site, |item| {
+                promote(item, &old_id, &new_id)
+            })?;
+            (self.reached)("promoted");
+            if !promoted {
+                return self.undo(journal);
+            }
+            self.step(journal, Step::Delivering)?;
+        }
+        if journal.step == Step::Delivering {
+            if let Some(undone) = self.deliver(journal, &site)? {
+                return Ok(undone);
+            }
+        }
+        self.retire(journal, &site)
+    }
+
+    /// Makes the new token and puts it into the pending slot.
+    fn create(&self, journal: &mut Journal) -> Result<(), RotationError> {
+        let site = site_of(journal)?;
+        if journal.attempts > 0 {
+            // A crash, or a lost answer. Either the token was kept, or it is of no use to anybody.
+            let item = store::load(self.store, &site)?;
+            let kept = item
+                .pending
+                .iter()
+                .find_map(|entry| pending_id(entry, journal));
+            if kept.is_some() {
+                journal.new_id = kept;
+                return self.step(journal, Step::Verifying);
+            }
+            self.revoke_orphans(journal)?;
+        }
+        journal.attempts += 1;
+        journal.sent = (self.now)();
+        self.step(journal, Step::Creating)?;
+        let CreatedToken { token, secret } = match self.api.create(&journal.new_token()) {
+            Ok(created) => created,
+            Err(error) => {
+                if journal.attempts == 1 && !may_be_carried_out(&error) {
+                    journal.clear(self.paths)?;
+                }
+                return Err(doing("creating the new token")(error));
+            }
+        };
+        (self.reached)("created");
+        let entry = |old: Option<&Credential>| Credential {
+            username: match old {
+                Some(old) => old.username.clone(),
+                None => Some(journal.account.clone().into_bytes()),
+            },
+            path: old.and_then(|old| old.path.clone()),
+            proof: match old.map(|old| &old.proof) {
+                Some(Proof::Header { authtype, .. }) => Proof::Header {
+                    authtype: authtype.clone(),
+                    credential: secret.clone(),
+                },
+                _ => Proof::Password(secret.clone()),
+            },
+            expiry: token.expiry,
+            refresh_token: None,
+            token: Some(TokenInfo {
+                server: journal.server.clone(),
+                id: token.id.clone(),
+                name: token.name.clone(),
+                account: journal.account.clone(),
+                scopes: token.scopes.clone(),
+                created: token.created,
+            }),
+        };
+        let kept = store::update(self.store, self.paths, &site, |item| {
+            let new = entry(with_id(&item.credentials.0, &journal.old_id));
+            item.pending.push(new);
+        });
+        journal.new_id = Some(token.id.clone());
+        if let Err(error) = kept {
+            // It may be written for all that: undoing looks there as well.
+            self.undo(journal)?;
+            return Err(error.into());
+        }
+        (self.reached)("pending");
+        self.step(journal, Step::Verifying)
+    }
+
+    /// Revokes what a create request made whose answer was lost.
+    fn revoke_orphans(&self, journal: &Journal) -> Result<(), RotationError> {
+        let orphans: Vec<Token> = self
+            .list()?
+            .into_iter()
+            .filter(|token| is_orphan(token, journal))
+            .collect();
+        // One for each request that may have been carried out; more are somebody's.
+        if orphans.len() > journal.attempts as usize {
+            let ids = orphans.into_iter().map(|token| token.id).collect();
+            return Err(RotationError::Ambiguous { ids });
+        }
+        for orphan in orphans {
+            self.revoke(&orphan.id, "revoking a token whose secret was lost")?;
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the new token, asked of the server; `None` where it is as it should be.
+    fn fault_of(
+        &self,
+        journal: &Journal,
+        pending: &Credential,
+    ) -> Result<Option<String>, RotationError> {
+        let account = match self.api.verify(pending.proof.secret()) {
+            Ok(account) => account,
+            Err(ApiError::Unauthorized) => {
+                return Ok(Some("the server does not accept it".to_owned()));
+            }
+            Err(error) => return Err(doing("verifying the new token")(error)),
+        };
+        if journal
+            .account_id
+            .as_ref()
+            .is_some_and(|old| *old != account.id)
+        {
+            return Ok(Some("it belongs to another account".to_owned()));
+        }
+        let Some(info) = &pending.token else {
+            return Ok(Some("nothing is known of it".to_owned()));
+        };
+        let mut asked = journal.scopes.clone();
+        let mut given = info.scopes.clone();
+        asked.sort();
+        given.sort();
+        if asked != given {
+            return Ok(Some(format!("its scopes are {}", given.join(", "))));
+        }
+        let days = |expiry: Expiry| lifetime_in_days(info.created, Some(expiry));
+        if pending.expiry.and_then(days) != journal.expires_in_days {
+            return Ok(Some("its expiry is another".to_owned()));
+        }
+        Ok(None)
+    }
+
+    /// Brings the new token to every receiver that does not have it.
+    fn deliver(
+        &self,
+        journal: &mut Journal,
+        site: &Site,
+    ) -> Result<Option<Outcome>, RotationError> {
+        let new_id = new_id(journal)?;
+        if journal.deliveries.iter().any(|delivery| !delivery.done) {
+            let item = store::load(self.store, site)?;
+            let kept = if journal.stored {
+                &item.credentials.0
+            } else {
+                &item.pending
+            };
+            let Some(new) = with_id(kept, &new_id) else {
+                if journal.deliveries.iter().any(|delivery| delivery.done) {
+                    // Whoever has it keeps it, and so does whoever has the old one.
+                    return Err(RotationError::Missing);
+                }
+                return self.undo(journal).map(Some);
+            };
+            let mut failed = Vec::new();
+            for at in 0..journal.deliveries.len() {
+                if journal.deliveries[at].done {
+                    continue;
+                }
+                let sink = journal.deliveries[at].sink.clone();
+                match (self.deliver)(&sink, new.proof.secret()) {
+                    Ok(()) => {
+                        (self.reached)("delivered");
+                        journal.deliveries[at].done = true;
+                        self.step(journal, Step::Delivering)?;
+                    }
+                    Err(error) => failed.push((sink, error)),
+                }
+            }
+            if !failed.is_empty() {
+                // Kept for the re-run, with what the caller may have changed.
+                journal.save(self.paths)?;
+                return Err(RotationError::Undelivered(failed));
+            }
+        }
+        let grace = i64::try_from(journal.grace).unwrap_or(i64::MAX);
+        let until = (self.now)().plus(grace);
+        journal.revoke_at = Some(until);
+        let next = if grace > 0 {
+            Step::Grace
+        } else {
+            Step::Revoking
+        };
+        self.step(journal, next)?;
+        if next == Step::Grace {
+            // Where the server ends it by itself, the run that revokes it only tidies up.
+            let _ = self.api.shorten(&journal.old_id, Expiry(until));
+        }
+        Ok(None)
+    }
+
+    /// Waits for the end of the grace, then revokes the old token and forgets the rotation.
+    fn retire(&self, journal: &mut Journal, site: &Site) -> Result<Outcome, RotationError> {
+        let new_id = new_id(journal)?;
+        let item = store::load(self.store, site)?;
+        let expiry = with_id(&item.credentials.0, &new_id)
+            .or(with_id(&item.pending, &new_id))
+            .and_then(|entry| entry.expiry);
+        if !journal.is_due((self.now)()) {
+            let until = journal.revoke_at.unwrap_or(journal.started);
+            return Ok(Outcome::InGrace {
+                new_id,
+                expiry,
+                until,
+            });
+        }
+        if journal.step == Step::Grace {
+            self.step(journal, Step::Revoking)?;
+        }
+        self.revoke(&journal.old_id, "revoking the old token")?;
+        (self.reached)("revoked");
+        if journal.attempts > 1 {
+            // A request given up for lost may have been carried out after all.
+            self.revoke_orphans(journal)?;
+        }
+        store::update(self.store, self.paths, site, |item| {
+            remove_id(&mut item.previous, &journal.old_id);
+            remove_id(&mut item.pending, &new_id);
+        })?;
+        (self.reached)("tidied");
+        journal.clear(self.paths)?;
+        (self.reached)("cleared");
+        Ok(Outcome::Rotated { new_id, expiry })
+    }
+
+    /// Puts the old token back and revokes the new one.
+    fn undo(&self, journal: &mut Journal) -> Result<Outcome, RotationError> {
+        let site = site_of(journal)?;
+        self.step(journal, Step::Undoing)?;
+        let found = store::update(self.store, self.paths, &site, |item| {
+            put_back(item, journal)
+        })?;
+        (self.reached)("put-back");
+        if let Some(id) = found.or_else(|| journal.new_id.clone()) {
+            self.revoke(&id, "revoking the new token")?;
+        }
+        if journal.new_id.is_none() || journal.attempts > 1 {
+            self.revoke_orphans(journal)?;
+        }
+        (self.reached)("taken-back");
+        // Only now: until it is revoked, its id must not be forgotten.
+        store::update(self.store, self.paths, &site, |item| forget(item, journal))?;
+        journal.clear(self.paths)?;
+        (self.reached)("cleared");
+        Ok(Outcome::Undone)
+    }
+
+    fn list(&self) -> Result<Vec<Token>, RotationError> {
+        self.api.list().map_err(doing("listing the tokens"))
+    }
+
+    fn revoke(&self, id: &str, what: &'static str) -> Result<(), RotationError> {
+        match self.api.revoke(id) {
+            Ok(()) | Err(ApiError::NotFound) => Ok(()),
+            Err(error) => Err(doing(what)(error)),
+        }
+    }
+
+    /// Writes down the step that comes next.
+    fn step(&self, journal: &mut Journal, step: Step) -> Result<(), RotationError> {
+        journal.step = step;
+        journal.save(self.paths)?;
+        (self.reached)(match step {
+            Step::Creating => "journal-creating",
+            Step::Verifying => "journal-verifying",
+            Step::Promoting => "journal-promoting",
+            Step::Delivering => "journal-delivering",
+            Step::Grace => "journal-grace",
+            Step::Revoking => "journal-revoking",
+            Step::Undoing => "journal-undoing",
+        });
+        Ok(())
+    }
+}
+
+fn doing(what: &'static str) -> impl Fn(ApiError) -> RotationError {
+    move |error| RotationError::Api { doing: what, error }
+}
+
+fn damaged(what: &str) -> RotationError {
+    RotationError::Journal(io::Error::new(io::ErrorKind::InvalidData, what))
+}
+
+fn site_of(journal: &Journal) -> Result<Site, RotationError> {
+    journal.site().ok_or_else(|| damaged("it names no site"))
+}
+
+fn new_id(journal: &Journal) -> Result<String, RotationError> {
+    let id = journal.new_id.clone();
+    id.ok_or_else(|| damaged("it names no new token"))
+}
+
+/// Whether the server may have made the token although it did not say so.
+fn may_be_carried_out(error: &ApiError) -> bool {
+    match error {
+        ApiError::Lost { .. } | ApiError::Failed { .. } | ApiError::Malformed { .. } => true,
+        ApiError::Unreachable { .. }
+        | ApiError::Unauthorized
+        | ApiError::Forbidden { .. }
+        | ApiError::NotFound
+        | ApiError::Refused { .. }
+        | ApiError::Limited { .. }
+        | ApiError::Unsupported { .. } => false,
+    }
+}
+
+/// Whether a token can only be one that this rotation made and then lost. By the server's clock.
+fn is_orphan(token: &Token, journal: &Journal) -> bool {
+    let begun = journal.started.plus(journal.clock_skew - CLOCK_MARGIN);
+    let ended = journal.sent.plus(journal.clock_skew + CREATE_WINDOW);
+    token.name == journal.name
+        && token.last_used.is_none()
+        && (begun..=ended).contains(&token.created)
+        && !journal.known.contains(&token.id)
+        && journal.new_id.as_ref() != Some(&token.id)
+        && token.scopes.len() == journal.scopes.len()
+        && token
+            .scopes
+            .iter()
+            .all(|scope| journal.scopes.contains(scope))
+}
+
+/// The new token for the old one, in one change. `false` where there is no new one to be found.
+fn promote(item: &mut Item, old_id: &str, new_id: &str) -> bool {
+    if with_id(&item.credentials.0, new_id).is_some() {
+        return true;
+    }
+    let Some(new) = with_id(&item.pending, new_id).cloned() else {
+        return false;
+    };
+    remove_id(&mut item.pending, new_id);
+    let is_old = |entry: &Credential| entry.token.as_ref().is_some_and(|info| info.id == old_id);
+    match item.credentials.0.iter().position(is_old) {
+        Some(at) => {
+            let old = std::mem::replace(&mut item.credentials.0[at], new);
+            item.previous.push(old);
+        }
+        // Git erased it meanwhile, as it does with a password that was refused.
+        None => item.credentials.0.insert(0, new),
+    }
+    true
+}
+
+/// The old token for the new one. Answers the new one's id where only the pending slot knew it.
+fn put_back(item: &mut Item, journal: &Journal) -> Option<String> {
+    let old = with_id(&item.previous, &journal.old_id).cloned();
+    if let (Some(new_id), Some(old)) = (&journal.new_id, old) {
+        let is_new =
+            |entry: &Credential| entry.token.as_ref().is_some_and(|info| info.id == *new_id);
+        if let Some(at) = item.credentials.0.iter().position(is_new) {
+            let new = std::mem::replace(&mut item.credentials.0[at], old);
+            item.pending.push(new);
+        }
+        remove_id(&mut item.previous, &journal.old_id);
+    }
+    item.pending
+        .iter()
+        .find_map(|entry| pending_id(entry, journal))
+}
+
+fn forget(item: &mut Item, journal: &Journal) {
+    item.pending
+        .retain(|entry| pending_id(entry, journal).is_none());
+    if let Some(new_id) = &journal.new_id {
+        remove_id(&mut item.pending, new_id);
+    }
+}
+
+/// The id of a pending entry that is this rotation's.
+fn pending_id(entry: &Credential, journal: &Journal) -> Option<String> {
+    let info = entry.token.as_ref()?;
+    let ours = info.server == journal.server
+        && info.name == journal.name
+        && !journal.known.contains(&info.id);
+    ours.then(|| info.id.clone())
+}

@@ -1,0 +1,661 @@
+//! Whatever breaks and wherever: afterwards one live token of the name, the stored one, nothing
+//! pending, no journal; and at no moment none that works.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use wit::api::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
+use wit::config::Paths;
+use wit::credential::{Credential, Proof, Site, TokenInfo};
+use wit::expiry::{Expiry, UnixTime};
+use wit::item::Item;
+use wit::rotation::deliver::{DeliveryError, Sink};
+use wit::rotation::{Outcome, Plan, RotationError, Rotator, journal};
+use wit::secret::Secret;
+use wit::store::{self, Store, StoreError};
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+const DAY: i64 = 86_400;
+const SERVER: &str = "https://git.example.org";
+
+/// What goes wrong at one API call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Failed,
+    Lost,
+    LostBeforeItArrived,
+    Unreachable,
+    Unauthorized,
+    Limited,
+}
+
+const FAULTS: [Fault; 6] = [
+    Fault::Failed,
+    Fault::Lost,
+    Fault::LostBeforeItArrived,
+    Fault::Unreachable,
+    Fault::Unauthorized,
+    Fault::Limited,
+];
+
+/// The server, the store and the receivers of one test, with what is to break.
+struct World {
+    dir: tempfile::TempDir,
+    tokens: RefCell<Vec<(Token, Secret)>>,
+    items: RefCell<Option<Secret>>,
+    received: RefCell<Vec<(Sink, Secret)>>,
+    refusing: RefCell<Vec<Sink>>,
+    /// Events so far, and the one at which the process dies.
+    events: Cell<usize>,
+    dies_at: Cell<Option<usize>>,
+    calls: Cell<usize>,
+    fails_at: Cell<Option<(usize, Fault)>>,
+    store_fails_at: Cell<Option<usize>>,
+    writes: Cell<usize>,
+    clock: Cell<UnixTime>,
+    made: Cell<u32>,
+    stored: bool,
+}
+
+struct Crash;
+
+impl World {
+    fn new(stored: bool) -> Self {
+        let world = World {
+            dir: tempfile::tempdir().expect("a directory"),
+            tokens: RefCell::default(),
+            items: RefCell::default(),
+            received: RefCell::default(),
+            refusing: RefCell::default(),
+            events: Cell::new(0),
+            dies_at: Cell::new(None),
+            calls: Cell::new(0),
+            fails_at: Cell::new(None),
+            store_fails_at: Cell::new(None),
+            writes: Cell::new(0),
+            clock: Cell::new(NOW),
+            made: Cell::new(0),
+            stored,
+        };
+        // Somebody else's token of the same name and scopes, older than the rotation.
+        world.make("laptop", &["repo:read"], Some(90), NOW.plus(-40 * DAY));
+        let (old, secret) = world.make("laptop", &["repo:read"], Some(30), NOW.plus(-29 * DAY));
+        if stored {
+            let item = Item {
+                credentials: wit::credential::Credentials(vec![entry(&old, secret)]),
+                ..Item::default()
+            };
+            *world.items.borrow_mut() = Some(item.encode(&site()));
+        }
+        world
+    }
+
+    fn make(
+        &self,
+        name: &str,
+        scopes: &[&str],
+        days: Option<u32>,
+        at: UnixTime,
+    ) -> (Token, Secret) {
+        let number = self.made.get() + 1;
+        self.made.set(number);
+        let secret = Secret::from(format!("wit_{number:040x}"));
+        let token = Token {
+            id: format!("id-{number}"),
+            name: name.to_owned(),
+            prefix: "wit_0000".to_owned(),
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            created: at,
+            last_used: None,
+            expiry: days.map(|days| Expiry(at.plus(i64::from(days) * DAY))),
+        };
+        self.tokens
+            .borrow_mut()
+            .push((token.clone(), secret.clone()));
+        (token, secret)
+    }
+
+    fn paths(&self) -> Paths {
+        Paths::below(self.dir.path())
+    }
+
+    fn item(&self) -> Item {
+        let items = self.items.borrow();
+        items.as_ref().map_or(Item::default(), |bytes| {
+            Item::decode(&site(), bytes).expect("an item")
+        })
+    }
+
+    fn is_live(&self, secret: &Secret) -> bool {
+        self.tokens.borrow().iter().any(|(_, live)| live == secret)
+    }
+
+    /// One moment: something that works must be at hand, and the process may die here.
+    fn event(&self) {
+        let item = self.item();
+        let works = if self.stored {
+            let entry = item.credentials.0.first().expect("an entry");
+            self.is_live(entry.proof.secret())
+        } else {
+            // The receiver holds what it got last, or still the old one.
+            match self.received.borrow().last() {
+                Some((_, token)) => self.is_live(token),
+                None => self
+                    .tokens
+                    .borrow()
+                    .iter()
+                    .any(|(token, _)| token.id == "id-2"),
+            }
+        };
+        assert!(works, "a moment without a working token");
+        let number = self.events.get();
+        self.events.set(number + 1);
+        if self.dies_at.get() == Some(number) {
+            self.dies_at.set(None);
+            resume_unwind(Box::new(Crash));
+        }
+    }
+
+    /// One API call, with its fault.
+    fn call<T>(&self, act: impl FnOnce() -> Result<T, ApiError>) -> Result<T, ApiError> {
+        self.event();
+        let number = self.calls.get();
+        self.calls.set(number + 1);
+        let server = SERVER.to_owned();
+        let reason = "cut".to_owned();
+        match self.fails_at.get() {
+            Some((at, fault)) if at == number => match fault {
+                Fault::Failed => Err(ApiError::Failed { status: 500 }),
+                Fault::Lost => {
+                    let _ = act();
+                    Err(ApiError::Lost { server, reason })
+                }
+                Fault::LostBeforeItArrived => Err(ApiError::Lost { server, reason }),
+                Fault::Unreachable => Err(ApiError::Unreachable { server, reason }),
+                Fault::Unauthorized => Err(ApiError::Unauthorized),
+                Fault::Limited => Err(ApiError::Limited { retry_after: None }),
+            },
+            _ => {
+                let answer = act();
+                self.event();
+                answer
+            }
+        }
+    }
+
+    fn run<T>(&self, act: impl FnOnce(&Rotator) -> T) -> Result<T, Crash> {
+        let paths = self.paths();
+        let rotator = Rotator {
+            api: self,
+            store: self,
+            paths: &paths,
+            now: &|| self.clock.get(),
+            deliver: &|sink, token| {
+                if self.refusing.borrow().contains(sink) {
+                    return Err(DeliveryError("no".to_owned()));
+                }
+                let got = (sink.clone(), token.clone());
+                self.received.borrow_mut().push(got);
+                Ok(())
+            },
+            reached: &|_| self.event(),
+            patience: Duration::ZERO,
+        };
+        catch_unwind(AssertUnwindSafe(|| act(&rotator))).map_err(|cause| {
+            match cause.downcast::<Crash>() {
+                Ok(crash) => *crash,
+                Err(other) => resume_unwind(other),
+            }
+        })
+    }
+
+    fn plan(&self) -> Plan {
+        let site = site();
+        let rotation = format!("rotation-{}", self.calls.get());
+        let item = self.item();
+        match item.credentials.0.first() {
+            Some(entry) => Plan::of_stored(rotation, &site, entry).expect("made by wit"),
+            None => {
+                let tokens = self.tokens.borrow();
+                let (old, _) = tokens
+                    .iter()
+                    .find(|(token, _)| token.id == "id-2")
+                    .expect("it");
+                let mut plan = Plan::of_listed(rotation, &site, SERVER.into(), "me".into(), old);
+                plan.deliver = vec![Sink::Print];
+                plan
+            }
+        }
+    }
+
+    fn is_rotated(&self) -> bool {
+        self.tokens
+            .borrow()
+            .iter()
+            .all(|(token, _)| token.id != "id-2")
+    }
+
+    /// What a person does: types the command again until it says that it is done.
+    fn rotate_until_done(&self) {
+        for _ in 0..6 {
+            let unfinished = journal::all(&self.paths()).expect("journals");
+            let _ = match unfinished.first() {
+                Some(journal) => self.run(|rotator| rotator.resume(journal)),
+                None if self.is_rotated() => return,
+                None => {
+                    let plan = self.plan();
+                    self.run(|rotator| rotator.start(&plan))
+                }
+            };
+        }
+        panic!("never done");
+    }
+
+    fn assert_tidy(&self, what: &str) {
+        let item = self.item();
+        assert!(
+            item.pending.is_empty(),
+            "{what}: pending {:?}",
+            item.pending
+        );
+        assert!(
+            item.previous.is_empty(),
+            "{what}: previous {:?}",
+            item.previous
+        );
+        assert!(
+            journal::all(&self.paths()).expect("journals").is_empty(),
+            "{what}: a journal"
+        );
+        let tokens = self.tokens.borrow();
+        let live: Vec<_> = tokens
+            .iter()
+            .filter(|(token, _)| token.id != "id-1")
+            .collect();
+        assert_eq!(live.len(), 1, "{what}: {live:?}");
+        assert_eq!(tokens.len(), 2, "{what}: somebody else's token is gone");
+        let holder = if self.stored {
+            item.credentials.0[0].proof.secret().clone()
+        } else {
+            self.received.borrow().last().expect("received").1.clone()
+        };
+        assert_eq!(
+            live[0].1, holder,
+            "{what}: the live token is not the kept one"
+        );
+    }
+}
+
+fn site() -> Site {
+    Site::new(b"https", b"git.example.org").expect("a site")
+}
+
+fn entry(token: &Token, secret: Secret) -> Credential {
+    Credential {
+        username: Some(b"me".to_vec()),
+        path: None,
+        proof: Proof::Password(secret),
+        expiry: token.expiry,
+        refresh_token: None,
+        token: Some(TokenInfo {
+            server: SERVER.to_owned(),
+            id: token.id.clone(),
+            name: token.name.clone(),
+            account: "me".to_owned(),
+            scopes: token.scopes.clone(),
+            created: token.created,
+        }),
+    }
+}
+
+impl TokenApi for World {
+    fn form(&self) -> &'static str {
+        "rest"
+    }
+
+    fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {
+        self.call(|| {
+            let scopes: Vec<&str> = new.scopes.iter().map(String::as_str).collect();
+            let (token, secret) =
+                self.make(&new.name, &scopes, new.expires_in_days, self.clock.get());
+            Ok(CreatedToken { token, secret })
+        })
+    }
+
+    fn list(&self) -> Result<Vec<Token>, ApiError> {
+        self.call(|| {
+            Ok(self
+                .tokens
+                .borrow()
+                .iter()
+                .map(|(token, _)| token.clone())
+                .collect())
+        })
+    }
+
+    fn revoke(&self, id: &str) -> Result<(), ApiError> {
+        self.call(|| {
+            let mut tokens = self.tokens.borrow_mut();
+            let before = tokens.len();
+            tokens.retain(|(token, _)| token.id != id);
+            if tokens.len() == before {
+                return Err(ApiError::NotFound);
+            }
+            Ok(())
+        })
+    }
+
+    fn verify(&self, secret: &Secret) -> Result<Account, ApiError> {
+        self.call(|| {
+            let mut tokens = self.tokens.borrow_mut();
+            let found = tokens.iter_mut().find(|(_, live)| live == secret);
+            let (token, _) = found.ok_or(ApiError::Unauthorized)?;
+            token.last_used = Some(self.clock.get());
+            Ok(Account {
+                id: "account".to_owned(),
+                username: Some("me".to_owned()),
+                email: "me@example.org".to_owned(),
+            })
+        })
+    }
+
+    fn scopes(&self) -> Result<Vec<Scope>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    fn shorten(&self, _: &str, _: Expiry) -> Result<(), ApiError> {
+        self.call(|| Err(ApiError::Unsupported { what: "shorten" }))
+    }
+
+    fn clock_skew(&self) -> Option<i64> {
+        None
+    }
+}
+
+impl Store for World {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn location(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn read(&self, _: &Site) -> Result<Option<Secret>, StoreError> {
+        Ok(self.items.borrow().clone())
+    }
+
+    fn write(&self, _: &Site, item: &Secret) -> Result<(), StoreError> {
+        self.change(Some(item.clone()))
+    }
+
+    fn delete(&self, _: &Site) -> Result<(), StoreError> {
+        self.change(None)
+    }
+
+    fn sites(&self) -> Result<Vec<Site>, StoreError> {
+        Ok(vec![site()])
+    }
+
+    fn set_aside(&self, _: &Site) -> Result<String, StoreError> {
+        panic!("nothing here is damaged")
+    }
+}
+
+impl World {
+    fn change(&self, item: Option<Secret>) -> Result<(), StoreError> {
+        self.event();
+        let number = self.writes.get();
+        self.writes.set(number + 1);
+        if self.store_fails_at.get() == Some(number) {
+            let reason = "no bus".to_owned();
+            return Err(StoreError::Unavailable { reason });
+        }
+        *self.items.borrow_mut() = item;
+        self.event();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_rotation_leaves_the_new_token_alone_in_the_old_ones_place() {
+    let world = World::new(true);
+    let plan = world.plan();
+    let Ok(Ok(Outcome::Rotated { new_id, expiry })) = world.run(|rotator| rotator.start(&plan))
+    else {
+        panic!("not rotated");
+    };
+    world.assert_tidy("rotated");
+    let item = world.item();
+    let stored = &item.credentials.0[0];
+    let info = stored.token.as_ref().expect("token info");
+    assert_eq!(info.id, new_id);
+    assert_eq!(info.name, "laptop");
+    assert_eq!(info.scopes, ["repo:read"]);
+    assert_eq!(stored.username.as_deref(), Some(&b"me"[..]));
+    assert_eq!(expiry, Some(Expiry(NOW.plus(30 * DAY))));
+    assert_eq!(stored.expiry, expiry);
+}
+
+#[test]
+fn a_crash_at_any_moment_is_mended_by_a_re_run() {
+    for stored in [true, false] {
+        let mut moment = 0;
+        loop {
+            let world = World::new(stored);
+            let plan = world.plan();
+            world.dies_at.set(Some(moment));
+            if world.run(|rotator| rotator.start(&plan)).is_ok() {
+                break;
+            }
+            world.rotate_until_done();
+            world.assert_tidy(&format!("stored {stored}, died at {moment}"));
+            moment += 1;
+        }
+        assert!(moment > 20, "only {moment} moments");
+    }
+}
+
+#[test]
+fn a_second_crash_while_mending_is_mended_too() {
+    let mut moments = 0;
+    for first in 0..60 {
+        // Each fsync costs: every seventh moment, each time other ones.
+        for second in (first % 7..60).step_by(7) {
+            let world = World::new(true);
+            let plan = world.plan();
+            world.dies_at.set(Some(first));
+            if world.run(|rotator| rotator.start(&plan)).is_ok() {
+                assert!(moments > 100, "only {moments} moments");
+                return;
+            }
+            world.dies_at.set(Some(world.events.get() + second));
+            world.rotate_until_done();
+            world.assert_tidy(&format!("died at {first}, then after {second}"));
+            moments += 1;
+        }
+    }
+    panic!("a rotation has more moments than are tried here");
+}
+
+#[test]
+fn a_server_that_fails_at_any_call_is_survived() {
+    for fault in FAULTS {
+        for stored in [true, false] {
+            for at in 0..12 {
+                let world = World::new(stored);
+                world.fails_at.set(Some((at, fault)));
+                world.rotate_until_done();
+                world.assert_tidy(&format!("{fault:?} at call {at}, stored {stored}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failing_call_and_a_crash_together_are_survived() {
+    for fault in FAULTS {
+        for at in 0..6 {
+            for moment in 0..40 {
+                let world = World::new(true);
+                world.fails_at.set(Some((at, fault)));
+                world.dies_at.set(Some(moment));
+                world.rotate_until_done();
+                world.assert_tidy(&format!("{fault:?} at call {at}, died at {moment}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_store_that_fails_at_any_write_is_survived() {
+    for stored in [true, false] {
+        for at in 0..8 {
+            let world = World::new(stored);
+            world.store_fails_at.set(Some(at));
+            world.rotate_until_done();
+            world.assert_tidy(&format!("write {at} failed, stored {stored}"));
+        }
+    }
+}
+
+#[test]
+fn an_abort_gives_the_old_token_back_from_wherever_it_still_can() {
+    let mut undone = 0;
+    for moment in 0.. {
+        let world = World::new(true);
+        let plan = world.plan();
+        world.dies_at.set(Some(moment));
+        if world.run(|rotator| rotator.start(&plan)).is_ok() {
+            break;
+        }
+        let Some(journal) = journal::all(&world.paths()).expect("journals").pop() else {
+            continue;
+        };
+        match world.run(|rotator| rotator.abort(&journal)) {
+            Ok(Ok(outcome)) => {
+                assert_eq!(outcome, Outcome::Undone);
+                world.assert_tidy(&format!("aborted at {moment}"));
+                let item = world.item();
+                let info = item.credentials.0[0].token.clone().expect("token info");
+                assert_eq!(info.id, "id-2", "aborted at {moment}");
+                undone += 1;
+            }
+            Ok(Err(RotationError::TooLateToAbort)) => {
+                world.rotate_until_done();
+                world.assert_tidy(&format!("too late at {moment}"));
+            }
+            other => panic!("at {moment}: {:?}", other.ok()),
+        }
+    }
+    assert!(undone > 10, "only {undone}");
+}
+
+#[test]
+fn a_failed_receiver_keeps_the_old_token_alive_and_is_the_only_one_asked_again() {
+    let world = World::new(true);
+    let (good, bad) = (Sink::Command("good".into()), Sink::Command("bad".into()));
+    let mut plan = world.plan();
+    plan.deliver = vec![bad.clone(), good.clone()];
+    world.refusing.borrow_mut().push(bad.clone());
+    let Ok(Err(RotationError::Undelivered(failed))) = world.run(|rotator| rotator.start(&plan))
+    else {
+        panic!("delivered");
+    };
+    assert_eq!(failed.len(), 1);
+    assert!(!world.is_rotated());
+    let journal = journal::all(&world.paths()).expect("journals").remove(0);
+    let aborted = world.run(|rotator| rotator.abort(&journal));
+    assert!(matches!(aborted, Ok(Err(RotationError::TooLateToAbort))));
+
+    world.refusing.borrow_mut().clear();
+    world.rotate_until_done();
+    world.assert_tidy("delivered at the second try");
+    let asked: Vec<Sink> = world
+        .received
+        .borrow()
+        .iter()
+        .map(|(sink, _)| sink.clone())
+        .collect();
+    assert_eq!(asked, [good, bad]);
+}
+
+#[test]
+fn the_old_token_lives_until_the_grace_is_over() {
+    let world = World::new(true);
+    let mut plan = world.plan();
+    plan.grace = Duration::from_secs(3600);
+    let Ok(Ok(outcome)) = world.run(|rotator| rotator.start(&plan)) else {
+        panic!("not rotated");
+    };
+    assert!(matches!(outcome, Outcome::InGrace { until, .. } if until == NOW.plus(3600)));
+    let journal = journal::all(&world.paths()).expect("journals").remove(0);
+    world.clock.set(NOW.plus(3599));
+    assert!(!journal.is_due(world.clock.get()));
+    let _ = world.run(|rotator| rotator.resume(&journal));
+    assert!(!world.is_rotated());
+    world.clock.set(NOW.plus(3600));
+    world.rotate_until_done();
+    world.assert_tidy("after the grace");
+}
+
+#[test]
+fn a_token_that_could_be_somebody_elses_is_not_revoked() {
+    let world = World::new(true);
+    let plan = world.plan();
+    // The create request is the third call: after it, its answer is lost.
+    world.fails_at.set(Some((2, Fault::Lost)));
+    let _ = world.run(|rotator| rotator.start(&plan));
+    world.make("laptop", &["repo:read"], Some(30), NOW);
+    let journal = journal::all(&world.paths()).expect("journals").remove(0);
+    let resumed = world.run(|rotator| rotator.resume(&journal));
+    let Ok(Err(RotationError::Ambiguous { ids })) = resumed else {
+        panic!("went on");
+    };
+    assert_eq!(ids.len(), 2);
+    assert_eq!(world.tokens.borrow().len(), 4);
+}
+
+#[test]
+fn nothing_is_done_where_nothing_can_be() {
+    let world = World::new(true);
+    for number in 0..48 {
+        world.make(&format!("other {number}"), &["repo:read"], None, NOW);
+    }
+    let plan = world.plan();
+    let full = world.run(|rotator| rotator.start(&plan));
+    assert!(matches!(full, Ok(Err(RotationError::Full))));
+    let world = World::new(true);
+    let mut plan = world.plan();
+    plan.stored = false;
+    let nowhere = world.run(|rotator| rotator.start(&plan));
+    assert!(matches!(nowhere, Ok(Err(RotationError::NoReceiver))));
+    assert!(journal::all(&world.paths()).expect("journals").is_empty());
+}
+
+#[test]
+fn the_journal_holds_no_secret() {
+    for moment in 0..40 {
+        let world = World::new(true);
+        let plan = world.plan();
+        world.dies_at.set(Some(moment));
+        let _ = world.run(|rotator| rotator.start(&plan));
+        for file in std::fs::read_dir(world.dir.path().join("state/rotations"))
+            .into_iter()
+            .flatten()
+        {
+            let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
+            assert!(!text.contains("wit_0"), "{text}");
+        }
+    }
+    // The doubles hold secrets where the test looks.
+    assert!(
+        store::load(&World::new(true), &site())
+            .expect("loads")
+            .credentials
+            .0
+            .len()
+            == 1
+    );
+}
