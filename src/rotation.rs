@@ -219,6 +219,14 @@ impl From<io::Error> for RotationError {
     }
 }
 
+/// For [`Rotator::reached`]: dies at the point that `WIT_CRASH_AT` names, in a build for that.
+pub fn crash_point(_point: &str) {
+    #[cfg(feature = "crash-points")]
+    if crate::config::variable("WIT_CRASH_AT").as_deref() == Some(_point) {
+        std::process::abort();
+    }
+}
+
 /// What a rotation needs of the world.
 pub struct Rotator<'a> {
     pub api: &'a dyn TokenApi,

@@ -9,6 +9,7 @@ mod list;
 mod pick;
 mod print;
 mod revoke;
+mod rotate;
 mod scopes;
 
 pub use revoke::forget;
@@ -29,6 +30,8 @@ enum Command {
     /// End tokens, at the server and on this machine
     #[command(visible_alias = "delete", visible_alias = "rm")]
     Revoke(revoke::Args),
+    /// Put a new token in the place of an old one, without a moment in which nothing works
+    Rotate(rotate::Args),
     /// Show what a token can be allowed
     Scopes(scopes::Args),
     /// Print the token that is stored for a site, for a script
@@ -40,6 +43,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Command::Create(args) => create::run(args, context),
         Command::List(args) => list::run(args, context),
         Command::Revoke(args) => revoke::run(args, context),
+        Command::Rotate(args) => rotate::run(args, context),
         Command::Scopes(args) => scopes::run(args, context),
         Command::Print(args) => print::run(args, context),
     }

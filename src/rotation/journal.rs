@@ -128,6 +128,12 @@ impl Journal {
         self.step != Step::Grace || self.revoke_at.is_none_or(|at| at <= now)
     }
 
+    /// Whether `text`, the first characters of an id or a name, means this rotation.
+    pub fn is_meant_by(&self, text: &str) -> bool {
+        let fits = |id: &str| text.len() >= 4 && id.starts_with(text);
+        self.name == text || fits(&self.old_id) || self.new_id.as_deref().is_some_and(fits)
+    }
+
     /// Sets who is to receive the token: those that have it already, and `sinks`.
     pub fn redirect(&mut self, sinks: &[Sink]) {
         self.deliveries.retain(|delivery| delivery.done);

@@ -507,6 +507,9 @@ fn forget(item: &mut Item, journal: &Journal) {
 /// The id of a pending entry that is this rotation's.
 fn pending_id(entry: &Credential, journal: &Journal) -> Option<String> {
     let info = entry.token.as_ref()?;
+    if let Some(new_id) = &journal.new_id {
+        return (info.id == *new_id).then(|| info.id.clone());
+    }
     let ours = info.server == journal.server
         && info.name == journal.name
         && !journal.known.contains(&info.id);

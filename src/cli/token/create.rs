@@ -96,7 +96,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 /// Days as digits, 1 to 365; `None` for `never`.
-fn days(text: &str) -> Result<Option<u32>, Failure> {
+pub(super) fn days(text: &str) -> Result<Option<u32>, Failure> {
     if text == "never" {
         return Ok(None);
     }
@@ -149,7 +149,7 @@ fn name_of_this_machine() -> String {
 }
 
 /// The scopes asked for, each once, in order.
-fn scopes(asked: &[String]) -> Result<Vec<String>, Failure> {
+pub(super) fn scopes(asked: &[String]) -> Result<Vec<String>, Failure> {
     if asked.is_empty() {
         return Ok(vec!["repo:read".into(), "repo:write".into()]);
     }
