@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test crate uses its part of this module")]
 
+pub mod server;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,0 +1,80 @@
+//! A server that answers just what a test tells it to: for what a good one never says.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// What is answered to a request, given as its first line, such as `GET /x HTTP/1.1`.
+/// `None` closes the connection without a word.
+pub type Answers = dyn Fn(&str, &str) -> Option<String> + Send + Sync;
+
+pub struct Server {
+    pub url: String,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Listens on a free port until the test's process ends. `answers` gets the first line and the
+    /// body of each request.
+    pub fn new(answers: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // One that the client gives up on is no failure of the test.
+                let _ = serve(stream, &answers, &record);
+            }
+        });
+        Server { url, seen }
+    }
+
+    /// All requests so far, with their headers and bodies.
+    pub fn seen(&self) -> Vec<String> {
+        self.seen.lock().expect("no panic in the server").clone()
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    answers: &Answers,
+    seen: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut head = String::new();
+    let mut length = 0;
+    while !head.ends_with("\r\n\r\n") {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    seen.lock()
+        .expect("no panic in the server")
+        .push(format!("{head}{body}"));
+    let first = head.lines().next().unwrap_or_default();
+    if let Some(answer) = answers(first, &body) {
+        stream.write_all(answer.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A whole answer with a JSON body.
+pub fn answer(status: u16, body: &str) -> Option<String> {
+    with_header(status, "Content-Type: application/json", body)
+}
+
+pub fn with_header(status: u16, header: &str, body: &str) -> Option<String> {
+    let length = body.len();
+    Some(format!(
+        "HTTP/1.1 {status} Told\r\nConnection: close\r\n{header}\r\nContent-Length: {length}\r\n\r\n{body}"
+    ))
+}
