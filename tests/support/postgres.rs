@@ -1,0 +1,118 @@
+//! A PostgreSQL of the test's own: in a throwaway directory, on a socket in it, stopped at the end.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub struct Postgres {
+    dir: tempfile::TempDir,
+}
+
+impl Postgres {
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let postgres = Postgres { dir };
+        if is_root() {
+            let given = Command::new("chown")
+                .arg("nobody")
+                .arg(postgres.dir.path())
+                .status();
+            assert!(given.expect("chown").success());
+        }
+        postgres.run(
+            "initdb",
+            &["-U", "wit", "--auth=trust", "-E", "UTF8", "--no-sync"],
+        );
+        let options = format!(
+            "-k {} -c listen_addresses= -c fsync=off",
+            postgres.dir.path().display()
+        );
+        postgres.run(
+            "pg_ctl",
+            &["start", "-w", "-t", "60", "-l", "log", "-o", &options],
+        );
+        postgres
+    }
+
+    pub fn url(&self) -> String {
+        format!(
+            "postgres://wit@localhost/postgres?host={}",
+            self.dir.path().display()
+        )
+    }
+
+    /// Runs SQL as the database's own client would.
+    pub fn sql(&self, statement: &str) {
+        let host = self.dir.path().display().to_string();
+        let done = Command::new(program("psql"))
+            .args([
+                "-X",
+                "-q",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-U",
+                "wit",
+                "-h",
+                &host,
+            ])
+            .args(["-d", "postgres", "-c", statement])
+            .output()
+            .expect("psql");
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+
+    fn run(&self, name: &str, arguments: &[&str]) {
+        // PostgreSQL refuses to run as root.
+        let mut command = match is_root() {
+            true => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
+                command.arg(program(name));
+                command
+            }
+            false => Command::new(program(name)),
+        };
+        let done = command
+            .args(arguments)
+            .env("PGDATA", self.dir.path().join("data"))
+            .current_dir(self.dir.path())
+            .stdin(std::process::Stdio::null())
+            // A server that inherited a pipe would keep its reader waiting.
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(done.success(), "{name} failed: {done}");
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.run("pg_ctl", &["stop", "-w", "-m", "immediate"]);
+    }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Debian keeps the server's programs out of the path.
+fn program(name: &str) -> PathBuf {
+    let mut places: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| {
+            versions
+                .flatten()
+                .map(|version| version.path().join("bin"))
+                .collect()
+        })
+        .unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    places.extend(std::env::split_paths(&path));
+    (places.iter().map(|place| place.join(name)))
+        .find(|file| Path::is_file(file))
+        .unwrap_or_else(|| panic!("no {name}: apt-get install postgresql"))
+}
