@@ -570,14 +570,13 @@ fn failure(error: RotationError, rotation: &str, context: &Context) -> anyhow::E
         _ if remains => Exit::Unfinished,
         _ => Exit::Failed,
     };
-    let still = if remains {
-        " (the rotation is not finished)"
-    } else {
-        ""
+    // What a receiver said comes last, so that this would look like a part of it.
+    let told = matches!(error, RotationError::Undelivered(_));
+    let message = match remains && !told {
+        true => format!("{error} (the rotation is not finished)"),
+        false => error.to_string(),
     };
-    Failure::new(exit, format!("{error}{still}"))
-        .hint(hint)
-        .into()
+    Failure::new(exit, message).hint(hint).into()
 }
 
 #[cfg(test)]

@@ -1,0 +1,241 @@
+//! `wit token rotate`, `renew` and renewal inside `get`, against the real `wit up` and real git.
+
+#![cfg(all(unix, feature = "platform"))]
+
+mod support;
+
+use std::process::Output;
+
+use serde_json::Value;
+use support::{HELPER, Home, WIT, text};
+
+const PASSWORD: &str = "correct horse battery";
+
+/// A server with a repository, and a home that is logged in and keeps a token for git.
+struct Machine {
+    server: Home,
+    home: Home,
+    url: String,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let server = Home::new();
+        let up = server.run(WIT, &["up", "--port", "0", "--json"], "");
+        let up: Value = serde_json::from_slice(&up.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", text(&up.stderr)));
+        let machine = Machine {
+            server,
+            home: Home::new(),
+            url: up["url"].as_str().expect("a URL").to_owned(),
+        };
+        let login = [
+            "login",
+            &machine.url,
+            "--sign-up",
+            "--email",
+            "me@example.com",
+        ];
+        let login = [&login[..], &["--username", "ada", "--password-stdin"]].concat();
+        done(&machine.home.run(WIT, &login, &format!("{PASSWORD}\n")));
+        machine.wit(&["repo", "create", "work", "--private"]);
+        machine.wit(&["token", "create", "laptop", "--store", "--expires", "90"]);
+        machine
+    }
+
+    /// Runs `wit`, which must succeed.
+    fn wit(&self, arguments: &[&str]) -> String {
+        done(&self.home.run(WIT, arguments, ""))
+    }
+
+    fn rotate(&self, arguments: &[&str]) -> Output {
+        let words = [&["token", "rotate"], arguments].concat();
+        self.home.run(WIT, &words, "")
+    }
+
+    /// The ids of the account's tokens.
+    fn ids(&self) -> Vec<String> {
+        let list = self.wit(&["token", "list", "--json"]);
+        let list: Value = serde_json::from_str(&list).expect("JSON");
+        let list = list.as_array().expect("a list").iter();
+        list.map(|token| token["id"].as_str().expect("an id").to_owned())
+            .collect()
+    }
+
+    fn git(&self) -> Output {
+        let helper = format!("credential.helper={HELPER}");
+        let repository = format!("{}/ada/work.git", self.url);
+        let arguments = [
+            "-c",
+            "credential.helper=",
+            "-c",
+            &helper,
+            "ls-remote",
+            &repository,
+        ];
+        self.home.run("git", &arguments, "")
+    }
+
+    fn journals(&self) -> usize {
+        let dir = self.home.path().join(".local/state/wit/rotations");
+        std::fs::read_dir(dir).map_or(0, |files| files.count())
+    }
+
+    /// One token, the stored one, which git takes; nothing unfinished.
+    fn assert_tidy(&self, what: &str) {
+        assert_eq!(self.ids().len(), 1, "{what}");
+        assert_eq!(self.journals(), 0, "{what}");
+        let git = self.git();
+        assert!(git.status.success(), "{what}: {}", text(&git.stderr));
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.server.run(WIT, &["down"], "");
+    }
+}
+
+/// The stdout of what ended well.
+fn done(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn this_machines_token_is_rotated_and_git_goes_on() {
+    let machine = Machine::new();
+    let before = machine.ids();
+    let said = done(&machine.rotate(&[]));
+    assert!(said.starts_with("Rotated laptop: now "), "{said}");
+    assert_ne!(machine.ids(), before);
+    machine.assert_tidy("rotated");
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let machine = Machine::new();
+    let before = machine.ids();
+    let said = done(&machine.rotate(&["--dry-run", "--grace", "2h"]));
+    assert!(
+        said.contains("let the old one live on for 2 hours"),
+        "{said}"
+    );
+    assert_eq!(machine.ids(), before);
+    assert_eq!(machine.journals(), 0);
+}
+
+#[test]
+fn only_the_receiver_that_failed_is_asked_again_and_nothing_leaks() {
+    let machine = Machine::new();
+    let good = "cat >>good; echo >>good";
+    let bad = "cat >&2; test -e mended";
+    let failed = machine.rotate(&["--deliver", good, "--deliver", bad]);
+    assert_eq!(failed.status.code(), Some(5), "{}", text(&failed.stderr));
+    let token = std::fs::read_to_string(machine.home.path().join("good")).expect("delivered");
+    let said = text(&failed.stderr) + &text(&failed.stdout);
+    assert!(!said.contains(token.trim()), "the token leaked");
+    assert!(said.contains("[token]"), "{said}");
+    assert_eq!(machine.ids().len(), 2, "the old token must live");
+
+    std::fs::write(machine.home.path().join("mended"), "").expect("written");
+    done(&machine.rotate(&["--resume"]));
+    machine.assert_tidy("mended");
+    let after = std::fs::read_to_string(machine.home.path().join("good")).expect("read");
+    assert_eq!(after, token, "the first was called again");
+}
+
+#[test]
+fn a_token_that_lies_elsewhere_goes_to_its_receiver() {
+    let machine = Machine::new();
+    machine.wit(&["token", "create", "ci", "--expires", "30"]);
+    let nowhere = machine.rotate(&["ci"]);
+    assert_eq!(nowhere.status.code(), Some(2), "{}", text(&nowhere.stderr));
+    let printed = done(&machine.rotate(&["ci", "--print", "--deliver-file", "ci-token"]));
+    let file = std::fs::read_to_string(machine.home.path().join("ci-token")).expect("delivered");
+    assert_eq!(printed, format!("{file}\n"));
+    assert_eq!(machine.ids().len(), 2);
+    assert_eq!(machine.journals(), 0);
+}
+
+#[test]
+fn what_is_due_is_rotated_and_nothing_due_is_no_failure() {
+    let machine = Machine::new();
+    let before = machine.ids();
+    assert_eq!(done(&machine.rotate(&["--due", "30", "--all"])), "");
+    assert_eq!(machine.ids(), before);
+    let said = done(&machine.rotate(&["--due", "91", "--all"]));
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_ne!(machine.ids(), before);
+    machine.assert_tidy("due");
+}
+
+#[test]
+fn an_abort_takes_an_undelivered_token_back() {
+    let machine = Machine::new();
+    let before = machine.ids();
+    let failed = machine.rotate(&["--deliver", "exit 1"]);
+    assert_eq!(failed.status.code(), Some(5));
+    done(&machine.rotate(&["--abort"]));
+    assert_eq!(machine.ids(), before);
+    machine.assert_tidy("aborted");
+}
+
+/// Run with: cargo test --features crash-points --test rotate
+#[cfg(feature = "crash-points")]
+#[test]
+fn a_crash_at_any_point_is_mended_by_typing_the_command_again() {
+    let mut machine = Machine::new();
+    for point in [
+        "journal-creating",
+        "created",
+        "pending",
+        "journal-verifying",
+        "journal-promoting",
+        "promoted",
+        "journal-delivering",
+        "delivered",
+        "journal-revoking",
+        "revoked",
+        "tidied",
+        "cleared",
+    ] {
+        let before = machine.ids();
+        machine.home.set("WIT_CRASH_AT", point);
+        let crashed = machine.rotate(&["--deliver", "cat >/dev/null"]);
+        assert_eq!(
+            crashed.status.code(),
+            None,
+            "{point}: {}",
+            text(&crashed.stderr)
+        );
+        let git = machine.git();
+        assert!(git.status.success(), "{point}: {}", text(&git.stderr));
+        machine.home.set("WIT_CRASH_AT", "");
+        if point != "cleared" {
+            done(&machine.rotate(&[]));
+        }
+        assert_ne!(machine.ids(), before, "{point}");
+        machine.assert_tidy(point);
+    }
+}
+
+/// Run with: cargo test --features crash-points --test rotate
+#[cfg(feature = "crash-points")]
+#[test]
+fn a_crash_while_taking_back_is_mended_too() {
+    let mut machine = Machine::new();
+    for point in ["journal-undoing", "put-back", "taken-back", "cleared"] {
+        let before = machine.ids();
+        assert_eq!(
+            machine.rotate(&["--deliver", "exit 1"]).status.code(),
+            Some(5)
+        );
+        machine.home.set("WIT_CRASH_AT", point);
+        assert_eq!(machine.rotate(&["--abort"]).status.code(), None, "{point}");
+        machine.home.set("WIT_CRASH_AT", "");
+        done(&machine.rotate(&["--resume"]));
+        assert_eq!(machine.ids(), before, "{point}");
+        machine.assert_tidy(point);
+    }
+}
