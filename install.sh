@@ -1,0 +1,337 @@
+#!/bin/sh
+# Installs git-credential-wit and wit below a prefix, shows them at work, or removes them.
+set -eu
+
+usage() {
+    cat <<'USAGE'
+usage: ./install.sh [--prefix DIR] [--try]
+       ./install.sh [--prefix DIR] --uninstall
+       ./install.sh --help
+
+Builds git-credential-wit and wit, and installs them with their man pages and
+shell completions below DIR. Running it again replaces what it installed.
+
+  --prefix DIR  install below DIR (default: ~/.local)
+  --try         install, then walk the whole way in a throwaway home: a server,
+                an account, a token, clone, push, revoke. It touches neither
+                your git configuration nor your keychain, and cleans up.
+  --uninstall   remove what an earlier run installed below DIR, nothing else
+  --help        print this
+
+Needs: cargo (Rust), git and a C compiler. Only Linux is tested.
+USAGE
+}
+
+say() { printf '%s\n' "$*"; }
+die() { printf 'install.sh: %s\n' "$1" >&2; shift; for line; do printf 'hint: %s\n' "$line" >&2; done; exit 1; }
+misuse() { printf 'install.sh: %s\nhint: ./install.sh --help\n' "$1" >&2; exit 2; }
+
+prefix=${HOME:+$HOME/.local}
+action=install
+try=no
+while [ $# -gt 0 ]; do
+    case $1 in
+        --help | -h) usage; exit 0 ;;
+        --prefix)
+            [ $# -ge 2 ] || misuse "--prefix needs a directory"
+            prefix=$2
+            shift
+            ;;
+        --prefix=*) prefix=${1#--prefix=} ;;
+        --try) try=yes ;;
+        --uninstall) action=uninstall ;;
+        *) misuse "unknown argument: $1" ;;
+    esac
+    shift
+done
+[ "$action" = install ] || [ "$try" = no ] || misuse "--try and --uninstall exclude each other"
+[ -n "$prefix" ] || misuse "there is no HOME; name a directory with --prefix"
+case $prefix in
+    /*) ;;
+    *) prefix=$(pwd)/$prefix ;;
+esac
+case $prefix in
+    *'
+'*) misuse "the prefix may not hold a line break" ;;
+esac
+
+source_dir=$(cd "$(dirname "$0")" && pwd)
+# What was installed, one per line: "f PATH" for a file, "d PATH" for a directory that was made,
+# both below the prefix; "p" where the prefix itself was made. The uninstallation goes by this list alone.
+manifest=$prefix/share/git-credential-wit/manifest
+
+# Whether the manifest of an earlier run lists this file.
+ours() { [ -f "$manifest" ] && grep -qxF "f $1" "$manifest"; }
+
+uninstall() {
+    [ -f "$manifest" ] || die "nothing of this installer below $prefix" \
+        "./install.sh --prefix DIR --uninstall, with the DIR that it was installed to"
+    if command -v git >/dev/null 2>&1 &&
+        git config --global --get-all credential.helper 2>/dev/null | grep -qE '^wit( |$)|git-credential-wit'; then
+        say "git still asks the helper wit. To make it stop:"
+        say "    git config --global --unset-all credential.helper '^wit( |\$)|git-credential-wit'"
+    fi
+    while read -r kind path; do
+        if [ "$kind" = f ] && [ -e "$prefix/$path" ]; then
+            rm -f -- "$prefix/$path"
+            say "removed $prefix/$path"
+        fi
+    done <"$manifest"
+    # The deepest directory first; one that holds something of somebody else stays.
+    dirs=$(sed -n 's/^d //p' "$manifest" | sort -r)
+    made_prefix=$(grep -x p "$manifest" || :)
+    rm -f -- "$manifest"
+    printf '%s\n' "$dirs" | while read -r path; do
+        [ -z "$path" ] || rmdir -- "$prefix/$path" 2>/dev/null || :
+    done
+    [ -z "$made_prefix" ] || rmdir -- "$prefix" 2>/dev/null || :
+    say "Tokens and settings that wit keeps for you were left alone: they lie in the store that"
+    say "\`wit setup\` named, and below ~/.config/wit, ~/.local/share/wit and ~/.local/state/wit."
+}
+
+check_needs() {
+    missing=
+    command -v git >/dev/null 2>&1 || missing="$missing git"
+    command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 ||
+        command -v clang >/dev/null 2>&1 || missing="$missing C-compiler"
+    command -v cargo >/dev/null 2>&1 || missing="$missing cargo"
+    [ -n "$missing" ] || return 0
+    say "install.sh: missing:$missing" >&2
+    case $missing in
+        *git* | *C-compiler*)
+            if command -v apt-get >/dev/null 2>&1; then
+                say "hint: sudo apt-get install git build-essential" >&2
+            elif command -v dnf >/dev/null 2>&1; then
+                say "hint: sudo dnf install git gcc" >&2
+            elif command -v pacman >/dev/null 2>&1; then
+                say "hint: sudo pacman -S git gcc" >&2
+            elif command -v apk >/dev/null 2>&1; then
+                say "hint: apk add git build-base" >&2
+            elif command -v xcode-select >/dev/null 2>&1; then
+                say "hint: xcode-select --install" >&2
+            else
+                say "hint: install git and a C compiler from your system's packages" >&2
+            fi
+            ;;
+    esac
+    case $missing in
+        *cargo*)
+            say "hint: install Rust as https://rustup.rs says; where it is installed, add it: . ~/.cargo/env" >&2
+            ;;
+    esac
+    exit 1
+}
+
+# Makes a directory below the prefix, and notes the ones that were not there.
+make_dir() {
+    [ -d "$prefix/$1" ] && return 0
+    case $1 in */*) make_dir "${1%/*}" ;; esac
+    mkdir -- "$prefix/$1"
+    printf 'd %s\n' "$1" >>"$list"
+}
+
+# place SOURCE PATH MODE: by rename, so that a program that runs meanwhile sees the old file or the
+# new one, never half of one.
+place() {
+    case $2 in */*) make_dir "${2%/*}" ;; esac
+    partial=$prefix/${2%/*}/.install.$$
+    cp -- "$1" "$partial"
+    chmod "$3" "$partial"
+    mv -f -- "$partial" "$prefix/$2"
+    printf 'f %s\n' "$2" >>"$list"
+    say "installed $prefix/$2"
+}
+
+install() {
+    check_needs
+    for path in bin/git-credential-wit bin/wit; do
+        if [ -e "$prefix/$path" ] && ! ours "$path"; then
+            die "$prefix/$path is there already and is not from this installer" \
+                "move it away, or choose another directory: ./install.sh --prefix DIR"
+        fi
+    done
+
+    say "Building a release; the first time takes some minutes."
+    cd "$source_dir"
+    cargo build --release --locked --bins
+    target=$(cargo metadata --no-deps --format-version 1 --locked |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+    built=$target/release
+    [ -x "$built/wit" ] || die "cargo built no $built/wit" \
+        "unset CARGO_BUILD_TARGET; ./install.sh"
+
+    work=$(mktemp -d "${TMPDIR:-/tmp}/wit-install.XXXXXX")
+    trap 'rm -rf -- "$work"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    list=$work/manifest
+    : >"$list"
+    for shell in bash zsh fish; do
+        "$built/wit" generate completions "$shell" >"$work/$shell"
+    done
+
+    if [ -f "$manifest" ]; then
+        sed -n '/^[dp]/p' "$manifest" >"$list"
+    fi
+    if [ ! -d "$prefix" ]; then
+        mkdir -p -- "$prefix"
+        say p >>"$list"
+    fi
+    place "$built/git-credential-wit" bin/git-credential-wit 755
+    place "$built/wit" bin/wit 755
+    for page in man/*.1; do
+        place "$page" "share/man/man1/${page##*/}" 644
+    done
+    place "$work/bash" share/bash-completion/completions/wit 644
+    place "$work/zsh" share/zsh/site-functions/_wit 644
+    place "$work/fish" share/fish/vendor_completions.d/wit.fish 644
+    make_dir share/git-credential-wit
+    # What an earlier version installed and this one does not have.
+    if [ -f "$manifest" ]; then
+        sed -n 's/^f //p' "$manifest" | while read -r path; do
+            grep -qxF "f $path" "$list" || rm -f -- "$prefix/$path"
+        done
+    fi
+    cp -- "$list" "$manifest.new"
+    mv -f -- "$manifest.new" "$manifest"
+    rm -rf -- "$work"
+    trap - EXIT INT TERM HUP
+}
+
+# What is left to do in the person's own shell.
+next_steps() {
+    case ":${PATH:-}:" in
+        *":$prefix/bin:"*) ;;
+        *)
+            say ""
+            say "$prefix/bin is not in your PATH. Add this line to your shell's start file first:"
+            say "    export PATH=\"$prefix/bin:\$PATH\""
+            ;;
+    esac
+    say ""
+    say "To use it for real:"
+    say "    wit login https://YOUR-SERVER"
+    say "    wit setup"
+    say "    wit token create --expires 30"
+}
+
+# Prints a command as one would type it, then runs it.
+step() {
+    current=$1
+    printf '\n$ %s\n' "$1"
+    eval "$1"
+}
+
+# The same, and keeps what the command printed in $output.
+step_output() {
+    current=$1
+    printf '\n$ %s\n' "$1"
+    status=0
+    eval "$1" >"$home/.output" 2>&1 || status=$?
+    cat -- "$home/.output"
+    output=$(cat -- "$home/.output")
+    return "$status"
+}
+
+end_try() {
+    status=$?
+    trap - EXIT INT TERM HUP
+    cd /
+    if [ "$running" = yes ]; then
+        wit down >/dev/null 2>&1 || :
+    fi
+    rm -rf -- "$home"
+    if [ "$status" -ne 0 ]; then
+        printf '\ninstall.sh: the try failed at: %s\n' "$current" >&2
+        printf 'hint: what is installed stays; ./install.sh --prefix %s --uninstall removes it\n' "$prefix" >&2
+    fi
+    exit "$status"
+}
+
+# Runs in a subshell: nothing of its environment gets out.
+try_it() {
+    PATH=$prefix/bin:$PATH
+    home=$(mktemp -d "${TMPDIR:-/tmp}/wit-try.XXXXXX")
+    running=no
+    current="making a throwaway home"
+    trap end_try EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+
+    # Nothing of the person's own: no git configuration, no keychain, no account, no proxy.
+    for name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
+        case $name in
+            GIT_EXEC_PATH | GIT_SSL_*) ;;
+            GIT_* | WIT_* | XDG_* | DBUS_* | DATABASE_URL | SSH_ASKPASS | DISPLAY | WAYLAND_DISPLAY | [a-z]*_proxy | [A-Z]*_PROXY)
+                unset "$name"
+                ;;
+        esac
+    done
+    HOME=$home
+    # The try keeps its secrets in the throwaway home, whatever keychain this machine has.
+    WIT_STORE=file
+    # Without it some D-Bus libraries look for the bus at its usual place.
+    XDG_RUNTIME_DIR=$home/run
+    GIT_CONFIG_NOSYSTEM=1
+    GIT_TERMINAL_PROMPT=0
+    LC_ALL=C
+    export HOME PATH WIT_STORE XDG_RUNTIME_DIR GIT_CONFIG_NOSYSTEM GIT_TERMINAL_PROMPT LC_ALL
+    mkdir -m 700 -- "$home/run"
+    cd "$home"
+    # From here on nothing can ask the person anything.
+    exec </dev/null
+    (umask 077 && od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$home/password")
+
+    say ""
+    say "The whole way, in a throwaway home ($home), with GIT_TERMINAL_PROMPT=0 and WIT_STORE=file."
+    running=yes
+    step_output "wit up --port 0"
+    url=$(printf '%s\n' "$output" | sed -n 's|.*\(http://127\.0\.0\.1:[0-9][0-9]*\).*|\1|p' | head -n 1)
+    [ -n "$url" ] || die "wit up named no address"
+    step "wit login $url --sign-up --email ada@example.org --username ada --password-stdin < ~/password"
+    step "wit setup"
+    step "wit token create --expires 30"
+    step_output "wit repo create hello --private"
+    repository=$(printf '%s\n' "$output" | sed -n 's|.*\(http://[^ ]*\.git\).*|\1|p' | head -n 1)
+    [ -n "$repository" ] || die "wit repo create named no URL"
+    step "git clone $repository"
+    step "cd hello"
+    step "git config user.name Ada && git config user.email ada@example.org"
+    step "echo hello > README && git add README && git commit -m 'First commit'"
+    step "git push -u origin HEAD"
+    step "git fetch"
+    step_output "wit token list"
+    case $output in
+        *"Last used"*) ;;
+        *) die "the token is not listed as used" ;;
+    esac
+    prefix_of_token=$(printf '%s\n' "$output" | sed -n 's/^\(wit_[0-9a-f]*\)\.\.\..*/\1/p' | head -n 1)
+    [ -n "$prefix_of_token" ] || die "wit token list showed no token"
+    step "wit token revoke $prefix_of_token"
+    step "git commit --allow-empty -m 'Second commit'"
+    # git's own trace tells what the server answered; it leaves secrets out.
+    GIT_TRACE_CURL=$home/trace GIT_TRACE_CURL_NO_DATA=1
+    export GIT_TRACE_CURL GIT_TRACE_CURL_NO_DATA
+    if step "git push"; then
+        die "the push went through with a revoked token"
+    fi
+    unset GIT_TRACE_CURL GIT_TRACE_CURL_NO_DATA
+    answer=$(sed -n 's|.*<= Recv header: HTTP/[0-9.]* \([0-9]*\).*|\1|p' "$home/trace" | tail -n 1)
+    [ "$answer" = 401 ] || die "the server answered ${answer:-nothing} to a revoked token, not 401"
+    say "(refused by the server with 401, as it should be)"
+    step "wit down"
+    running=no
+    say ""
+    say "That was all of it; the throwaway home is gone."
+}
+
+if [ "$action" = uninstall ]; then
+    uninstall
+    exit 0
+fi
+install
+if [ "$try" = yes ]; then
+    # Not "( … ) || exit": that would switch off set -e inside.
+    (try_it)
+fi
+next_steps
