@@ -269,7 +269,7 @@ try_it() {
     done
     HOME=$home
     # The try keeps its secrets in the throwaway home, whatever keychain this machine has.
-    WIT_STORE=file
+    WIT_STORE='file'
     # Without it some D-Bus libraries look for the bus at its usual place.
     XDG_RUNTIME_DIR=$home/run
     GIT_CONFIG_NOSYSTEM=1

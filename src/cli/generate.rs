@@ -1,0 +1,53 @@
+//! `wit generate`: the man pages and completion scripts, from the same definitions as the parser.
+//! Hidden: it serves whoever builds or packages.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{CommandFactory, Subcommand};
+
+use super::{Cli, Context, Exit};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Write one man page for each command to DIR
+    Man { dir: PathBuf },
+    /// Print the completion script of a shell: bash, zsh, fish, powershell or elvish
+    Completions { shell: clap_complete::Shell },
+}
+
+pub fn run(args: Args, _context: &Context) -> anyhow::Result<Exit> {
+    match args.what {
+        What::Man { dir } => pages(&dir, Cli::command().display_name("wit"))?,
+        What::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wit", &mut script);
+            io::stdout().write_all(&script)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Writes the page of `command` and, one each, those of the commands below it: `wit.1`,
+/// `wit-token.1`, `wit-token-create.1`.
+fn pages(dir: &Path, mut command: clap::Command) -> anyhow::Result<()> {
+    command.build();
+    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+    let path = dir.join(format!("{name}.1"));
+    let mut roff = Vec::new();
+    clap_mangen::Man::new(command.clone()).manual("wit").render(&mut roff)?;
+    fs::write(&path, roff).with_context(|| path.display().to_string())?;
+    for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+        let name = format!("{name}-{}", below.get_name());
+        pages(dir, below.clone().display_name(name))?;
+    }
+    Ok(())
+}
