@@ -10,11 +10,13 @@ use crate::config::Paths;
 
 #[cfg(feature = "platform")]
 mod down;
+mod generate;
 pub mod login;
 pub mod logout;
 pub mod output;
 mod repo;
 pub mod session;
+mod setup;
 pub mod status;
 pub mod token;
 #[cfg(feature = "platform")]
@@ -122,12 +124,17 @@ pub enum Command {
     Token(token::Args),
     /// Make repositories on a server of `wit up`
     Repo(repo::Args),
+    /// Make git ask this helper for credentials, or take that back
+    Setup(setup::Args),
     /// Start the platform on this machine
     #[cfg(feature = "platform")]
     Up(up::Args),
     /// Stop the platform on this machine
     #[cfg(feature = "platform")]
     Down(down::Args),
+    /// Write the man pages or a shell's completions
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 /// Reads the command line; where it is wrong, says so and returns the exit code.
@@ -168,6 +175,8 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Status(args) => status::run(args, &context),
         Command::Token(args) => token::run(args, &context),
         Command::Repo(args) => repo::run(args, &context),
+        Command::Setup(args) => setup::run(args, &context),
+        Command::Generate(args) => generate::run(args, &context),
         #[cfg(feature = "platform")]
         Command::Up(args) => up::run(args, &context),
         #[cfg(feature = "platform")]

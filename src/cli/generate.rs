@@ -40,10 +40,15 @@ pub fn run(args: Args, _context: &Context) -> anyhow::Result<Exit> {
 /// `wit-token.1`, `wit-token-create.1`.
 fn pages(dir: &Path, mut command: clap::Command) -> anyhow::Result<()> {
     command.build();
-    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+    let name = command
+        .get_display_name()
+        .unwrap_or(command.get_name())
+        .to_owned();
     let path = dir.join(format!("{name}.1"));
     let mut roff = Vec::new();
-    clap_mangen::Man::new(command.clone()).manual("wit").render(&mut roff)?;
+    clap_mangen::Man::new(command.clone())
+        .manual("wit")
+        .render(&mut roff)?;
     fs::write(&path, roff).with_context(|| path.display().to_string())?;
     for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
         let name = format!("{name}-{}", below.get_name());

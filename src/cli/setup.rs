@@ -115,9 +115,7 @@ impl Record {
     fn load(paths: &Paths) -> anyhow::Result<Self> {
         let path = Record::path(paths);
         match fs::read(&path) {
-            Ok(text) => {
-                serde_json::from_slice(&text).with_context(|| path.display().to_string())
-            }
+            Ok(text) => serde_json::from_slice(&text).with_context(|| path.display().to_string()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
@@ -146,8 +144,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if let Some(name) = &args.store
         && !NAMES.contains(&name.as_str())
     {
-        let message = format!("no store is called {name:?}; there are {}", NAMES.join(", "));
-        return Err(Failure::new(Exit::Usage, message).hint("wit setup --store file").into());
+        let message = format!(
+            "no store is called {name:?}; there are {}",
+            NAMES.join(", ")
+        );
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("wit setup --store file")
+            .into());
     }
     let value = if args.absolute {
         absolute_helper()?
@@ -156,12 +159,18 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     };
     let chain = chain(scope)?;
     let present = chain.iter().find(|helper| is_ours(helper)).cloned();
-    let others: Vec<String> = chain.into_iter().filter(|helper| !is_ours(helper)).collect();
+    let others: Vec<String> = chain
+        .into_iter()
+        .filter(|helper| !is_ours(helper))
+        .collect();
 
     if args.dry_run {
         let commands = match present {
             Some(_) => Vec::new(),
-            None => vec![format!("git config {} --add credential.helper '{value}'", scope.option())],
+            None => vec![format!(
+                "git config {} --add credential.helper '{value}'",
+                scope.option()
+            )],
         };
         return print_commands(&commands, context);
     }
@@ -190,14 +199,27 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if added {
-        println!("git now asks the helper {helper} for credentials ({} configuration).", scope.name());
+        println!(
+            "git now asks the helper {helper} for credentials ({} configuration).",
+            scope.name()
+        );
     } else {
         println!("git asks the helper {helper} already; nothing to change.");
     }
-    println!("Secrets lie in the {} store: {}", decided.store.name(), decided.store.location());
+    println!(
+        "Secrets lie in the {} store: {}",
+        decided.store.name(),
+        decided.store.location()
+    );
     if !others.is_empty() {
-        println!("git asks these helpers before it, and hands each of them what worked: {}", others.join(", "));
-        if others.iter().any(|helper| helper.split_whitespace().next() == Some("store")) {
+        println!(
+            "git asks these helpers before it, and hands each of them what worked: {}",
+            others.join(", ")
+        );
+        if others
+            .iter()
+            .any(|helper| helper.split_whitespace().next() == Some("store"))
+        {
             println!("The helper store keeps what it is handed in plain text.");
         }
     }
@@ -224,13 +246,22 @@ fn git(args: &[&str]) -> anyhow::Result<Output> {
 /// What git said on stderr, as the reason of a failure.
 fn refused(what: &str, output: &Output) -> Failure {
     let said = String::from_utf8_lossy(&output.stderr);
-    Failure::new(Exit::Failed, format!("{what}: {}", said.trim().escape_debug()))
+    Failure::new(
+        Exit::Failed,
+        format!("{what}: {}", said.trim().escape_debug()),
+    )
 }
 
 /// The helpers that git would ask, in order, as far as this scope's configuration decides. An empty
 /// value forgets those before it (gitcredentials(7)).
 fn chain(scope: Scope) -> anyhow::Result<Vec<String>> {
-    let output = git(&["config", "--show-scope", "-z", "--get-all", "credential.helper"])?;
+    let output = git(&[
+        "config",
+        "--show-scope",
+        "-z",
+        "--get-all",
+        "credential.helper",
+    ])?;
     // 1: there is none.
     if !output.status.success() && output.status.code() != Some(1) {
         return Err(refused("can't read git's configuration", &output).into());
@@ -257,15 +288,23 @@ fn is_ours(helper: &str) -> bool {
 /// The helper beside this program, written so that git's shell takes it as one word.
 fn absolute_helper() -> anyhow::Result<String> {
     let program = std::env::current_exe().context("can't tell where wit itself lies")?;
-    let helper = program.with_file_name(format!("git-credential-wit{}", std::env::consts::EXE_SUFFIX));
+    let helper = program.with_file_name(format!(
+        "git-credential-wit{}",
+        std::env::consts::EXE_SUFFIX
+    ));
     if !helper.is_file() {
         let message = format!("{} is not there", helper.display());
-        return Err(Failure::new(Exit::Failed, message).hint("./install.sh").into());
+        return Err(Failure::new(Exit::Failed, message)
+            .hint("./install.sh")
+            .into());
     }
     let path = helper.to_str().context("the helper's path is not UTF-8")?;
     // Not in quotes: git takes a value for a path by its first character.
     let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,".contains(c);
-    Ok(path.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c])).collect())
+    Ok(path
+        .chars()
+        .flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c]))
+        .collect())
 }
 
 fn helper_in_path() -> bool {
@@ -278,7 +317,13 @@ fn helper_in_path() -> bool {
 fn add(scope: Scope, value: &str, paths: &Paths) -> anyhow::Result<()> {
     // git can't list a file that is not there.
     let made_file = !git(&["config", scope.option(), "--list"])?.status.success();
-    let output = git(&["config", scope.option(), "--add", "credential.helper", value])?;
+    let output = git(&[
+        "config",
+        scope.option(),
+        "--add",
+        "credential.helper",
+        value,
+    ])?;
     if !output.status.success() {
         let failure = refused("git did not change its configuration", &output);
         return Err(match scope {
@@ -303,7 +348,14 @@ fn written_file(scope: Scope) -> anyhow::Result<PathBuf> {
         // `--show-origin` would name it relative to the top of the working tree.
         return local_file();
     }
-    let output = git(&["config", scope.option(), "--show-origin", "-z", "--get-all", "credential.helper"])?;
+    let output = git(&[
+        "config",
+        scope.option(),
+        "--show-origin",
+        "-z",
+        "--get-all",
+        "credential.helper",
+    ])?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.split('\0')
         .filter_map(|field| field.strip_prefix("file:"))
@@ -347,12 +399,22 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
     Record { changes: kept }.save(&context.paths)?;
     if context.json {
         let values: Vec<&str> = ours.iter().map(|change| change.value.as_str()).collect();
-        println!("{}", serde_json::json!({ "scope": scope, "removed": values }));
+        println!(
+            "{}",
+            serde_json::json!({ "scope": scope, "removed": values })
+        );
     } else if ours.is_empty() {
-        println!("wit setup has added nothing to the {} configuration; nothing to take back.", scope.name());
+        println!(
+            "wit setup has added nothing to the {} configuration; nothing to take back.",
+            scope.name()
+        );
     } else {
         for change in &ours {
-            println!("git no longer asks the helper {} ({}).", change.value, change.file.display());
+            println!(
+                "git no longer asks the helper {} ({}).",
+                change.value,
+                change.file.display()
+            );
         }
         println!("Secrets that were stored stay where they are.");
     }
@@ -363,8 +425,19 @@ fn take_back(change: &Change) -> anyhow::Result<()> {
     if !change.file.exists() {
         return Ok(());
     }
-    let file = change.file.to_str().context("the path of git's configuration is not UTF-8")?;
-    let output = git(&["config", "--file", file, "--fixed-value", "--unset-all", "credential.helper", &change.value])?;
+    let file = change
+        .file
+        .to_str()
+        .context("the path of git's configuration is not UTF-8")?;
+    let output = git(&[
+        "config",
+        "--file",
+        file,
+        "--fixed-value",
+        "--unset-all",
+        "credential.helper",
+        &change.value,
+    ])?;
     // 5: somebody has removed it already.
     if !output.status.success() && output.status.code() != Some(5) {
         return Err(refused("git did not change its configuration", &output).into());
@@ -395,7 +468,12 @@ mod tests {
 
     #[test]
     fn our_helper_is_known_by_its_name_and_by_its_path_whatever_its_options() {
-        for ours in ["wit", "wit --store file", "/usr/bin/git-credential-wit", "/a/git-credential-wit --store file"] {
+        for ours in [
+            "wit",
+            "wit --store file",
+            "/usr/bin/git-credential-wit",
+            "/a/git-credential-wit --store file",
+        ] {
             assert!(is_ours(ours), "{ours}");
         }
         for other in ["", "store", "wits", "/usr/bin/wit", "!wit", "manager"] {
