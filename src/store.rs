@@ -11,6 +11,8 @@ use crate::secret::Secret;
 pub mod choice;
 pub mod file;
 pub mod lock;
+#[cfg(target_os = "linux")]
+pub mod secret_service;
 
 /// A place that keeps one item of bytes per site. It knows nothing of what is in them.
 ///
@@ -94,6 +96,15 @@ impl StoreError {
             StoreError::TooLarge { .. } | StoreError::Io { .. } => None,
         }
     }
+}
+
+/// How long a keychain may take: `WIT_KEYCHAIN_TIMEOUT` seconds, 3 where it says nothing usable.
+fn patience() -> Duration {
+    const MOST: f64 = 3600.0;
+    crate::config::variable("WIT_KEYCHAIN_TIMEOUT")
+        .and_then(|text| text.parse().ok())
+        .filter(|seconds| (f64::MIN_POSITIVE..=MOST).contains(seconds))
+        .map_or(Duration::from_secs(3), Duration::from_secs_f64)
 }
 
 /// Reads the item of `site`; an empty one where there is none.

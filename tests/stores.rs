@@ -105,3 +105,201 @@ fn reading_makes_no_file() {
     open.sites().unwrap();
     assert_eq!(std::fs::read_dir(files.dir.path()).unwrap().count(), 0);
 }
+
+/// A D-Bus session of its own, with a fresh home, in which the test runs itself once more.
+#[cfg(target_os = "linux")]
+mod keyring {
+    use std::os::unix::net::UnixListener;
+    use std::process::{Command, Output};
+    use std::time::{Duration, Instant};
+
+    use rustbus::connection::Timeout;
+    use rustbus::{DuplexConn, get_session_bus_path, standard_messages};
+    use wit::store::secret_service::SecretService;
+
+    use super::*;
+
+    const INSIDE: &str = "WIT_TEST_INSIDE";
+    /// An unlocked login collection, as a desktop's login makes it.
+    const UNLOCKED: &str =
+        "printf 'test\\n' | gnome-keyring-daemon --unlock --components=secrets >/dev/null";
+    /// A bus that can start no service.
+    const EMPTY_BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+        "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+        <busconfig><type>session</type><listen>unix:tmpdir=/tmp</listen><auth>EXTERNAL</auth>
+        <policy context="default"><allow send_destination="*" eavesdrop="true"/>
+        <allow eavesdrop="true"/><allow own="*"/></policy></busconfig>"#;
+
+    /// Runs `body` in a session after `setup`; `services` says whether its bus may start any.
+    fn in_session(name: &str, services: bool, setup: &str, body: impl FnOnce()) {
+        if std::env::var_os(INSIDE).is_some() {
+            return body();
+        }
+        let home = tempfile::tempdir().unwrap();
+        let mut session = Command::new("dbus-run-session");
+        if !services {
+            let config = home.path().join("bus.conf");
+            std::fs::write(&config, EMPTY_BUS).unwrap();
+            session.arg(format!("--config-file={}", config.display()));
+        }
+        let setup = if setup.is_empty() { ":" } else { setup };
+        let output = session
+            .args(["--", "sh", "-c", &format!("{setup} && exec \"$@\"")])
+            .arg("sh")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("keyring::{name}"), "--nocapture"])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home.path())
+            .env("XDG_RUNTIME_DIR", home.path())
+            .env(INSIDE, "1")
+            .env("WIT_KEYCHAIN_TIMEOUT", "10")
+            .output()
+            .expect("dbus-run-session: apt-get install dbus gnome-keyring libsecret-tools");
+        assert_passed(&output);
+    }
+
+    fn assert_passed(output: &Output) {
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn run(program: &str, args: &[&str]) -> String {
+        let output = Command::new(program)
+            .args(args)
+            .output()
+            .unwrap_or_else(|error| {
+                panic!("{program}: {error}: apt-get install dbus libsecret-tools")
+            });
+        assert!(output.status.success(), "{program} {args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn lock() {
+        run(
+            "dbus-send",
+            &[
+                "--session",
+                "--print-reply",
+                "--dest=org.freedesktop.secrets",
+                "/org/freedesktop/secrets",
+                "org.freedesktop.Secret.Service.Lock",
+                "array:objpath:/org/freedesktop/secrets/collection/login",
+            ],
+        );
+    }
+
+    #[test]
+    fn it_keeps_the_contract() {
+        in_session("it_keeps_the_contract", true, UNLOCKED, || {
+            battery(&SecretService::new());
+        });
+    }
+
+    #[test]
+    fn secret_tool_and_another_connection_read_what_is_stored() {
+        let name = "secret_tool_and_another_connection_read_what_is_stored";
+        in_session(name, true, UNLOCKED, || {
+            let here = site("host.example");
+            SecretService::new().write(&here, &secret("hush")).unwrap();
+            let read = SecretService::new().read(&here).unwrap();
+            assert_eq!(read, Some(secret("hush")));
+            let attributes = ["service", "git-credential-wit", "username"];
+            let args = [&["lookup"], &attributes[..], &["https://host.example"]].concat();
+            assert_eq!(run("secret-tool", &args), "hush");
+            let args = [&["search"], &attributes[..], &["https://host.example"]].concat();
+            assert!(run("secret-tool", &args).contains("wit: https://host.example"));
+        });
+    }
+
+    #[test]
+    fn auto_takes_it_and_remembers_at_the_first_write() {
+        let name = "auto_takes_it_and_remembers_at_the_first_write";
+        in_session(name, true, UNLOCKED, || {
+            let dir = tempfile::tempdir().unwrap();
+            let paths = Paths::below(dir.path());
+            let store = choice::open(&paths, None).unwrap();
+            assert_eq!(store.read(&site("host")).unwrap(), None);
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+            store.write(&site("host"), &secret("hush")).unwrap();
+            let remembered = Config::load(&paths).unwrap().store;
+            assert_eq!(remembered.as_deref(), Some("keychain"));
+        });
+    }
+
+    #[test]
+    fn a_locked_one_is_an_error_and_never_empty() {
+        let name = "a_locked_one_is_an_error_and_never_empty";
+        in_session(name, true, UNLOCKED, || {
+            let (kept, absent) = (site("kept"), site("absent"));
+            let store = SecretService::new();
+            store.write(&kept, &secret("hush")).unwrap();
+            lock();
+            for store in [store, SecretService::new()] {
+                for site in [&kept, &absent] {
+                    let locked = |result| matches!(result, Err(StoreError::Locked { .. }));
+                    assert!(locked(store.read(site).map(drop)));
+                    assert!(locked(store.write(site, &secret("new"))));
+                    assert!(locked(store.delete(site)));
+                }
+                assert!(matches!(store.sites(), Err(StoreError::Locked { .. })));
+                assert!(matches!(store.probe(), Err(StoreError::Locked { .. })));
+            }
+        });
+    }
+
+    #[test]
+    fn without_a_service_auto_takes_files_and_a_chosen_keychain_says_why() {
+        let name = "without_a_service_auto_takes_files_and_a_chosen_keychain_says_why";
+        in_session(name, false, "", || {
+            let dir = tempfile::tempdir().unwrap();
+            let paths = Paths::below(dir.path());
+            let decided = choice::decide(&paths, None).unwrap();
+            assert_eq!((decided.store.name(), decided.new), ("file", true));
+            let chosen = choice::open(&paths, Some("keychain")).unwrap();
+            let error = chosen.read(&site("host")).unwrap_err();
+            assert!(error.to_string().contains("no Secret Service"), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_service_that_never_answers_is_given_up() {
+        let name = "a_service_that_never_answers_is_given_up";
+        let setup = "export WIT_KEYCHAIN_TIMEOUT=0.3";
+        in_session(name, false, setup, || {
+            let mut silent =
+                DuplexConn::connect_to_bus(get_session_bus_path().unwrap(), true).unwrap();
+            silent.send_hello(Timeout::Infinite).unwrap();
+            let own = standard_messages::request_name("org.freedesktop.secrets", 0);
+            silent.send.send_message_write_all(&own).unwrap();
+            silent.recv.get_next_message(Timeout::Infinite).unwrap();
+            gives_up();
+        });
+    }
+
+    #[test]
+    fn a_bus_that_never_answers_is_given_up() {
+        let name = "a_bus_that_never_answers_is_given_up";
+        let setup = "export WIT_KEYCHAIN_TIMEOUT=0.3 \
+                     DBUS_SESSION_BUS_ADDRESS=unix:path=$HOME/silent%20bus";
+        in_session(name, false, setup, || {
+            let path = Path::new(&std::env::var_os("HOME").unwrap()).join("silent bus");
+            let _silent = UnixListener::bind(path).unwrap();
+            gives_up();
+        });
+    }
+
+    fn gives_up() {
+        let begun = Instant::now();
+        let answer = SecretService::new().read(&site("host"));
+        assert!(
+            matches!(answer, Err(StoreError::TimedOut { .. })),
+            "{answer:?}"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(3));
+    }
+}

@@ -3,6 +3,8 @@
 use std::cell::OnceCell;
 
 use super::file::FileStore;
+#[cfg(target_os = "linux")]
+use super::secret_service::SecretService;
 use super::{Store, StoreError};
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
@@ -75,6 +77,8 @@ fn chosen_name(paths: &Paths, named: Option<&str>) -> Result<Option<String>, Sto
 fn by_name(paths: &Paths, name: &str) -> Result<Box<dyn Store>, StoreError> {
     match name {
         "file" => Ok(Box::new(FileStore::new(paths))),
+        #[cfg(target_os = "linux")]
+        "keychain" => Ok(Box::new(SecretService::new())),
         _ => Err(StoreError::Unavailable {
             reason: format!(
                 "no store is called {name:?}; there are {}",
@@ -86,6 +90,13 @@ fn by_name(paths: &Paths, name: &str) -> Result<Box<dyn Store>, StoreError> {
 
 /// What `auto` means here and now: the keychain where it answers in time, else files.
 fn probe(paths: &Paths) -> Box<dyn Store> {
+    #[cfg(target_os = "linux")]
+    {
+        let keychain = SecretService::new();
+        if keychain.probe().is_ok() {
+            return Box::new(keychain);
+        }
+    }
     Box::new(FileStore::new(paths))
 }
 

@@ -1,0 +1,503 @@
+//! The `keychain` store on Linux: the freedesktop.org Secret Service, spoken to directly.
+//!
+//! A `read` costs two round trips: what opens the session and what searches go out together, then
+//! one GetSecrets. A generic client spends most of its time in a thread, introspection and slow
+//! arithmetic. Section names are of the Secret Service API draft 0.2.
+
+mod bus;
+mod session;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rustbus::message_builder::MarshalledMessage;
+use rustbus::wire::ObjectPath;
+use rustbus::wire::unmarshal::traits::Variant;
+use rustbus::{Marshal, Signature};
+
+use self::bus::{Bus, BusError, message, nonsense};
+use self::session::{ALGORITHM, Exchange, Key};
+use super::{Store, StoreError, patience};
+use crate::config;
+use crate::credential::Site;
+use crate::item::ItemError;
+use crate::secret::Secret;
+
+const SERVICE: &str = "org.freedesktop.secrets";
+const ROOT: &str = "/org/freedesktop/secrets";
+const DEFAULT: &str = "/org/freedesktop/secrets/aliases/default";
+const I_SERVICE: &str = "org.freedesktop.Secret.Service";
+const I_COLLECTION: &str = "org.freedesktop.Secret.Collection";
+const I_ITEM: &str = "org.freedesktop.Secret.Item";
+const I_PROMPT: &str = "org.freedesktop.Secret.Prompt";
+const I_PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// How long a person may take to answer a prompt.
+const PROMPT: Duration = Duration::from_secs(60);
+/// How many calls are sent before their replies are read.
+const TOGETHER: usize = 64;
+
+type Path = ObjectPath<String>;
+type Attributes = HashMap<String, String>;
+/// Section "Secrets": session, parameters, value, content type.
+type Encrypted<'a> = (Path, &'a [u8], &'a [u8], &'a str);
+
+#[derive(Marshal, Signature)]
+enum Property {
+    Label(String),
+    Attributes(Attributes),
+}
+
+/// The desktop's keyring.
+#[derive(Default)]
+pub struct SecretService {
+    connection: RefCell<Option<Connection>>,
+}
+
+struct Connection {
+    bus: Bus,
+    session: Path,
+    key: Key,
+}
+
+/// An OpenSession that was sent.
+struct Opening {
+    bus: Bus,
+    exchange: Exchange,
+    serial: u32,
+}
+
+impl SecretService {
+    /// Connects at the first use.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether a secret could be kept here now; shows no prompt.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        self.with(|connection| match default_is_locked(&mut connection.bus)? {
+            false => Ok(()),
+            true if can_prompt() => Ok(()),
+            true => unlock(&mut connection.bus, &[DEFAULT.to_owned()]),
+        })
+    }
+
+    /// Runs `work` on the connection, made where there is none. After an error it is made anew.
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + patience();
+        let kept = self.connection.borrow_mut().take();
+        let mut connection = match kept {
+            Some(mut connection) => {
+                connection.bus.set_deadline(deadline);
+                connection
+            }
+            None => Opening::begin(deadline)?.finish()?,
+        };
+        let answer = work(&mut connection)?;
+        *self.connection.borrow_mut() = Some(connection);
+        Ok(answer)
+    }
+
+    /// The same with the items of `attributes`, searched for while the session opens. They are
+    /// unlocked; none means that there is none, not that one can't be seen.
+    fn with_items<T>(
+        &self,
+        attributes: &Attributes,
+        work: impl FnOnce(&mut Connection, Vec<String>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + patience();
+        let kept = self.connection.borrow_mut().take();
+        let (mut connection, found) = match kept {
+            Some(mut connection) => {
+                connection.bus.set_deadline(deadline);
+                let serial = search(&mut connection.bus, attributes)?;
+                let found = connection.bus.reply(serial)?;
+                (connection, found)
+            }
+            None => {
+                let mut opening = Opening::begin(deadline)?;
+                let serial = search(&mut opening.bus, attributes)?;
+                let mut connection = opening.finish()?;
+                let found = connection.bus.reply(serial)?;
+                (connection, found)
+            }
+        };
+        let items = unlocked_items(&mut connection.bus, attributes, &found)?;
+        let answer = work(&mut connection, items)?;
+        *self.connection.borrow_mut() = Some(connection);
+        Ok(answer)
+    }
+}
+
+impl Opening {
+    fn begin(deadline: Instant) -> Result<Self, StoreError> {
+        let mut bus = Bus::connect(deadline)?;
+        let exchange = Exchange::new().map_err(no_randomness)?;
+        let mut open = message(SERVICE, ROOT, I_SERVICE, "OpenSession");
+        let body = &mut open.body;
+        body.push_param(ALGORITHM)
+            .and_then(|()| body.push_variant(&exchange.public[..]))
+            .map_err(|_| nonsense())?;
+        let serial = bus.send(&open)?;
+        Ok(Opening {
+            bus,
+            exchange,
+            serial,
+        })
+    }
+
+    fn finish(mut self) -> Result<Connection, StoreError> {
+        let reply = self.bus.reply(self.serial)?;
+        let mut parser = reply.body.parser();
+        let theirs = parser.get::<Variant>().and_then(|v| v.get::<&[u8]>());
+        let session = parser.get::<Path>();
+        let (Ok(theirs), Ok(session)) = (theirs, session) else {
+            return Err(nonsense().into());
+        };
+        Ok(Connection {
+            key: self.exchange.agree(theirs).ok_or_else(nonsense)?,
+            bus: self.bus,
+            session,
+        })
+    }
+}
+
+impl Connection {
+    fn encrypt(&self, item: &Secret) -> Result<(Path, Vec<u8>, Vec<u8>, &'static str), StoreError> {
+        let (iv, encrypted) = self.key.encrypt(item).map_err(no_randomness)?;
+        Ok((self.session.clone(), iv.to_vec(), encrypted, "text/plain"))
+    }
+}
+
+/// What a service of this name is asked about; keyring's stores look for the same three.
+fn attributes_of(site: &Site) -> Attributes {
+    let mut attributes = all_sites();
+    attributes.insert("username".to_owned(), site.to_string());
+    attributes
+}
+
+fn all_sites() -> Attributes {
+    HashMap::from([
+        ("service".to_owned(), "git-credential-wit".to_owned()),
+        ("target".to_owned(), "default".to_owned()),
+    ])
+}
+
+fn search(bus: &mut Bus, attributes: &Attributes) -> Result<u32, StoreError> {
+    let mut search = message(SERVICE, ROOT, I_SERVICE, "SearchItems");
+    search.body.push_param(attributes).map_err(|_| nonsense())?;
+    Ok(bus.send(&search)?)
+}
+
+/// The paths in a SearchItems reply, once all of them are unlocked.
+///
+/// Some services hide the items of a locked collection, so none found counts only when the default
+/// collection is open.
+fn unlocked_items(
+    bus: &mut Bus,
+    attributes: &Attributes,
+    found: &MarshalledMessage,
+) -> Result<Vec<String>, StoreError> {
+    let (unlocked, locked) = two_lists(found)?;
+    if unlocked.is_empty() && locked.is_empty() {
+        if !default_is_locked(bus)? {
+            return Ok(Vec::new());
+        }
+        unlock(bus, &[DEFAULT.to_owned()])?;
+    } else if locked.is_empty() {
+        return Ok(unlocked);
+    } else {
+        unlock(bus, &locked)?;
+    }
+    let serial = search(bus, attributes)?;
+    let (unlocked, locked) = two_lists(&bus.reply(serial)?)?;
+    if locked.is_empty() {
+        Ok(unlocked)
+    } else {
+        Err(locked_error())
+    }
+}
+
+fn two_lists(found: &MarshalledMessage) -> Result<(Vec<String>, Vec<String>), StoreError> {
+    let strings = |paths: Vec<Path>| paths.iter().map(|path| path.as_ref().to_owned()).collect();
+    let (unlocked, locked) = found
+        .body
+        .parser()
+        .get2::<Vec<Path>, Vec<Path>>()
+        .map_err(|_| nonsense())?;
+    Ok((strings(unlocked), strings(locked)))
+}
+
+/// Whether the default collection is locked; an error where there is none.
+fn default_is_locked(bus: &mut Bus) -> Result<bool, StoreError> {
+    let mut alias = message(SERVICE, ROOT, I_SERVICE, "ReadAlias");
+    alias.body.push_param("default").map_err(|_| nonsense())?;
+    let alias = bus.send(&alias)?;
+    let mut locked = message(SERVICE, DEFAULT, I_PROPERTIES, "Get");
+    locked
+        .body
+        .push_param2(I_COLLECTION, "Locked")
+        .map_err(|_| nonsense())?;
+    let locked = bus.send(&locked)?;
+    let alias = bus.reply(alias)?;
+    let path: Path = alias.body.parser().get().map_err(|_| nonsense())?;
+    if path.as_ref() == "/" {
+        return Err(StoreError::Unavailable {
+            reason: "the keyring has no default collection".to_owned(),
+        });
+    }
+    let locked = bus.reply(locked)?;
+    let value = locked.body.parser().get::<Variant>();
+    Ok(value
+        .and_then(|value| value.get::<bool>())
+        .map_err(|_| nonsense())?)
+}
+
+/// Unlocks, with the service's prompt where a person can see it.
+fn unlock(bus: &mut Bus, objects: &[String]) -> Result<(), StoreError> {
+    let mut unlock = message(SERVICE, ROOT, I_SERVICE, "Unlock");
+    unlock
+        .body
+        .push_param(paths(objects)?)
+        .map_err(|_| nonsense())?;
+    let reply = bus.call(&unlock)?;
+    let (_, prompt) = reply
+        .body
+        .parser()
+        .get2::<Vec<Path>, Path>()
+        .map_err(|_| nonsense())?;
+    run_prompt(bus, &prompt)
+}
+
+fn paths(objects: &[String]) -> Result<Vec<ObjectPath<&str>>, StoreError> {
+    objects
+        .iter()
+        .map(|path| ObjectPath::new(path.as_str()).map_err(|_| nonsense().into()))
+        .collect()
+}
+
+fn can_prompt() -> bool {
+    ["DISPLAY", "WAYLAND_DISPLAY"]
+        .iter()
+        .any(|name| config::variable(name).is_some())
+}
+
+/// Shows the service's prompt and waits for its end; `/` means that none is needed.
+fn run_prompt(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
+    let path = prompt.as_ref();
+    if path == "/" {
+        return Ok(());
+    }
+    if !can_prompt() {
+        return Err(locked_error());
+    }
+    let daemon = "org.freedesktop.DBus";
+    let mut listen = message(daemon, "/org/freedesktop/DBus", daemon, "AddMatch");
+    let rule = format!("type='signal',interface='{I_PROMPT}',member='Completed',path='{path}'");
+    listen.body.push_param(rule).map_err(|_| nonsense())?;
+    bus.send(&listen)?;
+    let mut show = message(SERVICE, path, I_PROMPT, "Prompt");
+    show.body.push_param("").map_err(|_| nonsense())?;
+    bus.call(&show)?;
+    bus.set_deadline(Instant::now() + PROMPT);
+    let done = bus.wait(|message| {
+        message.dynheader.member.as_deref() == Some("Completed")
+            && message.dynheader.object.as_deref() == Some(path)
+    })?;
+    bus.set_deadline(Instant::now() + patience());
+    match done.body.parser().get::<bool>() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(locked_error()),
+        Err(_) => Err(nonsense().into()),
+    }
+}
+
+/// Runs the prompt that a call's reply may name.
+fn finish_prompt(bus: &mut Bus, reply: &MarshalledMessage) -> Result<(), StoreError> {
+    let prompt = reply.body.parser().get::<Path>().map_err(|_| nonsense())?;
+    run_prompt(bus, &prompt)
+}
+
+impl Store for SecretService {
+    fn name(&self) -> &'static str {
+        "keychain"
+    }
+
+    fn location(&self) -> String {
+        "the desktop's keyring (Secret Service)".to_owned()
+    }
+
+    fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
+        self.with_items(&attributes_of(site), |connection, items| {
+            let Some(item) = items.first() else {
+                return Ok(None);
+            };
+            let mut get = message(SERVICE, ROOT, I_SERVICE, "GetSecrets");
+            get.body
+                .push_param2(
+                    paths(std::slice::from_ref(item))?,
+                    connection.session.clone(),
+                )
+                .map_err(|_| nonsense())?;
+            let reply = connection.bus.call(&get)?;
+            let secrets: HashMap<Path, Encrypted> =
+                reply.body.parser().get().map_err(|_| nonsense())?;
+            let Some((_, iv, encrypted, _)) = secrets.into_values().next() else {
+                // Erased, or locked, between the two calls.
+                return Err(locked_error());
+            };
+            let item = connection.key.decrypt(iv, encrypted);
+            item.map(Some).ok_or_else(|| StoreError::Item {
+                site: site.clone(),
+                error: ItemError::Damaged,
+            })
+        })
+    }
+
+    fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
+        let attributes = attributes_of(site);
+        self.with_items(&attributes, |connection, items| {
+            let secret = connection.encrypt(item)?;
+            // An item in another collection is changed there: two of one site would be a riddle.
+            if let Some(path) = items.first() {
+                let mut set = message(SERVICE, path, I_ITEM, "SetSecret");
+                set.body.push_param(secret).map_err(|_| nonsense())?;
+                connection.bus.call(&set)?;
+                return Ok(());
+            }
+            let mut attributes = attributes.clone();
+            attributes.insert("application".to_owned(), "git-credential-wit".to_owned());
+            let properties = HashMap::from([
+                (format!("{I_ITEM}.Label"), Property::Label(label(site))),
+                (
+                    format!("{I_ITEM}.Attributes"),
+                    Property::Attributes(attributes),
+                ),
+            ]);
+            let mut create = message(SERVICE, DEFAULT, I_COLLECTION, "CreateItem");
+            create
+                .body
+                .push_param3(properties, secret, true)
+                .map_err(|_| nonsense())?;
+            let reply = connection.bus.call(&create)?;
+            let (_, prompt) = reply
+                .body
+                .parser()
+                .get2::<Path, Path>()
+                .map_err(|_| nonsense())?;
+            run_prompt(&mut connection.bus, &prompt)
+        })
+    }
+
+    fn delete(&self, site: &Site) -> Result<(), StoreError> {
+        self.with_items(&attributes_of(site), |connection, items| {
+            for path in &items {
+                let delete = message(SERVICE, path, I_ITEM, "Delete");
+                let reply = connection.bus.call(&delete)?;
+                finish_prompt(&mut connection.bus, &reply)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn sites(&self) -> Result<Vec<Site>, StoreError> {
+        self.with_items(&all_sites(), |connection, items| {
+            let mut sites = Vec::with_capacity(items.len());
+            for some in items.chunks(TOGETHER) {
+                let mut serials = Vec::with_capacity(some.len());
+                for path in some {
+                    let mut get = message(SERVICE, path, I_PROPERTIES, "Get");
+                    get.body
+                        .push_param2(I_ITEM, "Attributes")
+                        .map_err(|_| nonsense())?;
+                    serials.push(connection.bus.send(&get)?);
+                }
+                for serial in serials {
+                    let reply = connection.bus.reply(serial)?;
+                    let attributes = reply
+                        .body
+                        .parser()
+                        .get::<Variant>()
+                        .and_then(|value| value.get::<Attributes>())
+                        .map_err(|_| nonsense())?;
+                    sites.extend(attributes.get("username").and_then(|text| site_of(text)));
+                }
+            }
+            sites.sort();
+            sites.dedup();
+            Ok(sites)
+        })
+    }
+
+    /// The item stays in the keyring under attributes that nothing of ours looks for.
+    fn set_aside(&self, site: &Site) -> Result<String, StoreError> {
+        let mut aside = attributes_of(site);
+        aside.insert(
+            "service".to_owned(),
+            "git-credential-wit-damaged".to_owned(),
+        );
+        self.with_items(&attributes_of(site), |connection, items| {
+            for path in &items {
+                let mut set = message(SERVICE, path, I_PROPERTIES, "Set");
+                set.body
+                    .push_param2(I_ITEM, "Attributes")
+                    .and_then(|()| set.body.push_variant(&aside))
+                    .map_err(|_| nonsense())?;
+                connection.bus.call(&set)?;
+            }
+            Ok(format!(
+                "the keyring's item {} with service=git-credential-wit-damaged",
+                label(site)
+            ))
+        })
+    }
+}
+
+fn label(site: &Site) -> String {
+    format!("wit: {site}")
+}
+
+fn site_of(text: &str) -> Option<Site> {
+    let (protocol, host) = text.split_once("://")?;
+    Site::new(protocol.as_bytes(), host.as_bytes())
+}
+
+fn locked_error() -> StoreError {
+    StoreError::Locked {
+        reason: "the keyring is locked and was not unlocked".to_owned(),
+    }
+}
+
+fn no_randomness(error: getrandom::Error) -> StoreError {
+    StoreError::Unavailable {
+        reason: format!("no randomness: {error}"),
+    }
+}
+
+impl From<BusError> for StoreError {
+    fn from(error: BusError) -> Self {
+        match error {
+            BusError::TimedOut => StoreError::TimedOut { after: patience() },
+            BusError::Gone(reason) => StoreError::Unavailable { reason },
+            BusError::Refused(name) => match name.as_str() {
+                "org.freedesktop.Secret.Error.IsLocked" => locked_error(),
+                "org.freedesktop.DBus.Error.NoReply"
+                | "org.freedesktop.DBus.Error.Timeout"
+                | "org.freedesktop.DBus.Error.TimedOut" => {
+                    StoreError::TimedOut { after: patience() }
+                }
+                "org.freedesktop.DBus.Error.ServiceUnknown"
+                | "org.freedesktop.DBus.Error.NameHasNoOwner" => StoreError::Unavailable {
+                    reason: "no Secret Service runs on the session bus".to_owned(),
+                },
+                name => StoreError::Unavailable {
+                    reason: format!("the keyring answered {name:?}"),
+                },
+            },
+        }
+    }
+}
