@@ -427,3 +427,88 @@ fn each_file(dir: &Path, look: &mut dyn FnMut(&Path, &[u8])) {
         }
     }
 }
+
+#[test]
+fn a_whole_token_is_revoked_from_stdin_only() {
+    let machine = Machine::logged_in();
+    done(&machine.wit(&["token", "create", "other", "-q", "-e", "1"]));
+    let token = done(&machine.wit(&["token", "create", "gone", "-q", "-e", "1"]));
+    let revoke = ["token", "revoke", "--token-stdin"];
+    let output = machine.home.run(WIT, &revoke, &token);
+    let said = done(&output) + &text(&output.stderr);
+    assert!(!said.contains(token.trim()), "{said}");
+    let left = machine.list();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0]["name"], "other");
+    let said = refused(&machine.home.run(WIT, &revoke, &token), 1);
+    assert!(said.contains("does not know this token"), "{said}");
+}
+
+#[test]
+fn direct_mode_works_without_a_server_and_says_so() {
+    let mut machine = Machine::logged_in();
+    let token = done(&machine.wit(&["token", "create", "by rest", "-q", "-e", "1"]));
+    let url = ServerUrl::parse(&machine.url).expect("a URL");
+    let client = std::rc::Rc::new(Client::new(&url, false).expect("a client"));
+    let api = wit::api::rest::Rest::new(client, session_of(&machine));
+    let token = Secret::from(token.trim().to_owned());
+    let account = wit::api::TokenApi::verify(&api, &token).expect("an account");
+    let mut database = None;
+    each_file(machine.server.path(), &mut |path, bytes| {
+        if bytes.starts_with(b"SQLite format 3\0") {
+            database = Some(path.to_owned());
+        }
+    });
+    let database = database.expect("the server's database");
+    // A home that was never logged in to anything.
+    machine.home = Home::new();
+    machine
+        .home
+        .set("DATABASE_URL", format!("sqlite:{}", database.display()));
+    machine.home.set("WIT_USER_ID", account.id);
+    let made = machine.wit(&["token", "create", "direct", "--expires", "2", "-q"]);
+    assert_eq!(done(&made).len(), 45);
+    assert!(text(&made.stderr).contains("the database of DATABASE_URL"));
+    assert_eq!(machine.list().len(), 2);
+    done(&machine.wit(&["token", "revoke", "by rest"]));
+    assert_eq!(machine.list()[0]["name"], "direct");
+    let said = refused(&machine.wit(&["token", "create"]), 2);
+    assert!(said.contains("--server"), "{said}");
+    machine.home.set("WIT_USER_ID", "nobody");
+    let said = refused(&machine.wit(&["token", "list"]), 4);
+    assert!(said.contains("WIT_USER_ID"), "{said}");
+}
+
+#[test]
+fn audit_finds_what_prune_and_filters_see() {
+    let machine = Machine::logged_in();
+    done(&machine.wit(&["token", "create", "good", "-q", "-e", "60"]));
+    assert!(done(&machine.wit(&["token", "audit"])).contains("Nothing to mend"));
+    let wide = [
+        "token",
+        "create",
+        "wide",
+        "-q",
+        "-s",
+        "repo:admin",
+        "-e",
+        "never",
+    ];
+    let output = machine.wit(&wide);
+    done(&output);
+    assert!(text(&output.stderr).contains("warning: this token never expires"));
+    let output = machine.wit(&["token", "audit", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let kinds: Vec<&str> = (found.as_array().expect("a list").iter())
+        .filter_map(|one| one["finding"].as_str())
+        .collect();
+    assert_eq!(kinds, ["never-expires", "wide"]);
+    let expiring = machine.wit(&["token", "list", "--expiring", "61"]);
+    assert_eq!(expiring.status.code(), Some(3));
+    assert!(!text(&expiring.stdout).contains("wide"));
+    refused(&machine.wit(&["token", "prune"]), 2);
+    let pruned = machine.json(&["token", "prune", "--expired", "--dry-run"]);
+    assert_eq!(pruned, serde_json::json!({ "wouldRevoke": [] }));
+    assert_eq!(machine.list().len(), 2);
+}

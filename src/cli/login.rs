@@ -67,7 +67,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             (None, None) => asked_login(remembered(), &name)?,
         };
         let password = match args.password_stdin {
-            true => from_stdin("password")?,
+            true => first_line("password")?,
             false => asked_password(args.sign_up, &name)?,
         };
         sign_in(&args, &client, &login, &password)?
@@ -157,14 +157,14 @@ fn given_session(args: &Args, remembered: Option<String>) -> anyhow::Result<Sign
             .hint("wit login URL --username NAME --session-stdin")
     })?;
     Ok(SignedIn {
-        session: from_stdin("session")?,
+        session: first_line("session")?,
         expiry: None,
         account,
     })
 }
 
 /// The first line of stdin without its end.
-fn from_stdin(what: &str) -> anyhow::Result<Secret> {
+pub(super) fn first_line(what: &str) -> anyhow::Result<Secret> {
     // Taken in one allocation, so that growing leaves no copy behind.
     let mut line = Zeroizing::new(Vec::with_capacity(PASSWORD_LIMIT as usize + 1));
     io::stdin()

@@ -4,11 +4,13 @@ use std::rc::Rc;
 
 use anyhow::Context as _;
 
+use super::output::escaped;
 use super::{Context, Exit, Failure};
-use crate::api::TokenApi;
+use crate::api::database::Direct;
 use crate::api::http::Client;
 use crate::api::login;
 use crate::api::server::ServerUrl;
+use crate::api::{ApiError, TokenApi};
 use crate::config::{self, Config};
 use crate::credential::Site;
 use crate::expiry::UnixTime;
@@ -39,6 +41,103 @@ pub struct SignedIn {
     pub session: Session,
     pub store: Box<dyn Store>,
     pub item: Item,
+}
+
+/// An account whose tokens can be worked on: signed in to a server, or in direct mode on the
+/// platform's own database.
+pub struct Acting {
+    /// Where git meets the tokens; in direct mode it need not be known.
+    pub place: Option<Place>,
+    /// The server or the database, in words.
+    pub name: String,
+    pub account: String,
+    pub api: Box<dyn TokenApi>,
+    pub store: Box<dyn Store>,
+    pub item: Item,
+}
+
+/// A server and the site that git knows it by.
+pub struct Place {
+    pub server: ServerUrl,
+    pub site: Site,
+}
+
+impl Acting {
+    /// Whether this machine keeps the token of that id.
+    pub fn holds(&self, id: &str) -> bool {
+        let Some(place) = &self.place else {
+            return false;
+        };
+        let server = place.server.to_string();
+        let all = [
+            &self.item.credentials.0,
+            &self.item.pending,
+            &self.item.previous,
+        ];
+        all.into_iter().flatten().any(|entry| {
+            let token = entry.token.as_ref();
+            token.is_some_and(|token| token.server == server && token.id == id)
+        })
+    }
+}
+
+/// Direct mode where `DATABASE_URL` and `WIT_USER_ID` are set, else the stored sign-in.
+pub fn acting(context: &Context, args: &ServerArgs) -> anyhow::Result<Acting> {
+    let database = config::variable("DATABASE_URL").zip(config::variable("WIT_USER_ID"));
+    let Some((url, user_id)) = database else {
+        let signed_in = signed_in(context, args)?;
+        return Ok(Acting {
+            name: signed_in.server.to_string(),
+            place: Some(Place {
+                server: signed_in.server,
+                site: signed_in.site,
+            }),
+            account: signed_in.account,
+            api: signed_in.api,
+            store: signed_in.store,
+            item: signed_in.item,
+        });
+    };
+    let direct = Direct::open(&url, &user_id)?;
+    let account = direct.account().map_err(|error| match error {
+        ApiError::Unauthorized => {
+            let why = "the database has no account with the id in WIT_USER_ID";
+            anyhow::Error::from(
+                Failure::new(Exit::NotLoggedIn, why)
+                    .hint("unset DATABASE_URL to use the server you are logged in to"),
+            )
+        }
+        other => other.into(),
+    })?;
+    let account = account.username.unwrap_or(account.email);
+    if !context.json {
+        eprintln!(
+            "Working on the database of DATABASE_URL, as {}.",
+            escaped(&account)
+        );
+    }
+    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let store = store::choice::open(&context.paths, None)?;
+    let place = match server(&config, args.server.as_deref()) {
+        Ok(server) => Some(Place {
+            site: site_of(&server)?,
+            server,
+        }),
+        Err(failure) if args.server.is_some() => return Err(failure.into()),
+        Err(_) => None,
+    };
+    let item = match &place {
+        Some(place) => store::load(store.as_ref(), &place.site)?,
+        None => Item::default(),
+    };
+    Ok(Acting {
+        place,
+        name: "the database of DATABASE_URL".into(),
+        account,
+        api: Box::new(direct),
+        store,
+        item,
+    })
 }
 
 /// The URL that a person typed, or a usage error.

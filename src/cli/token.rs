@@ -4,10 +4,12 @@ use clap::Subcommand;
 
 use super::{Context, Exit};
 
+mod audit;
 mod create;
 mod list;
 mod pick;
 mod print;
+mod prune;
 mod revoke;
 mod rotate;
 mod scopes;
@@ -32,6 +34,10 @@ enum Command {
     Revoke(revoke::Args),
     /// Put a new token in the place of an old one, without a moment in which nothing works
     Rotate(rotate::Args),
+    /// Revoke what has expired or is not used
+    Prune(prune::Args),
+    /// Look for tokens that are too wide, too old or not needed
+    Audit(audit::Args),
     /// Show what a token can be allowed
     Scopes(scopes::Args),
     /// Print the token that is stored for a site, for a script
@@ -44,6 +50,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Command::List(args) => list::run(args, context),
         Command::Revoke(args) => revoke::run(args, context),
         Command::Rotate(args) => rotate::run(args, context),
+        Command::Prune(args) => prune::run(args, context),
+        Command::Audit(args) => audit::run(args, context),
         Command::Scopes(args) => scopes::run(args, context),
         Command::Print(args) => print::run(args, context),
     }

@@ -3,11 +3,13 @@
 use std::io::Write;
 
 use serde::Serialize;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
 use zeroize::Zeroizing;
 
-use crate::api::{ApiError, CreatedToken, NewToken, TokenApi};
+use crate::api::{ApiError, CreatedToken, NewToken};
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, ServerArgs, SignedIn};
+use crate::cli::session::{self, Acting, Place, ServerArgs};
 use crate::cli::{Context, Exit, Failure};
 use crate::credential::{Credential, Proof, TokenInfo};
 use crate::expiry::UnixTime;
@@ -35,6 +37,9 @@ pub struct Args {
     /// Days until it expires, 1 to 365, or `never`
     #[arg(short, long, value_name = "DAYS", allow_hyphen_values = true)]
     expires: Option<String>,
+    /// The last day on which it works, such as 2027-01-31
+    #[arg(long, value_name = "DATE", conflicts_with = "expires")]
+    expires_on: Option<String>,
     /// What it is allowed, comma-separated or repeated [default: repo:read,repo:write]
     #[arg(short, long, value_name = "SCOPES")]
     scopes: Vec<String>,
@@ -55,10 +60,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let for_git = args.name.is_none();
     let print = args.print || args.quiet || (!for_git && !args.store);
     let keep = args.store || (for_git && !print);
-    let days = match &args.expires {
-        Some(text) => days(text)?,
-        None if for_git => Some(GIT_DAYS),
-        None => None,
+    let days = match (&args.expires, &args.expires_on) {
+        (Some(text), _) => days(text)?,
+        (None, Some(date)) => Some(days_until(date, UnixTime::now())?),
+        (None, None) if for_git => Some(GIT_DAYS),
+        (None, None) => None,
     };
     let new = NewToken {
         name: match args.name {
@@ -68,18 +74,27 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         scopes: scopes(&args.scopes)?,
         expires_in_days: days,
     };
-    let signed_in = session::signed_in(context, &args.server)?;
-    let created = create(signed_in.api.as_ref(), &new, &signed_in.server.to_string())?;
-    let replaced = if keep {
-        keep_it(&signed_in, &created, context)?
-    } else {
-        None
+    let acting = session::acting(context, &args.server)?;
+    let place = match (&acting.place, keep) {
+        (_, false) => None,
+        (Some(place), true) => Some(place),
+        (None, true) => {
+            let why = "which server will git use the token for?";
+            return Err(Failure::new(Exit::Usage, why)
+                .hint("wit token create --server https://your.server, or --print")
+                .into());
+        }
     };
-    report(&created, print, keep, args.quiet, &signed_in, context)?;
+    let created = create(&acting, &new)?;
+    let replaced = match place {
+        Some(place) => keep_it(&acting, place, &created, context)?,
+        None => None,
+    };
+    report(&created, print, args.quiet, place, &acting, context)?;
     if context.json {
         return Ok(Exit::Done);
     }
-    if for_git && args.expires.is_none() && !args.quiet {
+    if for_git && args.expires.is_none() && args.expires_on.is_none() && !args.quiet {
         eprintln!("It lasts {GIT_DAYS} days; --expires DAYS says otherwise.");
     }
     if created.token.expiry.is_none() {
@@ -111,6 +126,32 @@ pub(super) fn days(text: &str) -> Result<Option<u32>, Failure> {
             ),
         )
         .hint("wit token create NAME --expires 30")),
+    }
+}
+
+/// Whole days from now to a date, so that a token ends on that day (UTC) and not after it.
+fn days_until(text: &str, now: UnixTime) -> Result<u32, Failure> {
+    let day = |date: Date| i64::from(date.to_julian_day());
+    let today = OffsetDateTime::from_unix_timestamp(now.0).map(|now| day(now.date()));
+    let date = Date::parse(text, format_description!("[year]-[month]-[day]"));
+    let days = date
+        .map(day)
+        .ok()
+        .zip(today.ok())
+        .map(|(date, today)| date - today);
+    match days.and_then(|days| u32::try_from(days).ok()) {
+        Some(days @ 1..=365) => Ok(days),
+        _ => Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "--expires-on takes a date from tomorrow to a year ahead, not '{}'",
+                shown(text)
+            ),
+        )
+        .hint(format!(
+            "--expires-on {}",
+            output::iso_date(now.plus(30 * 86_400))
+        ))),
     }
 }
 
@@ -182,7 +223,8 @@ fn nearest(scope: &str) -> Option<&'static str> {
 
 /// Creates once. After a lost answer it looks whether the token exists, and ends it: nobody has
 /// its secret.
-fn create(api: &dyn TokenApi, new: &NewToken, server: &str) -> anyhow::Result<CreatedToken> {
+fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<CreatedToken> {
+    let (api, server) = (&acting.api, &acting.name);
     let begun = UnixTime::now();
     let lost = match api.create(new) {
         Err(lost @ (ApiError::Lost { .. } | ApiError::Failed { .. })) => lost,
@@ -230,40 +272,36 @@ fn create(api: &dyn TokenApi, new: &NewToken, server: &str) -> anyhow::Result<Cr
 /// Puts the token where git finds it; the id of the token that it took the place of. A token that
 /// can't be kept is ended again.
 fn keep_it(
-    signed_in: &SignedIn,
+    acting: &Acting,
+    place: &Place,
     created: &CreatedToken,
     context: &Context,
 ) -> anyhow::Result<Option<String>> {
     let credential = Credential {
-        username: Some(signed_in.account.clone().into_bytes()),
+        username: Some(acting.account.clone().into_bytes()),
         path: None,
         proof: Proof::Password(created.secret.clone()),
         expiry: created.token.expiry,
         refresh_token: None,
         token: Some(TokenInfo {
-            server: signed_in.server.to_string(),
+            server: place.server.to_string(),
             id: created.token.id.clone(),
             name: created.token.name.clone(),
-            account: signed_in.account.clone(),
+            account: acting.account.clone(),
             scopes: created.token.scopes.clone(),
             created: created.token.created,
         }),
     };
-    let kept = store::update(
-        signed_in.store.as_ref(),
-        &context.paths,
-        &signed_in.site,
-        |item| {
-            let before: Vec<String> = ids(&item.credentials.0);
-            item.credentials.put(credential);
-            let after = ids(&item.credentials.0);
-            before.into_iter().find(|id| !after.contains(id))
-        },
-    );
+    let kept = store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
+        let before: Vec<String> = ids(&item.credentials.0);
+        item.credentials.put(credential);
+        let after = ids(&item.credentials.0);
+        before.into_iter().find(|id| !after.contains(id))
+    });
     match kept {
         Ok(replaced) => Ok(replaced),
         Err(error) => {
-            let ended = match signed_in.api.revoke(&created.token.id) {
+            let ended = match acting.api.revoke(&created.token.id) {
                 Ok(()) => "the new token was revoked again".to_owned(),
                 Err(_) => format!(
                     "the new token still works; end it with wit token revoke {}",
@@ -290,7 +328,7 @@ struct Document<'a> {
     scopes: &'a [String],
     created_at: String,
     expires_at: Option<String>,
-    server: String,
+    server: &'a str,
     stored: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
@@ -299,9 +337,9 @@ struct Document<'a> {
 fn report(
     created: &CreatedToken,
     print: bool,
-    stored: bool,
     quiet: bool,
-    signed_in: &SignedIn,
+    stored: Option<&Place>,
+    acting: &Acting,
     context: &Context,
 ) -> anyhow::Result<()> {
     let token = &created.token;
@@ -314,8 +352,8 @@ fn report(
             scopes: &token.scopes,
             created_at: output::rfc3339(token.created),
             expires_at: token.expiry.map(|expiry| output::rfc3339(expiry.0)),
-            server: signed_in.server.to_string(),
-            stored,
+            server: &acting.name,
+            stored: stored.is_some(),
             token: print.then_some(secret),
         })?);
     }
@@ -346,9 +384,8 @@ fn report(
     } else {
         write!(text, "{facts}")?;
     }
-    if stored {
-        let site = &signed_in.site;
-        let location = signed_in.store.location();
+    if let Some(Place { site, .. }) = stored {
+        let location = acting.store.location();
         writeln!(
             text,
             "\nGit on this machine uses it for {site}.\nIt is kept in {location}."
@@ -379,6 +416,28 @@ mod tests {
             "٣",
         ] {
             assert_eq!(days(bad).unwrap_err().exit, Exit::Usage, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_one_of_the_year_ahead() {
+        // 2024-04-15, at ten.
+        let now = UnixTime(1_713_175_200);
+        assert_eq!(days_until("2024-04-16", now).unwrap(), 1);
+        assert_eq!(days_until("2025-04-15", now).unwrap(), 365);
+        for bad in [
+            "2024-04-15",
+            "2025-04-16",
+            "2024-02-30",
+            "tomorrow",
+            "",
+            "2024-4-16",
+        ] {
+            assert_eq!(
+                days_until(bad, now).unwrap_err().exit,
+                Exit::Usage,
+                "{bad:?}"
+            );
         }
     }
 

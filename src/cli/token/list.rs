@@ -5,7 +5,6 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::pick::short_id;
-use super::revoke::held;
 use crate::api::Token;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs};
@@ -27,9 +26,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let signed_in = session::signed_in(context, &args.server)?;
-    let mut tokens = signed_in.api.list()?;
-    let now = UnixTime::now().plus(signed_in.api.clock_skew().unwrap_or(0));
+    let acting = session::acting(context, &args.server)?;
+    let mut tokens = acting.api.list()?;
+    let now = UnixTime::now().plus(acting.api.clock_skew().unwrap_or(0));
     let filtered = args.expiring.is_some() || args.unused.is_some();
     if let Some(days) = args.expiring {
         let most = i64::from(days) * DAY;
@@ -39,8 +38,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let least = i64::from(days) * DAY;
         tokens.retain(|token| now.since(token.last_used.unwrap_or(token.created)) >= least);
     }
-    let server = signed_in.server.to_string();
-    let here = |token: &Token| held(&signed_in.item, &server, &token.id);
+    let here = |token: &Token| acting.holds(&token.id);
     if context.json {
         let all: Vec<_> = tokens
             .iter()

@@ -7,14 +7,14 @@ use crate::cli::{Exit, Failure};
 /// Fewest characters of an id that name a token.
 const SHORTEST_ID: usize = 4;
 
-/// The one token that `text` names: its full id, the first characters of it, its prefix
-/// `wit_a1b2`, or its exact name. The first of these that fits anything decides.
+/// The one token that `text` names: its full id, its prefix `wit_a1b2`, its exact name, or the
+/// first characters of its id. The first of these that fits anything decides.
 pub fn pick<'a>(tokens: &'a [Token], text: &str) -> Result<&'a Token, Failure> {
     let prefix = text.trim_end_matches(['.', '…']);
     let ways: [&dyn Fn(&Token) -> bool; 4] = [
         &|token| token.id == text,
-        &|token| token.name == text,
         &|token| token.prefix == prefix && !prefix.is_empty(),
+        &|token| token.name == text,
         &|token| text.len() >= SHORTEST_ID && token.id.starts_with(text),
     ];
     for way in ways {

@@ -4,17 +4,22 @@ use serde_json::json;
 
 use super::pick;
 use crate::api::{ApiError, Token};
+use crate::cli::login::first_line;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, ServerArgs};
+use crate::cli::session::{self, Acting, ServerArgs};
 use crate::cli::{Context, Exit, Failure};
 use crate::item::Item;
+use crate::secret::Secret;
 use crate::store;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A token's id, the first characters of one, its prefix `wit_a1b2`, or its exact name
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "token_stdin")]
     ids: Vec<String>,
+    /// Read the token itself from the first line of stdin
+    #[arg(long, conflicts_with = "ids")]
+    token_stdin: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -26,11 +31,19 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             "that looks like a whole token, which must not be typed here: other programs and the \
              shell's history can read it",
         )
-        .hint("wit token list, then wit token revoke ID")
+        .hint("wit token list, then wit token revoke ID; or --token-stdin")
         .into());
     }
-    let signed_in = session::signed_in(context, &args.server)?;
-    let tokens = signed_in.api.list()?;
+    let whole = match args.token_stdin {
+        true => Some(first_line("token")?),
+        false => None,
+    };
+    let acting = session::acting(context, &args.server)?;
+    let tokens = acting.api.list()?;
+    if let Some(whole) = whole {
+        end(&acting, &[pick_whole(&acting, &tokens, &whole)?], context)?;
+        return Ok(Exit::Done);
+    }
     // All are found before any is ended.
     let mut chosen: Vec<&Token> = Vec::new();
     for text in &args.ids {
@@ -39,9 +52,41 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             chosen.push(token);
         }
     }
-    let server = signed_in.server.to_string();
-    for token in &chosen {
-        match signed_in.api.revoke(&token.id) {
+    end(&acting, &chosen, context)?;
+    Ok(Exit::Done)
+}
+
+/// The token of this account that `whole` is. The server does not say a token's id, so it must
+/// accept it as this account's, and only one token may have its prefix.
+fn pick_whole<'a>(
+    acting: &Acting,
+    tokens: &'a [Token],
+    whole: &Secret,
+) -> anyhow::Result<&'a Token> {
+    let account = acting.api.verify(whole).map_err(|error| match error {
+        ApiError::Unauthorized => {
+            let why = "the server does not know this token; it may have ended already";
+            Failure::new(Exit::Failed, why)
+                .hint("wit token list")
+                .into()
+        }
+        other => anyhow::Error::from(other),
+    })?;
+    if account.username.as_ref() != Some(&acting.account) && account.email != acting.account {
+        return Err(
+            Failure::new(Exit::Failed, "this token is of another account")
+                .hint("wit login as that account, then try again")
+                .into(),
+        );
+    }
+    let prefix = whole.expose_str().and_then(|text| text.get(..8));
+    Ok(pick::pick(tokens, prefix.unwrap_or_default())?)
+}
+
+/// Revokes tokens one after the other, removes them from this machine, and says so.
+pub fn end(acting: &Acting, chosen: &[&Token], context: &Context) -> anyhow::Result<()> {
+    for token in chosen {
+        match acting.api.revoke(&token.id) {
             // Somebody else was faster.
             Ok(()) | Err(ApiError::NotFound) => {}
             Err(error) => {
@@ -49,20 +94,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
                 return Err(anyhow::Error::from(error).context(format!("can't revoke '{name}'")));
             }
         }
-        let here = held(&signed_in.item, &server, &token.id);
-        if here {
-            store::update(
-                signed_in.store.as_ref(),
-                &context.paths,
-                &signed_in.site,
-                |item| forget(item, &server, &token.id),
-            )?;
+        let here = acting.place.as_ref().filter(|_| acting.holds(&token.id));
+        if let Some(place) = here {
+            let server = place.server.to_string();
+            store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
+                forget(item, &server, &token.id)
+            })?;
         }
         if !context.json {
-            let also = if here {
-                ", also removed from this machine"
-            } else {
-                ""
+            let also = match here {
+                Some(_) => ", also removed from this machine",
+                None => "",
             };
             let text = format!(
                 "Revoked {}...  {}{also}\n",
@@ -76,17 +118,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let ids: Vec<&str> = chosen.iter().map(|token| token.id.as_str()).collect();
         output::json(&json!({ "revoked": ids }))?;
     }
-    Ok(Exit::Done)
-}
-
-/// Whether this machine keeps the token of that id.
-pub fn held(item: &Item, server: &str, id: &str) -> bool {
-    let all = [&item.credentials.0, &item.pending, &item.previous];
-    let mut entries = all.into_iter().flatten();
-    entries.any(|entry| {
-        let token = entry.token.as_ref();
-        token.is_some_and(|token| token.server == server && token.id == id)
-    })
+    Ok(())
 }
 
 /// Removes the token of that id wherever the item has it.

@@ -1,0 +1,161 @@
+//! `wit token audit`: what a careful person would look for.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::pick::short_id;
+use crate::api::Token;
+use crate::cli::output::{self, escaped};
+use crate::cli::session::{self, ServerArgs};
+use crate::cli::{Context, Exit};
+use crate::expiry::UnixTime;
+
+const DAY: i64 = 24 * 60 * 60;
+/// Days before its expiry from which a token is about to expire.
+const SOON: i64 = 14;
+/// Days without a use after which a token is not needed.
+const UNUSED: i64 = 90;
+/// Days after which one that was never used is not needed.
+const NEVER_USED: i64 = 7;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// What is wrong with a token, by the name that `--json` gives it, and in words.
+fn findings(token: &Token, now: UnixTime) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let wide = token.scopes.iter().any(|scope| scope == "repo:admin");
+    match token.expiry {
+        Some(expiry) if expiry.is_past(now) => {
+            // Nothing else matters of one that opens nothing.
+            let date = output::date(expiry.0);
+            return vec![("expired", format!("expired on {date} and still kept"))];
+        }
+        Some(expiry) if expiry.left(now) <= SOON * DAY => {
+            let date = output::date(expiry.0);
+            found.push(("expiring", format!("expires on {date}")));
+        }
+        Some(_) => {}
+        None => found.push(("never-expires", "never expires".into())),
+    }
+    if wide {
+        found.push(("wide", "repo:admin may delete repositories".into()));
+    }
+    match token.last_used {
+        None if now.since(token.created) >= NEVER_USED * DAY => {
+            let made = output::date(token.created);
+            found.push(("never-used", format!("never used since {made}")));
+        }
+        Some(at) if now.since(at) >= UNUSED * DAY => {
+            found.push(("unused", format!("last used {}", output::ago(at, now))));
+        }
+        _ => {}
+    }
+    found
+}
+
+/// The command that mends the worst of it.
+fn mend(token: &Token, kind: &str, id: &str) -> String {
+    match kind {
+        "expiring" => format!("wit token rotate {id}"),
+        "never-expires" | "wide" => {
+            let narrow = token.scopes.iter().filter(|scope| *scope != "repo:admin");
+            let scopes: Vec<&str> = narrow.map(String::as_str).collect();
+            let scopes = match scopes.is_empty() {
+                true => "repo:read".to_owned(),
+                false => scopes.join(","),
+            };
+            format!("wit token create NAME -e 90 -s {scopes}, then wit token revoke {id}")
+        }
+        _ => format!("wit token revoke {id}"),
+    }
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let acting = session::acting(context, &args.server)?;
+    let tokens = acting.api.list()?;
+    let now = UnixTime::now().plus(acting.api.clock_skew().unwrap_or(0));
+    let mut text = String::new();
+    let mut documents = Vec::new();
+    for token in &tokens {
+        let found = findings(token, now);
+        if found.is_empty() {
+            continue;
+        }
+        let id = escaped(short_id(token, &tokens));
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "{}...  {}",
+            escaped(&token.prefix),
+            escaped(&token.name)
+        );
+        for (kind, words) in &found {
+            let mend = escaped(&mend(token, kind, &id));
+            let _ = writeln!(text, "  {words}: {mend}");
+            documents
+                .push(json!({"id": token.id, "name": token.name, "finding": kind, "mend": mend}));
+        }
+    }
+    let clean = documents.is_empty();
+    if context.json {
+        output::json(&documents)?;
+    } else if clean {
+        output::print(b"Nothing to mend.\n")?;
+    } else {
+        output::print(text.as_bytes())?;
+    }
+    match clean {
+        true => Ok(Exit::Done),
+        false => Ok(Exit::Attention),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expiry::Expiry;
+
+    #[test]
+    fn each_kind_is_found_and_a_good_token_is_not() {
+        let now = UnixTime(1_700_000_000);
+        let good = Token {
+            id: "cf44cc33".into(),
+            name: "ci".into(),
+            prefix: "wit_8432".into(),
+            scopes: vec!["repo:read".into()],
+            created: now.plus(-20 * DAY),
+            last_used: Some(now.plus(-DAY)),
+            expiry: Some(Expiry(now.plus(60 * DAY))),
+        };
+        let kinds = |token: &Token| -> Vec<&str> {
+            findings(token, now)
+                .into_iter()
+                .map(|(kind, _)| kind)
+                .collect()
+        };
+        assert!(kinds(&good).is_empty());
+        let expiring = |days: i64| Some(Expiry(now.plus(days * DAY)));
+        let with = |change: &dyn Fn(&mut Token)| {
+            let mut token = good.clone();
+            change(&mut token);
+            token
+        };
+        assert_eq!(kinds(&with(&|t| t.expiry = expiring(-1))), ["expired"]);
+        assert_eq!(kinds(&with(&|t| t.expiry = expiring(13))), ["expiring"]);
+        assert_eq!(kinds(&with(&|t| t.expiry = None)), ["never-expires"]);
+        assert_eq!(kinds(&with(&|t| t.last_used = None)), ["never-used"]);
+        assert_eq!(
+            kinds(&with(&|t| t.last_used = Some(now.plus(-99 * DAY)))),
+            ["unused"]
+        );
+        assert_eq!(
+            kinds(&with(&|t| t.scopes.push("repo:admin".into()))),
+            ["wide"]
+        );
+    }
+}
