@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod git;
 pub mod instance;
+mod log;
 mod refusal;
 
 use std::io;
@@ -27,6 +28,9 @@ use instance::Instance;
 const BODY_LIMIT: usize = 64 * 1024;
 /// How long requests under way may take after the stop signal.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
+
+/// How long a client may take to send the head of a request.
+const HEAD_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What every request can reach.
 #[derive(Debug)]
@@ -127,21 +131,20 @@ async fn run(
     platform: Shared,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-    let graceful = async move {
+    let handle = axum_server::Handle::new();
+    let stopping = handle.clone();
+    tokio::spawn(async move {
         stop.await;
-        let _ = stopping.send(true);
-    };
+        stopping.graceful_shutdown(Some(LAST_REQUESTS));
+    });
     let service = router(platform).into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(graceful);
-    let patience = async {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-        tokio::time::sleep(LAST_REQUESTS).await;
-    };
-    tokio::select! {
-        served = serving => served.context("the server failed"),
-        () = patience => Ok(()),
-    }
+    let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(handle);
+    // Whoever sends a head a byte at a time, or opens connections only to hold them.
+    server
+        .http_builder()
+        .http1()
+        .header_read_timeout(HEAD_PATIENCE);
+    server.serve(service).await.context("the server failed")
 }
 
 fn router(platform: Shared) -> Router {
@@ -164,5 +167,6 @@ fn router(platform: Shared) -> Router {
             "default-src 'none'; frame-ancestors 'none'",
         ))
         .layer(always("cache-control", "no-store"))
+        .layer(axum::middleware::from_fn(log::each_request))
         .with_state(platform)
 }

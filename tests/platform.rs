@@ -357,7 +357,10 @@ fn what_does_not_exist_and_what_may_not_be_seen_look_the_same() {
         let look = |name: &str| {
             let path = format!("/{name}.git/info/refs?service={service}");
             let reply = server.bearing("GET", &path, &token);
-            let undated = reply.head.lines().filter(|line| !line.starts_with("date:"));
+            // What differs between any two answers.
+            let own = ["date:", "x-request-id:"];
+            let lines = reply.head.lines();
+            let undated = lines.filter(|line| !own.iter().any(|name| line.starts_with(name)));
             (
                 reply.status,
                 undated.map(str::to_owned).collect::<Vec<_>>(),
@@ -500,6 +503,22 @@ fn passwords_can_not_be_tried_without_end() {
 }
 
 #[test]
+fn an_account_takes_no_name_of_the_servers_own_nor_one_twice() {
+    let server = Server::start();
+    server.sign_up("alice");
+    for (username, status) in [("API", 400), ("token", 400), ("a/b", 400), ("Alice", 422)] {
+        let body = json!({
+            "email": "else@example.com",
+            "password": PASSWORD,
+            "name": "else",
+            "username": username,
+        });
+        let reply = server.post("/api/auth/sign-up/email", "", body);
+        assert_eq!(reply.status, status, "{username}: {}", reply.body);
+    }
+}
+
+#[test]
 fn data_outlive_the_server() {
     let mut server = Server::start();
     let session = server.sign_up("alice");
@@ -519,6 +538,14 @@ fn neither_password_nor_token_reaches_the_log_or_the_database() {
     let secret = server.secret(&session, &["repo:read"]);
     let remote = server.remote("alice", &secret, "/alice/demo.git");
     assert!(server.git(&["ls-remote", &remote]).status.success());
+    let path = format!("/{secret}/{secret}?token={secret}");
+    let reply = server.request("GET", &path, &[("Authorization", "Basic eA==")], &secret);
+    assert_eq!(reply.status, 404);
+    let log = std::fs::read_to_string(server.data_dir().join("server.log")).expect("it exists");
+    assert!(
+        log.contains(r#""route":"/{owner}/{repository}/info/refs""#),
+        "{log}"
+    );
     for file in ["server.log", "wit.sqlite3", "wit.sqlite3-wal"] {
         let kept = std::fs::read(server.data_dir().join(file)).expect("it exists");
         let kept = String::from_utf8_lossy(&kept);

@@ -271,8 +271,16 @@ fn check_email(email: &str) -> Result<(), DatabaseError> {
     }
 }
 
+/// First parts of paths that are the server's own.
+const RESERVED: [&str; 9] = [
+    "api", "device", "health", "login", "logout", "metrics", "settings", "token", "trpc",
+];
+
 /// A username is the first part of a repository's path, so the rule is that of names there.
 fn check_username(username: &str) -> Result<(), DatabaseError> {
+    if RESERVED.contains(&username.to_lowercase().as_str()) {
+        return invalid("that username is reserved");
+    }
     if username.len() >= 3 && username.len() <= 30 && super::repositories::is_name(username) {
         return Ok(());
     }

@@ -1,0 +1,37 @@
+//! One line for each request: what was asked for and how it ended, never with what.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request};
+use axum::http::HeaderValue;
+use axum::middleware::Next;
+use axum::response::Response;
+use uuid::Uuid;
+
+/// Logs a request under an id that its answer carries too, as `X-Request-Id`.
+///
+/// The route's pattern stands for the path, and the query is left out: a person pastes a token in
+/// the strangest of places.
+pub async fn each_request(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = Uuid::new_v4().to_string();
+    let method = request.method().clone();
+    let extensions = request.extensions();
+    let route = extensions.get::<MatchedPath>().cloned();
+    let from = extensions.get::<ConnectInfo<SocketAddr>>().copied();
+    let mut response = next.run(request).await;
+    tracing::info!(
+        request = id,
+        method = method.as_str(),
+        route = route.as_ref().map_or("none", MatchedPath::as_str),
+        from = from.map(|ConnectInfo(from)| from.ip().to_string()),
+        status = response.status().as_u16(),
+        // Of a streamed answer, until its first byte.
+        ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    );
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
