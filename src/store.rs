@@ -10,6 +10,10 @@ use crate::secret::Secret;
 
 pub mod choice;
 pub mod file;
+#[cfg(any(target_os = "macos", windows))]
+pub mod keychain;
+#[cfg(target_os = "linux")]
+pub mod keyutils;
 pub mod lock;
 #[cfg(target_os = "linux")]
 pub mod secret_service;
@@ -28,7 +32,7 @@ pub trait Store {
     /// The item of `site`, if there is one: at most one round trip.
     fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError>;
 
-    /// Replaces the item of `site`, all or nothing.
+    /// Replaces the item of `site`, all or nothing. An item is never empty.
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError>;
 
     /// Removes the item of `site`. One that is not there is not an error.
@@ -99,6 +103,7 @@ impl StoreError {
 }
 
 /// How long a keychain may take: `WIT_KEYCHAIN_TIMEOUT` seconds, 3 where it says nothing usable.
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 fn patience() -> Duration {
     const MOST: f64 = 3600.0;
     crate::config::variable("WIT_KEYCHAIN_TIMEOUT")

@@ -3,8 +3,10 @@
 use std::cell::OnceCell;
 
 use super::file::FileStore;
+#[cfg(any(target_os = "macos", windows))]
+use super::keychain::Keychain;
 #[cfg(target_os = "linux")]
-use super::secret_service::SecretService;
+use super::secret_service::SecretService as Keychain;
 use super::{Store, StoreError};
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
@@ -77,8 +79,10 @@ fn chosen_name(paths: &Paths, named: Option<&str>) -> Result<Option<String>, Sto
 fn by_name(paths: &Paths, name: &str) -> Result<Box<dyn Store>, StoreError> {
     match name {
         "file" => Ok(Box::new(FileStore::new(paths))),
+        #[cfg(any(target_os = "linux", target_os = "macos", windows))]
+        "keychain" => Ok(Box::new(Keychain::new())),
         #[cfg(target_os = "linux")]
-        "keychain" => Ok(Box::new(SecretService::new())),
+        "keyutils" => Ok(Box::new(super::keyutils::Keyutils::new())),
         _ => Err(StoreError::Unavailable {
             reason: format!(
                 "no store is called {name:?}; there are {}",
@@ -90,9 +94,9 @@ fn by_name(paths: &Paths, name: &str) -> Result<Box<dyn Store>, StoreError> {
 
 /// What `auto` means here and now: the keychain where it answers in time, else files.
 fn probe(paths: &Paths) -> Box<dyn Store> {
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
     {
-        let keychain = SecretService::new();
+        let keychain = Keychain::new();
         if keychain.probe().is_ok() {
             return Box::new(keychain);
         }

@@ -1,0 +1,175 @@
+//! The `keychain` store on macOS (the login Keychain) and Windows (the Credential Manager), by
+//! keyring's own stores. Each call runs on a thread that is left behind when it takes too long:
+//! neither system's calls have a time limit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use keyring_core::api::CredentialStore;
+use keyring_core::{Entry, Error};
+
+use super::{Store, StoreError, patience};
+use crate::credential::Site;
+use crate::secret::Secret;
+
+const SERVICE: &str = "git-credential-wit";
+const ASIDE: &str = "git-credential-wit-damaged";
+
+/// CRED_MAX_CREDENTIAL_BLOB_SIZE of wincred.h.
+#[cfg(windows)]
+const MOST: usize = 2560;
+
+/// The system's own keychain.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keychain;
+
+impl Keychain {
+    /// Touches nothing.
+    pub fn new() -> Self {
+        Keychain
+    }
+
+    /// Whether a secret could be kept here now.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        bounded(|| system().map(drop))
+    }
+}
+
+fn system() -> Result<Arc<CredentialStore>, Error> {
+    #[cfg(target_os = "macos")]
+    let store = apple_native_keyring_store::keychain::Store::new()?;
+    #[cfg(windows)]
+    let store = windows_native_keyring_store::Store::new()?;
+    Ok(store)
+}
+
+fn entry(service: &str, site: &str) -> Result<Entry, Error> {
+    system()?.build(service, site, None)
+}
+
+/// `None` where there is no entry.
+fn secret_of(service: &str, site: &str) -> Result<Option<Secret>, Error> {
+    match entry(service, site)?.get_secret() {
+        Ok(bytes) => Ok(Some(Secret::new(bytes))),
+        Err(Error::NoEntry) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove(service: &str, site: &str) -> Result<(), Error> {
+    match entry(service, site)?.delete_credential() {
+        Err(Error::NoEntry) => Ok(()),
+        other => other,
+    }
+}
+
+impl Store for Keychain {
+    fn name(&self) -> &'static str {
+        "keychain"
+    }
+
+    fn location(&self) -> String {
+        let name = if cfg!(windows) {
+            "the Windows Credential Manager"
+        } else {
+            "the login Keychain"
+        };
+        name.to_owned()
+    }
+
+    fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
+        let text = site.to_string();
+        bounded(move || secret_of(SERVICE, &text))
+    }
+
+    fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
+        #[cfg(windows)]
+        if item.len() > MOST {
+            return Err(StoreError::TooLarge {
+                bytes: item.len(),
+                most: MOST,
+            });
+        }
+        let (text, item) = (site.to_string(), item.clone());
+        bounded(move || entry(SERVICE, &text)?.set_secret(item.expose()))
+    }
+
+    fn delete(&self, site: &Site) -> Result<(), StoreError> {
+        let text = site.to_string();
+        bounded(move || remove(SERVICE, &text))
+    }
+
+    fn sites(&self) -> Result<Vec<Site>, StoreError> {
+        bounded(|| {
+            // Each system's store has search terms of its own.
+            let spec: HashMap<&str, &str> = if cfg!(windows) {
+                HashMap::from([("pattern", SERVICE)])
+            } else {
+                HashMap::from([("service", SERVICE)])
+            };
+            let entries = system()?.search(&spec)?;
+            let ours = entries.iter().filter_map(Entry::get_specifiers);
+            Ok(ours
+                .filter(|(service, _)| service == SERVICE)
+                .filter_map(|(_, text)| {
+                    let (protocol, host) = text.split_once("://")?;
+                    Site::new(protocol.as_bytes(), host.as_bytes())
+                })
+                .collect())
+        })
+    }
+
+    fn set_aside(&self, site: &Site) -> Result<String, StoreError> {
+        let text = site.to_string();
+        bounded(move || {
+            if let Some(bytes) = secret_of(SERVICE, &text)? {
+                entry(ASIDE, &text)?.set_secret(bytes.expose())?;
+                remove(SERVICE, &text)?;
+            }
+            Ok(format!("the keychain's item {ASIDE} of {text}"))
+        })
+    }
+}
+
+/// Runs `work` for at most the time that a keychain is given. macOS may ask the person first.
+fn bounded<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, StoreError> {
+    let after = if cfg!(target_os = "macos") {
+        patience().max(Duration::from_secs(60))
+    } else {
+        patience()
+    };
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        // Nobody listens any more after the time limit.
+        let _ = sender.send(work());
+    });
+    match receiver.recv_timeout(after) {
+        Ok(result) => result.map_err(refused),
+        Err(RecvTimeoutError::Timeout) => Err(StoreError::TimedOut { after }),
+        Err(RecvTimeoutError::Disconnected) => Err(StoreError::Unavailable {
+            reason: "the keychain's library failed".to_owned(),
+        }),
+    }
+}
+
+/// The errors' own text may hold what was stored, so only their kind is told.
+fn refused(error: Error) -> StoreError {
+    match error {
+        Error::NoStorageAccess(reason) => StoreError::Locked {
+            reason: reason.to_string(),
+        },
+        Error::PlatformFailure(reason) => StoreError::Unavailable {
+            reason: reason.to_string(),
+        },
+        Error::TooLong(what, most) => StoreError::Unavailable {
+            reason: format!("the keychain takes at most {most} characters for {what}"),
+        },
+        _ => StoreError::Unavailable {
+            reason: "the keychain refused".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,164 @@
+//! The `keyutils` store: one `user` key per site in the user's keyring of the Linux kernel. Nothing
+//! reaches a disk, and nothing outlives a reboot. `keyctl show @u` lists the keys.
+
+use linux_keyutils::{Key, KeyError, KeyRing, KeyRingIdentifier, LinkNode};
+use zeroize::Zeroizing;
+
+use super::{Store, StoreError};
+use crate::credential::Site;
+use crate::secret::Secret;
+
+/// The kernel's own bound for a key of type `user`, keyrings(7).
+const MOST: usize = 32_767;
+/// The number of links that are asked for. keyutils' own buffer must be larger than any keyring:
+/// root may have 1,000,000 keys, and it takes bytes for entries of four.
+const LINKS: usize = 4 * 1024 * 1024;
+
+/// Kernel keys whose description is `SERVICE:SITE`.
+#[derive(Debug)]
+pub struct Keyutils {
+    service: String,
+}
+
+impl Keyutils {
+    /// Keys named `git-credential-wit:SITE`. Touches nothing.
+    pub fn new() -> Self {
+        Keyutils::named("git-credential-wit")
+    }
+
+    /// The same under another name, so that tests leave a person's own keys alone.
+    pub fn named(service: &str) -> Self {
+        Keyutils {
+            service: service.to_owned(),
+        }
+    }
+
+    fn description(&self, site: &Site) -> String {
+        format!("{}:{site}", self.service)
+    }
+
+    /// The key of `site`; `None` where it does not exist or the kernel has dropped it.
+    fn key(&self, ring: &KeyRing, site: &Site) -> Result<Option<Key>, StoreError> {
+        there(ring.search(&self.description(site)))
+    }
+}
+
+impl Default for Keyutils {
+    fn default() -> Self {
+        Keyutils::new()
+    }
+}
+
+/// The user's keyring, of which this process is made a possessor.
+///
+/// A key lets only possessors read it, keyrings(7), and whether a session's keyring links to the
+/// user's depends on how the person came in (PAM, ssh, a service). Our own process keyring always may.
+fn user_keyring() -> Result<KeyRing, StoreError> {
+    let user = KeyRing::from_special_id(KeyRingIdentifier::User, true).map_err(refused)?;
+    KeyRing::from_special_id(KeyRingIdentifier::Process, true)
+        .and_then(|process| process.link_keyring(user))
+        .map_err(refused)?;
+    Ok(user)
+}
+
+impl Store for Keyutils {
+    fn name(&self) -> &'static str {
+        "keyutils"
+    }
+
+    fn location(&self) -> String {
+        "the kernel's keyring, until the next reboot".to_owned()
+    }
+
+    fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
+        let Some(key) = self.key(&user_keyring()?, site)? else {
+            return Ok(None);
+        };
+        let mut bytes = Zeroizing::new(vec![0; MOST + 1]);
+        let Some(length) = there(key.read(&mut bytes.as_mut_slice()))? else {
+            return Ok(None);
+        };
+        bytes.truncate(length);
+        Ok(Some(Secret::from(bytes)))
+    }
+
+    fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
+        if item.len() > MOST {
+            return Err(StoreError::TooLarge {
+                bytes: item.len(),
+                most: MOST,
+            });
+        }
+        user_keyring()?
+            .add_key(&self.description(site), item.expose())
+            .map(drop)
+            .map_err(refused)
+    }
+
+    fn delete(&self, site: &Site) -> Result<(), StoreError> {
+        let ring = user_keyring()?;
+        match self.key(&ring, site)? {
+            Some(key) => there(ring.unlink_key(key)).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn sites(&self) -> Result<Vec<Site>, StoreError> {
+        let links = user_keyring()?.get_links(LINKS).map_err(refused)?;
+        let mut sites = Vec::new();
+        for link in links.iter() {
+            let LinkNode::Key(key) = link else { continue };
+            // One that expired since, or another program's, is not ours to tell of.
+            let Ok(metadata) = key.metadata() else {
+                continue;
+            };
+            let site = metadata
+                .get_description()
+                .strip_prefix(&self.service)
+                .and_then(|rest| rest.strip_prefix(':'))
+                .and_then(|rest| rest.split_once("://"))
+                .and_then(|(protocol, host)| Site::new(protocol.as_bytes(), host.as_bytes()));
+            sites.extend(site);
+        }
+        Ok(sites)
+    }
+
+    /// A key has no rename: it is copied, then unlinked.
+    fn set_aside(&self, site: &Site) -> Result<String, StoreError> {
+        let ring = user_keyring()?;
+        let mut aside = Keyutils::named(&format!("{}-damaged", self.service));
+        for n in 2.. {
+            if aside.key(&ring, site)?.is_none() {
+                break;
+            }
+            aside = Keyutils::named(&format!("{}-damaged-{n}", self.service));
+        }
+        if let Some(bytes) = self.read(site)? {
+            aside.write(site, &bytes)?;
+            self.delete(site)?;
+        }
+        Ok(format!("the kernel key {:?}", aside.description(site)))
+    }
+}
+
+/// A key that is gone, by whatever way, is an absence.
+fn there<T>(result: Result<T, KeyError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(KeyError::KeyDoesNotExist | KeyError::KeyExpired | KeyError::KeyRevoked) => Ok(None),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+fn refused(error: KeyError) -> StoreError {
+    let reason = match error {
+        KeyError::QuotaExceeded => {
+            "the kernel's quota for your keys is used up (/proc/key-users)".to_owned()
+        }
+        KeyError::AccessDenied | KeyError::PermissionDenied => {
+            "the kernel's keyring may not be used here (a container's rule?)".to_owned()
+        }
+        error => format!("the kernel's keyring: {error}"),
+    };
+    StoreError::Unavailable { reason }
+}
