@@ -457,6 +457,23 @@ mod keyring {
         });
     }
 
+    /// As on a server, where D-Bus starts the service but no login made a collection.
+    #[test]
+    fn without_a_collection_auto_takes_files_and_a_chosen_keychain_says_why() {
+        let name = "without_a_collection_auto_takes_files_and_a_chosen_keychain_says_why";
+        in_session(name, true, "", || {
+            let dir = tempfile::tempdir().unwrap();
+            let paths = Paths::below(dir.path());
+            let decided = choice::decide(&paths, None).unwrap();
+            assert_eq!((decided.store.name(), decided.new), ("file", true));
+            let error = SecretService::new().read(&site("host")).unwrap_err();
+            assert!(
+                error.to_string().contains("no default collection"),
+                "{error}"
+            );
+        });
+    }
+
     #[test]
     fn a_service_that_never_answers_is_given_up() {
         let name = "a_service_that_never_answers_is_given_up";

@@ -41,7 +41,7 @@ const TOGETHER: usize = 64;
 type Path = ObjectPath<String>;
 type Attributes = HashMap<String, String>;
 /// Section "Secrets": session, parameters, value, content type.
-type Encrypted<'a> = (Path, &'a [u8], &'a [u8], &'a str);
+type Encrypted<Bytes> = (Path, Bytes, Bytes, String);
 
 #[derive(Marshal, Signature)]
 enum Property {
@@ -167,9 +167,10 @@ impl Opening {
 }
 
 impl Connection {
-    fn encrypt(&self, item: &Secret) -> Result<(Path, Vec<u8>, Vec<u8>, &'static str), StoreError> {
+    fn encrypt(&self, item: &Secret) -> Result<Encrypted<Vec<u8>>, StoreError> {
         let (iv, encrypted) = self.key.encrypt(item).map_err(no_randomness)?;
-        Ok((self.session.clone(), iv.to_vec(), encrypted, "text/plain"))
+        let content_type = "text/plain".to_owned();
+        Ok((self.session.clone(), iv.to_vec(), encrypted, content_type))
     }
 }
 
@@ -344,7 +345,7 @@ impl Store for SecretService {
                 )
                 .map_err(|_| nonsense())?;
             let reply = connection.bus.call(&get)?;
-            let secrets: HashMap<Path, Encrypted> =
+            let secrets: HashMap<Path, Encrypted<&[u8]>> =
                 reply.body.parser().get().map_err(|_| nonsense())?;
             let Some((_, iv, encrypted, _)) = secrets.into_values().next() else {
                 // Erased, or locked, between the two calls.
