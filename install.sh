@@ -307,7 +307,11 @@ try_it() {
     esac
     prefix_of_token=$(printf '%s\n' "$output" | sed -n 's/^\(wit_[0-9a-f]*\)\.\.\..*/\1/p' | head -n 1)
     [ -n "$prefix_of_token" ] || die "wit token list showed no token"
+    # Revoking also removes the token from this machine. It is put back, so that what the server
+    # refuses is the revoked token and not an absent one.
+    step "echo url=$url | git credential fill > ~/kept"
     step "wit token revoke $prefix_of_token"
+    step "git credential approve < ~/kept"
     step "git commit --allow-empty -m 'Second commit'"
     # git's own trace tells what the server answered; it leaves secrets out.
     GIT_TRACE_CURL=$home/trace GIT_TRACE_CURL_NO_DATA=1
@@ -317,6 +321,7 @@ try_it() {
     fi
     unset GIT_TRACE_CURL GIT_TRACE_CURL_NO_DATA
     answer=$(sed -n 's|.*<= Recv header: HTTP/[0-9.]* \([0-9]*\).*|\1|p' "$home/trace" | tail -n 1)
+    grep -q '=> Send header: Authorization: Basic' "$home/trace" || die "git sent no token"
     [ "$answer" = 401 ] || die "the server answered ${answer:-nothing} to a revoked token, not 401"
     say "(refused by the server with 401, as it should be)"
     step "wit down"
