@@ -512,3 +512,31 @@ fn audit_finds_what_prune_and_filters_see() {
     assert_eq!(pruned, serde_json::json!({ "wouldRevoke": [] }));
     assert_eq!(machine.list().len(), 2);
 }
+
+#[test]
+fn after_a_lost_answer_it_is_said_whether_the_token_was_made() {
+    use support::server::{Server, answer};
+    let made = r#"[{"id":"cf44cc33","name":"ci","tokenPrefix":"wit_8432","scopes":[],
+        "createdAt":"2999-01-01T00:00:00Z"}]"#;
+    for (list, code, says) in [
+        (made, 5, "wit token revoke cf44cc33"),
+        ("[]", 1, "no token was made"),
+    ] {
+        let server = Server::new(move |first, _| match first {
+            "POST /api/tokens HTTP/1.1" => None,
+            "GET /api/tokens HTTP/1.1" => answer(200, list),
+            _ => answer(404, "{}"),
+        });
+        let home = Home::new();
+        let login = ["login", &server.url, "--username", "ada", "--session-stdin"];
+        done(&home.run(WIT, &login, "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu\n"));
+        let create = ["token", "create", "ci", "-e", "1"];
+        let said = refused(&home.run(WIT, &create, ""), code);
+        assert!(said.contains(says), "{said}");
+        let seen = server.seen();
+        let creates = seen
+            .iter()
+            .filter(|one| one.starts_with("POST /api/tokens "));
+        assert_eq!(creates.count(), 1);
+    }
+}
