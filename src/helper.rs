@@ -5,11 +5,12 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use crate::config::Paths;
-use crate::credential::{Credential, Description, Proof, Site};
+use crate::credential::{Credential, Credentials, Description, Proof, Site};
 use crate::expiry::UnixTime;
 use crate::secret::Secret;
 use crate::store::{self, Store, StoreError};
 
+pub mod renewal;
 pub mod state;
 pub mod wire;
 
@@ -59,6 +60,8 @@ pub struct World<'a> {
     pub environment_token: Option<EnvironmentToken>,
     /// Opens the store. Called only where it is really needed.
     pub open: &'a dyn Fn() -> Result<Box<dyn Store>, StoreError>,
+    /// Has a token renewed that runs out soon; whether the store is worth reading again.
+    pub renew: &'a dyn Fn(&Site, &Credential) -> bool,
 }
 
 /// Why an operation failed. What stdout got by then is nothing.
@@ -140,15 +143,31 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
         answer.line("password", environment.token.expose());
         return Ok(answer);
     }
-    let mut credentials = store::load(&*(world.open)()?, site)?.credentials;
+    let store = (world.open)()?;
+    let credentials = usable(store.as_ref(), site)?;
+    let Some(entry) = credentials.find(request, world.now) else {
+        return Ok(answer);
+    };
+    let mut entry = entry.clone();
+    if renewal::may_be_due(&entry, world.now)
+        && (world.renew)(site, &entry)
+        && let Ok(renewed) = usable(store.as_ref(), site)
+        && let Some(new) = renewed.find(request, world.now)
+    {
+        entry = new.clone();
+    }
+    write_entry(&mut answer, site, request, &entry, world);
+    Ok(answer)
+}
+
+/// The entries that may be sent to the site.
+fn usable(store: &dyn Store, site: &Site) -> Result<Credentials, StoreError> {
+    let mut credentials = store::load(store, site)?.credentials;
     if site.protocol() == "http" && !site.is_http_on_loopback() {
         // What a person stored for plain http is that person's choice; a token of ours is not.
         credentials.0.retain(|entry| entry.token.is_none());
     }
-    if let Some(entry) = credentials.find(request, world.now) {
-        write_entry(&mut answer, site, request, entry, world);
-    }
-    Ok(answer)
+    Ok(credentials)
 }
 
 fn write_entry(

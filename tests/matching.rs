@@ -67,6 +67,7 @@ impl Bench {
                 EnvironmentToken::new(url, Secret::from(token.to_owned()))
             }),
             open: &open,
+            renew: &|_, _| false,
         };
         let mut output = Vec::new();
         let operation = Operation::parse(word.as_ref()).unwrap();

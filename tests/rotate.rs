@@ -8,6 +8,10 @@ use std::process::Output;
 
 use serde_json::Value;
 use support::{HELPER, Home, WIT, text};
+use wit::config::Paths;
+use wit::credential::Site;
+use wit::expiry::{Expiry, UnixTime};
+use wit::store::{self, choice};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -179,6 +183,95 @@ fn an_abort_takes_an_undelivered_token_back() {
     done(&machine.rotate(&["--abort"]));
     assert_eq!(machine.ids(), before);
     machine.assert_tidy("aborted");
+}
+
+/// The directories of a home, as the library knows them.
+fn paths(home: &Home) -> Paths {
+    let all = home.path().join("all");
+    std::fs::create_dir(&all).expect("made");
+    for (name, place) in [
+        ("config", ".config/wit"),
+        ("data", ".local/share/wit"),
+        ("state", ".local/state/wit"),
+    ] {
+        std::os::unix::fs::symlink(home.path().join(place), all.join(name)).expect("linked");
+    }
+    Paths::below(&all)
+}
+
+/// Makes the stored token look 85 days older than it is, so that it runs out in five.
+fn age_stored_token(machine: &Machine) {
+    const AGE: i64 = 85 * 86_400;
+    let host = machine.url.strip_prefix("http://").expect("http");
+    let site = Site::new(b"http", host.as_bytes()).expect("a site");
+    let paths = paths(&machine.home);
+    let store = choice::open(&paths, Some("file")).expect("a store");
+    store::update(store.as_ref(), &paths, &site, |item| {
+        let entry = &mut item.credentials.0[0];
+        let Expiry(end) = entry.expiry.expect("an expiry");
+        entry.expiry = Some(Expiry(end.plus(-AGE)));
+        let info = entry.token.as_mut().expect("token info");
+        info.created = UnixTime(info.created.0 - AGE);
+    })
+    .expect("updated");
+}
+
+#[test]
+fn many_gits_at_once_get_one_new_token_and_all_succeed() {
+    let machine = Machine::new();
+    age_stored_token(&machine);
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let gits: Vec<_> = (0..32).map(|_| scope.spawn(|| machine.git())).collect();
+        let outputs = gits.into_iter().map(|git| git.join().expect("ran"));
+        outputs
+            .filter(|output| !output.status.success())
+            .map(|output| text(&output.stderr))
+            .collect()
+    });
+    assert_eq!(failed, Vec::<String>::new());
+    // The old one lives on for those that already had it.
+    assert_eq!(machine.ids().len(), 2);
+    done(&machine.git());
+    assert_eq!(machine.ids().len(), 2);
+    assert_eq!(machine.journals(), 1);
+}
+
+#[test]
+fn a_renewal_that_fails_is_remembered_and_git_gets_the_token_that_works() {
+    let machine = Machine::new();
+    age_stored_token(&machine);
+    done(&machine.server.run(WIT, &["down"], ""));
+    let host = machine.url.strip_prefix("http://").expect("http");
+    let request = format!("protocol=http\nhost={host}\n\n");
+    let begun = || {
+        let dir = machine.home.path().join(".local/state/wit/renewals");
+        let mut files = std::fs::read_dir(dir).expect("renewals");
+        let file = files.next().expect("a file").expect("a file").path();
+        std::fs::metadata(file)
+            .expect("there")
+            .modified()
+            .expect("a time")
+    };
+    let first = done(&machine.home.run(HELPER, &["get"], &request));
+    assert!(first.contains("password=wit_"), "{first}");
+    let remembered = begun();
+    let second = machine.home.run(HELPER, &["get"], &request);
+    assert_eq!(done(&second), first);
+    assert_eq!(text(&second.stderr), "");
+    assert_eq!(begun(), remembered, "it was tried again");
+}
+
+#[test]
+fn never_means_never() {
+    let machine = Machine::new();
+    age_stored_token(&machine);
+    let file = machine.home.path().join(".config/wit/config.json");
+    let config = std::fs::read_to_string(&file).expect("a config");
+    let mut config: Value = serde_json::from_str(&config).expect("JSON");
+    config["renew"] = "never".into();
+    std::fs::write(&file, config.to_string()).expect("written");
+    done(&machine.git());
+    assert_eq!(machine.ids().len(), 1);
 }
 
 /// Run with: cargo test --features crash-points --test rotate

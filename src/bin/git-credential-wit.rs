@@ -5,8 +5,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use wit::config::{self, Paths};
+use wit::credential::{Credential, Site};
 use wit::expiry::UnixTime;
-use wit::helper::{self, EnvironmentToken, Operation, World};
+use wit::helper::{self, EnvironmentToken, Operation, World, renewal};
 use wit::secret::Secret;
 use wit::store::choice;
 
@@ -45,12 +46,27 @@ fn run(operation: Operation, store: Option<&str>) -> Result<(), String> {
         paths: &paths,
         environment_token: environment_token(),
         open: &|| choice::open(&paths, store),
+        renew: &|site, entry| renew(&paths, site, entry, store),
     };
     let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
     helper::run(operation, input, output, &world).map_err(|error| match error.hint() {
         Some(hint) => format!("{error}\nhint: {hint}"),
         None => error.to_string(),
     })
+}
+
+fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) -> bool {
+    let now = UnixTime::now();
+    if renewal::renew(paths, site, entry, store, now) {
+        return true;
+    }
+    if config::variable("WIT_QUIET").is_none()
+        && renewal::is_paused(paths, site, now)
+        && let Some(warning) = renewal::warning(paths, site, entry, now)
+    {
+        eprintln!("git-credential-wit: {warning}");
+    }
+    false
 }
 
 fn environment_token() -> Option<EnvironmentToken> {

@@ -10,6 +10,7 @@ mod list;
 mod pick;
 mod print;
 mod prune;
+mod renew;
 mod revoke;
 mod rotate;
 mod scopes;
@@ -32,6 +33,9 @@ enum Command {
     /// End tokens, at the server and on this machine
     #[command(visible_alias = "delete", visible_alias = "rm")]
     Revoke(revoke::Args),
+    /// Renew the tokens of a site that run out soon; the helper starts this
+    #[command(hide = true)]
+    Renew(renew::Args),
     /// Put a new token in the place of an old one, without a moment in which nothing works
     Rotate(rotate::Args),
     /// Revoke what has expired or is not used
@@ -49,6 +53,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Command::Create(args) => create::run(args, context),
         Command::List(args) => list::run(args, context),
         Command::Revoke(args) => revoke::run(args, context),
+        Command::Renew(args) => renew::run(args, context),
         Command::Rotate(args) => rotate::run(args, context),
         Command::Prune(args) => prune::run(args, context),
         Command::Audit(args) => audit::run(args, context),

@@ -1,0 +1,76 @@
+//! `wit token renew`: what the helper starts where a stored token runs out soon.
+
+use std::time::Duration;
+
+use super::rotate::{rotation_id, with_rotator};
+use crate::cli::session::{self, ServerArgs};
+use crate::cli::{Context, Exit, Failure};
+use crate::config::Config;
+use crate::credential::{Credential, Site};
+use crate::expiry::UnixTime;
+use crate::helper::renewal;
+use crate::rotation::{Plan, RotationError, journal};
+use crate::store;
+
+/// How long another rotation at the same site is waited for.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long the old token lives on: other processes of git may have just been given it.
+const GRACE: Duration = Duration::from_secs(3_600);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The site whose tokens are looked after
+    #[arg(long, value_name = "URL")]
+    site: String,
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let site = args
+        .site
+        .split_once("://")
+        .and_then(|(protocol, host)| Site::new(protocol.as_bytes(), host.as_bytes()))
+        .ok_or_else(|| Failure::new(Exit::Usage, "--site takes a protocol and a host"))?;
+    let Some(days) = renewal::days(&Config::load(&context.paths)?) else {
+        return Ok(Exit::Done);
+    };
+    let store = store::choice::open(&context.paths, None)?;
+    let item = store::load(store.as_ref(), &site)?;
+    let is_due = |entry: &&Credential| renewal::is_due(entry, days, UnixTime::now());
+    let due: Vec<&Credential> = item.credentials.0.iter().filter(is_due).collect();
+    if due.is_empty() {
+        return Ok(Exit::Done);
+    }
+    renewal::begun(&context.paths, &site, UnixTime::now())?;
+    for entry in due {
+        renew(&site, entry, context)?;
+    }
+    renewal::succeeded(&context.paths, &site)?;
+    Ok(Exit::Done)
+}
+
+fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<()> {
+    let Some(mut plan) = Plan::of_stored(rotation_id(), site, entry) else {
+        return Ok(());
+    };
+    plan.grace = GRACE;
+    let server = ServerArgs {
+        server: Some(plan.server.clone()),
+        account: Some(plan.account.clone()),
+        allow_http: false,
+    };
+    let signed_in = session::signed_in(context, &server)?;
+    with_rotator(&signed_in, context, PATIENCE, |rotator| {
+        for journal in journal::all(&context.paths)? {
+            let ours = journal.server == plan.server && journal.account == plan.account;
+            if ours && journal.is_due(UnixTime::now()) {
+                rotator.resume(&journal)?;
+            }
+        }
+        match rotator.start(&plan) {
+            // Another process was faster, or what was just resumed was this token's rotation.
+            Err(RotationError::Missing) => Ok(()),
+            other => other.map(drop),
+        }
+    })
+    .map_err(anyhow::Error::from)
+}

@@ -1,0 +1,222 @@
+//! Renewing a token that runs out soon, while git asks for it.
+//!
+//! The network lives in `wit`: this starts `wit token renew` beside the helper, waits a short time
+//! and lets git have the token that still works where that was not enough.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Paths, write_private};
+use crate::credential::{Credential, Site};
+use crate::expiry::UnixTime;
+use crate::store::StoreError;
+use crate::store::lock::{SiteLock, name_of};
+
+/// Days before its end from which a token is renewed where the config says nothing.
+const DAYS: i64 = 7;
+const DAY: i64 = 86_400;
+/// How long git may be kept waiting for a renewal.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long it is waited between two looks at the renewing process.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long a renewal that failed is left alone, in seconds.
+const PAUSE: i64 = 3_600;
+/// How long a renewal may be going on before it counts as failed to a person, in seconds.
+const JUST_BEGUN: i64 = 60;
+
+/// Whether `entry` is a token of ours in its last quarter of life, at most `days` before its end.
+pub fn is_due(entry: &Credential, days: i64, now: UnixTime) -> bool {
+    let (Some(info), Some(expiry)) = (&entry.token, entry.expiry) else {
+        return false;
+    };
+    let quarter = expiry.left(info.created) / 4;
+    expiry.left(now) <= quarter.min(days.saturating_mul(DAY))
+}
+
+/// [`is_due`] by what is the case where nobody configured anything: what a `get` asks first, since
+/// it costs no look at a file. The config can only make it less.
+pub fn may_be_due(entry: &Credential, now: UnixTime) -> bool {
+    is_due(entry, i64::MAX, now)
+}
+
+/// The config's `renew` in days; `None` where tokens are not to be renewed.
+pub fn days(config: &Config) -> Option<i64> {
+    match config.renew.as_deref() {
+        None => Some(DAYS),
+        // A word that is no number renews nothing: that is what `never` means, and a typing error
+        // must not begin to make tokens.
+        Some(text) => text.parse::<u16>().ok().map(i64::from),
+    }
+}
+
+/// Has the tokens of `site` renewed. Returns whether it is worth reading the store again.
+pub fn renew(
+    paths: &Paths,
+    site: &Site,
+    entry: &Credential,
+    store: Option<&str>,
+    now: UnixTime,
+) -> bool {
+    let configured = Config::load(paths).ok().and_then(|config| days(&config));
+    if !configured.is_some_and(|days| is_due(entry, days, now)) {
+        return false;
+    }
+    match SiteLock::acquire_rotation(paths, site, Duration::ZERO) {
+        // Another process is at it: its end is what is waited for.
+        Err(StoreError::Busy { .. }) => {
+            return SiteLock::acquire_rotation(paths, site, PATIENCE).is_ok();
+        }
+        Err(_) => return false,
+        Ok(_free) => {}
+    }
+    if is_paused(paths, site, now) {
+        return false;
+    }
+    run_wit(site, store).unwrap_or(false)
+}
+
+fn run_wit(site: &Site, store: Option<&str>) -> io::Result<bool> {
+    let wit =
+        std::env::current_exe()?.with_file_name(format!("wit{}", std::env::consts::EXE_SUFFIX));
+    let mut command = Command::new(wit);
+    command
+        .args(["token", "renew", "--site", &site.to_string()])
+        // Git reads the helper's streams to their end: nothing that outlives it may hold them.
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if let Some(store) = store {
+        command.env("WIT_STORE", store);
+    }
+    // A Ctrl-C for git is not one for a renewal that has begun.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn()?;
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if begun.elapsed() >= PATIENCE {
+            // It goes on by itself, and the next `get` finds what it made.
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn file(paths: &Paths, site: &Site, extension: &str) -> PathBuf {
+    let name = format!("{}.{extension}", name_of(site));
+    paths.state_dir().join("renewals").join(name)
+}
+
+fn read_time(path: &std::path::Path) -> Option<UnixTime> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.trim().parse().ok().map(UnixTime)
+}
+
+/// Whether a renewal was begun within the hour and did not succeed. A time that lies ahead, from a
+/// clock that was wrong, counts for nothing.
+pub fn is_paused(paths: &Paths, site: &Site, now: UnixTime) -> bool {
+    let begun = read_time(&file(paths, site, "begun"));
+    begun.is_some_and(|begun| (0..PAUSE).contains(&now.since(begun)))
+}
+
+/// Remembers that a renewal has begun: until it is said to have [`succeeded`], it has failed,
+/// however its process ended.
+pub fn begun(paths: &Paths, site: &Site, now: UnixTime) -> io::Result<()> {
+    write_private(
+        &file(paths, site, "begun"),
+        format!("{}\n", now.0).as_bytes(),
+    )
+}
+
+/// Forgets what [`begun`] remembered.
+pub fn succeeded(paths: &Paths, site: &Site) -> io::Result<()> {
+    match std::fs::remove_file(file(paths, site, "begun")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What to tell a person, once a day, of a token that runs out within a week and is not renewed.
+pub fn warning(paths: &Paths, site: &Site, entry: &Credential, now: UnixTime) -> Option<String> {
+    let info = entry.token.as_ref()?;
+    let left = entry.expiry?.left(now);
+    let begun = read_time(&file(paths, site, "begun"))?;
+    // One that has only just begun may be another process's, and going well.
+    if left > DAYS * DAY || now.since(begun) < JUST_BEGUN {
+        return None;
+    }
+    let path = file(paths, site, "warned");
+    if read_time(&path).is_some_and(|warned| (0..DAY).contains(&now.since(warned))) {
+        return None;
+    }
+    // Where it can't be remembered it would be said at each call: better not at all.
+    write_private(&path, format!("{}\n", now.0).as_bytes()).ok()?;
+    let hours = left / 3_600;
+    Some(format!(
+        "the token for {site} expires in {hours} hours and was not renewed; type: wit login {} && \
+         wit token rotate",
+        info.server
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::{Proof, TokenInfo};
+    use crate::expiry::Expiry;
+    use crate::secret::Secret;
+
+    fn entry(lifetime: i64) -> Credential {
+        Credential {
+            username: None,
+            path: None,
+            proof: Proof::Password(Secret::from(String::new())),
+            expiry: Some(Expiry(UnixTime(lifetime * DAY))),
+            refresh_token: None,
+            token: Some(TokenInfo {
+                server: String::new(),
+                id: String::new(),
+                name: String::new(),
+                account: String::new(),
+                scopes: Vec::new(),
+                created: UnixTime(0),
+            }),
+        }
+    }
+
+    #[test]
+    fn due_in_the_last_quarter_and_at_most_so_many_days_before_the_end() {
+        let day = |day: i64| UnixTime(day * DAY);
+        assert!(!is_due(&entry(90), 7, day(82)));
+        assert!(is_due(&entry(90), 7, day(83)));
+        assert!(!is_due(&entry(8), 7, day(5)));
+        assert!(is_due(&entry(8), 7, day(6)));
+        // A new token is never due, whatever is configured: renewing must come to an end.
+        assert!(!is_due(&entry(1), 400, day(0)));
+        assert!(!is_due(
+            &Credential {
+                token: None,
+                ..entry(90)
+            },
+            7,
+            day(89)
+        ));
+    }
+
+    #[test]
+    fn never_and_what_is_no_number_renew_nothing() {
+        let renew = |text: &str| Config {
+            renew: Some(text.to_owned()),
+            ..Config::default()
+        };
+        assert_eq!(days(&Config::default()), Some(7));
+        assert_eq!(days(&renew("14")), Some(14));
+        assert_eq!(days(&renew("never")), None);
+        assert_eq!(days(&renew("-3")), None);
+    }
+}
