@@ -610,3 +610,50 @@ fn two_servers_share_a_postgresql_that_the_platform_made() {
     database.sql("UPDATE personal_access_tokens SET expires_at = now()");
     assert_eq!(one.bearing("GET", "/api/v1/user", &secret).status, 401);
 }
+
+#[test]
+fn only_repo_admin_makes_renames_hides_and_deletes_a_repository() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let writer = server.secret(&session, &["repo:read", "repo:write"]);
+    let admin = server.secret(&session, &["repo:admin", "repo:read"]);
+    let refused = server.post("/api/repos", &writer, json!({ "name": "demo" }));
+    assert_eq!(refused.status, 403);
+    let said = refused.json();
+    assert_eq!(said["message"], "this token lacks the scope repo:admin");
+    let made = server.post("/api/repos", &admin, json!({ "name": "demo" }));
+    assert_eq!(made.status, 201, "{}", made.body);
+    server.repository(&session, "other", false);
+
+    let change = |bearer: &str, name: &str, body: Value| {
+        let authorization = format!("Bearer {bearer}");
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Authorization", authorization.as_str()),
+        ];
+        let path = format!("/api/repos/{name}");
+        let reply = server.request("PATCH", &path, &headers, &body.to_string());
+        reply.status
+    };
+    let wanted = json!({ "name": "renamed", "private": true });
+    assert_eq!(change(&writer, "demo", wanted.clone()), 403);
+    assert_eq!(change(&admin, "demo", json!({ "name": "../x" })), 400);
+    assert_eq!(change(&admin, "demo", json!({ "name": "other" })), 422);
+    assert_eq!(change(&admin, "none", wanted.clone()), 404);
+    assert_eq!(change(&admin, "demo", wanted), 200);
+
+    let seen = |bearer: &str| {
+        let path = "/alice/renamed.git/info/refs?service=git-upload-pack";
+        server.bearing("GET", path, bearer).status
+    };
+    let bob = server.sign_up("bob");
+    assert_eq!(seen(&admin), 200);
+    assert_eq!(seen(&server.secret(&bob, &["repo:read"])), 404);
+    let path = "/api/repos/renamed";
+    assert_eq!(server.bearing("DELETE", path, &writer).status, 403);
+    assert_eq!(server.bearing("DELETE", path, &bob).status, 404);
+    assert_eq!(server.bearing("DELETE", path, &admin).status, 200);
+    assert_eq!(seen(&admin), 404);
+    let left = std::fs::read_dir(server.data_dir().join("repositories")).expect("it exists");
+    assert_eq!(left.count(), 1);
+}

@@ -36,13 +36,7 @@ impl Database {
         name: &str,
         private: bool,
     ) -> Result<Repository, DatabaseError> {
-        if !is_name(name) {
-            return Err(DatabaseError::Invalid(
-                "a repository's name is 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-', \
-                 starts with no '.' or '-', holds no '..' and does not end in '.git'"
-                    .to_owned(),
-            ));
-        }
+        check_name(name)?;
         let added: Result<Repository, sqlx::Error> = on!(self, pool => {
             sqlx::query_as(
                 "INSERT INTO wit_repository (id, owner_id, name, private, created_at)
@@ -56,13 +50,7 @@ impl Database {
             .fetch_one(pool)
             .await
         });
-        added.map_err(|error| match error.as_database_error() {
-            Some(cause) if cause.is_unique_violation() => DatabaseError::Taken {
-                code: "REPOSITORY_EXISTS",
-                what: format!("there is already a repository {name}"),
-            },
-            _ => DatabaseError::Failed(error),
-        })
+        added.map_err(|error| taken(error, name))
     }
 
     /// The repository at `OWNER/NAME`, whoever may see it.
@@ -87,6 +75,56 @@ impl Database {
         }))
     }
 
+    /// Changes the name or who may see a repository of `owner_id`. [`DatabaseError::NotFound`]
+    /// for another's too, [`DatabaseError::Taken`] where the name is.
+    pub async fn change_repository(
+        &self,
+        owner_id: &str,
+        name: &str,
+        new_name: Option<&str>,
+        private: Option<bool>,
+    ) -> Result<Repository, DatabaseError> {
+        if let Some(new_name) = new_name {
+            check_name(new_name)?;
+        }
+        let changed: Result<Option<Repository>, sqlx::Error> = on!(self, pool => {
+            sqlx::query_as(
+                "UPDATE wit_repository
+                 SET name = coalesce($3, name), private = coalesce($4, private)
+                 WHERE owner_id = $1 AND name = $2 RETURNING id, owner_id, name, private",
+            )
+            .bind(owner_id)
+            .bind(name)
+            .bind(new_name)
+            .bind(private)
+            .fetch_optional(pool)
+            .await
+        });
+        match changed {
+            Ok(repository) => repository.ok_or(DatabaseError::NotFound),
+            Err(error) => Err(taken(error, new_name.unwrap_or(name))),
+        }
+    }
+
+    /// Forgets a repository of `owner_id`, and says which it was.
+    pub async fn remove_repository(
+        &self,
+        owner_id: &str,
+        name: &str,
+    ) -> Result<Repository, DatabaseError> {
+        let removed: Option<Repository> = on!(self, pool => {
+            sqlx::query_as(
+                "DELETE FROM wit_repository WHERE owner_id = $1 AND name = $2
+                 RETURNING id, owner_id, name, private",
+            )
+            .bind(owner_id)
+            .bind(name)
+            .fetch_optional(pool)
+            .await?
+        });
+        removed.ok_or(DatabaseError::NotFound)
+    }
+
     /// All repositories of an account, by name.
     pub async fn repositories(&self, owner_id: &str) -> Result<Vec<Repository>, DatabaseError> {
         Ok(on!(self, pool => {
@@ -98,6 +136,27 @@ impl Database {
             .fetch_all(pool)
             .await?
         }))
+    }
+}
+
+fn check_name(name: &str) -> Result<(), DatabaseError> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(DatabaseError::Invalid(
+        "a repository's name is 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-', \
+         starts with no '.' or '-', holds no '..' and does not end in '.git'"
+            .to_owned(),
+    ))
+}
+
+fn taken(error: sqlx::Error, name: &str) -> DatabaseError {
+    match error.as_database_error() {
+        Some(cause) if cause.is_unique_violation() => DatabaseError::Taken {
+            code: "REPOSITORY_EXISTS",
+            what: format!("there is already a repository {name}"),
+        },
+        _ => DatabaseError::Failed(error),
     }
 }
 

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use super::refusal::Refusal;
 use super::{Platform, Shared};
 use crate::database::DatabaseError;
 use crate::database::accounts::{Login, NewUser, User};
-use crate::database::repositories::Repository;
+use crate::database::repositories::{Repository, is_name};
 use crate::database::tokens::{TokenRecord, scopes};
 use crate::secret::Secret;
 
@@ -38,6 +38,10 @@ pub fn routes() -> Router<Shared> {
         .route("/api/tokens/scopes", get(list_scopes))
         .route("/api/tokens/{id}", delete(delete_token).get(get_token))
         .route("/api/repos", get(list_repositories).post(create_repository))
+        .route(
+            "/api/repos/{name}",
+            patch(change_repository).delete(delete_repository),
+        )
         .route("/api/v1/user", get(whoami))
 }
 
@@ -335,4 +339,44 @@ async fn list_repositories(
     let repositories = platform.database.repositories(&user.id).await?;
     let all = repositories.iter().map(|one| repository_json(&user, one));
     Ok(Json(all.collect()))
+}
+
+#[derive(Deserialize)]
+struct ChangeRepository {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    private: Option<bool>,
+}
+
+async fn change_repository(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+    Input(input): Input<ChangeRepository>,
+) -> Result<Json<Value>, Refusal> {
+    let user = manager(&platform, &headers).await?;
+    if !is_name(&name) {
+        return Err(Refusal::not_found());
+    }
+    let repository = platform
+        .database
+        .change_repository(&user.id, &name, input.name.as_deref(), input.private)
+        .await?;
+    Ok(Json(repository_json(&user, &repository)))
+}
+
+async fn delete_repository(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let user = manager(&platform, &headers).await?;
+    if !is_name(&name) {
+        return Err(Refusal::not_found());
+    }
+    // The row first: without it nobody can reach what is being removed.
+    let gone = platform.database.remove_repository(&user.id, &name).await?;
+    platform.git.remove(gone.id).await;
+    Ok(Json(json!({ "success": true })))
 }
