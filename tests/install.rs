@@ -1,0 +1,158 @@
+//! The README's first command, as a new user types it, and what it installs.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{Home, WIT, text};
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file below `dir`, relative to it.
+fn files(dir: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(&next).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.insert(path.strip_prefix(dir).unwrap().to_owned());
+            }
+        }
+    }
+    found
+}
+
+fn install(home: &Home, temporary: &Path, arguments: &[&str]) -> (String, bool) {
+    let mut command = home.command(checkout().join("install.sh"));
+    // The toolchain is not in the throwaway home, and a build is not to be made twice.
+    for name in ["CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    if let Some(own) = std::env::var_os("HOME").map(PathBuf::from) {
+        for (name, dir) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+            if std::env::var_os(name).is_none() {
+                command.env(name, own.join(dir));
+            }
+        }
+    }
+    command
+        .env("TMPDIR", temporary)
+        .env_remove("WIT_STORE")
+        .args(arguments);
+    let output = command.output().unwrap();
+    let all = text(&output.stdout) + &text(&output.stderr);
+    (all, output.status.success())
+}
+
+#[test]
+fn a_new_user_installs_tries_and_uninstalls() {
+    let home = Home::new();
+    let temporary = tempfile::tempdir().unwrap();
+    let prefix = home.path().join("prefix");
+    let place = ["--prefix", prefix.to_str().unwrap()];
+
+    let (said, done) = install(&home, temporary.path(), &[&place[..], &["--try"]].concat());
+    assert!(done, "{said}");
+    let steps = [
+        "$ wit up",
+        "$ wit login http://127.0.0.1:",
+        "$ wit setup",
+        "$ wit token create --expires 30",
+        "$ git clone http://127.0.0.1:",
+        "$ git push",
+        "$ git fetch",
+        "Last used: just now",
+        "$ wit token revoke wit_",
+        "(refused by the server with 401",
+        "$ wit down",
+    ];
+    let mut rest = said.as_str();
+    for step in steps {
+        let at = rest
+            .find(step)
+            .unwrap_or_else(|| panic!("no {step:?} in its turn: {said}"));
+        rest = &rest[at + step.len()..];
+    }
+    assert_eq!(
+        files(temporary.path()),
+        BTreeSet::new(),
+        "something was left behind"
+    );
+    for file in [
+        "bin/wit",
+        "bin/git-credential-wit",
+        "share/man/man1/git-credential-wit.1",
+    ] {
+        assert!(prefix.join(file).exists(), "{file} was not installed");
+    }
+    let below_home = files(home.path());
+    assert!(
+        below_home.iter().all(|file| file.starts_with("prefix")),
+        "{below_home:?}"
+    );
+
+    // Twice is the same as once, and what is somebody else's stays.
+    let before = files(&prefix);
+    let (said, done) = install(&home, temporary.path(), &place);
+    assert!(done, "{said}");
+    assert_eq!(files(&prefix), before);
+    std::fs::write(prefix.join("bin/other"), "not ours").unwrap();
+    let (said, done) = install(
+        &home,
+        temporary.path(),
+        &[&place[..], &["--uninstall"]].concat(),
+    );
+    assert!(done, "{said}");
+    assert_eq!(files(&prefix), BTreeSet::from([PathBuf::from("bin/other")]));
+}
+
+#[test]
+fn a_program_of_somebody_elses_is_not_replaced() {
+    let home = Home::new();
+    let bin = home.path().join("prefix/bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    std::fs::write(bin.join("wit"), "somebody's").unwrap();
+    let prefix = bin.parent().unwrap().to_str().unwrap();
+    let (said, done) = install(&home, home.path(), &["--prefix", prefix]);
+    assert!(
+        !done && said.contains("is not from this installer"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read(bin.join("wit")).unwrap(), b"somebody's");
+}
+
+#[test]
+fn the_man_pages_are_what_the_commands_say() {
+    let made = tempfile::tempdir().unwrap();
+    let status = Command::new(WIT)
+        .args(["generate", "man"])
+        .arg(made.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let man = checkout().join("man");
+    let mut committed = files(&man);
+    assert!(
+        committed.remove(Path::new("git-credential-wit.1")),
+        "written by hand"
+    );
+    assert_eq!(
+        files(made.path()),
+        committed,
+        "renew them with: wit generate man man"
+    );
+    for page in committed {
+        let same = std::fs::read(man.join(&page)).unwrap()
+            == std::fs::read(made.path().join(&page)).unwrap();
+        assert!(same, "{page:?} is out of date: wit generate man man");
+    }
+}
