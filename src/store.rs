@@ -93,10 +93,12 @@ impl StoreError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             StoreError::Unavailable { .. } | StoreError::TimedOut { .. } => {
-                Some("wit doctor, or choose the file store: wit setup --store file")
+                Some("to keep secrets in encrypted files instead: wit setup --store file")
             }
-            StoreError::Locked { .. } => Some("wit unlock, or unlock the keyring of your desktop"),
-            StoreError::Item { .. } | StoreError::Busy { .. } => Some("wit doctor"),
+            StoreError::Locked { .. } => {
+                Some("unlock the keyring of your desktop, or: wit setup --store file")
+            }
+            StoreError::Item { .. } | StoreError::Busy { .. } => Some("wit status"),
             StoreError::TooLarge { .. } | StoreError::Io { .. } => None,
         }
     }

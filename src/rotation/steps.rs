@@ -139,10 +139,10 @@ impl Rotator<'_> {
             }
             self.step(journal, Step::Delivering)?;
         }
-        if journal.step == Step::Delivering {
-            if let Some(undone) = self.deliver(journal, &site)? {
-                return Ok(undone);
-            }
+        if journal.step == Step::Delivering
+            && let Some(undone) = self.deliver(journal, &site)?
+        {
+            return Ok(undone);
         }
         self.retire(journal, &site)
     }

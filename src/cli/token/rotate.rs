@@ -550,7 +550,7 @@ fn failure(error: RotationError, rotation: &str, context: &Context) -> anyhow::E
             ..
         } if remains => "wit login, then wit token rotate --resume",
         _ if remains => "wit token rotate --resume, or --abort",
-        RotationError::Journal(_) | RotationError::NotAsAsked { .. } => "wit doctor",
+        RotationError::Journal(_) | RotationError::NotAsAsked { .. } => "wit status",
         // What was never begun is told as for any other command.
         RotationError::Store(_) | RotationError::Api { .. } => {
             return match error {
