@@ -27,8 +27,9 @@ type Number = ConstMontyForm<Oakley2, { U1024::LIMBS }>;
 
 /// Our half of the key agreement.
 ///
-/// An exponent of 256 bits is enough: the prime is a safe one, for which NIST SP 800-56A rev. 3,
-/// section 5.6.1.1.1, asks for twice the security strength (at most 80 bits in a group this small).
+/// An exponent of 256 bits is enough: the prime is a safe one, so an exponent of twice the group's
+/// strength loses nothing (van Oorschot and Wiener 1996, section 6; RFC 7919, section 5.2). RFC 7919
+/// asks for 225 bits in its group of 2048 bits (appendix A.1), and this group is weaker than that.
 pub struct Exchange {
     exponent: U256,
     pub public: [u8; 128],
