@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use super::Platform;
 use super::refusal::Refusal;
-use crate::database::accounts::User;
+use crate::database::DatabaseError;
+use crate::database::accounts::{Login, User};
 use crate::database::tokens::Grant;
 use crate::secret::Secret;
 
@@ -107,6 +108,36 @@ pub fn presented(headers: &HeaderMap) -> Option<Presented> {
 }
 
 impl Platform {
+    /// The account of that name and password, where its limits leave a try.
+    pub async fn sign_in(
+        &self,
+        login: Login,
+        password: Secret,
+        from: IpAddr,
+    ) -> Result<User, Refusal> {
+        let (name, code, message) = match &login {
+            Login::Email(email) => (
+                email,
+                "INVALID_EMAIL_OR_PASSWORD",
+                "Invalid email or password",
+            ),
+            Login::Username(username) => (
+                username,
+                "INVALID_USERNAME_OR_PASSWORD",
+                "Invalid username or password",
+            ),
+        };
+        self.limits.sign_in(name, from)?;
+        let wrong = Refusal::new(StatusCode::UNAUTHORIZED, code, message);
+        if name.contains('\0') {
+            return Err(wrong);
+        }
+        match self.database.sign_in(&login, password).await {
+            Err(DatabaseError::NotFound) => Err(wrong),
+            other => Ok(other?),
+        }
+    }
+
     /// The account of the session in `Authorization: Bearer`. A token is no session: with one,
     /// nobody can make or read another.
     pub async fn session(&self, headers: &HeaderMap) -> Result<User, Refusal> {

@@ -31,8 +31,8 @@ const TIME: &[BorrowedFormatItem<'_>] =
 pub fn routes() -> Router<Shared> {
     Router::new()
         .route("/api/auth/sign-up/email", post(sign_up))
-        .route("/api/auth/sign-in/email", post(sign_in_by_email))
-        .route("/api/auth/sign-in/username", post(sign_in_by_username))
+        .route("/api/auth/sign-in/email", post(sign_in))
+        .route("/api/auth/sign-in/username", post(sign_in))
         .route("/api/auth/sign-out", post(sign_out))
         .route("/api/tokens", get(list_tokens).post(create_token))
         .route("/api/tokens/scopes", get(list_scopes))
@@ -91,60 +91,30 @@ async fn sign_up(
 }
 
 #[derive(Deserialize)]
-struct ByEmail {
-    email: String,
+struct SignIn {
+    email: Option<String>,
+    username: Option<String>,
     password: Secret,
-}
-
-async fn sign_in_by_email(
-    State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    Input(ByEmail { email, password }): Input<ByEmail>,
-) -> Result<Json<Value>, Refusal> {
-    platform.limits.sign_in(&email, from.ip())?;
-    let wrong = Refusal::new(
-        StatusCode::UNAUTHORIZED,
-        "INVALID_EMAIL_OR_PASSWORD",
-        "Invalid email or password",
-    );
-    sign_in(&platform, Login::Email(email), password, wrong).await
-}
-
-#[derive(Deserialize)]
-struct ByUsername {
-    username: String,
-    password: Secret,
-}
-
-async fn sign_in_by_username(
-    State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    Input(ByUsername { username, password }): Input<ByUsername>,
-) -> Result<Json<Value>, Refusal> {
-    platform.limits.sign_in(&username, from.ip())?;
-    let wrong = Refusal::new(
-        StatusCode::UNAUTHORIZED,
-        "INVALID_USERNAME_OR_PASSWORD",
-        "Invalid username or password",
-    );
-    sign_in(&platform, Login::Username(username), password, wrong).await
 }
 
 async fn sign_in(
-    platform: &Platform,
-    login: Login,
-    password: Secret,
-    wrong: Refusal,
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Input(input): Input<SignIn>,
 ) -> Result<Json<Value>, Refusal> {
-    let (Login::Email(name) | Login::Username(name)) = &login;
-    if name.contains('\0') {
-        return Err(wrong);
-    }
-    match platform.database.sign_in(&login, password).await {
-        Ok(user) => signed_in(platform, user).await,
-        Err(DatabaseError::NotFound) => Err(wrong),
-        Err(error) => Err(error.into()),
-    }
+    let login = match (input.email, input.username) {
+        (Some(email), None) => Login::Email(email),
+        (None, Some(username)) => Login::Username(username),
+        _ => {
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "BAD_REQUEST",
+                "sign in with either an email or a username",
+            ));
+        }
+    };
+    let user = platform.sign_in(login, input.password, from.ip()).await?;
+    signed_in(&platform, user).await
 }
 
 async fn signed_in(platform: &Platform, user: User) -> Result<Json<Value>, Refusal> {
