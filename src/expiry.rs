@@ -1,8 +1,11 @@
-//! Points in time as git counts them, and when a credential runs out.
+//! Points in time as git counts them and as people read them, and when a credential runs out.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
 
 /// Seconds since 1970-01-01 UTC, the unit of `password_expiry_utc` (git-credential(1)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,6 +58,60 @@ impl Expiry {
     }
 }
 
+/// `2024-04-15`, in UTC.
+pub fn iso_date(at: UnixTime) -> String {
+    formatted(at, |at| {
+        at.format(format_description!("[year]-[month]-[day]")).ok()
+    })
+}
+
+/// `Apr 15, 2024`, in UTC and English wherever the machine stands.
+pub fn date(at: UnixTime) -> String {
+    formatted(at, |at| {
+        let format = format_description!("[month repr:short] [day padding:none], [year]");
+        at.format(format).ok()
+    })
+}
+
+/// `2024-04-15T10:00:00Z`.
+pub fn rfc3339(at: UnixTime) -> String {
+    formatted(at, |at| at.format(&Rfc3339).ok())
+}
+
+fn formatted(at: UnixTime, format: impl Fn(OffsetDateTime) -> Option<String>) -> String {
+    OffsetDateTime::from_unix_timestamp(at.0)
+        .ok()
+        .and_then(format)
+        .unwrap_or_else(|| format!("@{}", at.0))
+}
+
+/// `2 hours ago`. What lies ahead, by clocks that differ, is just now.
+pub fn ago(at: UnixTime, now: UnixTime) -> String {
+    match now.since(at) {
+        seconds if seconds < 60 => "just now".into(),
+        seconds => format!("{} ago", span(seconds)),
+    }
+}
+
+/// `2 hours`: the largest unit that fits, cut.
+pub fn span(seconds: i64) -> String {
+    const UNITS: [(i64, &str); 5] = [
+        (365 * 86_400, "year"),
+        (30 * 86_400, "month"),
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+    ];
+    let (size, unit) = UNITS
+        .into_iter()
+        .find(|(size, _)| seconds >= *size)
+        .unwrap_or((1, "second"));
+    match seconds / size {
+        1 => format!("1 {unit}"),
+        many => format!("{many} {unit}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +140,30 @@ mod tests {
         let expiry = Expiry(UnixTime(100));
         assert!(!expiry.is_past(UnixTime(99)));
         assert!(expiry.is_past(UnixTime(100)));
+    }
+
+    const APRIL: UnixTime = UnixTime(1_713_175_200);
+
+    #[test]
+    fn dates_are_english_and_utc() {
+        assert_eq!(date(APRIL), "Apr 15, 2024");
+        assert_eq!(date(UnixTime(1_709_251_200)), "Mar 1, 2024");
+        assert_eq!(iso_date(APRIL), "2024-04-15");
+        assert_eq!(rfc3339(APRIL), "2024-04-15T10:00:00Z");
+    }
+
+    #[test]
+    fn what_has_passed_is_told_in_its_largest_unit() {
+        for (seconds, told) in [
+            (-5, "just now"),
+            (59, "just now"),
+            (60, "1 minute ago"),
+            (7_300, "2 hours ago"),
+            (86_400, "1 day ago"),
+            (45 * 86_400, "1 month ago"),
+            (800 * 86_400, "2 years ago"),
+        ] {
+            assert_eq!(ago(APRIL, APRIL.plus(seconds)), told);
+        }
     }
 }
