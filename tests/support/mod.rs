@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test crate uses its part of this module")]
 
+#[cfg(feature = "platform")]
+pub mod platform;
 pub mod server;
 
 use std::io::Write;

@@ -1,0 +1,155 @@
+//! A `wit up` of the test's own, and requests to it word for word.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Home, WIT, text};
+
+/// Of every account that [`Server::sign_up`] makes.
+pub const PASSWORD: &str = "correct horse";
+
+/// A server of `wit up` in a throwaway home, stopped at the end.
+pub struct Server {
+    pub home: Home,
+    pub address: String,
+}
+
+pub struct Reply {
+    pub status: u16,
+    /// In lower case.
+    pub head: String,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {:?}", self.body))
+    }
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::start_in(Home::new())
+    }
+
+    pub fn start_in(home: Home) -> Self {
+        let up = home.run(WIT, &["up", "--port", "0", "--json"], "");
+        assert!(up.status.success(), "{}", text(&up.stderr));
+        let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
+        let url = up["url"].as_str().expect("a URL");
+        let address = url.strip_prefix("http://").expect("http").to_owned();
+        Server { home, address }
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join(".local/share/wit/platform")
+    }
+
+    /// One request, word for word.
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut stream = TcpStream::connect(&self.address).expect("the server answers");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("a time limit");
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            self.address,
+            body.len()
+        );
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        request += "\r\n";
+        request += body;
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).expect("read");
+        let reply = text(&reply);
+        let (head, body) = reply.split_once("\r\n\r\n").expect("a head and a body");
+        Reply {
+            status: head[9..12].parse().expect("a status"),
+            head: head.to_lowercase(),
+            body: body.to_owned(),
+        }
+    }
+
+    pub fn post(&self, path: &str, bearer: &str, body: Value) -> Reply {
+        let authorization = format!("Bearer {bearer}");
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Authorization", authorization.as_str()),
+        ];
+        self.request("POST", path, &headers, &body.to_string())
+    }
+
+    pub fn bearing(&self, method: &str, path: &str, bearer: &str) -> Reply {
+        let authorization = format!("Bearer {bearer}");
+        self.request(method, path, &[("Authorization", &authorization)], "")
+    }
+
+    /// Makes an account and returns its session.
+    pub fn sign_up(&self, username: &str) -> String {
+        let body = json!({
+            "email": format!("{username}@example.com"),
+            "password": PASSWORD,
+            "name": username,
+            "username": username,
+        });
+        let reply = self.post("/api/auth/sign-up/email", "", body);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.json()["token"].as_str().expect("a token").to_owned()
+    }
+
+    pub fn token(&self, session: &str, scopes: &[&str]) -> Value {
+        let body = json!({ "name": "test", "scopes": scopes, "expiresInDays": 30 });
+        let reply = self.post("/api/tokens", session, body);
+        assert_eq!(reply.status, 201, "{}", reply.body);
+        reply.json()
+    }
+
+    pub fn secret(&self, session: &str, scopes: &[&str]) -> String {
+        let token = self.token(session, scopes);
+        token["token"].as_str().expect("the secret").to_owned()
+    }
+
+    pub fn repository(&self, session: &str, name: &str, private: bool) {
+        let body = json!({ "name": name, "private": private });
+        let reply = self.post("/api/repos", session, body);
+        assert_eq!(reply.status, 201, "{}", reply.body);
+    }
+
+    /// A remote with the secret in its URL: fine for a throwaway one.
+    pub fn remote(&self, username: &str, secret: &str, path: &str) -> String {
+        format!("http://{username}:{secret}@{}{path}", self.address)
+    }
+
+    pub fn git(&self, arguments: &[&str]) -> std::process::Output {
+        self.home.run("git", arguments, "")
+    }
+
+    /// A repository with one commit, below the home.
+    pub fn work(&self, name: &str) {
+        for arguments in [
+            &["init", "-q", "-b", "main", name][..],
+            &["-C", name, "config", "user.name", "A"],
+            &["-C", name, "config", "user.email", "a@example.com"],
+            &["-C", name, "commit", "-q", "--allow-empty", "-m", "first"],
+        ] {
+            let done = self.git(arguments);
+            assert!(done.status.success(), "{}", text(&done.stderr));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let down = self.home.run(WIT, &["down"], "");
+        if !std::thread::panicking() {
+            assert!(down.status.success(), "{}", text(&down.stderr));
+        }
+    }
+}
