@@ -59,6 +59,24 @@ pub struct Scope {
     pub description: String,
 }
 
+/// One thing that was done with a token of the account, as the server wrote it down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub at: UnixTime,
+    /// `created`, `used` (for the first time), `rotated` or `revoked`; a server may know more.
+    pub action: String,
+    pub token_id: String,
+    pub token_name: String,
+    pub token_prefix: String,
+    /// Where the request came from; `None` for work on the database itself.
+    pub address: Option<String>,
+}
+
+/// What a form of the API without [`TokenApi::events`] answers.
+const NO_EVENTS: ApiError = ApiError::Unsupported {
+    what: "tell what was done with tokens",
+};
+
 /// What every form of the token API can do. Each call is bounded in time.
 pub trait TokenApi {
     /// `rest`, `trpc` or `database`.
@@ -78,6 +96,12 @@ pub trait TokenApi {
 
     /// The scopes that a token may have.
     fn scopes(&self) -> Result<Vec<Scope>, ApiError>;
+
+    /// The newest of what was done with the account's tokens, newest first;
+    /// [`ApiError::Unsupported`] where the server does not write it down.
+    fn events(&self) -> Result<Vec<Event>, ApiError> {
+        Err(NO_EVENTS)
+    }
 
     /// Ends a token at `at` where the API can; [`ApiError::Unsupported`] where it can't.
     fn shorten(&self, id: &str, at: Expiry) -> Result<(), ApiError>;

@@ -5,6 +5,7 @@
 //! direct mode comes this way too.
 
 pub mod accounts;
+pub mod audit;
 mod password;
 pub mod repositories;
 mod schema;
@@ -23,7 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One database, whichever of the two kinds it is.
 #[derive(Clone, Debug)]
-pub enum Database {
+pub struct Database {
+    pool: Pool,
+    /// Whether it has a table of events: one that only the platform has worked on has none.
+    audited: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Pool {
     Sqlite(SqlitePool),
     Postgres(PgPool),
 }
@@ -31,9 +39,9 @@ pub enum Database {
 /// Expands one expression for either kind of pool.
 macro_rules! on {
     ($database:expr, $pool:ident => $body:expr) => {
-        match $database {
-            crate::database::Database::Sqlite($pool) => $body,
-            crate::database::Database::Postgres($pool) => $body,
+        match &$database.pool {
+            crate::database::Pool::Sqlite($pool) => $body,
+            crate::database::Pool::Postgres($pool) => $body,
         }
     };
 }
@@ -96,27 +104,25 @@ impl Database {
             .acquire_timeout(PATIENCE)
             .connect_with(options)
             .await?;
-        let database = Database::Sqlite(pool);
-        database.make_tables().await?;
-        Ok(database)
+        Self::with_tables(Pool::Sqlite(pool)).await
     }
 
     /// Connects to the PostgreSQL at a `postgres://` URL and makes what tables are missing.
     pub async fn open_postgres(url: &str) -> Result<Self, DatabaseError> {
-        let database = Self::connect_postgres(url).await?;
-        database.make_tables().await?;
-        Ok(database)
+        Self::with_tables(Pool::Postgres(connect(url).await?)).await
     }
 
     /// Connects to the PostgreSQL at a `postgres://` URL, and changes nothing there.
     pub async fn connect_postgres(url: &str) -> Result<Self, DatabaseError> {
-        let options: PgConnectOptions = url.parse()?;
-        let pool = PgPoolOptions::new()
-            .max_connections(16)
-            .acquire_timeout(PATIENCE)
-            .connect_with(options)
-            .await?;
-        Ok(Database::Postgres(pool))
+        let pool = connect(url).await?;
+        let (audited,): (bool,) =
+            sqlx::query_as("SELECT to_regclass('wit_token_event') IS NOT NULL")
+                .fetch_one(&pool)
+                .await?;
+        Ok(Database {
+            pool: Pool::Postgres(pool),
+            audited,
+        })
     }
 
     /// Lets the connections go; SQLite then folds its write-ahead log back in.
@@ -124,12 +130,12 @@ impl Database {
         on!(self, pool => pool.close().await);
     }
 
-    async fn make_tables(&self) -> Result<(), DatabaseError> {
-        match self {
-            Database::Sqlite(pool) => {
+    async fn with_tables(pool: Pool) -> Result<Self, DatabaseError> {
+        match &pool {
+            Pool::Sqlite(pool) => {
                 sqlx::raw_sql(schema::SQLITE).execute(pool).await?;
             }
-            Database::Postgres(pool) => {
+            Pool::Postgres(pool) => {
                 let mut transaction = pool.begin().await?;
                 // Two servers that start at once: IF NOT EXISTS alone is not safe from a race.
                 sqlx::query("SELECT pg_advisory_xact_lock($1)")
@@ -142,8 +148,20 @@ impl Database {
                 transaction.commit().await?;
             }
         }
-        Ok(())
+        Ok(Database {
+            pool,
+            audited: true,
+        })
     }
+}
+
+async fn connect(url: &str) -> Result<PgPool, sqlx::Error> {
+    let options: PgConnectOptions = url.parse()?;
+    PgPoolOptions::new()
+        .max_connections(16)
+        .acquire_timeout(PATIENCE)
+        .connect_with(options)
+        .await
 }
 
 /// Now, cut to the milliseconds that the platform itself keeps.

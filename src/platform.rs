@@ -6,6 +6,7 @@ mod git;
 pub mod instance;
 mod log;
 mod refusal;
+mod uses;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ struct Platform {
     database: Database,
     git: git::Git,
     limits: access::Limits,
+    uses: uses::Uses,
 }
 
 type Shared = Arc<Platform>;
@@ -78,12 +80,15 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             database: open_database(options).await?,
             git: git::Git::find(&options.data_dir.join("repositories")).await?,
             limits: access::Limits::default(),
+            uses: uses::Uses::default(),
         });
+        tokio::spawn(uses::write_down(Arc::downgrade(&platform)));
         let stop = stop_signal()?;
         let is_empty = !platform.database.has_users().await?;
         instance.announce(address)?;
         ready(Ready { address, is_empty });
         run(listener, platform.clone(), stop).await?;
+        platform.write_uses().await;
         platform.database.close().await;
         Ok(())
     });

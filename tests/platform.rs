@@ -407,30 +407,10 @@ fn neither_password_nor_token_reaches_the_log_or_the_database() {
     }
 }
 
-/// What the platform itself makes of an account, down to the missing index.
-const MADE_BY_THE_PLATFORM: &str = r#"
-CREATE TABLE "user" (
-    id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE,
-    email_verified boolean NOT NULL DEFAULT false, image text,
-    created_at timestamp NOT NULL DEFAULT now(), updated_at timestamp NOT NULL DEFAULT now(),
-    username text UNIQUE, display_username text, bio text, location text, website text,
-    avatar_url text, role text NOT NULL DEFAULT 'user', suspended boolean NOT NULL DEFAULT false,
-    suspended_at timestamp, suspended_reason text);
-CREATE TABLE personal_access_tokens (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
-    name text NOT NULL, token_hash text NOT NULL, token_prefix text NOT NULL, scopes text NOT NULL,
-    last_used_at timestamptz, expires_at timestamptz, created_at timestamptz NOT NULL DEFAULT now());
-INSERT INTO "user" (id, name, email, username) VALUES ('theirs', 'T', 't@example.com', 'theirs');
-INSERT INTO personal_access_tokens (user_id, name, token_hash, token_prefix, scopes)
-    VALUES ('theirs', 'old', encode(sha256('wit_0123456789012345678901234567890123456789'), 'hex'),
-            'wit_0123', '["repo:read","repo:write"]');
-"#;
-
 #[test]
 fn two_servers_share_a_postgresql_that_the_platform_made() {
     let database = postgres::Postgres::start();
-    database.sql(MADE_BY_THE_PLATFORM);
+    database.sql(postgres::MADE_BY_THE_PLATFORM);
     let start = || {
         let mut home = Home::new();
         home.set("DATABASE_URL", database.url());

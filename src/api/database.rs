@@ -7,9 +7,9 @@ use time::OffsetDateTime;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use super::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
-use crate::database::tokens::{TokenRecord, scopes};
-use crate::database::{Database, DatabaseError};
+use super::{Account, ApiError, CreatedToken, Event, NewToken, Scope, Token, TokenApi};
+use crate::database::tokens::{Grant, TokenRecord, Use, scopes};
+use crate::database::{Database, DatabaseError, audit};
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
@@ -142,7 +142,7 @@ impl TokenApi for Direct {
         let days = new.expires_in_days.map(i64::from);
         let making = self
             .database
-            .create_token(&self.user_id, &new.name, &new.scopes, days);
+            .create_token(&self.user_id, &new.name, &new.scopes, days, None);
         let (record, secret) = self.wait(making)?;
         Ok(CreatedToken {
             token: record.into(),
@@ -159,12 +159,26 @@ impl TokenApi for Direct {
 
     fn revoke(&self, id: &str) -> Result<(), ApiError> {
         let id = id_of(id)?;
-        self.wait(self.database.delete_token(&self.user_id, id))
+        self.wait(self.database.delete_token(&self.user_id, id, None))
     }
 
     fn verify(&self, token: &Secret) -> Result<Account, ApiError> {
         let grant = self.wait(self.database.check_token(token))?;
-        let user = grant.ok_or(ApiError::Unauthorized)?.user;
+        let Grant {
+            token_id,
+            user,
+            use_counts,
+            ..
+        } = grant.ok_or(ApiError::Unauthorized)?;
+        if use_counts {
+            let at = OffsetDateTime::now_utc();
+            let used = Use {
+                token_id,
+                at,
+                from: None,
+            };
+            self.wait(self.database.write_uses(&[used]))?;
+        }
         Ok(Account {
             id: user.id,
             username: user.username,
@@ -178,6 +192,19 @@ impl TokenApi for Direct {
             description: scope.description.to_owned(),
         });
         Ok(known.collect())
+    }
+
+    fn events(&self) -> Result<Vec<Event>, ApiError> {
+        let events = self.wait(self.database.events(&self.user_id))?;
+        let event = |event: audit::Event| Event {
+            at: unix(event.at),
+            action: event.action,
+            token_id: event.token_id.to_string(),
+            token_name: event.token_name,
+            token_prefix: event.token_prefix,
+            address: event.address,
+        };
+        Ok(events.into_iter().map(event).collect())
     }
 
     fn shorten(&self, id: &str, at: Expiry) -> Result<(), ApiError> {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::http::{Client, time};
-use super::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
+use super::{Account, ApiError, CreatedToken, Event, NO_EVENTS, NewToken, Scope, Token, TokenApi};
 use crate::expiry::Expiry;
 use crate::secret::Secret;
 
@@ -138,6 +138,30 @@ impl<T> Listed<T> {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireEvent {
+    at: String,
+    action: String,
+    token_id: String,
+    token_name: String,
+    token_prefix: String,
+    address: Option<String>,
+}
+
+impl WireEvent {
+    fn into_event(self) -> Result<Event, ApiError> {
+        Ok(Event {
+            at: time(&self.at)?,
+            action: self.action,
+            token_id: self.token_id,
+            token_name: self.token_name,
+            token_prefix: self.token_prefix,
+            address: self.address,
+        })
+    }
+}
+
 impl TokenApi for Rest {
     fn form(&self) -> &'static str {
         "rest"
@@ -176,6 +200,15 @@ impl TokenApi for Rest {
         let answer = self.client.get("/api/tokens/scopes", Some(&self.session))?;
         let scopes: Listed<WireScope> = answer.json()?;
         Ok(scopes.into_vec().into_iter().map(Scope::from).collect())
+    }
+
+    fn events(&self) -> Result<Vec<Event>, ApiError> {
+        let answer = self.client.get("/api/tokens/events", Some(&self.session))?;
+        if answer.status == 404 {
+            return Err(NO_EVENTS);
+        }
+        let events: Vec<WireEvent> = answer.json()?;
+        events.into_iter().map(WireEvent::into_event).collect()
     }
 
     fn shorten(&self, _id: &str, _at: Expiry) -> Result<(), ApiError> {

@@ -72,6 +72,17 @@ CREATE TABLE IF NOT EXISTS wit_repository (
     created_at timestamptz NOT NULL,
     UNIQUE (owner_id, name)
 );
+CREATE TABLE IF NOT EXISTS wit_token_event (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL,
+    action text NOT NULL,
+    address text,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    token_id uuid NOT NULL,
+    token_name text NOT NULL,
+    token_prefix text NOT NULL
+);
+CREATE INDEX IF NOT EXISTS wit_token_event_user_idx ON wit_token_event (user_id, id);
 "#;
 
 /// SQLite keeps an uuid as 16 bytes and a time as text, as sqlx binds them.
@@ -143,4 +154,15 @@ CREATE TABLE IF NOT EXISTS wit_repository (
     created_at datetime NOT NULL,
     UNIQUE (owner_id, name)
 );
+CREATE TABLE IF NOT EXISTS wit_token_event (
+    id integer PRIMARY KEY,
+    at datetime NOT NULL,
+    action text NOT NULL,
+    address text,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    token_id blob NOT NULL,
+    token_name text NOT NULL,
+    token_prefix text NOT NULL
+);
+CREATE INDEX IF NOT EXISTS wit_token_event_user_idx ON wit_token_event (user_id, id);
 "#;

@@ -1,5 +1,7 @@
 //! Tokens: made, listed, deleted and checked, with the server's limits.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
@@ -8,6 +10,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::accounts::User;
+use super::audit::{Action, record};
 use super::{Database, DatabaseError, hex, now, on, random_bytes};
 use crate::secret::Secret;
 
@@ -77,6 +80,16 @@ pub struct Grant {
     pub token_id: Uuid,
     pub user: User,
     pub scopes: Vec<String>,
+    /// Whether this use is to be written down: the last one that was is a minute old.
+    pub use_counts: bool,
+}
+
+/// A token's use, to be written down.
+#[derive(Clone, Copy, Debug)]
+pub struct Use {
+    pub token_id: Uuid,
+    pub at: OffsetDateTime,
+    pub from: Option<IpAddr>,
 }
 
 impl Grant {
@@ -87,7 +100,8 @@ impl Grant {
 }
 
 impl Database {
-    /// Makes a token of `user_id`. The secret is returned this once; only its hash is kept.
+    /// Makes a token of `user_id`, asked for `from` there. The secret is returned this once; only
+    /// its hash is kept.
     /// [`DatabaseError::Invalid`] outside the limits, [`DatabaseError::NotFound`] for no account.
     pub async fn create_token(
         &self,
@@ -95,6 +109,7 @@ impl Database {
         name: &str,
         scopes: &[String],
         expires_in_days: Option<i64>,
+        from: Option<IpAddr>,
     ) -> Result<(TokenRecord, Secret), DatabaseError> {
         check_name(name)?;
         let scopes = check_scopes(scopes)?;
@@ -136,6 +151,7 @@ impl Database {
             .bind(MAX_TOKENS)
             .execute(&mut *transaction)
             .await?;
+            record!(self, transaction, Action::Created, id, from);
             transaction.commit().await?;
             made.rows_affected()
         });
@@ -189,19 +205,27 @@ impl Database {
     }
 
     /// Revokes a token from the next check on. [`DatabaseError::NotFound`] for another's too.
-    pub async fn delete_token(&self, user_id: &str, id: Uuid) -> Result<(), DatabaseError> {
-        let gone = on!(self, pool => {
-            sqlx::query("DELETE FROM personal_access_tokens WHERE user_id = $1 AND id = $2")
-                .bind(user_id)
-                .bind(id)
-                .execute(pool)
-                .await?
-                .rows_affected()
+    pub async fn delete_token(
+        &self,
+        user_id: &str,
+        id: Uuid,
+        from: Option<IpAddr>,
+    ) -> Result<(), DatabaseError> {
+        on!(self, pool => {
+            let mut transaction = pool.begin().await?;
+            record!(self, transaction, Action::Revoked, id, from);
+            let gone =
+                sqlx::query("DELETE FROM personal_access_tokens WHERE user_id = $1 AND id = $2")
+                    .bind(user_id)
+                    .bind(id)
+                    .execute(&mut *transaction)
+                    .await?;
+            if gone.rows_affected() == 0 {
+                return Err(DatabaseError::NotFound);
+            }
+            transaction.commit().await?;
         });
-        match gone {
-            0 => Err(DatabaseError::NotFound),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Ends a token at `at`, where that is sooner than it ended before.
@@ -230,7 +254,7 @@ impl Database {
     }
 
     /// What a token allows at this moment; `None` where it is unknown, expired, revoked, or its
-    /// account is suspended. A use is written down, to the minute.
+    /// account is suspended. Nothing is written.
     pub async fn check_token(&self, secret: &Secret) -> Result<Option<Grant>, DatabaseError> {
         #[derive(FromRow)]
         struct Checked {
@@ -261,23 +285,43 @@ impl Database {
         }) else {
             return Ok(None);
         };
-        if row
-            .last_used_at
-            .is_none_or(|used| now - used >= USE_KEPT_TO)
-        {
-            on!(self, pool => {
-                sqlx::query("UPDATE personal_access_tokens SET last_used_at = $2 WHERE id = $1")
-                    .bind(row.token_id)
-                    .bind(now)
-                    .execute(pool)
-                    .await?;
-            });
-        }
         Ok(Some(Grant {
             token_id: row.token_id,
+            use_counts: (row.last_used_at).is_none_or(|used| now - used >= USE_KEPT_TO),
             user: row.user,
             scopes: serde_json::from_str(&row.scopes).unwrap_or_default(),
         }))
+    }
+
+    /// Writes uses down, together; the first of a token is an event.
+    pub async fn write_uses(&self, uses: &[Use]) -> Result<(), DatabaseError> {
+        on!(self, pool => {
+            let mut transaction = pool.begin().await?;
+            for Use { token_id, at, from } in uses {
+                let first = sqlx::query(
+                    "UPDATE personal_access_tokens SET last_used_at = $2
+                     WHERE id = $1 AND last_used_at IS NULL",
+                )
+                .bind(token_id)
+                .bind(at)
+                .execute(&mut *transaction)
+                .await?;
+                if first.rows_affected() == 1 {
+                    record!(self, transaction, Action::Used, token_id, *from);
+                    continue;
+                }
+                sqlx::query(
+                    "UPDATE personal_access_tokens SET last_used_at = $2
+                     WHERE id = $1 AND last_used_at < $2",
+                )
+                .bind(token_id)
+                .bind(at)
+                .execute(&mut *transaction)
+                .await?;
+            }
+            transaction.commit().await?;
+        });
+        Ok(())
     }
 }
 

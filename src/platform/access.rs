@@ -148,18 +148,22 @@ impl Platform {
         user.ok_or_else(Refusal::not_authenticated)
     }
 
-    /// What the token of a request allows, by Bearer, or by Basic under its owner's name or
-    /// email, or `token`.
-    pub async fn token(&self, headers: &HeaderMap) -> Result<Option<Grant>, Refusal> {
+    /// What the token of a request `from` an address allows, by Bearer, or by Basic under its
+    /// owner's name or email, or `token`.
+    pub async fn token(&self, headers: &HeaderMap, from: IpAddr) -> Result<Option<Grant>, Refusal> {
         let (username, secret) = match presented(headers) {
             None => return Ok(None),
             Some(Presented::Bearer(secret)) => (None, secret),
             Some(Presented::Basic { username, password }) => (Some(username), password),
         };
         let grant = self.database.check_token(&secret).await?;
-        Ok(grant.filter(|grant| match &username {
+        let grant = grant.filter(|grant| match &username {
             None => true,
             Some(username) => username == "token" || grant.user.is_called(username),
-        }))
+        });
+        if let Some(grant) = &grant {
+            self.uses.note(grant, from);
+        }
+        Ok(grant)
     }
 }

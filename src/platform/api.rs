@@ -36,6 +36,7 @@ pub fn routes() -> Router<Shared> {
         .route("/api/auth/sign-out", post(sign_out))
         .route("/api/tokens", get(list_tokens).post(create_token))
         .route("/api/tokens/scopes", get(list_scopes))
+        .route("/api/tokens/events", get(list_events))
         .route("/api/tokens/{id}", delete(delete_token).get(get_token))
         .route("/api/repos", get(list_repositories).post(create_repository))
         .route(
@@ -172,13 +173,20 @@ struct CreateToken {
 
 async fn create_token(
     State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Input(input): Input<CreateToken>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let user = platform.session(&headers).await?;
     let (token, secret) = platform
         .database
-        .create_token(&user.id, &input.name, &input.scopes, input.expires_in_days)
+        .create_token(
+            &user.id,
+            &input.name,
+            &input.scopes,
+            input.expires_in_days,
+            Some(from.ip()),
+        )
         .await?;
     let mut body = token_json(&token);
     body["token"] = secret.expose_str().into();
@@ -191,6 +199,7 @@ async fn list_tokens(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
     let user = platform.session(&headers).await?;
+    platform.write_uses().await;
     let tokens = platform.database.tokens(&user.id).await?;
     Ok(Json(tokens.iter().map(token_json).collect()))
 }
@@ -206,6 +215,7 @@ async fn get_token(
 ) -> Result<Json<Value>, Refusal> {
     let user = platform.session(&headers).await?;
     let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
+    platform.write_uses().await;
     let token = platform.database.token(&user.id, id).await?;
     let token = token.ok_or_else(token_not_found)?;
     Ok(Json(token_json(&token)))
@@ -213,16 +223,39 @@ async fn get_token(
 
 async fn delete_token(
     State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
     let user = platform.session(&headers).await?;
     let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
-    match platform.database.delete_token(&user.id, id).await {
+    let from = Some(from.ip());
+    match platform.database.delete_token(&user.id, id, from).await {
         Ok(()) => Ok(Json(json!({ "success": true }))),
         Err(DatabaseError::NotFound) => Err(token_not_found()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The newest of what was done with the account's tokens.
+async fn list_events(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.session(&headers).await?;
+    platform.write_uses().await;
+    let events = platform.database.events(&user.id).await?;
+    let all = events.iter().map(|event| {
+        json!({
+            "at": time_json(Some(event.at)),
+            "action": event.action,
+            "tokenId": event.token_id,
+            "tokenName": event.token_name,
+            "tokenPrefix": event.token_prefix,
+            "address": event.address,
+        })
+    });
+    Ok(Json(all.collect()))
 }
 
 async fn list_scopes() -> Json<Value> {
@@ -232,9 +265,10 @@ async fn list_scopes() -> Json<Value> {
 /// Whom a token acts for. Any token may ask about itself: this is how one is tried out.
 async fn whoami(
     State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
-    let grant = platform.token(&headers).await?.ok_or_else(|| {
+    let grant = platform.token(&headers, from.ip()).await?.ok_or_else(|| {
         Refusal::new(
             StatusCode::UNAUTHORIZED,
             "UNAUTHORIZED",
@@ -258,8 +292,12 @@ fn repository_json(owner: &User, repository: &Repository) -> Value {
 }
 
 /// The account that may manage repositories: by its session, or by a token with `repo:admin`.
-async fn manager(platform: &Platform, headers: &HeaderMap) -> Result<User, Refusal> {
-    if let Some(grant) = platform.token(headers).await? {
+async fn manager(
+    platform: &Platform,
+    headers: &HeaderMap,
+    from: SocketAddr,
+) -> Result<User, Refusal> {
+    if let Some(grant) = platform.token(headers, from.ip()).await? {
         return match grant.allows("repo:admin") {
             true => Ok(grant.user),
             false => Err(Refusal::needs_scope("repo:admin")),
@@ -277,10 +315,11 @@ struct CreateRepository {
 
 async fn create_repository(
     State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Input(input): Input<CreateRepository>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
-    let user = manager(&platform, &headers).await?;
+    let user = manager(&platform, &headers, from).await?;
     let id = Uuid::new_v4();
     // On disk first: a row without a repository would be a broken one, but a directory without a
     // row is only space.
@@ -303,9 +342,10 @@ async fn create_repository(
 
 async fn list_repositories(
     State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
-    let user = manager(&platform, &headers).await?;
+    let user = manager(&platform, &headers, from).await?;
     let repositories = platform.database.repositories(&user.id).await?;
     let all = repositories.iter().map(|one| repository_json(&user, one));
     Ok(Json(all.collect()))
@@ -321,11 +361,12 @@ struct ChangeRepository {
 
 async fn change_repository(
     State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Path(name): Path<String>,
     Input(input): Input<ChangeRepository>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = manager(&platform, &headers).await?;
+    let user = manager(&platform, &headers, from).await?;
     if !is_name(&name) {
         return Err(Refusal::not_found());
     }
@@ -338,10 +379,11 @@ async fn change_repository(
 
 async fn delete_repository(
     State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = manager(&platform, &headers).await?;
+    let user = manager(&platform, &headers, from).await?;
     if !is_name(&name) {
         return Err(Refusal::not_found());
     }

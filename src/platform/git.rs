@@ -200,7 +200,7 @@ async fn answer(
     request: Request,
     service: Service,
 ) -> Response {
-    match allowed(&platform, request.headers(), &owner, &name, service).await {
+    match allowed(&platform, request.headers(), from, &owner, &name, service).await {
         Ok((id, user)) => (run(&platform.git, id, &user, from, request, service).await)
             .unwrap_or_else(|error| {
                 tracing::error!(%error, "git http-backend failed");
@@ -215,11 +215,12 @@ async fn answer(
 async fn allowed(
     platform: &super::Platform,
     headers: &HeaderMap,
+    from: SocketAddr,
     owner: &str,
     name: &str,
     service: Service,
 ) -> Result<(Uuid, String), Refusal> {
-    let Some(grant) = platform.token(headers).await? else {
+    let Some(grant) = platform.token(headers, from.ip()).await? else {
         return Err(Refusal::new(
             StatusCode::UNAUTHORIZED,
             "UNAUTHORIZED",

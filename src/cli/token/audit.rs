@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::pick::short_id;
-use crate::api::Token;
+use crate::api::{Event, Token};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit};
@@ -21,6 +21,10 @@ const NEVER_USED: i64 = 7;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Show instead what was done with your tokens, newest first: made, first used, rotated,
+    /// revoked, and from which address
+    #[arg(long)]
+    events: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -77,6 +81,9 @@ fn mend(token: &Token, kind: &str, id: &str) -> String {
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let acting = session::acting(context, &args.server)?;
+    if args.events {
+        return events(&acting.api.events()?, context);
+    }
     let tokens = acting.api.list()?;
     let now = UnixTime::now().plus(acting.api.clock_skew().unwrap_or(0));
     let mut text = String::new();
@@ -113,6 +120,41 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         true => Ok(Exit::Done),
         false => Ok(Exit::Attention),
     }
+}
+
+fn events(events: &[Event], context: &Context) -> anyhow::Result<Exit> {
+    if context.json {
+        let all = events.iter().map(|event| {
+            json!({
+                "at": output::rfc3339(event.at),
+                "action": event.action,
+                "tokenId": event.token_id,
+                "tokenName": event.token_name,
+                "tokenPrefix": event.token_prefix,
+                "address": event.address,
+            })
+        });
+        output::json(&all.collect::<Vec<_>>())?;
+        return Ok(Exit::Done);
+    }
+    let mut text = String::new();
+    for event in events {
+        let place = match &event.address {
+            Some(address) => format!("from {}", escaped(address)),
+            None => "on the database itself".into(),
+        };
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "{}  {:<7}  {}...  {}, {place}",
+            output::rfc3339(event.at),
+            escaped(&event.action),
+            escaped(&event.token_prefix),
+            escaped(&event.token_name),
+        );
+    }
+    output::print(text.as_bytes())?;
+    Ok(Exit::Done)
 }
 
 #[cfg(test)]
