@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use super::accounts::User;
 use super::audit::{Action, record};
@@ -99,6 +98,30 @@ impl Grant {
     }
 }
 
+/// Writes a new token down, where the account has room for it, within a transaction of either kind
+/// of database.
+macro_rules! insert {
+    ($transaction:expr, $record:expr, $secret:expr) => {
+        sqlx::query(
+            "INSERT INTO personal_access_tokens
+                 (id, user_id, name, token_hash, token_prefix, scopes, expires_at, created_at)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8
+             WHERE (SELECT count(*) FROM personal_access_tokens WHERE user_id = $2) < $9",
+        )
+        .bind($record.id)
+        .bind(&$record.user_id)
+        .bind(&$record.name)
+        .bind(hash($secret.expose()))
+        .bind(&$record.prefix)
+        .bind(serde_json::Value::from($record.scopes.clone()).to_string())
+        .bind($record.expires)
+        .bind($record.created)
+        .bind(MAX_TOKENS)
+        .execute(&mut *$transaction)
+        .await?
+    };
+}
+
 impl Database {
     /// Makes a token of `user_id`, asked for `from` there. The secret is returned this once; only
     /// its hash is kept.
@@ -112,17 +135,7 @@ impl Database {
         from: Option<IpAddr>,
     ) -> Result<(TokenRecord, Secret), DatabaseError> {
         check_name(name)?;
-        let scopes = check_scopes(scopes)?;
-        let created = now();
-        let expires = match expires_in_days {
-            None => None,
-            Some(days @ 1..=365) => Some(created + Duration::days(days)),
-            Some(_) => return invalid("a token expires in 1 to 365 days, or never"),
-        };
-        let secret = Zeroizing::new(format!("wit_{}", hex(&random_bytes::<20>())));
-        let prefix = secret[..8].to_owned();
-        let scopes_text = serde_json::Value::from(scopes.clone()).to_string();
-        let id = Uuid::new_v4();
+        let (record, secret) = fresh(user_id, name, check_scopes(scopes)?, expires_in_days)?;
         let made = on!(self, pool => {
             let mut transaction = pool.begin().await?;
             // Takes the account's row for itself, on either kind of database, so that two
@@ -134,41 +147,46 @@ impl Database {
             if account.rows_affected() == 0 {
                 return Err(DatabaseError::NotFound);
             }
-            let made = sqlx::query(
-                "INSERT INTO personal_access_tokens
-                     (id, user_id, name, token_hash, token_prefix, scopes, expires_at, created_at)
-                 SELECT $1, $2, $3, $4, $5, $6, $7, $8
-                 WHERE (SELECT count(*) FROM personal_access_tokens WHERE user_id = $2) < $9",
-            )
-            .bind(id)
-            .bind(user_id)
-            .bind(name)
-            .bind(hash(secret.as_bytes()))
-            .bind(&prefix)
-            .bind(scopes_text)
-            .bind(expires)
-            .bind(created)
-            .bind(MAX_TOKENS)
-            .execute(&mut *transaction)
-            .await?;
-            record!(self, transaction, Action::Created, id, from);
+            let made = insert!(transaction, record, secret);
+            record!(self, transaction, Action::Created, record.id, from);
             transaction.commit().await?;
             made.rows_affected()
         });
         if made == 0 {
             return invalid("Maximum of 50 tokens allowed per user");
         }
-        let record = TokenRecord {
-            id,
-            user_id: user_id.to_owned(),
-            name: name.to_owned(),
-            prefix,
-            scopes,
-            created,
-            last_used: None,
-            expires,
-        };
-        Ok((record, Secret::new(secret.as_bytes().to_vec())))
+        Ok((record, secret))
+    }
+
+    /// Puts a new token of the same name and scopes in the place of one, which ends at once.
+    /// [`DatabaseError::NotFound`] for another's too.
+    pub async fn rotate_token(
+        &self,
+        user_id: &str,
+        id: Uuid,
+        expires_in_days: Option<i64>,
+        from: Option<IpAddr>,
+    ) -> Result<(TokenRecord, Secret), DatabaseError> {
+        let old = self.token(user_id, id).await?;
+        let old = old.ok_or(DatabaseError::NotFound)?;
+        let (record, secret) = fresh(user_id, &old.name, old.scopes, expires_in_days)?;
+        on!(self, pool => {
+            let mut transaction = pool.begin().await?;
+            record!(self, transaction, Action::Rotated, id, from);
+            let gone =
+                sqlx::query("DELETE FROM personal_access_tokens WHERE user_id = $1 AND id = $2")
+                    .bind(user_id)
+                    .bind(id)
+                    .execute(&mut *transaction)
+                    .await?;
+            if gone.rows_affected() == 0 {
+                return Err(DatabaseError::NotFound);
+            }
+            insert!(transaction, record, secret);
+            record!(self, transaction, Action::Created, record.id, from);
+            transaction.commit().await?;
+        });
+        Ok((record, secret))
     }
 
     /// All tokens of an account, newest first.
@@ -346,6 +364,33 @@ fn hash(secret: &[u8]) -> String {
 fn looks_like_a_token(secret: &Secret) -> bool {
     (secret.expose().strip_prefix(b"wit_"))
         .is_some_and(|rest| rest.len() == 40 && rest.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// A new secret and what is written down of it.
+fn fresh(
+    user_id: &str,
+    name: &str,
+    scopes: Vec<String>,
+    expires_in_days: Option<i64>,
+) -> Result<(TokenRecord, Secret), DatabaseError> {
+    let created = now();
+    let expires = match expires_in_days {
+        None => None,
+        Some(days @ 1..=365) => Some(created + Duration::days(days)),
+        Some(_) => return invalid("a token expires in 1 to 365 days, or never"),
+    };
+    let secret = format!("wit_{}", hex(&random_bytes::<20>()));
+    let record = TokenRecord {
+        id: Uuid::new_v4(),
+        user_id: user_id.to_owned(),
+        name: name.to_owned(),
+        prefix: secret[..8].to_owned(),
+        scopes,
+        created,
+        last_used: None,
+        expires,
+    };
+    Ok((record, Secret::from(secret)))
 }
 
 fn check_name(name: &str) -> Result<(), DatabaseError> {
