@@ -5,6 +5,8 @@ mod api;
 mod git;
 pub mod instance;
 mod log;
+mod origin;
+mod page;
 mod refusal;
 mod uses;
 
@@ -163,6 +165,7 @@ fn router(platform: Shared) -> Router {
         .route("/health", get(|| async { "ok\n" }))
         .merge(api::routes())
         .merge(git::routes())
+        .merge(page::routes())
         .fallback(async || refusal::Refusal::not_found())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(always("x-content-type-options", "nosniff"))

@@ -71,7 +71,13 @@ impl Refusal {
                 headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
             }
         }
+        self.add_wait(response);
+    }
+
+    /// Says when the same request may be tried again.
+    pub fn add_wait(&self, response: &mut Response) {
         if let Some(seconds) = self.retry_after {
+            let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, seconds.into());
             headers.insert("x-retry-after", seconds.into());
         }

@@ -1,6 +1,6 @@
 //! A `wit up` of the test's own, and requests to it word for word.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +12,50 @@ use super::{Home, WIT, text};
 /// Of every account that [`Server::sign_up`] makes.
 pub const PASSWORD: &str = "correct horse";
 
+/// One request to an address, word for word.
+pub fn request(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Reply {
+    let mut stream = TcpStream::connect(address).expect("the server answers");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a time limit");
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    request += "\r\n";
+    request += body;
+    stream.write_all(request.as_bytes()).expect("written");
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let read = reader.read_line(&mut head).expect("read");
+        assert_ne!(read, 0, "only half a head: {head}");
+    }
+    let status = head[9..12].parse().expect("a status");
+    let raw_head = head;
+    let head = raw_head.trim_end().to_lowercase();
+    // Not everybody closes the connection, as was asked.
+    let length = (head.lines()).find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.map_or(u64::MAX, |length| length.trim().parse().expect("a length"));
+    let mut body = Vec::new();
+    (reader.take(length).read_to_end(&mut body)).expect("read");
+    Reply {
+        status,
+        head,
+        raw_head,
+        body: text(&body),
+    }
+}
+
 /// A server of `wit up` in a throwaway home, stopped at the end.
 pub struct Server {
     pub home: Home,
@@ -22,6 +66,8 @@ pub struct Reply {
     pub status: u16,
     /// In lower case.
     pub head: String,
+    /// As it came.
+    pub raw_head: String,
     pub body: String,
 }
 
@@ -51,30 +97,7 @@ impl Server {
 
     /// One request, word for word.
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let mut stream = TcpStream::connect(&self.address).expect("the server answers");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .expect("a time limit");
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
-            self.address,
-            body.len()
-        );
-        for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
-        }
-        request += "\r\n";
-        request += body;
-        stream.write_all(request.as_bytes()).expect("written");
-        let mut reply = Vec::new();
-        stream.read_to_end(&mut reply).expect("read");
-        let reply = text(&reply);
-        let (head, body) = reply.split_once("\r\n\r\n").expect("a head and a body");
-        Reply {
-            status: head[9..12].parse().expect("a status"),
-            head: head.to_lowercase(),
-            body: body.to_owned(),
-        }
+        request(&self.address, method, path, headers, body)
     }
 
     pub fn post(&self, path: &str, bearer: &str, body: Value) -> Reply {

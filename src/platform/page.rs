@@ -1,0 +1,53 @@
+//! The page for tokens: HTML made here, which needs no script and nothing from elsewhere.
+
+mod activity;
+mod assets;
+mod ending;
+mod frame;
+mod making;
+mod sign_in;
+mod tokens;
+mod visit;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Redirect;
+use axum::routing::get;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use super::Shared;
+
+/// Where the tokens are listed: below a name that no account can have.
+const TOKENS: &str = "/settings/tokens";
+/// Where one is made.
+const NEW_TOKEN: &str = "/settings/tokens/new";
+/// Where it is listed what was done with them.
+const ACTIVITY: &str = "/settings/activity";
+/// Where a device is let in: the address that people type (RFC 8628, section 3.3).
+pub const DEVICE: &str = "/device";
+
+/// Only what this server itself serves, and no frame around it.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+pub fn routes() -> Router<Shared> {
+    let always = |name, value| {
+        SetResponseHeaderLayer::if_not_present(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    };
+    Router::new()
+        .route("/", get(async || Redirect::to(TOKENS)))
+        .merge(sign_in::routes())
+        .merge(tokens::routes())
+        .merge(making::routes())
+        .merge(ending::routes())
+        .merge(activity::routes())
+        .merge(assets::routes())
+        .layer(always("content-security-policy", POLICY))
+        // With no-referrer a browser would not say which page a form came from.
+        .layer(always("referrer-policy", "same-origin"))
+        .layer(always("cross-origin-opener-policy", "same-origin"))
+        .layer(always("cross-origin-resource-policy", "same-origin"))
+}

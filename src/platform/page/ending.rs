@@ -1,0 +1,146 @@
+//! Rotating and revoking a token, each after a question.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use maud::{Markup, html};
+use uuid::Uuid;
+
+use super::frame::{self, form_token};
+use super::making::{days, life, life_of, shown_once};
+use super::tokens;
+use super::visit::{Posted, Turned, Visitor};
+use crate::database::DatabaseError;
+use crate::database::tokens::TokenRecord;
+use crate::expiry::UnixTime;
+use crate::platform::Shared;
+use crate::platform::origin::Origin;
+use crate::platform::refusal::Refusal;
+
+pub fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/settings/tokens/{id}/rotate", get(ask_rotate).post(rotate))
+        .route("/settings/tokens/{id}/revoke", get(ask_revoke).post(revoke))
+}
+
+/// One answer for another's token and for none.
+fn unknown() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "NOT_FOUND", "you have no such token")
+}
+
+async fn token(platform: &Shared, visitor: &Visitor, id: &str) -> Result<TokenRecord, Refusal> {
+    let id = Uuid::try_parse(id).map_err(|_| unknown())?;
+    let token = platform.database.token(&visitor.user.id, id).await?;
+    token.ok_or_else(unknown)
+}
+
+/// A question about a token, with the button that says yes to it.
+fn ask(
+    title: &str,
+    visitor: &Visitor,
+    token: &TokenRecord,
+    consequence: Markup,
+    more: Markup,
+    yes: Markup,
+) -> Markup {
+    let content = html! {
+        form.card method="post" {
+            (tokens::name(token))
+            (tokens::scopes(token))
+            p.facts { (tokens::end(token, UnixTime::now())) }
+            p { (consequence) }
+            (more)
+            p.actions {
+                (yes)
+                a.button href=(super::TOKENS) { "Keep it" }
+            }
+            (form_token(visitor))
+        }
+    };
+    frame::page(title, Some(visitor), None, content)
+}
+
+async fn ask_rotate(
+    State(platform): State<Shared>,
+    Path(id): Path<String>,
+    visitor: Visitor,
+) -> Result<Markup, Turned> {
+    let token = token(&platform, &visitor, &id).await?;
+    Ok(ask(
+        "Rotate this token?",
+        &visitor,
+        &token,
+        html! {
+            "You get a new token with the same name and scopes, and this one ends at once. To let \
+             both live for a while, rotate it on the machine that uses it: "
+            code { "wit token rotate --grace 1h" } "."
+        },
+        life(&life_of(&token)),
+        html! { button.primary type="submit" { "Rotate token" } },
+    ))
+}
+
+async fn rotate(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Path(id): Path<String>,
+    origin: Origin,
+    Posted { visitor, fields }: Posted,
+) -> Result<Markup, Turned> {
+    let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
+    let days = days(fields.text("expires"));
+    let made = (platform.database)
+        .rotate_token(&visitor.user.id, id, days, Some(from.ip()))
+        .await;
+    let (token, secret) = made.map_err(|error| match error {
+        DatabaseError::NotFound => unknown(),
+        other => other.into(),
+    })?;
+    Ok(shown_once(
+        "Token rotated",
+        &visitor,
+        &origin,
+        &token,
+        &secret,
+    ))
+}
+
+async fn ask_revoke(
+    State(platform): State<Shared>,
+    Path(id): Path<String>,
+    visitor: Visitor,
+) -> Result<Markup, Turned> {
+    let token = token(&platform, &visitor, &id).await?;
+    Ok(ask(
+        "Revoke this token?",
+        &visitor,
+        &token,
+        html! {
+            "Whatever still uses it is refused from the next request on. This can't be undone."
+        },
+        html! {},
+        html! { button.danger.filled type="submit" { "Revoke token" } },
+    ))
+}
+
+async fn revoke(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Path(id): Path<String>,
+    Posted { visitor, .. }: Posted,
+) -> Result<Response, Turned> {
+    let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
+    let gone = platform
+        .database
+        .delete_token(&visitor.user.id, id, Some(from.ip()))
+        .await;
+    gone.map_err(|error| match error {
+        DatabaseError::NotFound => unknown(),
+        other => other.into(),
+    })?;
+    Ok(Redirect::to(tokens::REVOKED).into_response())
+}

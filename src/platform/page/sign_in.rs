@@ -1,0 +1,172 @@
+//! Signing in and out.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::SET_COOKIE;
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::frame::{self, Notice};
+use super::visit::{Fields, Posted, Turned, Visitor, no_session_cookie, session_cookie};
+use crate::database::accounts::Login;
+use crate::platform::Shared;
+use crate::platform::origin::Origin;
+use crate::platform::refusal::Refusal;
+
+pub fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/login", get(form).post(sign_in))
+        .route("/logout", post(sign_out))
+}
+
+/// Where a visitor goes once signed in: one of the page's own places, and never a given URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Tokens,
+    Device,
+}
+
+impl Next {
+    fn named(name: &str) -> Self {
+        match name {
+            "device" => Next::Device,
+            _ => Next::Tokens,
+        }
+    }
+
+    /// The place that a path belongs to.
+    pub fn of(path: &str) -> Self {
+        match path.starts_with("/device") {
+            true => Next::Device,
+            false => Next::Tokens,
+        }
+    }
+
+    /// The sign-in that leads there.
+    pub fn sign_in(self) -> &'static str {
+        match self {
+            Next::Tokens => "/login",
+            Next::Device => "/login?next=device",
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Next::Tokens => super::TOKENS,
+            Next::Device => super::DEVICE,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    next: String,
+    #[serde(default)]
+    done: String,
+}
+
+async fn form(
+    State(platform): State<Shared>,
+    origin: Origin,
+    Query(asked): Query<Asked>,
+    request: Request,
+) -> Result<Response, Turned> {
+    let (parts, _) = request.into_parts();
+    let next = Next::named(&asked.next);
+    if Visitor::find(&parts, &platform, &origin).await?.is_some() {
+        return Ok(Redirect::to(next.path()).into_response());
+    }
+    let notice =
+        (asked.done == "signed-out").then(|| Notice::Done("You are signed out.".to_owned()));
+    Ok(page(&origin, next, "", notice).into_response())
+}
+
+async fn sign_in(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    origin: Origin,
+    fields: Fields,
+) -> Result<Response, Turned> {
+    let next = Next::named(fields.text("next"));
+    let name = fields.text("name").trim();
+    let login = match name.contains('@') {
+        true => Login::Email(name.to_owned()),
+        false => Login::Username(name.to_owned()),
+    };
+    let user = match platform
+        .sign_in(login, fields.secret("password"), from.ip())
+        .await
+    {
+        Ok(user) => user,
+        Err(refusal) => return Ok(refused(&origin, next, name, refusal)),
+    };
+    let session = platform.database.open_session(&user.id).await?;
+    let cookie = AppendHeaders([(SET_COOKIE, session_cookie(&origin, &session))]);
+    Ok((cookie, Redirect::to(next.path())).into_response())
+}
+
+/// The form again, with what was typed but the password.
+fn refused(origin: &Origin, next: Next, name: &str, refusal: Refusal) -> Response {
+    let status = match refusal.status {
+        // A 401 would have to name a scheme, and with one a browser asks by a window of its own.
+        StatusCode::UNAUTHORIZED => StatusCode::FORBIDDEN,
+        other => other,
+    };
+    let message = match refusal.retry_after {
+        Some(seconds) => format!("Too many sign-ins. Try again in {seconds} seconds."),
+        None => format!("{}.", refusal.message),
+    };
+    let mut response = (
+        status,
+        page(origin, next, name, Some(Notice::Failed(message))),
+    )
+        .into_response();
+    refusal.add_wait(&mut response);
+    response
+}
+
+async fn sign_out(
+    State(platform): State<Shared>,
+    origin: Origin,
+    Posted { visitor, .. }: Posted,
+) -> Result<Response, Turned> {
+    platform.database.close_session(&visitor.session).await?;
+    let cookie = AppendHeaders([(SET_COOKIE, no_session_cookie(&origin))]);
+    Ok((cookie, Redirect::to("/login?done=signed-out")).into_response())
+}
+
+fn page(origin: &Origin, next: Next, name: &str, notice: Option<Notice>) -> Markup {
+    let is_first = notice.is_none();
+    let body = html! {
+        form.card.narrow method="post" action="/login" {
+            @if next == Next::Device { input type="hidden" name="next" value="device"; }
+            div.field {
+                label for="name" { "Username or email" }
+                input #name name="name" type="text" value=(name) required maxlength="254"
+                    autocomplete="username" autocapitalize="none" spellcheck="false"
+                    autofocus[is_first];
+            }
+            div.field {
+                label for="password" { "Password" }
+                input #password name="password" type="password" required maxlength="128"
+                    autocomplete="current-password";
+            }
+            button.primary.wide type="submit" { "Sign in" }
+        }
+        section.narrow.aside aria-labelledby="no-account" {
+            h2 #no-account { "No account yet?" }
+            p { "Accounts are made from the command line:" }
+            pre { code {
+                "wit login " (origin.url()) " \\\n"
+                "  --sign-up --email you@example.com --username you"
+            } }
+        }
+    };
+    frame::page("Sign in", None, notice, body)
+}

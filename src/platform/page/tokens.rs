@@ -1,0 +1,146 @@
+//! The tokens of an account, and its id.
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::routing::get;
+use maud::{Markup, html};
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use super::frame::{self, Notice, copied};
+use super::visit::{Turned, Visitor};
+use crate::database::tokens::TokenRecord;
+use crate::expiry::{UnixTime, ago, date, rfc3339, span};
+use crate::platform::Shared;
+
+/// From so many seconds before its end on, a token is marked.
+const SOON: i64 = 7 * 24 * 60 * 60;
+
+/// Where a visitor lands who has revoked one.
+pub const REVOKED: &str = "/settings/tokens?done=revoked";
+
+pub fn routes() -> Router<Shared> {
+    Router::new().route(super::TOKENS, get(list))
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    done: String,
+}
+
+async fn list(
+    State(platform): State<Shared>,
+    Query(asked): Query<Asked>,
+    visitor: Visitor,
+) -> Result<Markup, Turned> {
+    let tokens = platform.database.tokens(&visitor.user.id).await?;
+    let notice = match asked.done.as_str() {
+        "revoked" => Some("The token is revoked. Nothing can be done with it any more."),
+        _ => None,
+    };
+    let now = UnixTime::now();
+    let content = html! {
+        div.bar {
+            p.lead { "What git and scripts sign in with. Give each machine a token of its own, with as little as it needs." }
+            a.button.primary href=(super::NEW_TOKEN) { "New token" }
+        }
+        @if tokens.is_empty() {
+            div.empty {
+                p { "You have no tokens yet." }
+            }
+        } @else {
+            ul.tokens { @for token in &tokens { li.card { (row(token, now)) } } }
+        }
+        (user_id(&visitor))
+    };
+    let notice = notice.map(|text| Notice::Done(text.to_owned()));
+    Ok(frame::page("Tokens", Some(&visitor), notice, content))
+}
+
+fn row(token: &TokenRecord, now: UnixTime) -> Markup {
+    html! {
+        (name(token))
+        (scopes(token))
+        p.facts {
+            span { "Made " (when(token.created, |at| ago(at, now))) }
+            span {
+                @match token.last_used {
+                    Some(used) => { "Last used " (when(used, |at| ago(at, now))) }
+                    None => { "Never used" }
+                }
+            }
+            (end(token, now))
+        }
+        p.actions {
+            a.button href={ (super::TOKENS) "/" (token.id) "/rotate" } {
+                "Rotate" span.unseen { " " (token.name) }
+            }
+            a.button.danger href={ (super::TOKENS) "/" (token.id) "/revoke" } {
+                "Revoke" span.unseen { " " (token.name) }
+            }
+        }
+    }
+}
+
+/// A token's name, and what one sees of the token itself.
+pub fn name(token: &TokenRecord) -> Markup {
+    html! {
+        div.head {
+            h2 { (token.name) }
+            code.prefix { (token.prefix) "…" }
+        }
+    }
+}
+
+/// What a token may do.
+pub fn scopes(token: &TokenRecord) -> Markup {
+    html! {
+        ul.scopes aria-label="Scopes" { @for scope in &token.scopes { li { code { (scope) } } } }
+    }
+}
+
+/// When a token ends.
+pub fn end(token: &TokenRecord, now: UnixTime) -> Markup {
+    let Some(expires) = token.expires else {
+        return html! { span { "Never expires" } };
+    };
+    let left = unix(expires).since(now);
+    html! {
+        @if left <= 0 {
+            span.warn { "Expired " (when(expires, date)) }
+        } @else if left <= SOON {
+            span.warn { "Expires in " (when(expires, |_| span(left))) }
+        } @else {
+            span { "Expires " (when(expires, date)) }
+        }
+    }
+}
+
+/// A time as people read it, with the exact one for those who look closer.
+pub fn when(at: OffsetDateTime, shown: impl FnOnce(UnixTime) -> String) -> Markup {
+    let at = unix(at);
+    html! { time datetime=(rfc3339(at)) title=(rfc3339(at)) { (shown(at)) } }
+}
+
+fn unix(at: OffsetDateTime) -> UnixTime {
+    UnixTime(at.unix_timestamp())
+}
+
+fn user_id(visitor: &Visitor) -> Markup {
+    html! {
+        section.aside aria-labelledby="user-id" {
+            h2 #user-id { "Your user id" }
+            p {
+                "Whoever runs this server can work on your tokens with " code { "wit token" }
+                " even while the server is down: on its database, with these two variables."
+            }
+            (copied("Your user id", html! {
+                pre { code {
+                    "export DATABASE_URL=" i { "the server's database" } "\n"
+                    "export WIT_USER_ID=" span data-copied { (visitor.user.id) }
+                } }
+            }, "Copy the id"))
+        }
+    }
+}

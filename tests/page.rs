@@ -1,0 +1,452 @@
+//! The page of `wit up`: in a real browser, and word for word.
+
+#![cfg(feature = "platform")]
+
+#[path = "support/browser.rs"]
+mod browser;
+mod support;
+
+use browser::{Browser, ENTER, SPACE};
+use serde_json::json;
+use support::platform::{PASSWORD, Reply, Server};
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+fn url(server: &Server, path: &str) -> String {
+    format!("http://{}{path}", server.address)
+}
+
+/// Signs alice in, from wherever the server sends a stranger.
+fn sign_in(server: &Server, browser: &Browser) {
+    browser.open(&url(server, "/"));
+    browser.fill("#name", "alice");
+    browser.fill("#password", PASSWORD);
+    browser.follow("Sign in");
+    assert_eq!(browser.text("h1"), "Tokens");
+}
+
+/// Makes a token and returns its secret.
+fn make(browser: &Browser, name: &str) -> String {
+    browser.follow("New token");
+    browser.fill("#name", name);
+    browser.follow("Create token");
+    assert_eq!(browser.text("h1"), "Token created");
+    browser.value(".secret")
+}
+
+/// Whether the API takes a token.
+fn works(server: &Server, secret: &str) -> bool {
+    match server.bearing("GET", "/api/v1/user", secret).status {
+        200 => true,
+        401 => false,
+        other => panic!("{other}"),
+    }
+}
+
+/// Nothing was asked of anybody else, and nothing was refused by the page's own policy.
+fn is_clean(server: &Server, browser: &Browser) {
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    let own = url(server, "/");
+    let elsewhere = |request: &String| {
+        let of_browser = request.starts_with("chrome:") || request.starts_with("data:");
+        !of_browser && !request.starts_with(&own)
+    };
+    let requests = browser.requests();
+    assert!(requests.contains(&own), "{requests:?}");
+    let elsewhere: Vec<_> = requests.into_iter().filter(elsewhere).collect();
+    assert_eq!(elsewhere, Vec::<String>::new());
+}
+
+#[test]
+fn a_token_is_made_copied_rotated_and_revoked() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let browser = Browser::start();
+    sign_in(&server, &browser);
+
+    let first = make(&browser, "laptop");
+    assert!(works(&server, &first));
+    browser.press("Copy token");
+    assert_eq!(browser.text(".copy [role=status]"), "Copied.");
+    browser.follow("Back to your tokens");
+    assert!(!browser.source().contains(&first));
+    assert_eq!(browser.text(".tokens h2"), "laptop");
+    browser.follow("New token");
+    browser.paste("#name");
+    assert_eq!(browser.value("#name"), first, "what was copied");
+
+    browser.follow("Cancel");
+    browser.follow("Rotate laptop");
+    browser.follow("Rotate token");
+    let second = browser.value(".secret");
+    assert!(works(&server, &second) && !works(&server, &first));
+
+    browser.follow("Back to your tokens");
+    browser.follow("Revoke laptop");
+    assert_eq!(browser.text("h1"), "Revoke this token?");
+    assert!(works(&server, &second), "nobody has answered yet");
+    browser.follow("Revoke token");
+    assert_eq!(browser.text("h1"), "Tokens");
+    assert!(browser.text("[role=status]").contains("revoked"));
+    assert!(!works(&server, &second));
+
+    browser.follow("Activity");
+    let events = browser.text(".events");
+    for event in ["Created laptop", "Rotated away laptop", "Revoked laptop"] {
+        assert!(events.contains(event), "{events}");
+    }
+    browser.follow("Sign out");
+    browser.open(&url(&server, "/settings/tokens"));
+    assert_eq!(browser.text("h1"), "Sign in");
+    is_clean(&server, &browser);
+}
+
+#[test]
+fn everything_works_without_script() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let browser = Browser::without_script();
+    sign_in(&server, &browser);
+    let first = make(&browser, "laptop");
+    assert!(
+        !browser.source().contains("<button type=\"button\">"),
+        "a dead button"
+    );
+    browser.follow("Back to your tokens");
+    browser.follow("Rotate laptop");
+    browser.follow("Rotate token");
+    let second = browser.value(".secret");
+    assert!(works(&server, &second) && !works(&server, &first));
+    browser.follow("Back to your tokens");
+    browser.follow("Revoke laptop");
+    browser.follow("Revoke token");
+    assert!(!works(&server, &second));
+    browser.follow("Sign out");
+    assert_eq!(browser.text("h1"), "Sign in");
+}
+
+#[test]
+fn everything_works_from_the_keyboard_and_each_page_says_where_one_is() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let browser = Browser::start();
+    browser.open(&url(&server, "/"));
+    assert_eq!(browser.focused(), "Username or email");
+    browser.strike("alice");
+    browser.tab_to("Password");
+    browser.strike("wrong horse");
+    browser.leave(|| browser.strike(ENTER));
+    assert_eq!(
+        browser.text("[role=alert]"),
+        "Invalid username or password."
+    );
+    assert_eq!(browser.value("#name"), "alice");
+    browser.tab_to("Password");
+    browser.strike(PASSWORD);
+    browser.leave(|| browser.strike(ENTER));
+
+    browser.tab_to("New token");
+    browser.leave(|| browser.strike(ENTER));
+    assert_eq!(browser.focused(), "Name");
+    browser.strike("nightly");
+    browser.tab_to("repo:write Push to repositories");
+    browser.strike(SPACE);
+    browser.tab_to("Create token");
+    browser.leave(|| browser.strike(ENTER));
+    assert!(browser.focused_text().contains("not shown again"));
+    let secret = browser.value(".secret");
+    assert_eq!(browser.text(".scopes"), "repo:read");
+    browser.tab_to("Token");
+    browser.tab_to("Copy token");
+    browser.tab_to("Back to your tokens");
+    browser.leave(|| browser.strike(ENTER));
+    browser.tab_to("Revoke nightly");
+    browser.leave(|| browser.strike(ENTER));
+    browser.tab_to("Revoke token");
+    browser.leave(|| browser.strike(SPACE));
+    assert!(browser.focused_text().contains("is revoked"));
+    assert!(!works(&server, &secret));
+    browser.tab_to("Sign out");
+    browser.leave(|| browser.strike(ENTER));
+    assert_eq!(browser.text("[role=status]"), "You are signed out.");
+}
+
+/// Finds text whose contrast is below 4.5 (WCAG 2.2, 1.4.3), fields and buttons without a name,
+/// and a page that is wider than its window.
+const FAULTS: &str = r#"
+const channel = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+const colour = text => text.match(/[\d.]+/g).map(Number);
+const ground = element => {
+  for (; element; element = element.parentElement) {
+    const [r, g, b, a = 1] = colour(getComputedStyle(element).backgroundColor);
+    if (a === 1) return [r, g, b];
+  }
+  return [255, 255, 255];
+};
+const faults = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const element = walker.currentNode.parentElement;
+  if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+  const [one, other] = [light(colour(getComputedStyle(element).color)), light(ground(element))];
+  const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+  if (contrast < 4.5) faults.push(`${contrast.toFixed(2)}: ${walker.currentNode.textContent}`);
+}
+for (const field of document.querySelectorAll("input:not([type=hidden]), select, textarea"))
+  if (!field.labels.length && !field.ariaLabel) faults.push(`no label: ${field.name}`);
+if (document.querySelectorAll("h1").length !== 1) faults.push("not one h1");
+if (document.documentElement.scrollWidth > innerWidth)
+  faults.push(`${document.documentElement.scrollWidth} wide`);
+return faults;
+"#;
+
+#[test]
+fn each_page_can_be_read_in_light_and_dark_and_on_a_small_screen() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let body = json!({
+        "name": format!("a rather long name {}", "x".repeat(80)),
+        "scopes": ["repo:read", "repo:write", "repo:admin", "user:read", "packages:write"],
+        "expiresInDays": 1,
+    });
+    assert_eq!(server.post("/api/tokens", &session, body).status, 201);
+    let browser = Browser::start();
+    let looks = [
+        ("light", 1200),
+        ("dark", 1200),
+        ("light", 360),
+        ("dark", 360),
+        ("light", 320),
+    ];
+    for (scheme, width) in looks {
+        browser.look(scheme, width, 800);
+        let look = |name: &str| {
+            browser.picture(&format!("{scheme}-{width}-{name}.png"));
+            assert_eq!(browser.run(FAULTS), json!([]), "{name}, {scheme}, {width}");
+        };
+        browser.open(&url(&server, "/"));
+        look("sign-in");
+        sign_in(&server, &browser);
+        browser.follow("New token");
+        look("new");
+        browser.fill("#name", "nightly build");
+        browser.follow("Create token");
+        browser.press("Copy token");
+        look("created");
+        browser.follow("Back to your tokens");
+        look("tokens");
+        browser.follow("Rotate nightly build");
+        look("rotate");
+        browser.follow("Keep it");
+        browser.follow("Revoke nightly build");
+        look("revoke");
+        browser.follow("Revoke token");
+        look("revoked");
+        browser.follow("Activity");
+        look("activity");
+        browser.follow("Sign out");
+    }
+}
+
+/// What a browser sends along with a form of the page.
+struct Form<'a> {
+    server: &'a Server,
+    cookie: String,
+}
+
+impl Form<'_> {
+    fn send(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut all = vec![FORM, ("Cookie", self.cookie.as_str())];
+        all.extend(headers);
+        self.server.request("POST", path, &all, body)
+    }
+}
+
+/// The cookie of a sign-in by a form, as it was set.
+fn cookie(server: &Server, headers: &[(&str, &str)]) -> String {
+    let origin = url(server, "");
+    let mut all = vec![FORM, ("Origin", origin.as_str())];
+    all.extend(headers);
+    let body = format!("name=alice&password={}", PASSWORD.replace(' ', "+"));
+    let reply = server.request("POST", "/login", &all, &body);
+    assert_eq!(reply.status, 303, "{}", reply.body);
+    let mut lines = reply.raw_head.lines();
+    let line = lines.find_map(|line| line.split_once("set-cookie: "));
+    line.expect("a cookie").1.to_owned()
+}
+
+#[test]
+fn a_form_is_taken_only_from_a_page_of_the_same_sign_in() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let set = cookie(&server, &[]);
+    let form = Form {
+        server: &server,
+        cookie: set.split(';').next().expect("a pair").to_owned(),
+    };
+    let page = server.request(
+        "GET",
+        "/settings/tokens/new",
+        &[("Cookie", &form.cookie)],
+        "",
+    );
+    let (_, rest) = page
+        .body
+        .split_once("name=\"form\" value=\"")
+        .expect("a form token");
+    let own = rest.split('"').next().expect("its end").to_owned();
+    let origin = url(&server, "");
+    let good = ("Origin", origin.as_str());
+    let other = cookie(&server, &[]);
+    let other = Form {
+        server: &server,
+        cookie: other.split(';').next().expect("a pair").to_owned(),
+    };
+    let path = "/settings/tokens/new";
+    let body = |token: &str| format!("name=x&scope=repo:read&expires=30&form={token}");
+    let right = body(&own);
+    let cases: [(&str, u16, Reply); 8] = [
+        ("no form token", 403, form.send(path, &[good], &body(""))),
+        ("a wrong one", 403, form.send(path, &[good], &body("AAAA"))),
+        ("another session's", 403, other.send(path, &[good], &right)),
+        ("no origin", 403, form.send(path, &[], &right)),
+        (
+            "another site",
+            403,
+            form.send(path, &[("Origin", "http://evil.example")], &right),
+        ),
+        (
+            "a sandbox",
+            403,
+            form.send(path, &[("Origin", "null")], &right),
+        ),
+        (
+            "another site, as the browser tells",
+            403,
+            form.send(path, &[good, ("Sec-Fetch-Site", "same-site")], &right),
+        ),
+        ("the page's own", 201, form.send(path, &[good], &right)),
+    ];
+    for (case, status, reply) in cases {
+        assert_eq!(reply.status, status, "{case}: {}", reply.body);
+    }
+    let list = server.bearing(
+        "GET",
+        "/api/tokens",
+        form.cookie.split_once('=').expect("=").1,
+    );
+    assert_eq!(
+        list.json().as_array().map(Vec::len),
+        Some(1),
+        "{}",
+        list.body
+    );
+    let stranger = server.request("POST", path, &[FORM, good], &right);
+    assert_eq!(stranger.status, 303);
+    assert!(
+        stranger.head.contains("location: /login"),
+        "{}",
+        stranger.head
+    );
+    let sign_in = server.request(
+        "POST",
+        "/login",
+        &[FORM, ("Origin", "http://evil.example")],
+        "",
+    );
+    assert_eq!(sign_in.status, 403);
+}
+
+#[test]
+fn the_cookie_is_for_this_server_alone_and_no_script_can_read_it() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let plain = cookie(&server, &[]);
+    assert!(plain.starts_with("wit_session="), "{plain}");
+    assert!(
+        plain.ends_with("; HttpOnly; SameSite=Lax; Path=/"),
+        "{plain}"
+    );
+    let tls = cookie(&server, &[("X-Forwarded-Proto", "https")]);
+    assert!(tls.starts_with("__Host-wit_session="), "{tls}");
+    assert!(
+        tls.ends_with("; HttpOnly; SameSite=Lax; Secure; Path=/"),
+        "{tls}"
+    );
+    let pair = plain.split(';').next().expect("a pair");
+    let headers = [("Cookie", pair), ("X-Forwarded-Proto", "https")];
+    let planted = server.request("GET", "/settings/tokens", &headers, "");
+    assert_eq!(
+        planted.status, 303,
+        "a cookie that a neighbour could have set"
+    );
+}
+
+#[test]
+fn each_page_forbids_what_it_does_not_need() {
+    let server = Server::start();
+    for path in ["/login", "/settings/tokens", "/settings/page.css"] {
+        let head = server.request("GET", path, &[], "").head;
+        for header in [
+            "content-security-policy: default-src 'none'; style-src 'self'; script-src 'self'; \
+             img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            "referrer-policy: same-origin",
+            "x-content-type-options: nosniff",
+            "cross-origin-opener-policy: same-origin",
+        ] {
+            assert!(head.contains(header), "{path}: {head}");
+        }
+        let kept = path.ends_with(".css");
+        assert_ne!(head.contains("cache-control: no-store"), kept, "{head}");
+    }
+}
+
+#[test]
+fn a_form_tries_passwords_no_more_often_than_the_api() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let wrong = json!({ "username": "alice", "password": "wrong horse" });
+    for _ in 0..5 {
+        assert_eq!(
+            server
+                .post("/api/auth/sign-in/username", "", wrong.clone())
+                .status,
+            401
+        );
+    }
+    let origin = url(&server, "");
+    let headers = [FORM, ("Origin", origin.as_str())];
+    let body = "name=alice&password=wrong+horse";
+    let tried = || server.request("POST", "/login", &headers, body);
+    let limited = (0..6).map(|_| tried()).find(|reply| reply.status != 403);
+    let limited = limited.expect("an end");
+    assert_eq!(limited.status, 429, "{}", limited.body);
+    assert!(
+        limited.head.contains("\r\nretry-after: "),
+        "{}",
+        limited.head
+    );
+    assert!(!limited.body.contains("wrong horse"));
+}
+
+#[test]
+fn another_accounts_token_can_be_neither_seen_rotated_nor_revoked() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let bob = server.sign_up("bob");
+    let theirs = server.token(&bob, &["repo:read"]);
+    let id = theirs["id"].as_str().expect("an id");
+    let set = cookie(&server, &[]);
+    let pair = set.split(';').next().expect("a pair");
+    for path in ["rotate", "revoke"] {
+        let path = format!("/settings/tokens/{id}/{path}");
+        let reply = server.request("GET", &path, &[("Cookie", pair)], "");
+        assert_eq!(reply.status, 404, "{}", reply.body);
+        assert!(!reply.body.contains("test"), "its name");
+    }
+    assert!(works(
+        &server,
+        theirs["token"].as_str().expect("the secret")
+    ));
+}
