@@ -59,6 +59,11 @@ impl Paths {
         &self.state
     }
 
+    /// Where systemd looks for what this user has it do (systemd.unit(5)).
+    pub fn systemd_dir(&self) -> PathBuf {
+        self.config.with_file_name("systemd").join("user")
+    }
+
     /// The key of the helper's `state[]` attribute.
     pub fn state_key_file(&self) -> PathBuf {
         self.state.join("state-key")
@@ -168,6 +173,23 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     std::fs::File::open(dir)?.sync_all()?;
     Ok(())
+}
+
+/// The file that `git config --global` writes to, whether it is there or not: the first that is
+/// there, else the first (git-config(1), FILES).
+pub fn git_global_file() -> Option<PathBuf> {
+    if let Some(file) = variable("GIT_CONFIG_GLOBAL") {
+        return Some(file.into());
+    }
+    let dirs = directories::BaseDirs::new()?;
+    let (home, other) = (
+        dirs.home_dir().join(".gitconfig"),
+        dirs.config_dir().join("git/config"),
+    );
+    match !home.exists() && other.exists() {
+        true => Some(other),
+        false => Some(home),
+    }
 }
 
 /// A variable of the environment; an empty one counts as unset.

@@ -1,33 +1,55 @@
-//! `wit setup`: makes git ask the helper, and takes that back.
+//! `wit setup`: makes git ask the helper, has tokens renewed daily, and takes both back.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::{Context, Exit, Failure};
-use crate::config::{self, Config, Paths};
+pub(super) mod git;
+pub(super) mod program;
+mod record;
+mod schedule;
+
+use super::{Context, Exit, Failure, output, session};
+use crate::config::{self, Config};
 use crate::store::choice::{self, NAMES};
+use git::{Addition, Scope};
+use record::Record;
+use schedule::Schedule;
+
+/// What git calls the helper where its configuration does not say where it lies.
+const PORTABLE: &str = "wit";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     scope: ScopeArgs,
+    /// For this server only, and there no other helper; may be repeated
+    #[arg(long, value_name = "URL", num_args = 1.., conflicts_with = "undo")]
+    host: Vec<String>,
     /// Keep secrets in this store from now on: keychain, file or keyutils
     #[arg(long, value_name = "NAME", conflicts_with = "undo")]
     store: Option<String>,
-    /// Name the helper by its absolute path: faster, and needs no PATH
+    /// Name the helper by its absolute path, also where it would not be by default
     #[arg(long, conflicts_with = "undo")]
     absolute: bool,
-    /// Print the git commands without running them
+    /// Write `wit`, which git looks for in the PATH: slower, but the same on every machine
+    #[arg(long, conflicts_with_all = ["absolute", "undo"])]
+    portable: bool,
+    /// Also rotate once a day what runs out soon
+    #[arg(long, value_name = "WHEN", conflicts_with_all = ["undo", "local", "system"])]
+    renew: Option<Renew>,
+    /// Print the commands without running them
     #[arg(long)]
     dry_run: bool,
     /// Take back what `wit setup` added to this configuration
     #[arg(long)]
     undo: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Renew {
+    Daily,
 }
 
 #[derive(Debug, clap::Args)]
@@ -44,15 +66,6 @@ struct ScopeArgs {
     system: bool,
 }
 
-/// Which of git's configuration files is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Scope {
-    System,
-    Global,
-    Local,
-}
-
 impl ScopeArgs {
     fn scope(&self) -> Scope {
         match (self.system, self.local) {
@@ -60,79 +73,6 @@ impl ScopeArgs {
             (_, true) => Scope::Local,
             _ => Scope::Global,
         }
-    }
-}
-
-impl Scope {
-    fn name(self) -> &'static str {
-        match self {
-            Scope::System => "system",
-            Scope::Global => "global",
-            Scope::Local => "local",
-        }
-    }
-
-    fn option(self) -> &'static str {
-        match self {
-            Scope::System => "--system",
-            Scope::Global => "--global",
-            Scope::Local => "--local",
-        }
-    }
-
-    /// git reads system, then global, then local: what this scope adds comes after these.
-    fn comes_after(self, name: &str) -> bool {
-        match self {
-            Scope::System => name == "system",
-            Scope::Global => matches!(name, "system" | "global"),
-            Scope::Local => matches!(name, "system" | "global" | "local"),
-        }
-    }
-}
-
-/// One line that `wit setup` added, for `--undo`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Change {
-    scope: Scope,
-    /// The file that git wrote to.
-    file: PathBuf,
-    /// Whether git made that file for it.
-    made_file: bool,
-    value: String,
-}
-
-/// What `wit setup` changed and has not taken back.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Record {
-    changes: Vec<Change>,
-}
-
-impl Record {
-    fn path(paths: &Paths) -> PathBuf {
-        paths.state_dir().join("setup.json")
-    }
-
-    fn load(paths: &Paths) -> anyhow::Result<Self> {
-        let path = Record::path(paths);
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| path.display().to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
-            Err(error) => Err(error).with_context(|| path.display().to_string()),
-        }
-    }
-
-    fn save(&self, paths: &Paths) -> anyhow::Result<()> {
-        let path = Record::path(paths);
-        if self.changes.is_empty() {
-            return match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(error).with_context(|| path.display().to_string())
-                }
-                _ => Ok(()),
-            };
-        }
-        let text = serde_json::to_vec_pretty(self)?;
-        config::write_private(&path, &text).with_context(|| path.display().to_string())
     }
 }
 
@@ -152,26 +92,28 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             .hint("wit setup --store file")
             .into());
     }
-    let value = if args.absolute {
-        absolute_helper()?
-    } else {
-        "wit".to_owned()
+    let value = match (args.portable, args.absolute) {
+        (true, _) => PORTABLE.to_owned(),
+        (_, true) => git::shell_word(&own_path("git-credential-wit")?),
+        _ => own_path("git-credential-wit")
+            .ok()
+            .filter(|path| is_safe(Path::new(path), scope))
+            .map_or(PORTABLE.to_owned(), |path| git::shell_word(&path)),
     };
-    let chain = chain(scope)?;
-    let present = chain.iter().find(|helper| is_ours(helper)).cloned();
-    let others: Vec<String> = chain
-        .into_iter()
-        .filter(|helper| !is_ours(helper))
-        .collect();
+    let mut entries = Vec::new();
+    for host in hosts(&args.host)? {
+        entries.push(Entry::find(scope, host, &value)?);
+    }
+    let mut record = Record::load(&context.paths)?;
+    // What is there already is left as it is.
+    let renew = args.renew.filter(|_| record.schedule.is_none());
 
     if args.dry_run {
-        let commands = match present {
-            Some(_) => Vec::new(),
-            None => vec![format!(
-                "git config {} --add credential.helper '{value}'",
-                scope.option()
-            )],
-        };
+        let added = entries.iter().filter_map(|entry| entry.addition.as_ref());
+        let mut commands: Vec<String> = added.flat_map(Addition::commands).collect();
+        if renew.is_some() {
+            commands.extend(Schedule::commands(&own_path("wit")?, &context.paths));
+        }
         return print_commands(&commands, context);
     }
 
@@ -180,131 +122,170 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if let Some(name) = args.store {
         Config::update(&context.paths, |config| config.store = Some(name))?;
     }
-    let added = present.is_none();
-    if added {
-        add(scope, &value, &context.paths)?;
+    for addition in entries.iter().filter_map(|entry| entry.addition.as_ref()) {
+        record.changes.push(addition.make()?);
+        record.save(&context.paths)?;
     }
-    let helper = present.unwrap_or(value);
+    if renew.is_some() {
+        record.schedule = Some(Schedule::make(&own_path("wit")?, &context.paths)?);
+        record.save(&context.paths)?;
+    }
 
-    if context.json {
-        let answer = serde_json::json!({
-            "scope": scope,
-            "helper": helper,
-            "added": added,
-            "store": decided.store.name(),
-            "location": decided.store.location(),
-            "other_helpers": others,
-        });
-        println!("{answer}");
-        return Ok(Exit::Done);
+    let mut documents = Vec::new();
+    for entry in &entries {
+        documents.push(entry.report(scope, context)?);
     }
-    if added {
-        println!(
-            "git now asks the helper {helper} for credentials ({} configuration).",
-            scope.name()
-        );
-    } else {
-        println!("git asks the helper {helper} already; nothing to change.");
+    let place = record.schedule.as_ref().map(Schedule::place);
+    let store = decided.store.as_ref();
+    if context.json {
+        output::json(&json!({
+            "scope": scope,
+            "helpers": documents,
+            "store": store.name(),
+            "location": store.location(),
+            "renew": place,
+        }))?;
+        return Ok(Exit::Done);
     }
     println!(
         "Secrets lie in the {} store: {}",
-        decided.store.name(),
-        decided.store.location()
+        store.name(),
+        store.location()
     );
-    if !others.is_empty() {
-        println!(
-            "git asks these helpers before it, and hands each of them what worked: {}",
-            others.join(", ")
-        );
-        if others
-            .iter()
-            .any(|helper| helper.split_whitespace().next() == Some("store"))
-        {
-            println!("The helper store keeps what it is handed in plain text.");
-        }
+    if let Some(place) = place {
+        println!("What runs out within 7 days is rotated once a day, by {place}");
     }
-    if helper == "wit" && !helper_in_path() {
+    if entries.iter().any(|entry| entry.helper == PORTABLE) && !helper_in_path() {
         eprintln!("wit: git-credential-wit is not in the PATH, so git will not find it");
         eprintln!("hint: wit setup --undo && wit setup --absolute");
     }
     Ok(Exit::Done)
 }
 
-/// Runs git and waits for it. It asks nobody anything: its stdin is empty.
-fn git(args: &[&str]) -> anyhow::Result<Output> {
-    Command::new("git")
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| {
-            Failure::new(Exit::Failed, format!("can't run git: {error}"))
-                .hint("install git, for example: sudo apt-get install git")
-                .into()
+/// The sites that were named, as git names them; or the one `None` that stands for all.
+fn hosts(named: &[String]) -> anyhow::Result<Vec<Option<String>>> {
+    if named.is_empty() {
+        return Ok(vec![None]);
+    }
+    let site = |url: &String| -> anyhow::Result<_> {
+        Ok(Some(
+            session::site_of(&session::parse_url(url)?)?.to_string(),
+        ))
+    };
+    named.iter().map(site).collect()
+}
+
+/// One setting of git's that names our helper, or is going to.
+struct Entry {
+    host: Option<String>,
+    helper: String,
+    /// `None` where git asks our helper already.
+    addition: Option<Addition>,
+}
+
+impl Entry {
+    fn find(scope: Scope, host: Option<String>, value: &str) -> anyhow::Result<Self> {
+        let mut chain = git::chain(scope, host.as_deref())?.into_iter();
+        let present = chain.find(|helper| git::is_ours(helper));
+        Ok(Entry {
+            addition: match present {
+                Some(_) => None,
+                None => Some(Addition::new(scope, host.as_deref(), value)?),
+            },
+            helper: present.unwrap_or_else(|| value.to_owned()),
+            host,
         })
-}
-
-/// What git said on stderr, as the reason of a failure.
-fn refused(what: &str, output: &Output) -> Failure {
-    let said = String::from_utf8_lossy(&output.stderr);
-    Failure::new(
-        Exit::Failed,
-        format!("{what}: {}", said.trim().escape_debug()),
-    )
-}
-
-/// The helpers that git would ask, in order, as far as this scope's configuration decides. An empty
-/// value forgets those before it (gitcredentials(7)).
-fn chain(scope: Scope) -> anyhow::Result<Vec<String>> {
-    let output = git(&[
-        "config",
-        "--show-scope",
-        "-z",
-        "--get-all",
-        "credential.helper",
-    ])?;
-    // 1: there is none.
-    if !output.status.success() && output.status.code() != Some(1) {
-        return Err(refused("can't read git's configuration", &output).into());
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let fields: Vec<&str> = text.split('\0').collect();
-    let mut helpers = Vec::new();
-    for pair in fields.chunks_exact(2) {
-        match (scope.comes_after(pair[0]), pair[1]) {
-            (false, _) => {}
-            (true, "") => helpers.clear(),
-            (true, helper) => helpers.push(helper.to_owned()),
+
+    /// Says what git does now; answers the same as JSON.
+    fn report(&self, scope: Scope, context: &Context) -> anyhow::Result<serde_json::Value> {
+        let chain = git::chain(scope, self.host.as_deref())?;
+        let at = chain.iter().position(|helper| git::is_ours(helper));
+        let (before, after) = chain.split_at(at.unwrap_or(chain.len()));
+        let others: Vec<&String> = before.iter().chain(after.iter().skip(1)).collect();
+        if context.json {
+            return Ok(json!({
+                "host": self.host,
+                "helper": self.helper,
+                "added": self.addition.is_some(),
+                "before": before,
+                "other_helpers": others,
+            }));
         }
+        let (helper, scope) = (&self.helper, scope.name());
+        let whom = self.host.as_deref().unwrap_or("every site");
+        match &self.addition {
+            Some(_) => {
+                println!("git now asks the helper {helper} for {whom} ({scope} configuration).")
+            }
+            None => println!("git asks the helper {helper} for {whom} already; nothing to change."),
+        }
+        if self.host.is_some() && others.is_empty() {
+            println!("It asks no other helper there.");
+        }
+        if !before.is_empty() {
+            println!(
+                "These are asked before it, so what they know goes first: {}",
+                before.join(", ")
+            );
+            println!("For a server without them: wit setup --host URL");
+        }
+        if !others.is_empty() {
+            let names: Vec<&str> = others.iter().map(|helper| helper.as_str()).collect();
+            println!(
+                "git hands what worked to these as well, and they may keep it: {}",
+                names.join(", ")
+            );
+        }
+        if others
+            .iter()
+            .any(|helper| helper.split(' ').next() == Some("store"))
+        {
+            println!("The helper store keeps what it is handed in plain text.");
+        }
+        Ok(serde_json::Value::Null)
     }
-    Ok(helpers)
 }
 
-/// Whether this value of `credential.helper` runs our helper, whatever its options.
-fn is_ours(helper: &str) -> bool {
-    let program = helper.split_whitespace().next().unwrap_or_default();
-    program == "wit" || program.rsplit('/').next() == Some("git-credential-wit")
-}
-
-/// The helper beside this program, written so that git's shell takes it as one word.
-fn absolute_helper() -> anyhow::Result<String> {
-    let program = std::env::current_exe().context("can't tell where wit itself lies")?;
-    let helper = program.with_file_name(format!(
-        "git-credential-wit{}",
-        std::env::consts::EXE_SUFFIX
-    ));
-    if !helper.is_file() {
-        let message = format!("{} is not there", helper.display());
+/// Where one of our two programs lies: by the PATH where that leads to the one beside this one,
+/// since a package manager's links outlive its directories.
+fn own_path(name: &str) -> anyhow::Result<String> {
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let own = std::env::current_exe().context("can't tell where wit itself lies")?;
+    let beside = own.with_file_name(&file);
+    let Ok(real) = beside.canonicalize() else {
+        let message = format!("{} is not there", beside.display());
         return Err(Failure::new(Exit::Failed, message)
             .hint("./install.sh")
             .into());
+    };
+    let path = config::variable("PATH").unwrap_or_default();
+    let mut linked = std::env::split_paths(&path).map(|dir| dir.join(&file));
+    let found = linked
+        .find(|path| path.is_absolute() && path.canonicalize().is_ok_and(|other| other == real));
+    let path = found.unwrap_or(beside).into_os_string().into_string();
+    path.ok()
+        .filter(|path| !path.contains(char::is_control))
+        .with_context(|| format!("the path of {name} holds what no configuration can"))
+}
+
+/// Whether git may be given this path by default: every user who reads the configuration must be
+/// able to run it. Only Unix is tried out.
+fn is_safe(helper: &Path, scope: Scope) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let open = |path: &Path| {
+            path.metadata()
+                .is_ok_and(|m| m.permissions().mode() & 1 != 0)
+        };
+        scope != Scope::System || helper.ancestors().all(open)
     }
-    let path = helper.to_str().context("the helper's path is not UTF-8")?;
-    // Not in quotes: git takes a value for a path by its first character.
-    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,".contains(c);
-    Ok(path
-        .chars()
-        .flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c]))
-        .collect())
+    #[cfg(not(unix))]
+    {
+        let _ = (helper, scope);
+        false
+    }
 }
 
 fn helper_in_path() -> bool {
@@ -313,145 +294,70 @@ fn helper_in_path() -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(&name).is_file()))
 }
 
-/// Has git add the line, and records it for `--undo`.
-fn add(scope: Scope, value: &str, paths: &Paths) -> anyhow::Result<()> {
-    // git can't list a file that is not there.
-    let made_file = !git(&["config", scope.option(), "--list"])?.status.success();
-    let output = git(&[
-        "config",
-        scope.option(),
-        "--add",
-        "credential.helper",
-        value,
-    ])?;
-    if !output.status.success() {
-        let failure = refused("git did not change its configuration", &output);
-        return Err(match scope {
-            Scope::System => failure.hint("sudo wit setup --system").into(),
-            _ => failure.into(),
-        });
-    }
-    let file = written_file(scope)?;
-    let mut record = Record::load(paths)?;
-    record.changes.push(Change {
-        scope,
-        file,
-        made_file,
-        value: value.to_owned(),
-    });
-    record.save(paths)
-}
-
-/// The file that holds the scope's last `credential.helper`.
-fn written_file(scope: Scope) -> anyhow::Result<PathBuf> {
-    if scope == Scope::Local {
-        // `--show-origin` would name it relative to the top of the working tree.
-        return local_file();
-    }
-    let output = git(&[
-        "config",
-        scope.option(),
-        "--show-origin",
-        "-z",
-        "--get-all",
-        "credential.helper",
-    ])?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.split('\0')
-        .filter_map(|field| field.strip_prefix("file:"))
-        .next_back()
-        .map(PathBuf::from)
-        .context("git does not say which file it changed")
-}
-
-fn local_file() -> anyhow::Result<PathBuf> {
-    let output = git(&["rev-parse", "--path-format=absolute", "--git-common-dir"])?;
-    if !output.status.success() {
-        return Err(refused("this directory is in no repository", &output).into());
-    }
-    let dir = String::from_utf8(output.stdout).context("the repository's path is not UTF-8")?;
-    Ok(Path::new(dir.trim_end_matches('\n')).join("config"))
-}
-
 /// Takes back what this program added to the scope's configuration, and only that.
 fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> {
-    let record = Record::load(&context.paths)?;
-    let local = match scope {
-        Scope::Local => Some(local_file()?),
-        _ => None,
-    };
-    let (ours, kept): (Vec<Change>, Vec<Change>) = record.changes.into_iter().partition(|change| {
-        change.scope == scope && local.as_ref().is_none_or(|file| *file == change.file)
-    });
+    let mut record = Record::load(&context.paths)?;
+    let (mut ours, mut kept) = (Vec::new(), Vec::new());
+    for change in std::mem::take(&mut record.changes) {
+        match git::is_meant(&change, scope)? {
+            true => ours.push(change),
+            false => kept.push(change),
+        }
+    }
+    let schedule = record.schedule.take_if(|_| scope == Scope::Global);
     if dry_run {
-        let commands: Vec<String> = ours
-            .iter()
-            .map(|change| {
-                let (file, value) = (change.file.display(), &change.value);
-                format!("git config --file '{file}' --fixed-value --unset-all credential.helper '{value}'")
-            })
-            .collect();
-        return print_commands(&commands, context);
+        let mut steps: Vec<String> = ours.iter().map(git::removal).collect();
+        steps.extend(schedule.map(|schedule| format!("# take back {}", schedule.place())));
+        return print_commands(&steps, context);
     }
-    for change in &ours {
-        take_back(change)?;
+    let mut removed: Vec<PathBuf> = Vec::new();
+    let mut failure = None;
+    // The last one first, as they were put on top of one another.
+    for change in ours.into_iter().rev() {
+        match git::take_back(&change) {
+            Ok(()) => removed.push(change.file),
+            Err(error) => {
+                failure = Some(error);
+                kept.push(change);
+            }
+        }
     }
-    Record { changes: kept }.save(&context.paths)?;
+    if let Some(schedule) = &schedule
+        && let Err(error) = schedule.take_back()
+    {
+        failure = Some(error);
+        record.schedule = Some(schedule.clone());
+    }
+    record.changes = kept;
+    record.save(&context.paths)?;
+    if let Some(error) = failure {
+        return Err(error);
+    }
     if context.json {
-        let values: Vec<&str> = ours.iter().map(|change| change.value.as_str()).collect();
-        println!(
-            "{}",
-            serde_json::json!({ "scope": scope, "removed": values })
-        );
-    } else if ours.is_empty() {
+        let schedule = schedule.as_ref().map(Schedule::place);
+        output::json(&json!({ "scope": scope, "removed": removed, "renew": schedule }))?;
+        return Ok(Exit::Done);
+    }
+    if removed.is_empty() && schedule.is_none() {
         println!(
             "wit setup has added nothing to the {} configuration; nothing to take back.",
             scope.name()
         );
-    } else {
-        for change in &ours {
-            println!(
-                "git no longer asks the helper {} ({}).",
-                change.value,
-                change.file.display()
-            );
-        }
-        println!("Secrets that were stored stay where they are.");
+        return Ok(Exit::Done);
     }
+    for file in removed {
+        println!("{} is as if wit setup had not been there.", file.display());
+    }
+    if let Some(schedule) = schedule {
+        println!("Nothing is rotated daily any more: {}", schedule.place());
+    }
+    println!("Secrets that were stored stay where they are.");
     Ok(Exit::Done)
-}
-
-fn take_back(change: &Change) -> anyhow::Result<()> {
-    if !change.file.exists() {
-        return Ok(());
-    }
-    let file = change
-        .file
-        .to_str()
-        .context("the path of git's configuration is not UTF-8")?;
-    let output = git(&[
-        "config",
-        "--file",
-        file,
-        "--fixed-value",
-        "--unset-all",
-        "credential.helper",
-        &change.value,
-    ])?;
-    // 5: somebody has removed it already.
-    if !output.status.success() && output.status.code() != Some(5) {
-        return Err(refused("git did not change its configuration", &output).into());
-    }
-    let empty = || fs::read_to_string(&change.file).is_ok_and(|text| text.trim().is_empty());
-    if change.made_file && empty() {
-        fs::remove_file(&change.file).with_context(|| change.file.display().to_string())?;
-    }
-    Ok(())
 }
 
 fn print_commands(commands: &[String], context: &Context) -> anyhow::Result<Exit> {
     if context.json {
-        println!("{}", serde_json::json!({ "commands": commands }));
+        output::json(&json!({ "commands": commands }))?;
     } else if commands.is_empty() {
         println!("# nothing to change");
     } else {
@@ -460,24 +366,4 @@ fn print_commands(commands: &[String], context: &Context) -> anyhow::Result<Exit
         }
     }
     Ok(Exit::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_ours;
-
-    #[test]
-    fn our_helper_is_known_by_its_name_and_by_its_path_whatever_its_options() {
-        for ours in [
-            "wit",
-            "wit --store file",
-            "/usr/bin/git-credential-wit",
-            "/a/git-credential-wit --store file",
-        ] {
-            assert!(is_ours(ours), "{ours}");
-        }
-        for other in ["", "store", "wits", "/usr/bin/wit", "!wit", "manager"] {
-            assert!(!is_ours(other), "{other}");
-        }
-    }
 }

@@ -64,6 +64,9 @@ pub struct Args {
     /// With --due: on every server that is known
     #[arg(long, requires = "due")]
     all: bool,
+    /// With --due: wait a random time first, at most so long, so that not all machines ask at once
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration, requires = "due")]
+    jitter: Duration,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -458,6 +461,9 @@ fn report(finished: &[Done], args: &Args, context: &Context) -> anyhow::Result<E
 
 /// `--due`: what is unfinished, then what runs out soon. One token's failure is not another's.
 fn run_due(args: &Args, days: u32, context: &Context) -> anyhow::Result<Exit> {
+    if !args.dry_run {
+        std::thread::sleep(share(args.jitter, uuid::Uuid::new_v4().as_u128() as u32));
+    }
     let config = Config::load(&context.paths).context("can't read the configuration")?;
     let servers: Vec<Option<String>> = match args.all {
         true => config.servers.keys().cloned().map(Some).collect(),
@@ -526,6 +532,11 @@ fn run_due(args: &Args, days: u32, context: &Context) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+/// A part of `whole`: none of it for 0, nearly all for the largest `random`.
+fn share(whole: Duration, random: u32) -> Duration {
+    whole.mul_f64(f64::from(random) / (f64::from(u32::MAX) + 1.0))
+}
+
 fn is_due(entry: &Credential, days: u32) -> bool {
     let left = entry.expiry.map(|expiry| expiry.left(UnixTime::now()));
     entry.token.is_some() && left.is_some_and(|left| left <= i64::from(days) * DAY)
@@ -582,6 +593,15 @@ fn failure(error: RotationError, rotation: &str, context: &Context) -> anyhow::E
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jitter_is_spread_over_its_span() {
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(share(hour, 0), Duration::ZERO);
+        assert_eq!(share(hour, 1 << 31), hour / 2);
+        assert!(share(hour, u32::MAX) < hour);
+        assert_eq!(share(Duration::ZERO, u32::MAX), Duration::ZERO);
+    }
 
     #[test]
     fn a_duration_is_digits_and_a_unit() {

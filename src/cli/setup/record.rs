@@ -1,0 +1,221 @@
+//! What `wit setup` changed: to the byte, so that it can be taken back to the byte.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::git::Scope;
+use super::schedule::Schedule;
+use crate::config::{self, Paths};
+
+/// What was changed and has not been taken back.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Record {
+    pub changes: Vec<Change>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+}
+
+/// One piece of text that was put into one of git's configuration files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub scope: Scope,
+    pub file: PathBuf,
+    /// Whether the file was made for it.
+    pub made_file: bool,
+    pub key: String,
+    pub value: String,
+    text: String,
+    /// Which of the places where the text stands is ours, counted from 0, and how many there were:
+    /// a person may have written the same line.
+    place: usize,
+    places: usize,
+}
+
+impl Record {
+    fn path(paths: &Paths) -> PathBuf {
+        paths.state_dir().join("setup.json")
+    }
+
+    pub fn load(paths: &Paths) -> anyhow::Result<Self> {
+        let path = Record::path(paths);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).with_context(|| path.display().to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+
+    pub fn save(&self, paths: &Paths) -> anyhow::Result<()> {
+        let path = Record::path(paths);
+        if self.changes.is_empty() && self.schedule.is_none() {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| path.display().to_string())
+                }
+                _ => Ok(()),
+            };
+        }
+        let text = serde_json::to_vec_pretty(self)?;
+        config::write_private(&path, &text).with_context(|| path.display().to_string())
+    }
+}
+
+impl Change {
+    /// What turned the `before` of a file into its `after`; `None` where that was more than one
+    /// piece of text put in.
+    pub fn between(
+        scope: Scope,
+        file: PathBuf,
+        (before, after): (Option<&[u8]>, &[u8]),
+        (key, value): (&str, &str),
+    ) -> Option<Self> {
+        let (at, text) = insertion(before.unwrap_or_default(), after)?;
+        let places = places(after, text.as_bytes());
+        Some(Change {
+            scope,
+            file,
+            made_file: before.is_none(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+            place: places.iter().position(|place| *place == at)?,
+            places: places.len(),
+            text,
+        })
+    }
+
+    /// `now` without what was put in; `None` where it can't be told any more which piece that was.
+    pub fn taken_from(&self, now: &[u8]) -> Option<Vec<u8>> {
+        let text = self.text.as_bytes();
+        let places = places(now, text);
+        let at = *places
+            .get(self.place)
+            .filter(|_| places.len() == self.places)?;
+        let rest = &now[at + text.len()..];
+        let mut kept = now[..at].to_vec();
+        // A section that a person has used since must keep its head.
+        let used = first_entry(rest).is_some_and(|line| line[0] != b'[');
+        if let Some(end) = self.text.find("]\n").filter(|_| used) {
+            kept.extend_from_slice(&text[..end + 2]);
+        }
+        kept.extend_from_slice(rest);
+        Some(kept)
+    }
+}
+
+/// The first line that is more than a comment.
+fn first_entry(text: &[u8]) -> Option<&[u8]> {
+    let mut lines = text.split(|c| *c == b'\n').map(<[u8]>::trim_ascii);
+    lines.find(|line| !line.is_empty() && !matches!(line[0], b'#' | b';'))
+}
+
+/// The one piece by which `after` is longer than `before`, from the start of a line where that is
+/// possible, and where it stands.
+fn insertion(before: &[u8], after: &[u8]) -> Option<(usize, String)> {
+    let length = after.len().checked_sub(before.len())?;
+    let pairs = before.iter().zip(after);
+    let last = pairs.take_while(|(one, other)| one == other).count();
+    if length == 0 || before[last..] != after[last + length..] {
+        return None;
+    }
+    // What follows may begin as the piece does, so that it could as well stand further to the left.
+    let mut first = last;
+    while first > 0 && after[first - 1] == after[first + length - 1] {
+        first -= 1;
+    }
+    let starts_line = |at: &usize| *at == 0 || after[*at - 1] == b'\n';
+    let at = (first..=last)
+        .find(|at| after[*at] == b'[')
+        .or_else(|| (first..=last).rev().find(starts_line))
+        .unwrap_or(last);
+    let text = String::from_utf8(after[at..at + length].to_vec()).ok()?;
+    Some((at, text))
+}
+
+fn places(all: &[u8], text: &[u8]) -> Vec<usize> {
+    let found = all.windows(text.len().max(1)).enumerate();
+    found
+        .filter(|(_, window)| *window == text)
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// Replaces one of git's files as git does: through its lock, with its mode, all at once.
+pub fn rewrite(file: &Path, content: &[u8]) -> anyhow::Result<()> {
+    use std::io::Write;
+    let in_file = || file.display().to_string();
+    let target = fs::canonicalize(file).with_context(in_file)?;
+    let lock = PathBuf::from(format!("{}.lock", target.display()));
+    let mut written = fs::File::create_new(&lock)
+        .with_context(|| format!("{} is there: is another git changing it?", lock.display()))?;
+    let replaced = written
+        .set_permissions(fs::metadata(&target).with_context(in_file)?.permissions())
+        .and_then(|()| written.write_all(content))
+        .and_then(|()| written.sync_all())
+        .and_then(|()| fs::rename(&lock, &target));
+    if replaced.is_err() {
+        // Whoever comes next is not to wait for nobody.
+        let _ = fs::remove_file(&lock);
+    }
+    replaced.with_context(in_file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(before: Option<&str>, after: &str) -> Change {
+        let texts = (before.map(str::as_bytes), after.as_bytes());
+        let entry = ("credential.helper", "wit");
+        Change::between(Scope::Global, PathBuf::new(), texts, entry).expect("one piece")
+    }
+
+    fn taken(change: &Change, now: &str) -> Option<String> {
+        let kept = change.taken_from(now.as_bytes())?;
+        Some(String::from_utf8(kept).expect("text"))
+    }
+
+    #[test]
+    fn what_was_put_in_is_found_wherever_it_stands() {
+        let head = "[credential]\n\thelper = wit\n\thelper =\n";
+        let after = "[credential]\n\thelper = wit\n\thelper =\n\thelper = wit\n";
+        let last = change(Some(head), after);
+        assert_eq!(taken(&last, after).as_deref(), Some(head));
+        let moved = format!("[user]\n\tname = A\n{after}");
+        assert_eq!(
+            taken(&last, &moved),
+            Some(format!("[user]\n\tname = A\n{head}"))
+        );
+        // One of the two is gone, and nobody can tell which.
+        assert_eq!(taken(&last, head), None);
+    }
+
+    #[test]
+    fn a_line_before_one_that_begins_alike_is_a_whole_line() {
+        let change = change(Some("\thelper = x\n"), "\thelper = wit\n\thelper = x\n");
+        assert_eq!(change.text, "\thelper = wit\n");
+    }
+
+    #[test]
+    fn a_section_goes_with_it_unless_somebody_has_used_it_since() {
+        let own = "[credential]\n\thelper = wit\n";
+        let change = change(Some("x"), &format!("x\n{own}"));
+        assert_eq!(taken(&change, &format!("x\n{own}")).as_deref(), Some("x"));
+        let before_others = format!("x\n{own}# mine\n[user]\n");
+        let kept = taken(&change, &before_others);
+        assert_eq!(kept.as_deref(), Some("x# mine\n[user]\n"));
+        assert_eq!(
+            taken(&change, &format!("x\n{own}\tusername = a\n")).as_deref(),
+            Some("x\n[credential]\n\tusername = a\n")
+        );
+    }
+
+    #[test]
+    fn two_pieces_are_not_one() {
+        assert_eq!(insertion(b"abc", b"xabcy"), None);
+        assert_eq!(insertion(b"abc", b"ab"), None);
+    }
+}

@@ -1,0 +1,243 @@
+//! Rotating once a day what runs out soon: by systemd where it runs for this user, else by cron.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::program;
+use crate::cli::{Exit, Failure};
+use crate::config::{self, Paths};
+
+/// What is done each day. The days are those from which the helper renews, too.
+const ROTATE: &str = "token rotate --due 7 --all";
+/// Many machines are not to ask one server at once.
+const SPREAD: &str = "1h";
+const SERVICE: &str = "wit-renew.service";
+const TIMER: &str = "wit-renew.timer";
+
+/// What was set up, for `--undo`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    Systemd {
+        units: PathBuf,
+        /// The directories that were made for them, the innermost first.
+        made: Vec<PathBuf>,
+    },
+    Cron {
+        line: String,
+        /// Whether there was a table before.
+        had_table: bool,
+    },
+}
+
+impl Schedule {
+    /// In words, for a person.
+    pub fn place(&self) -> String {
+        match self {
+            Schedule::Systemd { units, .. } => format!("{} in {}", TIMER, units.display()),
+            Schedule::Cron { line, .. } => format!("this line of your crontab: {line}"),
+        }
+    }
+
+    /// Sets it up for the `wit` at `program`, whichever way this machine has.
+    pub fn make(program: &str, paths: &Paths) -> anyhow::Result<Self> {
+        if has_systemd() {
+            return by_systemd(program, &paths.systemd_dir());
+        }
+        by_cron(program)
+    }
+
+    /// What a person could type instead.
+    pub fn commands(program: &str, paths: &Paths) -> Vec<String> {
+        if has_systemd() {
+            let units = paths.systemd_dir();
+            let write = |name: &str, text: &str| {
+                format!("cat >{} <<'END'\n{text}END", units.join(name).display())
+            };
+            return vec![
+                write(SERVICE, &service(program)),
+                write(TIMER, &timer()),
+                "systemctl --user daemon-reload".to_owned(),
+                format!("systemctl --user enable --now {TIMER}"),
+            ];
+        }
+        let line = cron_line(program).replace('\'', r"'\''");
+        vec![format!("{{ crontab -l; echo '{line}'; }} | crontab -")]
+    }
+
+    /// Leaves everything as it was before.
+    pub fn take_back(&self) -> anyhow::Result<()> {
+        match self {
+            Schedule::Systemd { units, made } => {
+                // A timer that is already gone is what is wanted.
+                let _ = program::run("systemctl", &["--user", "disable", "--now", TIMER], "");
+                for name in [SERVICE, TIMER] {
+                    remove(&units.join(name))?;
+                }
+                for dir in made {
+                    // Whatever else lies there by now stays.
+                    let _ = fs::remove_dir(dir);
+                }
+                systemctl(&["daemon-reload"])
+            }
+            Schedule::Cron { line, had_table } => {
+                let Some(table) = crontab()? else {
+                    return Ok(());
+                };
+                let lines = table.split_inclusive('\n');
+                let kept: String = lines.filter(|known| known.trim_end() != line).collect();
+                if kept.is_empty() && !had_table {
+                    return cron(&["-r"], "");
+                }
+                cron(&["-"], &kept)
+            }
+        }
+    }
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn has_systemd() -> bool {
+    program::run("systemctl", &["--user", "show-environment"], "")
+        .is_ok_and(|output| output.status.success())
+}
+
+fn by_systemd(program: &str, units: &Path) -> anyhow::Result<Schedule> {
+    let files = [(SERVICE, service(program)), (TIMER, timer())];
+    for (name, _) in &files {
+        let path = units.join(name);
+        if path.exists() {
+            let message = format!("{} is there already, and not from here", path.display());
+            return Err(Failure::new(Exit::Failed, message)
+                .hint(format!("rm {}", path.display()))
+                .into());
+        }
+    }
+    let missing = |dir: &&Path| !dir.exists();
+    let made = units.ancestors().take_while(missing).map(PathBuf::from);
+    let schedule = Schedule::Systemd {
+        made: made.collect(),
+        units: units.to_owned(),
+    };
+    let set_up = || -> anyhow::Result<()> {
+        for (name, text) in &files {
+            config::write_private(&units.join(name), text.as_bytes())?;
+        }
+        systemctl(&["daemon-reload"])?;
+        systemctl(&["enable", "--now", TIMER])
+    };
+    match set_up() {
+        Ok(()) => Ok(schedule),
+        Err(error) => {
+            // The error is what a person can mend.
+            let _ = schedule.take_back();
+            Err(error)
+        }
+    }
+}
+
+fn systemctl(arguments: &[&str]) -> anyhow::Result<()> {
+    let all = [&["--user"], arguments].concat();
+    let output = program::run("systemctl", &all, "").context("can't run systemctl")?;
+    said("systemctl", &output)
+}
+
+fn said(name: &str, output: &std::process::Output) -> anyhow::Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    anyhow::bail!("{name} failed: {}", text.trim().escape_debug())
+}
+
+/// systemd.service(5): `%` and `$` are doubled, and quotes take C's escapes.
+fn service(program: &str) -> String {
+    let program = program
+        .replace('\\', r"\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%")
+        .replace('$', "$$");
+    format!(
+        "[Unit]\nDescription=Rotate the git tokens that run out soon\n\n\
+         [Service]\nType=oneshot\nExecStart=\"{program}\" {ROTATE}\n"
+    )
+}
+
+fn timer() -> String {
+    format!(
+        "[Unit]\nDescription=Rotate the git tokens that run out soon, once a day\n\n\
+         [Timer]\nOnCalendar=daily\nRandomizedDelaySec={SPREAD}\nPersistent=true\n\n\
+         [Install]\nWantedBy=timers.target\n"
+    )
+}
+
+/// crontab(5): `%` would be a line's end.
+fn cron_line(program: &str) -> String {
+    let program = super::git::shell_word(program).replace('%', r"\%");
+    format!("17 4 * * * {program} {ROTATE} --jitter {SPREAD}")
+}
+
+fn by_cron(program: &str) -> anyhow::Result<Schedule> {
+    let table = crontab()?;
+    let line = cron_line(program);
+    let had_table = table.is_some();
+    let table = table.unwrap_or_default();
+    if table.lines().any(|known| known == line) {
+        let message = "your crontab has this line already, and not from here";
+        return Err(Failure::new(Exit::Failed, format!("{message}: {line}"))
+            .hint("crontab -e")
+            .into());
+    }
+    let gap = match table.is_empty() || table.ends_with('\n') {
+        true => "",
+        false => "\n",
+    };
+    cron(&["-"], &format!("{table}{gap}{line}\n"))?;
+    Ok(Schedule::Cron { line, had_table })
+}
+
+/// This user's table; `None` where there is none.
+fn crontab() -> anyhow::Result<Option<String>> {
+    let output = program::run("crontab", &["-l"], "").map_err(|error| {
+        let why = format!("neither systemd nor cron can be used here: crontab: {error}");
+        let hint = "sudo apt-get install cron, or run daily by other means: wit token rotate --due 7 --all";
+        Failure::new(Exit::Failed, why).hint(hint)
+    })?;
+    if output.status.code() == Some(1) {
+        return Ok(None);
+    }
+    said("crontab", &output)?;
+    Ok(Some(
+        String::from_utf8(output.stdout).context("your crontab is not UTF-8")?,
+    ))
+}
+
+fn cron(arguments: &[&str], table: &str) -> anyhow::Result<()> {
+    said(
+        "crontab",
+        &program::run("crontab", arguments, table).context("can't run crontab")?,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_paths_reach_the_program_whole() {
+        let odd = r#"/a b/50%/"x"/wit"#;
+        assert!(service(odd).contains(r#"ExecStart="/a b/50%%/\"x\"/wit" token"#));
+        assert!(cron_line(odd).contains(r#" /a\ b/50\%/\"x\"/wit token"#));
+    }
+}
