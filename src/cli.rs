@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::api::ApiError;
 use crate::config::Paths;
 
+pub mod doctor;
 #[cfg(feature = "platform")]
 mod down;
 mod generate;
@@ -126,6 +127,8 @@ pub enum Command {
     Repo(repo::Args),
     /// Make git ask this helper for credentials, or take that back
     Setup(setup::Args),
+    /// Look for what is wrong between git and its tokens, and say what mends it
+    Doctor(doctor::Args),
     /// Start the platform on this machine
     #[cfg(feature = "platform")]
     Up(up::Args),
@@ -176,6 +179,7 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Token(args) => token::run(args, &context),
         Command::Repo(args) => repo::run(args, &context),
         Command::Setup(args) => setup::run(args, &context),
+        Command::Doctor(args) => doctor::run(args, &context),
         Command::Generate(args) => generate::run(args, &context),
         #[cfg(feature = "platform")]
         Command::Up(args) => up::run(args, &context),

@@ -67,6 +67,11 @@ impl ServerUrl {
         is_loopback(&self.0)
     }
 
+    /// The port, that of the scheme where none was given.
+    pub fn port(&self) -> u16 {
+        self.0.port_or_known_default().unwrap_or_default()
+    }
+
     /// Whether what is sent can be read on the way.
     pub fn is_plain(&self) -> bool {
         self.0.scheme() == "http"

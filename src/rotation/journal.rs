@@ -166,8 +166,18 @@ impl Journal {
     }
 }
 
-/// The rotations that are not finished, the oldest first.
+/// The rotations that are not finished, the oldest first. One that can't be read is an error.
 pub fn all(paths: &Paths) -> io::Result<Vec<Journal>> {
+    let mut journals = Vec::new();
+    for (_, read) in each(paths)? {
+        journals.extend(read?);
+    }
+    journals.sort_by(|a: &Journal, b| (a.started, &a.rotation).cmp(&(b.started, &b.rotation)));
+    Ok(journals)
+}
+
+/// Every journal's file with what it holds, in no order; `Ok(None)` for one cleared meanwhile.
+pub fn each(paths: &Paths) -> io::Result<Vec<(PathBuf, io::Result<Option<Journal>>)>> {
     let entries = match std::fs::read_dir(dir(paths)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -179,10 +189,10 @@ pub fn all(paths: &Paths) -> io::Result<Vec<Journal>> {
             .extension()
             .is_some_and(|extension| extension == "json")
         {
-            journals.extend(read(&path)?);
+            let journal = read(&path);
+            journals.push((path, journal));
         }
     }
-    journals.sort_by(|a, b| (a.started, &a.rotation).cmp(&(b.started, &b.rotation)));
     Ok(journals)
 }
 

@@ -22,6 +22,11 @@ use crate::secret::Secret;
 const IDENTITY: &str = "identity.txt";
 const ENDING: &str = ".age";
 
+/// The file in a store's directory that opens the others.
+pub fn identity_file(dir: &Path) -> PathBuf {
+    dir.join(IDENTITY)
+}
+
 /// Encrypted files below one directory.
 #[derive(Debug)]
 pub struct FileStore {
@@ -42,7 +47,7 @@ impl FileStore {
 
     /// The identity, or `None` where there is none yet.
     fn identity(&self) -> Result<Option<Identity>, StoreError> {
-        let path = self.dir.join(IDENTITY);
+        let path = identity_file(&self.dir);
         let mut file = match fs::File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -71,7 +76,7 @@ impl FileStore {
         self.identity()?.ok_or_else(|| StoreError::Unavailable {
             reason: format!(
                 "{} is missing, and without it nothing stored can be read",
-                self.dir.join(IDENTITY).display()
+                identity_file(&self.dir).display()
             ),
         })
     }
@@ -85,7 +90,7 @@ impl FileStore {
             // A new identity would make what lies here look damaged.
             return self.needed_identity();
         }
-        let path = self.dir.join(IDENTITY);
+        let path = identity_file(&self.dir);
         let failed = |error| io_error("can't make", &path, error);
         let identity = Identity::generate();
         config::private_dir(&self.dir).map_err(failed)?;

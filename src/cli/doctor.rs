@@ -1,0 +1,213 @@
+//! `wit doctor`: looks at everything between git and a token, and names what mends what is wrong.
+//!
+//! Each part below has facts, gathered in bounded time, and a pure check of them.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::output::{self, escaped};
+use super::session::{self, ServerArgs};
+use super::{Context, Exit};
+use crate::api::server::ServerUrl;
+use crate::config::{self, Config};
+use crate::expiry::UnixTime;
+use crate::store::choice;
+
+mod git;
+mod keeping;
+mod machine;
+mod server;
+
+/// What git is asked about where no server is known.
+const ANY: &str = "https://example.com";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Finding {
+    /// The check's name, for scripts.
+    check: &'static str,
+    state: State,
+    what: String,
+    why: Option<String>,
+    /// One command, or one setting of the environment, that mends it.
+    cure: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    /// Worth knowing; nothing is broken.
+    Note,
+    Wrong,
+}
+
+impl Finding {
+    fn new(check: &'static str, state: State, what: impl Into<String>) -> Self {
+        Finding {
+            check,
+            state,
+            what: shown(&what.into()),
+            why: None,
+            cure: None,
+        }
+    }
+
+    fn ok(check: &'static str, what: impl Into<String>) -> Self {
+        Finding::new(check, State::Ok, what)
+    }
+
+    fn note(check: &'static str, what: impl Into<String>) -> Self {
+        Finding::new(check, State::Note, what)
+    }
+
+    fn wrong(check: &'static str, what: impl Into<String>) -> Self {
+        Finding::new(check, State::Wrong, what)
+    }
+
+    fn why(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(shown(&why.into()));
+        self
+    }
+
+    fn cure(mut self, cure: impl Into<String>) -> Self {
+        self.cure = Some(shown(&cure.into()));
+        self
+    }
+}
+
+/// The output is made to be pasted into a bug report.
+fn shown(text: &str) -> String {
+    escaped(&output::redacted(text))
+}
+
+/// A path or word as a shell takes it.
+fn quoted(word: impl AsRef<Path>) -> String {
+    let word = word.as_ref().display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word,
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let read = Config::load(&context.paths);
+    let config = read.as_ref().cloned().unwrap_or_default();
+    let servers = servers(&args, &config)?;
+    let store = choice::open(&context.paths, None);
+    let now = UnixTime::now();
+
+    let urls: Vec<String> = match servers.as_slice() {
+        [] => vec![ANY.to_owned()],
+        servers => servers.iter().map(ServerUrl::to_string).collect(),
+    };
+    let mut findings = git::check(&git::Facts::gather(&urls));
+    let keeping = keeping::Facts::gather(&context.paths, read.err(), &store, &servers);
+    findings.extend(keeping::check(&keeping));
+    let machine = machine::Facts::gather(Path::new("/"), &config::variable);
+    findings.extend(machine::check(&machine, keeping.wants_keychain()));
+    findings.extend(server::check_environment(
+        &server::EnvironmentFacts::gather(servers.first()),
+    ));
+    for url in &servers {
+        let store = store.as_deref().ok();
+        let facts = server::Facts::gather(url, &args.server, &config, store, now);
+        findings.extend(server::check(&facts, now));
+    }
+    report(&findings, context)
+}
+
+/// The server that was named, else all that are known, `WIT_URL`'s among them.
+fn servers(args: &Args, config: &Config) -> anyhow::Result<Vec<ServerUrl>> {
+    if let Some(text) = &args.server.server {
+        return Ok(vec![session::parse_url(text)?]);
+    }
+    let environment = config::variable("WIT_URL");
+    let mut servers: Vec<ServerUrl> = Vec::new();
+    for text in environment.iter().chain(config.servers.keys()) {
+        // One that is no URL is told where it comes from.
+        if let Ok(server) = ServerUrl::parse(text)
+            && !servers.contains(&server)
+        {
+            servers.push(server);
+        }
+    }
+    Ok(servers)
+}
+
+fn report(findings: &[Finding], context: &Context) -> anyhow::Result<Exit> {
+    let attention = findings.iter().any(|f| f.state == State::Wrong);
+    if context.json {
+        output::json(&json!({ "attention": attention, "findings": findings }))?;
+    } else {
+        output::print(layout(findings).as_bytes())?;
+    }
+    match attention {
+        true => Ok(Exit::Attention),
+        false => Ok(Exit::Done),
+    }
+}
+
+fn layout(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let state = match finding.state {
+            State::Ok => "ok",
+            State::Note => "note",
+            State::Wrong => "WRONG",
+        };
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "{state:<6}{}", finding.what);
+        if let Some(why) = &finding.why {
+            let _ = writeln!(text, "      {why}");
+        }
+        if let Some(cure) = &finding.cure {
+            let _ = writeln!(text, "      cure: {cure}");
+        }
+    }
+    let wrong = findings.iter().filter(|f| f.state == State::Wrong).count();
+    let _ = match wrong {
+        0 => writeln!(text, "\nNothing is wrong."),
+        1 => writeln!(text, "\n1 thing is wrong."),
+        many => writeln!(text, "\n{many} things are wrong."),
+    };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_comes_with_its_reason_and_its_cure() {
+        let findings = [
+            Finding::ok("git", "git 2.47.3"),
+            Finding::wrong("identity", "others can read /a b")
+                .cure(format!("chmod 600 {}", quoted("/a b"))),
+        ];
+        assert_eq!(
+            layout(&findings),
+            "ok    git 2.47.3\nWRONG others can read /a b\n      cure: chmod 600 '/a b'\n\n\
+             1 thing is wrong.\n"
+        );
+    }
+
+    #[test]
+    fn neither_a_token_nor_a_control_character_is_shown() {
+        let token = "wit_84320813db95896baf7ab2a1ccdb0b6480e57b9d";
+        let finding = Finding::wrong("x", format!("\u{1b}[2J{token}"))
+            .why(token)
+            .cure(token);
+        assert!(!layout(&[finding]).contains(['\u{1b}', '3']));
+    }
+}

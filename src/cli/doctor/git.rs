@@ -1,0 +1,428 @@
+//! git itself, and the helpers that it would ask.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use super::{Finding, quoted};
+use crate::cli::setup::git::{first_word, is_ours};
+use crate::cli::setup::program;
+use crate::config;
+
+/// The oldest git that is tested.
+const OLDEST: (u32, u32) = (2, 39);
+/// The first git that passes on when a password ends.
+const EXPIRY: (u32, u32) = (2, 41);
+/// The first git with `authtype` and `state[]`.
+const STATE: (u32, u32) = (2, 46);
+
+const INSTALL: &str = "sudo apt-get install git";
+
+#[derive(Debug)]
+pub struct Facts {
+    program: Option<PathBuf>,
+    /// What `git --version` answered.
+    version: Option<String>,
+    chains: Vec<Chain>,
+    /// Each program of ours in a chain, by the helper's value.
+    programs: BTreeMap<String, Program>,
+}
+
+/// The helpers that git would ask about a URL, in their order.
+#[derive(Debug)]
+struct Chain {
+    url: String,
+    helpers: Vec<Helper>,
+}
+
+#[derive(Clone, Debug)]
+struct Helper {
+    value: String,
+    key: String,
+    /// The configuration file; `None` for one from the command line or the environment.
+    file: Option<String>,
+}
+
+/// What a helper's value leads to.
+#[derive(Debug)]
+struct Program {
+    /// `None` where there is no such program.
+    path: Option<PathBuf>,
+    executable: bool,
+    version: Option<String>,
+}
+
+impl Facts {
+    pub fn gather(urls: &[String]) -> Self {
+        let program = in_path("git");
+        let version = asked("git", &["--version"])
+            .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        let helpers = configured();
+        let mut matching = BTreeMap::new();
+        let chains: Vec<Chain> = urls
+            .iter()
+            .map(|url| Chain {
+                url: url.clone(),
+                helpers: chain(&helpers, |pattern| {
+                    let asked = (pattern.to_owned(), url.clone());
+                    *matching
+                        .entry(asked)
+                        .or_insert_with(|| matches(pattern, url))
+                }),
+            })
+            .collect();
+        let ours = chains.iter().flat_map(|chain| &chain.helpers);
+        let programs = ours
+            .filter(|helper| is_ours(&helper.value))
+            .map(|helper| (helper.value.clone(), Program::of(&helper.value)))
+            .collect();
+        Facts {
+            program,
+            version,
+            chains,
+            programs,
+        }
+    }
+}
+
+impl Program {
+    fn of(value: &str) -> Self {
+        let word = first_word(value);
+        let path = match word.contains('/') {
+            true => Some(PathBuf::from(word)).filter(|path| path.is_file()),
+            false => in_path(&format!(
+                "git-credential-{word}{}",
+                std::env::consts::EXE_SUFFIX
+            )),
+        };
+        let executable = path.as_deref().is_some_and(is_executable);
+        let version = path.as_ref().filter(|_| executable).and_then(|path| {
+            let output = asked(path, &["--version"])?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            Some(text.trim().strip_prefix("git-credential-wit ")?.to_owned())
+        });
+        Program {
+            path,
+            executable,
+            version,
+        }
+    }
+}
+
+/// Runs a program without input. `None` where it is not there, or does not end in time.
+fn asked(program: impl AsRef<Path>, arguments: &[&str]) -> Option<Output> {
+    program::run(program.as_ref().to_str()?, arguments, "").ok()
+}
+
+/// The file of that name that comes first in the PATH, executable or not; an executable one before
+/// one that is not, as a shell takes them.
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = config::variable("PATH")?;
+    let files: Vec<PathBuf> = std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .filter(|file| file.is_file())
+        .collect();
+    let executable = files.iter().find(|file| is_executable(file));
+    executable.or(files.first()).cloned()
+}
+
+fn is_executable(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        path.metadata()
+            .is_ok_and(|file| file.permissions().mode() & 0o111 != 0)
+    }
+    #[cfg(not(unix))]
+    path.is_file()
+}
+
+/// Every `credential.helper` and `credential.URL.helper`, in the order in which git reads them.
+fn configured() -> Vec<Helper> {
+    let pattern = r"^credential\.(.*\.)?helper$";
+    let arguments = ["config", "--show-origin", "-z", "--get-regexp", pattern];
+    let Some(output) = asked("git", &arguments) else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let fields: Vec<&str> = text.split('\0').collect();
+    let pairs = fields.chunks_exact(2);
+    pairs
+        .map(|pair| {
+            // A key without a value has no line break either.
+            let (key, value) = pair[1].split_once('\n').unwrap_or((pair[1], ""));
+            Helper {
+                value: value.to_owned(),
+                key: key.to_owned(),
+                file: pair[0].strip_prefix("file:").map(str::to_owned),
+            }
+        })
+        .collect()
+}
+
+/// Those of them that git asks about a URL. An empty value forgets the ones before it
+/// (gitcredentials(7)). `matches` tells whether the URL of a key is meant.
+fn chain(helpers: &[Helper], mut matches: impl FnMut(&str) -> bool) -> Vec<Helper> {
+    let mut chain = Vec::new();
+    for helper in helpers {
+        let pattern = helper
+            .key
+            .strip_prefix("credential.")
+            .and_then(|key| key.strip_suffix(".helper"));
+        if pattern.is_some_and(|pattern| !matches(pattern)) {
+            continue;
+        }
+        match helper.value.as_str() {
+            "" => chain.clear(),
+            _ => chain.push(helper.clone()),
+        }
+    }
+    chain
+}
+
+/// Whether git applies `credential.PATTERN.*` to the URL: asked of git itself, by a key that
+/// nobody uses.
+fn matches(pattern: &str, url: &str) -> bool {
+    let probe = format!("credential.{pattern}.witdoctor=yes");
+    let arguments = [
+        "-c",
+        &probe,
+        "config",
+        "--get-urlmatch",
+        "credential.witdoctor",
+        url,
+    ];
+    asked("git", &arguments).is_some_and(|output| output.status.success())
+}
+
+/// The numbers of `git version 2.47.3.windows.1`.
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.strip_prefix("git version ")?.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    let Some(version) = facts.version.as_deref() else {
+        return vec![Finding::wrong("git", "git can't be run").cure(INSTALL)];
+    };
+    let mut findings = vec![check_version(version)];
+    if let Some(path) = facts
+        .program
+        .as_ref()
+        .filter(|path| path.starts_with("/mnt/"))
+    {
+        findings.push(
+            Finding::wrong(
+                "git-of-windows",
+                format!("{} is the git of Windows", quoted(path)),
+            )
+            .why("it asks the helpers of Windows, not those of this Linux")
+            .cure(INSTALL),
+        );
+    }
+    for chain in &facts.chains {
+        findings.extend(check_chain(chain));
+    }
+    for (value, program) in &facts.programs {
+        findings.push(check_program(value, program));
+    }
+    findings
+}
+
+fn check_version(version: &str) -> Finding {
+    let number = version.strip_prefix("git version ").unwrap_or(version);
+    match numbers(version) {
+        Some(git) if git < OLDEST => Finding::wrong(
+            "git",
+            format!("git {number} is older than any that is tested"),
+        )
+        .why("2.39 is the oldest")
+        .cure(INSTALL),
+        Some(git) if git < EXPIRY => Finding::ok(
+            "git",
+            format!(
+                "git {number}; 2.41 also passes on when a password ends, 2.46 authtype and state"
+            ),
+        ),
+        Some(git) if git < STATE => Finding::ok(
+            "git",
+            format!("git {number}, with expiry; 2.46 also has authtype and state"),
+        ),
+        _ => Finding::ok(
+            "git",
+            format!("git {number}, with expiry, authtype and state"),
+        ),
+    }
+}
+
+fn check_chain(chain: &Chain) -> Vec<Finding> {
+    let url = &chain.url;
+    let Some(place) = chain
+        .helpers
+        .iter()
+        .position(|helper| is_ours(&helper.value))
+    else {
+        return vec![
+            Finding::wrong(
+                "helper",
+                format!("git does not ask this helper about {url}"),
+            )
+            .why("no credential.helper that counts there names it")
+            .cure("wit setup"),
+        ];
+    };
+    let names: Vec<String> = chain
+        .helpers
+        .iter()
+        .map(|helper| name(&helper.value))
+        .collect();
+    let mut findings = vec![Finding::ok(
+        "helper",
+        format!("about {url} git asks: {}", names.join(", then ")),
+    )];
+    for (at, helper) in chain.helpers.iter().enumerate() {
+        if is_ours(&helper.value) {
+            continue;
+        }
+        let name = name(&helper.value);
+        let finding = match first_word(&helper.value).as_str() {
+            "store" => Finding::wrong(
+                "plain-text",
+                format!("the helper {name} keeps a copy of each secret in plain text"),
+            )
+            .why("git hands whatever worked to every helper of the chain"),
+            _ if at < place => Finding::note(
+                "other-helper",
+                format!("the helper {name} keeps copies, and answers first"),
+            )
+            .why("after a rotation it still has the old token, until git refuses it once"),
+            _ => Finding::note("other-helper", format!("the helper {name} keeps copies"))
+                .why("git hands whatever worked to every helper of the chain"),
+        };
+        findings.push(match removal(helper) {
+            Some(command) => finding.cure(command),
+            None => finding,
+        });
+    }
+    findings
+}
+
+/// A helper for a person: a shell command may hold a password, and is not shown.
+fn name(value: &str) -> String {
+    match value.starts_with('!') {
+        true => "!…".to_owned(),
+        false => first_word(value),
+    }
+}
+
+/// The git command that takes one helper out of its file.
+fn removal(helper: &Helper) -> Option<String> {
+    let file = helper.file.as_ref()?;
+    // Neither a shell command nor a URL with a user in it is safe to show.
+    if helper.value.starts_with('!') || helper.key.contains('@') {
+        return None;
+    }
+    Some(format!(
+        "git config --file {} --fixed-value --unset-all {} {}",
+        quoted(file),
+        quoted(&helper.key),
+        quoted(&helper.value)
+    ))
+}
+
+fn check_program(value: &str, program: &Program) -> Finding {
+    const ANEW: &str = "wit setup --undo && wit setup";
+    let value = name(value);
+    let Some(path) = &program.path else {
+        return Finding::wrong(
+            "helper-program",
+            format!("git will not find the helper {value}"),
+        )
+        .why("git-credential-wit is not in the PATH, or no longer where it was")
+        .cure(ANEW);
+    };
+    let path = quoted(path);
+    let own = env!("CARGO_PKG_VERSION");
+    match &program.version {
+        _ if !program.executable => {
+            Finding::wrong("helper-program", format!("{path} is not executable"))
+                .cure(format!("chmod +x {path}"))
+        }
+        Some(version) if version == own => Finding::ok(
+            "helper-program",
+            format!("{path} {own}, the version of wit"),
+        ),
+        Some(version) => Finding::wrong(
+            "helper-program",
+            format!("{path} is version {version}, and wit is {own}"),
+        )
+        .why("another installation comes first in the PATH")
+        .cure(ANEW),
+        None => Finding::wrong("helper-program", format!("{path} does not say its version"))
+            .why("it is not the program that it should be")
+            .cure(ANEW),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn helper(key: &str, value: &str) -> Helper {
+        Helper {
+            value: value.to_owned(),
+            key: key.to_owned(),
+            file: Some("/home/ada/.gitconfig".to_owned()),
+        }
+    }
+
+    #[test]
+    fn an_empty_value_forgets_the_helpers_before_it() {
+        let helpers = [
+            helper("credential.helper", "wit"),
+            helper("credential.helper", ""),
+            helper("credential.https://a.example.helper", "store"),
+            helper("credential.https://b.example.helper", "cache"),
+        ];
+        let chain = chain(&helpers, |pattern| pattern == "https://a.example");
+        let values: Vec<&str> = chain.iter().map(|helper| helper.value.as_str()).collect();
+        assert_eq!(values, ["store"]);
+    }
+
+    #[test]
+    fn a_git_that_is_missing_old_or_of_windows_is_wrong() {
+        let facts = |version: Option<&str>, program: &str| Facts {
+            program: Some(PathBuf::from(program)),
+            version: version.map(str::to_owned),
+            chains: Vec::new(),
+            programs: BTreeMap::new(),
+        };
+        for (facts, check_name) in [
+            (facts(None, "/usr/bin/git"), "git"),
+            (facts(Some("git version 2.20.1"), "/usr/bin/git"), "git"),
+            (
+                facts(Some("git version 2.47.3"), "/mnt/c/Git/git.exe"),
+                "git-of-windows",
+            ),
+        ] {
+            let findings = check(&facts);
+            let wrong = findings.last().expect("one at least");
+            assert_eq!(
+                (wrong.check, wrong.cure.as_deref()),
+                (check_name, Some(INSTALL))
+            );
+        }
+        assert_eq!(numbers("git version 2.47.1.windows.2"), Some((2, 47)));
+    }
+
+    #[test]
+    fn a_helper_that_may_hold_a_password_is_not_shown() {
+        let hidden = helper("credential.helper", "!f() { echo password=secret; }; f");
+        assert_eq!(name(&hidden.value), "!…");
+        assert_eq!(removal(&hidden), None);
+        assert_eq!(
+            removal(&helper("credential.https://me:pw@a.helper", "store")),
+            None
+        );
+    }
+}

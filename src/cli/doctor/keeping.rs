@@ -1,0 +1,452 @@
+//! Where secrets lie, and what is in the way of using them: the store, locks, journals, permissions.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Finding, quoted};
+use crate::api::server::ServerUrl;
+use crate::config::{self, Config, Paths};
+use crate::credential::Site;
+use crate::expiry::UnixTime;
+use crate::item::{Item, ItemError};
+use crate::rotation::journal;
+use crate::secret::Secret;
+use crate::store::{self, Store, StoreError, lock::SiteLock};
+
+/// How long a lock that is held is watched before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it is waited between two looks at it.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+const TO_FILE: &str = "wit setup --store file";
+
+#[derive(Debug)]
+pub struct Facts {
+    config_file: PathBuf,
+    /// Why the config file can't be read.
+    config_error: Option<String>,
+    /// The store's name, `auto` where none was chosen yet, and whether `WIT_STORE` says it.
+    chosen: String,
+    by_environment: bool,
+    /// The store in words, or why it can't be had.
+    store: Result<String, Refusal>,
+    /// Writing, reading and deleting in it; `None` where nothing was chosen yet.
+    probe: Option<Result<(), Refusal>>,
+    /// The store's directory, where it has items and no identity to open them with.
+    no_identity: Option<PathBuf>,
+    /// Items that can't be used, by the server whose they are.
+    damaged: Vec<(String, Refusal)>,
+    /// What others may get at, and the mode that mends it.
+    loose: Vec<(PathBuf, &'static str)>,
+    /// What belongs to another user.
+    foreign: Vec<PathBuf>,
+    /// Locks that somebody does not give back, with the process.
+    stuck: Vec<(PathBuf, Option<u32>)>,
+    /// Names of the rotations that can go on and have not.
+    unfinished: Vec<String>,
+    unreadable_journals: Vec<(PathBuf, String)>,
+}
+
+/// A [`StoreError`] as far as a check asks about it.
+#[derive(Debug)]
+struct Refusal {
+    why: String,
+    hint: Option<&'static str>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Away,
+    Damaged,
+    Newer,
+    Busy,
+    Other,
+}
+
+impl From<&StoreError> for Refusal {
+    fn from(error: &StoreError) -> Self {
+        Refusal {
+            why: error.to_string(),
+            hint: error.hint(),
+            kind: match error {
+                StoreError::Unavailable { .. }
+                | StoreError::Locked { .. }
+                | StoreError::TimedOut { .. } => Kind::Away,
+                StoreError::Item {
+                    error: ItemError::Newer(_),
+                    ..
+                } => Kind::Newer,
+                StoreError::Item { .. } => Kind::Damaged,
+                StoreError::Busy { .. } => Kind::Busy,
+                StoreError::TooLarge { .. } | StoreError::Io { .. } => Kind::Other,
+            },
+        }
+    }
+}
+
+impl Facts {
+    pub fn gather(
+        paths: &Paths,
+        config_error: Option<io::Error>,
+        store: &Result<Box<dyn Store>, StoreError>,
+        servers: &[ServerUrl],
+    ) -> Self {
+        let environment = config::variable("WIT_STORE").filter(|name| name != "auto");
+        let configured = Config::load(paths).ok().and_then(|config| config.store);
+        let by_environment = environment.is_some();
+        let chosen = environment
+            .or(configured)
+            .unwrap_or_else(|| "auto".to_owned());
+        let probe = match (store, chosen.as_str()) {
+            (Err(_), _) | (_, "auto") => None,
+            (Ok(store), _) => Some(probe(store.as_ref(), paths).map_err(|error| (&error).into())),
+        };
+        let reachable = matches!(probe, None | Some(Ok(())));
+        let items = store.as_ref().ok().filter(|_| reachable);
+        let (unfinished, unreadable_journals) = journals(paths);
+        Facts {
+            config_file: paths.config_file(),
+            config_error: config_error.map(|error| error.to_string()),
+            chosen,
+            by_environment,
+            store: match store {
+                Ok(store) => Ok(store.location()),
+                Err(error) => Err(error.into()),
+            },
+            probe,
+            no_identity: without_identity(&paths.store_dir()).then(|| paths.store_dir()),
+            damaged: items
+                .map(|store| damaged(store.as_ref(), servers))
+                .unwrap_or_default(),
+            loose: loose(paths),
+            foreign: foreign(paths),
+            stuck: stuck(&paths.lock_dir()),
+            unfinished,
+            unreadable_journals,
+        }
+    }
+
+    /// Whether the keychain is the store, or would be chosen.
+    pub fn wants_keychain(&self) -> bool {
+        matches!(self.chosen.as_str(), "keychain" | "auto")
+    }
+}
+
+/// Writes, reads and deletes an item of a site that can't exist (RFC 6761 section 6.4).
+fn probe(store: &dyn Store, paths: &Paths) -> Result<(), StoreError> {
+    let Some(site) = Site::new(b"https", b"doctor.wit.invalid") else {
+        return Ok(());
+    };
+    let _lock = SiteLock::acquire(paths, &site)?;
+    let item = Item::default().encode(&site);
+    store.write(&site, &item)?;
+    let read: Option<Secret> = store.read(&site)?;
+    store.delete(&site)?;
+    match read == Some(item) && store.read(&site)?.is_none() {
+        true => Ok(()),
+        false => Err(StoreError::Unavailable {
+            reason: "it does not give back what was written".to_owned(),
+        }),
+    }
+}
+
+fn without_identity(dir: &Path) -> bool {
+    let items = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut items = items.filter(|entry| entry.path().extension().is_some_and(|e| e == "age"));
+    items.next().is_some() && !store::file::identity_file(dir).exists()
+}
+
+fn damaged(store: &dyn Store, servers: &[ServerUrl]) -> Vec<(String, Refusal)> {
+    let broken = |server: &ServerUrl| {
+        let error = store::load(store, &server.site()?).err()?;
+        Some((server.to_string(), Refusal::from(&error)))
+    };
+    servers.iter().filter_map(broken).collect()
+}
+
+/// Each place of ours that others may write to, or read a secret in.
+fn loose(paths: &Paths) -> Vec<(PathBuf, &'static str)> {
+    let store = paths.store_dir();
+    let config = paths.config_file().parent().map(Path::to_owned);
+    let places = [
+        (config, 0o022, "u=rwX,go-w"),
+        (Some(paths.data_dir().to_owned()), 0o022, "u=rwX,go-w"),
+        (Some(paths.state_dir().to_owned()), 0o022, "u=rwX,go-w"),
+        (Some(store.clone()), 0o077, "700"),
+        (Some(store::file::identity_file(&store)), 0o077, "600"),
+        (Some(paths.state_key_file()), 0o077, "600"),
+    ];
+    let open = |(path, bits, mode): (Option<PathBuf>, u32, &'static str)| {
+        let path = path?;
+        (mode_and_owner(&path)?.0 & bits != 0).then_some((path, mode))
+    };
+    places.into_iter().filter_map(open).collect()
+}
+
+fn foreign(paths: &Paths) -> Vec<PathBuf> {
+    let config = paths.config_file().parent().map(Path::to_owned);
+    let dirs = [
+        paths.data_dir(),
+        paths.state_dir(),
+        &paths.store_dir(),
+        &paths.lock_dir(),
+    ];
+    let dirs = dirs.map(Path::to_owned).into_iter().chain(config);
+    let of_another =
+        |path: &PathBuf| mode_and_owner(path).is_some_and(|(_, owner)| owner != own_user());
+    dirs.filter(of_another).collect()
+}
+
+#[cfg(unix)]
+fn mode_and_owner(path: &Path) -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.mode(), metadata.uid()))
+}
+
+#[cfg(not(unix))]
+fn mode_and_owner(_: &Path) -> Option<(u32, u32)> {
+    None
+}
+
+#[cfg(unix)]
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+#[cfg(not(unix))]
+fn own_user() -> u32 {
+    0
+}
+
+/// Locks of sites that are not given back in time. Such a lock is held for milliseconds; that of a
+/// rotation may well last, and is left out.
+fn stuck(dir: &Path) -> Vec<(PathBuf, Option<u32>)> {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    let deadline = Instant::now() + PATIENCE;
+    files
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "lock"))
+        .filter(|path| !path.to_string_lossy().ends_with(".rotation.lock"))
+        .filter(|path| is_held_until(path, deadline))
+        .map(|path| {
+            let holder = holder(&path);
+            (path, holder)
+        })
+        .collect()
+}
+
+fn is_held_until(path: &Path, deadline: Instant) -> bool {
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    loop {
+        match file.try_lock_shared() {
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            Err(fs::TryLockError::WouldBlock) => return true,
+            _ => return false,
+        }
+    }
+}
+
+/// The process that holds a lock, by proc_locks(5): `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE`.
+#[cfg(target_os = "linux")]
+fn holder(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = fs::metadata(path).ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let same = fields.get(5)?.rsplit(':').next()? == inode;
+        (same && fields[1] == "FLOCK").then(|| fields[4].parse().ok())?
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn holder(_: &Path) -> Option<u32> {
+    None
+}
+
+/// The names of the rotations that can go on, and the journals that can't be read.
+fn journals(paths: &Paths) -> (Vec<String>, Vec<(PathBuf, String)>) {
+    let mut due = Vec::new();
+    let mut unreadable = Vec::new();
+    for (path, read) in journal::each(paths).unwrap_or_default() {
+        match read {
+            Ok(Some(journal)) if journal.is_due(UnixTime::now()) => due.push(journal.name),
+            Ok(_) => {}
+            Err(error) => unreadable.push((path, error.to_string())),
+        }
+    }
+    (due, unreadable)
+}
+
+/// Moves something out of the way and keeps it.
+fn aside(path: &Path) -> String {
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(".aside");
+    format!("mv {} {}", quoted(path), quoted(PathBuf::from(kept)))
+}
+
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(why) = &facts.config_error {
+        // Whatever needs the config file fails for that reason alone.
+        findings.push(
+            Finding::wrong(
+                "config",
+                format!("{} can't be read", quoted(&facts.config_file)),
+            )
+            .why(why)
+            .cure(aside(&facts.config_file)),
+        );
+    } else {
+        findings.push(check_store(facts));
+    }
+    for (path, mode) in &facts.loose {
+        let path = quoted(path);
+        findings.push(
+            Finding::wrong("permissions", format!("others can get at {path}"))
+                .cure(format!("chmod {mode} {path}")),
+        );
+    }
+    for path in &facts.foreign {
+        let path = quoted(path);
+        findings.push(
+            Finding::wrong("owner", format!("{path} belongs to another user"))
+                .why("a command that was run with sudo may have made it")
+                .cure(format!("sudo chown -R \"$(id -u)\" {path}")),
+        );
+    }
+    for (server, refusal) in &facts.damaged {
+        let finding = Finding::wrong("item", format!("what is stored for {server} can't be used"))
+            .why(&refusal.why);
+        findings.push(match refusal.kind {
+            Kind::Newer => finding.cure("./install.sh"),
+            // It is set aside, never overwritten.
+            _ => finding.cure(format!("wit login {server}")),
+        });
+    }
+    for (path, process) in &facts.stuck {
+        let finding = Finding::wrong(
+            "lock",
+            match process {
+                Some(process) => format!("process {process} does not give back {}", quoted(path)),
+                None => format!("a process does not give back {}", quoted(path)),
+            },
+        )
+        .why("writing to that site waits 5 seconds and fails");
+        findings.push(match process {
+            Some(process) => finding.cure(format!("kill {process}")),
+            None => finding,
+        });
+    }
+    for name in &facts.unfinished {
+        findings.push(
+            Finding::wrong(
+                "rotation",
+                format!("the rotation of {name} is not finished"),
+            )
+            .cure("wit token rotate --resume"),
+        );
+    }
+    for (path, why) in &facts.unreadable_journals {
+        findings.push(
+            Finding::wrong("journal", "a rotation's journal can't be read")
+                .why(why)
+                .cure(aside(path)),
+        );
+    }
+    findings
+}
+
+fn check_store(facts: &Facts) -> Finding {
+    let elsewhere = match facts.by_environment {
+        true => "export WIT_STORE=file",
+        false => TO_FILE,
+    };
+    let refused = |refusal: &Refusal| {
+        let finding = Finding::wrong("store", format!("the store {} can't be used", facts.chosen))
+            .why(&refusal.why);
+        match (&facts.no_identity, facts.chosen.as_str(), refusal.kind) {
+            (Some(dir), "file", _) => finding.cure(aside(dir)),
+            // Its own cure is said with what is wrong in it.
+            (None, "file", Kind::Away) => match refusal.hint.and_then(command) {
+                Some(hint) if hint != TO_FILE => finding.cure(hint),
+                _ => finding,
+            },
+            (_, "file", _) => finding,
+            (_, _, Kind::Busy) => finding,
+            _ => finding.cure(elsewhere),
+        }
+    };
+    match (&facts.store, &facts.probe) {
+        (Err(refusal), _) | (_, Some(Err(refusal))) => refused(refusal),
+        (Ok(location), Some(Ok(()))) => {
+            Finding::ok("store", format!("secrets can be kept in {location}"))
+        }
+        (Ok(location), None) => Finding::note(
+            "store",
+            format!("no store was chosen yet; it would be {location}"),
+        ),
+    }
+}
+
+/// The command of a hint, which may have words before it.
+fn command(hint: &'static str) -> Option<&'static str> {
+    hint.find("wit ").map(|at| &hint[at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(chosen: &str, why: &str) -> Facts {
+        let refusal = Refusal::from(&StoreError::Unavailable {
+            reason: why.to_owned(),
+        });
+        Facts {
+            config_file: PathBuf::from("/c"),
+            config_error: None,
+            chosen: chosen.to_owned(),
+            by_environment: false,
+            store: Ok("somewhere".to_owned()),
+            probe: Some(Err(refusal)),
+            no_identity: None,
+            damaged: Vec::new(),
+            loose: Vec::new(),
+            foreign: Vec::new(),
+            stuck: Vec::new(),
+            unfinished: Vec::new(),
+            unreadable_journals: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_away_gives_way_to_files_where_it_was_chosen() {
+        let mut facts = facts("keychain", "there is no session bus");
+        assert_eq!(check(&facts)[0].cure.as_deref(), Some(TO_FILE));
+        facts.by_environment = true;
+        assert_eq!(
+            check(&facts)[0].cure.as_deref(),
+            Some("export WIT_STORE=file")
+        );
+    }
+
+    #[test]
+    fn what_sudo_left_behind_is_taken_back() {
+        let mut facts = facts("file", "");
+        facts.probe = Some(Ok(()));
+        facts.foreign = vec![PathBuf::from("/home/ada/.local/state/wit")];
+        let cure = check(&facts)[1].cure.clone();
+        assert_eq!(
+            cure.as_deref(),
+            Some("sudo chown -R \"$(id -u)\" /home/ada/.local/state/wit")
+        );
+    }
+}

@@ -1,0 +1,428 @@
+//! A server: whether it is there, speaks the known form, and takes what this machine keeps for it.
+
+use std::rc::Rc;
+
+use super::Finding;
+use crate::api::http::Client;
+use crate::api::server::ServerUrl;
+use crate::api::{ApiError, login};
+use crate::cli::output;
+use crate::cli::session::{self, ServerArgs};
+use crate::config::{self, Config};
+use crate::credential::{Credential, Proof};
+use crate::expiry::{Expiry, UnixTime};
+use crate::secret::Secret;
+use crate::store::{self, Store};
+
+/// The difference of two clocks from which it matters, in seconds.
+const SKEW: i64 = 60;
+/// How long before its end a session or token is told, in seconds: as `wit status`.
+const SOON: i64 = 3 * 24 * 60 * 60;
+
+#[derive(Debug)]
+pub struct Facts {
+    url: String,
+    /// The host and port, where it is this machine.
+    loopback_port: Option<u16>,
+    /// The form of its token API that was remembered, and the one it answered in.
+    form: Option<String>,
+    answered: Result<Option<&'static str>, ApiError>,
+    skew: Option<i64>,
+    session: Session,
+    tokens: Vec<Held>,
+    proxied: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Session {
+    /// The store could not be read: what is wrong with it is told there.
+    Unknown,
+    None,
+    Ended,
+    Refused,
+    Good(Option<Expiry>),
+}
+
+/// A token that git is given.
+#[derive(Debug)]
+struct Held {
+    name: String,
+    /// The first characters of its id, which commands take.
+    id: String,
+    expiry: Option<Expiry>,
+    taken: Result<(), ApiError>,
+}
+
+impl Facts {
+    /// Asks the server: first whether it is there, then with each secret that is meant for it.
+    pub fn gather(
+        server: &ServerUrl,
+        args: &ServerArgs,
+        config: &Config,
+        store: Option<&dyn Store>,
+        now: UnixTime,
+    ) -> Self {
+        let url = server.to_string();
+        let known = config.servers.get(&url);
+        let mut facts = Facts {
+            loopback_port: server.is_loopback().then(|| server.port()),
+            form: known.and_then(|known| known.api.clone()),
+            answered: Ok(None),
+            skew: None,
+            session: Session::Unknown,
+            tokens: Vec::new(),
+            proxied: !server.is_loopback() && is_proxied(),
+            url,
+        };
+        let client = match Client::new(server, args.allow_http) {
+            Ok(client) => Rc::new(client),
+            Err(error) => {
+                facts.answered = Err(error);
+                return facts;
+            }
+        };
+        let item = server
+            .site()
+            .and_then(|site| store::load(store?, &site).ok());
+        let account = session::account(config, server, args.account.as_deref());
+        let held = item.as_ref().map(|item| {
+            let ours = |held: &&crate::item::Session| {
+                held.server == facts.url && account.as_ref().is_none_or(|a| *a == held.account)
+            };
+            item.sessions.iter().find(ours)
+        });
+        facts.session = match held {
+            None => Session::Unknown,
+            Some(None) => Session::None,
+            Some(Some(held)) if held.expiry.is_some_and(|e| e.is_past(now)) => Session::Ended,
+            Some(Some(held)) => Session::Good(held.expiry),
+        };
+        // Anybody may ask this, and is told to sign in.
+        let there = client
+            .get("/api/v1/user", None)
+            .and_then(|answer| answer.done());
+        facts.skew = client.clock_skew();
+        match there {
+            Ok(()) | Err(ApiError::Unauthorized | ApiError::Forbidden { .. }) => {}
+            Err(error) => {
+                facts.answered = Err(error);
+                return facts;
+            }
+        }
+        if let (Session::Good(_), Some(Some(held))) = (&facts.session, held) {
+            match login::token_api(&client, &held.token, None) {
+                Ok(api) => facts.answered = Ok(Some(api.form())),
+                Err(ApiError::Unauthorized) => facts.session = Session::Refused,
+                Err(error) => facts.answered = Err(error),
+            }
+        }
+        for entry in item.iter().flat_map(|item| &item.credentials.0) {
+            let token = token_of(&client, entry, &facts.url);
+            facts.tokens.extend(token);
+        }
+        facts
+    }
+}
+
+/// `None` for what is no token of this server: a password is not tried.
+fn token_of(client: &Client, entry: &Credential, url: &str) -> Option<Held> {
+    let token = entry.token.as_ref().filter(|token| token.server == url)?;
+    let Proof::Password(secret) = &entry.proof else {
+        return None;
+    };
+    Some(Held {
+        name: token.name.clone(),
+        id: token.id.get(..8).unwrap_or(&token.id).to_owned(),
+        expiry: entry.expiry,
+        taken: is_taken(client, secret),
+    })
+}
+
+/// A token without `user:read` is known, and may not read who it is of.
+fn is_taken(client: &Client, token: &Secret) -> Result<(), ApiError> {
+    match client.get("/api/v1/user", Some(token))?.done() {
+        Err(ApiError::Forbidden { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_proxied() -> bool {
+    let names = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    names
+        .into_iter()
+        .any(|name| config::variable(name).is_some())
+}
+
+pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
+    let url = &facts.url;
+    let login = format!("wit login {url}");
+    let mut findings = match &facts.answered {
+        Ok(_) => vec![Finding::ok("server", format!("{url} answers"))],
+        Err(error) => return vec![check_absence(facts, error)],
+    };
+    if let Some(skew) = facts.skew.filter(|skew| skew.abs() >= SKEW) {
+        let (span, side) = (
+            output::span(skew.abs()),
+            if skew > 0 { "behind" } else { "ahead of" },
+        );
+        findings.push(
+            Finding::wrong(
+                "clock",
+                format!("this machine's clock is {span} {side} that of {url}"),
+            )
+            .why("tokens are then renewed too early or too late")
+            .cure("sudo timedatectl set-ntp true"),
+        );
+    }
+    findings.push(match &facts.session {
+        Session::Unknown => Finding::note(
+            "session",
+            format!("whether you are logged in to {url} can't be told"),
+        ),
+        Session::None => Finding::wrong("session", format!("not logged in to {url}")).cure(&login),
+        Session::Ended => {
+            Finding::wrong("session", format!("the login to {url} has expired")).cure(&login)
+        }
+        Session::Refused => {
+            Finding::wrong("session", format!("{url} no longer takes this login")).cure(&login)
+        }
+        Session::Good(expiry) => match expiry.map(|expiry| expiry.left(now)) {
+            Some(left) if left <= SOON => Finding::wrong(
+                "session",
+                format!("the login to {url} ends in {}", output::span(left)),
+            )
+            .cure(&login),
+            _ => Finding::ok("session", format!("logged in to {url}")),
+        },
+    });
+    if let (Some(known), Ok(Some(answered))) = (&facts.form, &facts.answered)
+        && known != answered
+    {
+        findings.push(
+            Finding::wrong(
+                "api",
+                format!("{url} speaks the form {answered} of the token API"),
+            )
+            .why(format!("{known} was remembered"))
+            .cure(&login),
+        );
+    }
+    if facts.tokens.is_empty() && matches!(facts.session, Session::Good(_)) {
+        findings.push(
+            Finding::wrong("token", format!("git has no token for {url}"))
+                .cure(format!("wit token create --server {url} --expires 30")),
+        );
+    }
+    findings.extend(
+        facts
+            .tokens
+            .iter()
+            .map(|token| check_token(facts, token, now)),
+    );
+    findings
+}
+
+fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
+    let url = &facts.url;
+    let why = error.to_string();
+    if facts.session == Session::None {
+        return Finding::note(
+            "server",
+            format!("{url} is known, not in use, and not well"),
+        )
+        .why(why);
+    }
+    if why.contains("certificate") {
+        return Finding::wrong("ca", format!("the certificate of {url} is not trusted"))
+            .why(why)
+            .cure("export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt");
+    }
+    match error {
+        ApiError::NotFound | ApiError::Malformed { .. } => {
+            return Finding::wrong("api", format!("{url} does not speak wit's API"))
+                .why(why)
+                .cure(format!("wit logout --server {url}"));
+        }
+        ApiError::Unreachable { .. } | ApiError::Lost { .. } => {}
+        _ => {
+            return Finding::wrong("server", format!("{url} is not well")).why(why);
+        }
+    }
+    let finding = Finding::wrong("server", format!("{url} can't be reached")).why(why);
+    match facts.loopback_port {
+        Some(port) => finding.cure(format!("wit up --port {port}")),
+        None if url.starts_with("http:") => {
+            finding.cure(format!("wit doctor --server {url} --allow-http"))
+        }
+        None if facts.proxied => {
+            let host = url.trim_start_matches("https://");
+            let host = host.split(['/', ':']).next().unwrap_or(host);
+            finding.cure(format!("export NO_PROXY={host}"))
+        }
+        None => finding.cure(format!("wit logout --server {url}")),
+    }
+}
+
+fn check_token(facts: &Facts, token: &Held, now: UnixTime) -> Finding {
+    let name = format!("the token {} ({})", token.name, token.id);
+    let create = format!("wit token create --server {} --expires 30", facts.url);
+    let rotate = format!("wit token rotate {} --server {}", token.id, facts.url);
+    match &token.taken {
+        Err(ApiError::Unauthorized) => {
+            Finding::wrong("token", format!("{name} is not taken by the server"))
+                .why(
+                    match token.expiry.is_some_and(|expiry| expiry.is_past(now)) {
+                        true => "it has expired",
+                        false => "it was revoked, or belongs to an account that is gone",
+                    },
+                )
+                .cure(create)
+        }
+        Err(error) => {
+            Finding::note("token", format!("{name} can't be tried now")).why(error.to_string())
+        }
+        Ok(()) => match token.expiry {
+            Some(expiry) if expiry.left(now) <= SOON => Finding::wrong(
+                "token",
+                format!(
+                    "{name} works, and expires in {}",
+                    output::span(expiry.left(now).max(0))
+                ),
+            )
+            .cure(rotate),
+            Some(expiry) => Finding::ok(
+                "token",
+                format!("{name} works until {}", output::iso_date(expiry.0)),
+            ),
+            None => Finding::ok("token", format!("{name} works, and never expires")),
+        },
+    }
+}
+
+/// What `WIT_TOKEN` and `WIT_URL` lead to.
+#[derive(Debug)]
+pub struct EnvironmentFacts {
+    token: bool,
+    url: Option<String>,
+    /// Whether that URL is an origin that a token may be sent to.
+    usable: bool,
+    taken: Option<Result<(), ApiError>>,
+    known: Option<String>,
+}
+
+impl EnvironmentFacts {
+    pub fn gather(known: Option<&ServerUrl>) -> Self {
+        let token = config::variable("WIT_TOKEN").map(Secret::from);
+        let url = config::variable("WIT_URL");
+        let server = url.as_deref().and_then(|url| ServerUrl::parse(url).ok());
+        let usable = server.filter(|server| !server.is_plain() || server.is_loopback());
+        let taken = token
+            .as_ref()
+            .zip(usable.as_ref())
+            .map(|(token, server)| is_taken(&Client::new(server, false)?, token));
+        EnvironmentFacts {
+            token: token.is_some(),
+            url,
+            usable: usable.is_some(),
+            taken,
+            known: known.map(ServerUrl::to_string),
+        }
+    }
+}
+
+pub fn check_environment(facts: &EnvironmentFacts) -> Option<Finding> {
+    const NAME: &str = "environment-token";
+    if !facts.token {
+        return None;
+    }
+    let set = match &facts.known {
+        Some(known) => format!("export WIT_URL={known}"),
+        None => "export WIT_URL=https://your.server".to_owned(),
+    };
+    Some(match (&facts.url, &facts.taken) {
+        (None, _) => Finding::wrong(NAME, "WIT_TOKEN is set, and WIT_URL is not")
+            .why("the token is used for no server then")
+            .cure(set),
+        (Some(_), _) if !facts.usable => {
+            Finding::wrong(NAME, "WIT_URL is no origin that a token is sent to")
+                .why("it must be https, or http on this machine")
+                .cure(set)
+        }
+        (Some(url), Some(Err(ApiError::Unauthorized))) => {
+            Finding::wrong(NAME, format!("{url} does not take the token in WIT_TOKEN"))
+                .cure("unset WIT_TOKEN")
+        }
+        (Some(url), Some(Ok(()))) => {
+            Finding::ok(NAME, format!("{url} takes the token in WIT_TOKEN"))
+        }
+        (Some(url), _) => Finding::note(
+            NAME,
+            format!("the token in WIT_TOKEN is for {url}, and can't be tried now"),
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(url: &str, answered: Result<Option<&'static str>, ApiError>) -> Facts {
+        Facts {
+            url: url.to_owned(),
+            loopback_port: None,
+            form: None,
+            answered,
+            skew: None,
+            session: Session::Unknown,
+            tokens: Vec::new(),
+            proxied: false,
+        }
+    }
+
+    fn unreachable(reason: &str) -> ApiError {
+        ApiError::Unreachable {
+            server: "it".to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_server_behind_a_proxy_that_does_not_let_through_is_asked_directly() {
+        let mut facts = facts(
+            "https://wit.example:8443/git",
+            Err(unreachable("tunnel failed")),
+        );
+        facts.proxied = true;
+        assert_eq!(
+            check(&facts, UnixTime(0))[0].cure.as_deref(),
+            Some("export NO_PROXY=wit.example")
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_off_by_a_minute_is_wrong() {
+        let mut facts = facts("https://wit.example", Ok(None));
+        facts.skew = Some(-59);
+        assert!(
+            check(&facts, UnixTime(0))
+                .iter()
+                .all(|finding| finding.check != "clock")
+        );
+        facts.skew = Some(7_300);
+        let findings = check(&facts, UnixTime(0));
+        let clock = findings.iter().find(|finding| finding.check == "clock");
+        assert_eq!(
+            clock.map(|finding| finding.what.as_str()),
+            Some("this machine's clock is 2 hours behind that of https://wit.example")
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_told_from_a_server_that_is_away() {
+        let facts = facts(
+            "https://wit.example",
+            Err(unreachable("invalid peer certificate: UnknownIssuer")),
+        );
+        assert_eq!(check(&facts, UnixTime(0))[0].check, "ca");
+    }
+}

@@ -1,0 +1,493 @@
+//! `wit doctor`: each ailment is told, and what is printed as its cure mends it.
+
+#![cfg(all(target_os = "linux", feature = "platform"))]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+use support::platform::{PASSWORD, Server};
+use support::{HELPER, Home, WIT, server, text};
+use wit::credential::Site;
+use wit::store::lock::name_of;
+
+/// What answers where there is no terminal.
+const TYPED: &str = "--username ada --password-stdin < password";
+
+fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+    fs::write(path, content).expect("written");
+}
+
+fn chmod(path: impl AsRef<Path>, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
+}
+
+/// What `wit doctor` answers after `before`, in the same shell: the exit code and the findings.
+fn examine(home: &Home, before: &str) -> (i32, Vec<Value>) {
+    let script = format!("{{ {before}\n}} >&2; wit doctor --json");
+    let output = home.run("/bin/sh", &["-c", &script], "");
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)));
+    let findings = report["findings"].as_array().expect("a list").clone();
+    let wrong = findings.iter().any(|finding| finding["state"] == "wrong");
+    assert_eq!(report["attention"], wrong);
+    let code = output.status.code().expect("an exit code");
+    assert_eq!(code, if wrong { 3 } else { 0 });
+    (code, findings)
+}
+
+/// What is wrong, with its cure.
+fn ailments(home: &Home, before: &str) -> Vec<(String, String)> {
+    let (_, findings) = examine(home, before);
+    let wrong = findings
+        .iter()
+        .filter(|finding| finding["state"] == "wrong");
+    wrong
+        .map(|finding| {
+            let field = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+            (field("check"), field("cure"))
+        })
+        .collect()
+}
+
+/// `check` is wrong, and not once its cure was applied with `typed` behind it.
+fn cured_by(home: &Home, before: &str, check: &str, typed: &str) {
+    let found = ailments(home, before);
+    let cure = found.iter().find(|(name, _)| name == check);
+    let (_, cure) = cure.unwrap_or_else(|| panic!("no {check} among {found:?}"));
+    assert!(!cure.is_empty(), "{check} has no cure");
+    let after = ailments(home, &format!("{before}\n{cure} {typed}"));
+    assert!(
+        after.iter().all(|(name, _)| name != check),
+        "{cure}: {after:?}"
+    );
+}
+
+fn cured(home: &Home, check: &str) {
+    cured_by(home, ":", check, "");
+}
+
+/// A home that git is set up in, logged in to a server of its own, with a token for git.
+struct Patient {
+    server: Server,
+    home: Home,
+}
+
+impl Patient {
+    fn well() -> Self {
+        let patient = Patient {
+            server: Server::start(),
+            home: Home::new(),
+        };
+        write(patient.home.path().join("password"), PASSWORD);
+        patient.server.sign_up("ada");
+        let login = format!("wit login {} {TYPED}", patient.url());
+        patient.sh(&format!(
+            "wit setup --store file && {login} && wit token create laptop --store --expires 30"
+        ));
+        assert_eq!(ailments(&patient.home, ":"), []);
+        patient
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    fn sh(&self, script: &str) -> String {
+        let output = self.home.run("/bin/sh", &["-c", script], "");
+        assert!(
+            output.status.success(),
+            "{script}: {}",
+            text(&output.stderr)
+        );
+        text(&output.stdout)
+    }
+
+    fn site(&self) -> Site {
+        Site::new(b"http", self.server.address.as_bytes()).expect("a site")
+    }
+
+    fn below(&self, path: &str) -> PathBuf {
+        self.home.path().join(path)
+    }
+
+    fn paths(&self) -> (PathBuf, PathBuf) {
+        (
+            self.below(".local/share/wit/store"),
+            self.below(".local/state/wit"),
+        )
+    }
+}
+
+#[test]
+fn what_is_well_is_told_and_no_secret_with_it() {
+    let patient = Patient::well();
+    let output = patient.home.run(WIT, &["doctor"], "");
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let url = patient.url();
+    for part in [
+        "ok    git 2.",
+        &format!("about {url} git asks: {HELPER}"),
+        "the version of wit",
+        "secrets can be kept in encrypted files",
+        &format!("{url} answers"),
+        &format!("logged in to {url}"),
+        "the token laptop (",
+        "Nothing is wrong.",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let token = patient.sh("wit token print");
+    let printed = said + &text(&patient.home.run(WIT, &["doctor", "--json"], "").stdout);
+    assert!(
+        !printed.contains(&token.trim()[..12]) && !printed.contains(PASSWORD),
+        "{printed}"
+    );
+    assert!(!patient.paths().0.join("doctor.wit.invalid").exists());
+}
+
+#[test]
+fn a_new_home_is_told_what_is_to_be_done() {
+    let home = Home::new();
+    cured(&home, "helper");
+}
+
+#[test]
+fn a_helper_that_an_empty_value_switches_off_is_none() {
+    let home = Home::new();
+    write(
+        home.path().join(".gitconfig"),
+        "[credential]\nhelper = wit\nhelper =\n",
+    );
+    cured(&home, "helper");
+}
+
+#[test]
+fn the_helpers_of_a_url_are_those_that_git_asks_about_it() {
+    let patient = Patient::well();
+    let other = "git config --global credential.https://other.example.helper store";
+    assert_eq!(ailments(&patient.home, other), []);
+    let reset = format!(
+        "git config --global --add credential.{}.helper ''",
+        patient.url()
+    );
+    assert_eq!(ailments(&patient.home, &reset)[0].0, "helper");
+}
+
+#[test]
+fn a_helper_that_copies_into_plain_text_is_taken_out() {
+    let patient = Patient::well();
+    patient.sh("git config --global --add credential.helper 'store --file ~/odd name'");
+    cured(&patient.home, "plain-text");
+    let helpers = patient.sh("git config --global --get-all credential.helper");
+    assert_eq!(helpers.trim(), HELPER);
+}
+
+/// Of the programs only those that are linked into a directory of the test's own are found.
+fn path_with(home: &mut Home, name: &str, content: Option<&str>) -> PathBuf {
+    let dir = home.path().join("bin");
+    fs::create_dir_all(&dir).expect("made");
+    symlink(WIT, dir.join("wit")).expect("linked");
+    let program = dir.join(name);
+    if let Some(content) = content {
+        write(&program, content);
+        chmod(&program, 0o755);
+    }
+    home.set(
+        "PATH",
+        format!("{}:/usr/local/bin:/usr/bin:/bin", dir.display()),
+    );
+    program
+}
+
+#[test]
+fn a_helper_that_git_does_not_find_is_named_by_its_path() {
+    let mut home = Home::new();
+    home.run(WIT, &["setup", "--portable"], "");
+    path_with(&mut home, "git-credential-wit", None);
+    cured(&home, "helper-program");
+}
+
+#[test]
+fn a_helper_that_may_not_be_executed_may_be_again() {
+    let mut home = Home::new();
+    home.run(WIT, &["setup", "--portable"], "");
+    let program = path_with(&mut home, "git-credential-wit", Some(""));
+    fs::copy(HELPER, &program).expect("copied");
+    chmod(&program, 0o644);
+    cured(&home, "helper-program");
+}
+
+#[test]
+fn a_helper_of_another_version_gives_way_to_the_one_beside_wit() {
+    let mut home = Home::new();
+    home.run(WIT, &["setup", "--portable"], "");
+    let old = "#!/bin/sh\necho git-credential-wit 0.0.1\n";
+    path_with(&mut home, "git-credential-wit", Some(old));
+    cured(&home, "helper-program");
+}
+
+#[test]
+fn a_git_that_is_too_old_is_replaced() {
+    let mut home = Home::new();
+    let program = path_with(
+        &mut home,
+        "git",
+        Some("#!/bin/sh\necho git version 2.20.1\n"),
+    );
+    // The package is the machine's own git; installing it leaves nothing before it in the PATH.
+    let sudo = format!(
+        "#!/bin/sh\n[ \"$*\" = 'apt-get install git' ] && rm {}\n",
+        program.display()
+    );
+    let sudo_file = home.path().join("bin/sudo");
+    write(&sudo_file, sudo);
+    chmod(&sudo_file, 0o755);
+    cured(&home, "git");
+}
+
+#[test]
+fn a_config_file_that_is_no_json_is_moved_aside() {
+    let patient = Patient::well();
+    write(patient.below(".config/wit/config.json"), "{ \"store\": ");
+    cured(&patient.home, "config");
+    assert!(patient.below(".config/wit/config.json.aside").exists());
+}
+
+#[test]
+fn a_keychain_that_is_away_gives_way_to_files() {
+    let mut home = Home::new();
+    home.set("WIT_STORE", "auto");
+    write(
+        home.path().join(".config/wit/config.json"),
+        r#"{"store":"keychain"}"#,
+    );
+    cured(&home, "store");
+    home.set("WIT_STORE", "keychain");
+    cured(&home, "store");
+    home.set("WIT_STORE", "cloud");
+    cured(&home, "store");
+}
+
+#[test]
+fn an_identity_that_is_gone_takes_the_store_out_of_the_way() {
+    let patient = Patient::well();
+    let store = patient.paths().0;
+    fs::remove_file(store.join("identity.txt")).expect("removed");
+    cured(&patient.home, "store");
+    assert!(store.with_extension("aside").exists(), "nothing is deleted");
+}
+
+#[test]
+fn what_others_could_get_at_is_closed() {
+    let patient = Patient::well();
+    let (store, state) = patient.paths();
+    for (path, mode) in [
+        (store.join("identity.txt"), 0o640),
+        (store.clone(), 0o755),
+        (state, 0o777),
+    ] {
+        chmod(&path, mode);
+        cured(&patient.home, "permissions");
+    }
+}
+
+#[test]
+fn what_sudo_made_is_given_back() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let patient = Patient::well();
+    let state = patient.paths().1;
+    std::os::unix::fs::chown(&state, Some(65_534), None).expect("given away");
+    cured_by(&patient.home, "sudo() { \"$@\"; }", "owner", "");
+}
+
+#[test]
+fn a_damaged_item_is_set_aside_by_the_next_login() {
+    let patient = Patient::well();
+    let store = patient.paths().0;
+    let item = store.join(name_of(&patient.site()) + ".age");
+    write(item, "torn");
+    cured_by(&patient.home, ":", "item", TYPED);
+    assert!(store.join(name_of(&patient.site()) + ".damaged-1").exists());
+}
+
+/// A process that holds a lock until it is killed.
+fn hold(lock: &Path) -> Child {
+    let mut holder = std::process::Command::new("flock")
+        // Without a fork there is one holder, not two.
+        .arg("--no-fork")
+        .arg(lock)
+        .args(["sh", "-c", "echo held; exec sleep 600"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("flock: apt-get install util-linux");
+    let mut line = [0; 5];
+    let stdout = holder.stdout.as_mut().expect("piped");
+    std::io::Read::read_exact(stdout, &mut line).expect("it says when");
+    holder
+}
+
+#[test]
+fn a_lock_that_is_not_given_back_is_taken_from_its_process() {
+    let patient = Patient::well();
+    let lock = patient
+        .paths()
+        .1
+        .join("locks")
+        .join(name_of(&patient.site()) + ".lock");
+    let mut holder = hold(&lock);
+    cured(&patient.home, "lock");
+    holder.kill().ok();
+    holder.wait().expect("it has ended");
+}
+
+#[test]
+fn a_rotation_that_stopped_goes_on() {
+    let patient = Patient::well();
+    let stopped = patient
+        .home
+        .run(WIT, &["token", "rotate", "--deliver", "test -e mended"], "");
+    assert_eq!(stopped.status.code(), Some(5), "{}", text(&stopped.stderr));
+    write(patient.below("mended"), "");
+    cured(&patient.home, "rotation");
+}
+
+#[test]
+fn a_journal_that_can_not_be_read_is_moved_aside() {
+    let patient = Patient::well();
+    write(patient.paths().1.join("rotations/torn.json"), "{");
+    cured(&patient.home, "journal");
+}
+
+#[test]
+fn a_server_that_is_down_is_started_again() {
+    let patient = Patient::well();
+    let data = patient.server.data_dir();
+    let down = patient.server.home.run(WIT, &["down"], "");
+    assert!(down.status.success());
+    // The server's data are another home's.
+    let typed = format!("--data-dir {}", data.display());
+    cured_by(&patient.home, ":", "server", &typed);
+}
+
+#[test]
+fn what_speaks_our_api_no_longer_is_logged_out_of() {
+    let home = Home::new();
+    home.run(WIT, &["setup", "--portable"], "");
+    let ours = Arc::new(AtomicBool::new(true));
+    let still = Arc::clone(&ours);
+    let other = server::Server::new(move |_, _| match still.load(Ordering::Relaxed) {
+        true => server::answer(200, "[]"),
+        false => server::answer(404, r#"{"error":"Not found"}"#),
+    });
+    let login = ["login", &other.url, "--username", "ada", "--session-stdin"];
+    let login = home.run(WIT, &login, "session\n");
+    assert!(login.status.success(), "{}", text(&login.stderr));
+    ours.store(false, Ordering::Relaxed);
+    cured(&home, "api");
+}
+
+#[test]
+fn a_form_of_the_api_that_changed_is_learnt_again() {
+    let patient = Patient::well();
+    let file = patient.below(".config/wit/config.json");
+    let config = fs::read_to_string(&file).expect("read");
+    assert!(config.contains("\"rest\""), "{config}");
+    write(file, config.replace("\"rest\"", "\"trpc\""));
+    cured_by(&patient.home, ":", "api", TYPED);
+}
+
+#[test]
+fn a_login_that_was_ended_elsewhere_is_made_again() {
+    let patient = Patient::well();
+    patient.sh("wit logout");
+    write(
+        patient.below(".config/wit/config.json"),
+        format!(
+            r#"{{"store":"file","servers":{{"{}":{{}}}}}}"#,
+            patient.url()
+        ),
+    );
+    cured_by(&patient.home, ":", "session", TYPED);
+}
+
+#[test]
+fn a_token_that_is_missing_or_was_revoked_elsewhere_is_made_again() {
+    let patient = Patient::well();
+    patient.sh("wit token revoke laptop");
+    cured(&patient.home, "token");
+
+    let other = Home::new();
+    write(other.path().join("password"), PASSWORD);
+    let login = format!("wit login {} {TYPED}", patient.url());
+    assert!(other.run("/bin/sh", &["-c", &login], "").status.success());
+    let list: Value = serde_json::from_str(&patient.sh("wit token list --json")).expect("JSON");
+    let id = list[0]["id"].as_str().expect("an id").to_owned();
+    assert!(
+        other
+            .run(WIT, &["token", "revoke", &id], "")
+            .status
+            .success()
+    );
+    cured(&patient.home, "token");
+}
+
+#[test]
+fn a_token_that_ends_soon_is_rotated() {
+    let patient = Patient::well();
+    patient.sh("wit token revoke laptop && wit token create laptop --store --expires 1");
+    cured_by(&patient.home, ":", "token", "--expires 30");
+}
+
+#[test]
+fn a_token_of_the_environment_is_for_one_server() {
+    let patient = Patient::well();
+    let token = patient.sh("wit token print");
+    write(patient.below("token"), token);
+    let set = "export WIT_TOKEN=$(cat token)";
+    cured_by(&patient.home, set, "environment-token", "");
+    let plain = format!("{set} WIT_URL=http://wit.example");
+    assert!(
+        ailments(&patient.home, &plain)
+            .iter()
+            .any(|(check, _)| check == "environment-token")
+    );
+    let wrong = format!(
+        "export WIT_TOKEN=wit_0123456789abcdef WIT_URL={}",
+        patient.url()
+    );
+    cured_by(&patient.home, &wrong, "environment-token", "");
+}
+
+#[test]
+fn a_certificate_file_that_is_missing_is_given_up() {
+    let mut home = Home::new();
+    home.set("SSL_CERT_FILE", "/nowhere/ca.pem");
+    cured(&home, "certificates");
+}
+
+#[test]
+fn a_clock_that_is_off_is_set() {
+    let home = Home::new();
+    let ahead = "Date: Wed, 24 Nov 2100 00:00:00 GMT";
+    let other = server::Server::new(move |_, _| server::with_header(401, ahead, "{}"));
+    let config = format!(r#"{{"store":"file","servers":{{"{}":{{}}}}}}"#, other.url);
+    write(home.path().join(".config/wit/config.json"), config);
+    let found = ailments(&home, ":");
+    let clock = found.iter().find(|(check, _)| check == "clock");
+    assert_eq!(
+        clock.map(|(_, cure)| cure.as_str()),
+        Some("sudo timedatectl set-ntp true")
+    );
+}
