@@ -4,111 +4,17 @@
 
 mod support;
 
-use std::process::Output;
-
 use serde_json::Value;
-use support::{HELPER, Home, WIT, text};
+use support::machine::Machine;
+use support::{HELPER, Home, WIT, done, text};
 use wit::config::Paths;
 use wit::credential::Site;
 use wit::expiry::{Expiry, UnixTime};
 use wit::store::{self, choice};
 
-const PASSWORD: &str = "correct horse battery";
-
-/// A server with a repository, and a home that is logged in and keeps a token for git.
-struct Machine {
-    server: Home,
-    home: Home,
-    url: String,
-}
-
-impl Machine {
-    fn new() -> Self {
-        let server = Home::new();
-        let up = server.run(WIT, &["up", "--port", "0", "--json"], "");
-        let up: Value = serde_json::from_slice(&up.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", text(&up.stderr)));
-        let machine = Machine {
-            server,
-            home: Home::new(),
-            url: up["url"].as_str().expect("a URL").to_owned(),
-        };
-        let login = [
-            "login",
-            &machine.url,
-            "--sign-up",
-            "--email",
-            "me@example.com",
-        ];
-        let login = [&login[..], &["--username", "ada", "--password-stdin"]].concat();
-        done(&machine.home.run(WIT, &login, &format!("{PASSWORD}\n")));
-        machine.wit(&["repo", "create", "work", "--private"]);
-        machine.wit(&["token", "create", "laptop", "--store", "--expires", "90"]);
-        machine
-    }
-
-    /// Runs `wit`, which must succeed.
-    fn wit(&self, arguments: &[&str]) -> String {
-        done(&self.home.run(WIT, arguments, ""))
-    }
-
-    fn rotate(&self, arguments: &[&str]) -> Output {
-        let words = [&["token", "rotate"], arguments].concat();
-        self.home.run(WIT, &words, "")
-    }
-
-    /// The ids of the account's tokens.
-    fn ids(&self) -> Vec<String> {
-        let list = self.wit(&["token", "list", "--json"]);
-        let list: Value = serde_json::from_str(&list).expect("JSON");
-        let list = list.as_array().expect("a list").iter();
-        list.map(|token| token["id"].as_str().expect("an id").to_owned())
-            .collect()
-    }
-
-    fn git(&self) -> Output {
-        let helper = format!("credential.helper={HELPER}");
-        let repository = format!("{}/ada/work.git", self.url);
-        let arguments = [
-            "-c",
-            "credential.helper=",
-            "-c",
-            &helper,
-            "ls-remote",
-            &repository,
-        ];
-        self.home.run("git", &arguments, "")
-    }
-
-    fn journals(&self) -> usize {
-        let dir = self.home.path().join(".local/state/wit/rotations");
-        std::fs::read_dir(dir).map_or(0, |files| files.count())
-    }
-
-    /// One token, the stored one, which git takes; nothing unfinished.
-    fn assert_tidy(&self, what: &str) {
-        assert_eq!(self.ids().len(), 1, "{what}");
-        assert_eq!(self.journals(), 0, "{what}");
-        let git = self.git();
-        assert!(git.status.success(), "{what}: {}", text(&git.stderr));
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.server.run(WIT, &["down"], "");
-    }
-}
-
-/// The stdout of what ended well.
-fn done(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    text(&output.stdout)
-}
-
 #[test]
 fn this_machines_token_is_rotated_and_git_goes_on() {
-    let machine = Machine::new();
+    let machine = Machine::with_a_token();
     let before = machine.ids();
     let said = done(&machine.rotate(&[]));
     assert!(said.starts_with("Rotated laptop: now "), "{said}");
@@ -118,7 +24,7 @@ fn this_machines_token_is_rotated_and_git_goes_on() {
 
 #[test]
 fn a_dry_run_changes_nothing() {
-    let machine = Machine::new();
+    let machine = Machine::with_a_token();
     let before = machine.ids();
     let said = done(&machine.rotate(&["--dry-run", "--grace", "2h"]));
     assert!(
@@ -131,7 +37,7 @@ fn a_dry_run_changes_nothing() {
 
 #[test]
 fn only_the_receiver_that_failed_is_asked_again_and_nothing_leaks() {
-    let machine = Machine::new();
+    let machine = Machine::with_a_token();
     let good = "cat >>good; echo >>good";
     let bad = "cat >&2; test -e mended";
     let failed = machine.rotate(&["--deliver", good, "--deliver", bad]);
@@ -151,8 +57,8 @@ fn only_the_receiver_that_failed_is_asked_again_and_nothing_leaks() {
 
 #[test]
 fn a_token_that_lies_elsewhere_goes_to_its_receiver() {
-    let machine = Machine::new();
-    machine.wit(&["token", "create", "ci", "--expires", "30"]);
+    let machine = Machine::with_a_token();
+    done(&machine.wit(&["token", "create", "ci", "--expires", "30"]));
     let nowhere = machine.rotate(&["ci"]);
     assert_eq!(nowhere.status.code(), Some(2), "{}", text(&nowhere.stderr));
     let printed = done(&machine.rotate(&["ci", "--print", "--deliver-file", "ci-token"]));
@@ -164,7 +70,7 @@ fn a_token_that_lies_elsewhere_goes_to_its_receiver() {
 
 #[test]
 fn what_is_due_is_rotated_and_nothing_due_is_no_failure() {
-    let machine = Machine::new();
+    let machine = Machine::with_a_token();
     let before = machine.ids();
     assert_eq!(done(&machine.rotate(&["--due", "30", "--all"])), "");
     assert_eq!(machine.ids(), before);
@@ -176,7 +82,7 @@ fn what_is_due_is_rotated_and_nothing_due_is_no_failure() {
 
 #[test]
 fn an_abort_takes_an_undelivered_token_back() {
-    let machine = Machine::new();
+    let machine = Machine::with_a_token();
     let before = machine.ids();
     let failed = machine.rotate(&["--deliver", "exit 1"]);
     assert_eq!(failed.status.code(), Some(5));
@@ -218,7 +124,7 @@ fn age_stored_token(machine: &Machine) {
 
 #[test]
 fn many_gits_at_once_get_one_new_token_and_all_succeed() {
-    let machine = Machine::new();
+    let machine = Machine::with_a_token();
     age_stored_token(&machine);
     let failed: Vec<String> = std::thread::scope(|scope| {
         let gits: Vec<_> = (0..32).map(|_| scope.spawn(|| machine.git())).collect();
@@ -238,9 +144,9 @@ fn many_gits_at_once_get_one_new_token_and_all_succeed() {
 
 #[test]
 fn a_renewal_that_fails_is_remembered_and_git_gets_the_token_that_works() {
-    let machine = Machine::new();
+    let machine = Machine::with_a_token();
     age_stored_token(&machine);
-    done(&machine.server.run(WIT, &["down"], ""));
+    done(&machine.server.home.run(WIT, &["down"], ""));
     let host = machine.url.strip_prefix("http://").expect("http");
     let request = format!("protocol=http\nhost={host}\n\n");
     let begun = || {
@@ -263,7 +169,7 @@ fn a_renewal_that_fails_is_remembered_and_git_gets_the_token_that_works() {
 
 #[test]
 fn never_means_never() {
-    let machine = Machine::new();
+    let machine = Machine::with_a_token();
     age_stored_token(&machine);
     let file = machine.home.path().join(".config/wit/config.json");
     let config = std::fs::read_to_string(&file).expect("a config");
@@ -278,7 +184,7 @@ fn never_means_never() {
 #[cfg(feature = "crash-points")]
 #[test]
 fn a_crash_at_any_point_is_mended_by_typing_the_command_again() {
-    let mut machine = Machine::new();
+    let mut machine = Machine::with_a_token();
     for point in [
         "journal-creating",
         "created",
@@ -317,7 +223,7 @@ fn a_crash_at_any_point_is_mended_by_typing_the_command_again() {
 #[cfg(feature = "crash-points")]
 #[test]
 fn a_crash_while_taking_back_is_mended_too() {
-    let mut machine = Machine::new();
+    let mut machine = Machine::with_a_token();
     for point in ["journal-undoing", "put-back", "taken-back", "cleared"] {
         let before = machine.ids();
         assert_eq!(

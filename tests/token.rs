@@ -1,98 +1,20 @@
 //! `wit login`, `status`, `token …` and `logout`, against the real `wit up`.
 
+#![cfg(feature = "platform")]
+
 mod support;
 
 use std::path::Path;
-use std::process::Output;
 
-use support::{Home, WIT, text};
+use support::machine::Machine;
+use support::platform::PASSWORD;
+use support::{Home, WIT, done, refused, text};
 use wit::api::http::Client;
 use wit::api::login::{Login, sign_in};
 use wit::api::server::ServerUrl;
 use wit::secret::Secret;
 
-const PASSWORD: &str = "correct horse battery";
 const TOKEN: &str = "wit_0123456789abcdef0123456789abcdef01234567";
-
-/// A home in which a server runs until it is dropped, and another one to use it from.
-struct Machine {
-    server: Home,
-    home: Home,
-    url: String,
-}
-
-impl Machine {
-    /// A server with an account `ada` that nobody is logged in to.
-    fn new() -> Self {
-        let server = Home::new();
-        let up = server.run(WIT, &["up", "--port", "0", "--json"], "");
-        let ready: serde_json::Value = serde_json::from_slice(&up.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", text(&up.stderr)));
-        let url = ready["url"].as_str().expect("a URL").to_owned();
-        Machine {
-            server,
-            home: Home::new(),
-            url,
-        }
-    }
-
-    /// The same, logged in.
-    fn logged_in() -> Self {
-        let machine = Machine::new();
-        done(&machine.sign_up());
-        machine
-    }
-
-    fn sign_up(&self) -> Output {
-        let arguments = [
-            "login",
-            &self.url,
-            "--sign-up",
-            "--email",
-            "me@example.com",
-            "--username",
-            "ada",
-            "--password-stdin",
-        ];
-        self.home.run(WIT, &arguments, &format!("{PASSWORD}\n"))
-    }
-
-    fn wit(&self, arguments: &[&str]) -> Output {
-        self.home.run(WIT, arguments, "")
-    }
-
-    fn json(&self, arguments: &[&str]) -> serde_json::Value {
-        let output = self.wit(&[arguments, &["--json"]].concat());
-        serde_json::from_str(&done(&output)).expect("one JSON document")
-    }
-
-    fn list(&self) -> Vec<serde_json::Value> {
-        self.json(&["token", "list"])
-            .as_array()
-            .expect("a list")
-            .clone()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.server.run(WIT, &["down"], "");
-    }
-}
-
-/// The stdout of what ended well.
-fn done(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-/// Asserts an exit code and nothing on stdout; the stderr.
-fn refused(output: &Output, code: i32) -> String {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert_eq!(text(&output.stdout), "", "{said}");
-    said
-}
 
 #[test]
 fn a_named_token_is_printed_once_as_documented() {
@@ -211,7 +133,7 @@ fn what_goes_wrong_is_said_with_what_to_type() {
     let machine = Machine::new();
     let said = refused(&machine.wit(&["token", "list"]), 4);
     assert!(said.contains("hint: wit login"), "{said}");
-    done(&machine.sign_up());
+    done(&machine.sign_up("ada"));
     let wrong = [
         "login",
         &machine.url,
@@ -399,7 +321,7 @@ fn no_secret_is_in_anything_that_a_command_wrote() {
     });
     assert!(files > 0, "nothing was searched");
     let mut logs = 0;
-    each_file(machine.server.path(), &mut |path, bytes| {
+    each_file(machine.server.home.path(), &mut |path, bytes| {
         assert!(!holds(bytes, token), "{}", path.display());
         assert!(!holds(bytes, PASSWORD), "{}", path.display());
         // The platform's own table of sessions holds them as they are.
@@ -454,7 +376,7 @@ fn direct_mode_works_without_a_server_and_says_so() {
     let token = Secret::from(token.trim().to_owned());
     let account = wit::api::TokenApi::verify(&api, &token).expect("an account");
     let mut database = None;
-    each_file(machine.server.path(), &mut |path, bytes| {
+    each_file(machine.server.home.path(), &mut |path, bytes| {
         if bytes.starts_with(b"SQLite format 3\0") {
             database = Some(path.to_owned());
         }

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test crate uses its part of this module")]
 
 #[cfg(feature = "platform")]
+pub mod machine;
+#[cfg(feature = "platform")]
 pub mod platform;
 pub mod server;
 
@@ -80,6 +82,20 @@ pub fn feed(mut command: Command, input: &[u8]) -> Output {
 /// What a program wrote, as text.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The stdout of what ended well.
+pub fn done(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Asserts an exit code and nothing on stdout; the stderr.
+pub fn refused(output: &Output, code: i32) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(text(&output.stdout), "", "{said}");
+    said
 }
 
 /// The gits on this machine: Debian's and whichever is first on the path.
