@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod device;
 mod password;
 pub mod repositories;
 mod schema;
@@ -178,13 +179,21 @@ fn without_zone(time: OffsetDateTime) -> PrimitiveDateTime {
 
 /// `length` random characters of A-Z, a-z, 0-9: the form of the platform's ids and session tokens.
 fn random_name(length: usize) -> String {
-    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    random_letters(
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+        length,
+    )
+}
+
+/// `length` random ones of at most 256 ASCII letters, each as likely as the others.
+fn random_letters(letters: &[u8], length: usize) -> String {
+    // Beyond the largest multiple of their number in a byte, some letters would be likelier.
+    let fair = 256 - 256 % letters.len();
     let mut name = String::with_capacity(length);
     while name.len() < length {
-        for byte in random_bytes::<32>() {
-            // 248 is the largest multiple of 62 in a byte: beyond it, some letters would be likelier.
-            if byte < 248 && name.len() < length {
-                name.push(char::from(LETTERS[usize::from(byte % 62)]));
+        for byte in random_bytes::<32>().map(usize::from) {
+            if byte < fair && name.len() < length {
+                name.push(char::from(letters[byte % letters.len()]));
             }
         }
     }

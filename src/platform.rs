@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod device;
 mod git;
 pub mod instance;
 mod log;
@@ -165,6 +166,7 @@ fn router(platform: Shared) -> Router {
         .route("/health", get(|| async { "ok\n" }))
         .merge(api::routes())
         .merge(git::routes())
+        .merge(device::routes())
         .merge(page::routes())
         .fallback(async || refusal::Refusal::not_found())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

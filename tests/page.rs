@@ -8,17 +8,11 @@ mod support;
 
 use browser::{Browser, ENTER, SPACE};
 use serde_json::json;
-use support::platform::{PASSWORD, Reply, Server};
-
-const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
-
-fn url(server: &Server, path: &str) -> String {
-    format!("http://{}{path}", server.address)
-}
+use support::platform::{FORM, PASSWORD, Reply, Server};
 
 /// Signs alice in, from wherever the server sends a stranger.
 fn sign_in(server: &Server, browser: &Browser) {
-    browser.open(&url(server, "/"));
+    browser.open(&server.url("/"));
     browser.fill("#name", "alice");
     browser.fill("#password", PASSWORD);
     browser.follow("Sign in");
@@ -46,7 +40,7 @@ fn works(server: &Server, secret: &str) -> bool {
 /// Nothing was asked of anybody else, and nothing was refused by the page's own policy.
 fn is_clean(server: &Server, browser: &Browser) {
     assert_eq!(browser.complaints(), Vec::<String>::new());
-    let own = url(server, "/");
+    let own = server.url("/");
     let elsewhere = |request: &String| {
         let of_browser = request.starts_with("chrome:") || request.starts_with("data:");
         !of_browser && !request.starts_with(&own)
@@ -96,7 +90,7 @@ fn a_token_is_made_copied_rotated_and_revoked() {
         assert!(events.contains(event), "{events}");
     }
     browser.follow("Sign out");
-    browser.open(&url(&server, "/settings/tokens"));
+    browser.open(&server.url("/settings/tokens"));
     assert_eq!(browser.text("h1"), "Sign in");
     is_clean(&server, &browser);
 }
@@ -130,7 +124,7 @@ fn everything_works_from_the_keyboard_and_each_page_says_where_one_is() {
     let server = Server::start();
     server.sign_up("alice");
     let browser = Browser::start();
-    browser.open(&url(&server, "/"));
+    browser.open(&server.url("/"));
     assert_eq!(browser.focused(), "Username or email");
     browser.strike("alice");
     browser.tab_to("Password");
@@ -225,7 +219,7 @@ fn each_page_can_be_read_in_light_and_dark_and_on_a_small_screen() {
             browser.picture(&format!("{scheme}-{width}-{name}.png"));
             assert_eq!(browser.run(FAULTS), json!([]), "{name}, {scheme}, {width}");
         };
-        browser.open(&url(&server, "/"));
+        browser.open(&server.url("/"));
         look("sign-in");
         sign_in(&server, &browser);
         browser.follow("New token");
@@ -245,88 +239,52 @@ fn each_page_can_be_read_in_light_and_dark_and_on_a_small_screen() {
         look("revoked");
         browser.follow("Activity");
         look("activity");
+        browser.follow("Sign in a device");
+        look("device");
+        let asked = json!({ "client_id": "wit", "device_name": "laptop" });
+        let codes = server.post("/api/auth/device/code", "", asked).json();
+        browser.fill("#code", codes["user_code"].as_str().expect("a code"));
+        browser.follow("Continue");
+        look("device-question");
         browser.follow("Sign out");
     }
-}
-
-/// What a browser sends along with a form of the page.
-struct Form<'a> {
-    server: &'a Server,
-    cookie: String,
-}
-
-impl Form<'_> {
-    fn send(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let mut all = vec![FORM, ("Cookie", self.cookie.as_str())];
-        all.extend(headers);
-        self.server.request("POST", path, &all, body)
-    }
-}
-
-/// The cookie of a sign-in by a form, as it was set.
-fn cookie(server: &Server, headers: &[(&str, &str)]) -> String {
-    let origin = url(server, "");
-    let mut all = vec![FORM, ("Origin", origin.as_str())];
-    all.extend(headers);
-    let body = format!("name=alice&password={}", PASSWORD.replace(' ', "+"));
-    let reply = server.request("POST", "/login", &all, &body);
-    assert_eq!(reply.status, 303, "{}", reply.body);
-    let mut lines = reply.raw_head.lines();
-    let line = lines.find_map(|line| line.split_once("set-cookie: "));
-    line.expect("a cookie").1.to_owned()
 }
 
 #[test]
 fn a_form_is_taken_only_from_a_page_of_the_same_sign_in() {
     let server = Server::start();
     server.sign_up("alice");
-    let set = cookie(&server, &[]);
-    let form = Form {
-        server: &server,
-        cookie: set.split(';').next().expect("a pair").to_owned(),
-    };
-    let page = server.request(
-        "GET",
-        "/settings/tokens/new",
-        &[("Cookie", &form.cookie)],
-        "",
-    );
-    let (_, rest) = page
-        .body
-        .split_once("name=\"form\" value=\"")
-        .expect("a form token");
-    let own = rest.split('"').next().expect("its end").to_owned();
-    let origin = url(&server, "");
+    let (visitor, other) = (server.visit("alice"), server.visit("alice"));
+    let origin = server.url("");
     let good = ("Origin", origin.as_str());
-    let other = cookie(&server, &[]);
-    let other = Form {
-        server: &server,
-        cookie: other.split(';').next().expect("a pair").to_owned(),
-    };
     let path = "/settings/tokens/new";
     let body = |token: &str| format!("name=x&scope=repo:read&expires=30&form={token}");
-    let right = body(&own);
+    let right = body(&visitor.form);
     let cases: [(&str, u16, Reply); 8] = [
-        ("no form token", 403, form.send(path, &[good], &body(""))),
-        ("a wrong one", 403, form.send(path, &[good], &body("AAAA"))),
+        ("no form token", 403, visitor.send(path, &[good], &body(""))),
+        (
+            "a wrong one",
+            403,
+            visitor.send(path, &[good], &body("AAAA")),
+        ),
         ("another session's", 403, other.send(path, &[good], &right)),
-        ("no origin", 403, form.send(path, &[], &right)),
+        ("no origin", 403, visitor.send(path, &[], &right)),
         (
             "another site",
             403,
-            form.send(path, &[("Origin", "http://evil.example")], &right),
+            visitor.send(path, &[("Origin", "http://evil.example")], &right),
         ),
         (
             "a sandbox",
             403,
-            form.send(path, &[("Origin", "null")], &right),
+            visitor.send(path, &[("Origin", "null")], &right),
         ),
         (
             "another site, as the browser tells",
             403,
-            form.send(path, &[good, ("Sec-Fetch-Site", "same-site")], &right),
+            visitor.send(path, &[good, ("Sec-Fetch-Site", "same-site")], &right),
         ),
-        ("the page's own", 201, form.send(path, &[good], &right)),
+        ("the page's own", 201, visitor.send(path, &[good], &right)),
     ];
     for (case, status, reply) in cases {
         assert_eq!(reply.status, status, "{case}: {}", reply.body);
@@ -334,7 +292,7 @@ fn a_form_is_taken_only_from_a_page_of_the_same_sign_in() {
     let list = server.bearing(
         "GET",
         "/api/tokens",
-        form.cookie.split_once('=').expect("=").1,
+        visitor.cookie.split_once('=').expect("=").1,
     );
     assert_eq!(
         list.json().as_array().map(Vec::len),
@@ -362,13 +320,13 @@ fn a_form_is_taken_only_from_a_page_of_the_same_sign_in() {
 fn the_cookie_is_for_this_server_alone_and_no_script_can_read_it() {
     let server = Server::start();
     server.sign_up("alice");
-    let plain = cookie(&server, &[]);
+    let plain = server.cookie("alice", &[]);
     assert!(plain.starts_with("wit_session="), "{plain}");
     assert!(
         plain.ends_with("; HttpOnly; SameSite=Lax; Path=/"),
         "{plain}"
     );
-    let tls = cookie(&server, &[("X-Forwarded-Proto", "https")]);
+    let tls = server.cookie("alice", &[("X-Forwarded-Proto", "https")]);
     assert!(tls.starts_with("__Host-wit_session="), "{tls}");
     assert!(
         tls.ends_with("; HttpOnly; SameSite=Lax; Secure; Path=/"),
@@ -415,7 +373,7 @@ fn a_form_tries_passwords_no_more_often_than_the_api() {
             401
         );
     }
-    let origin = url(&server, "");
+    let origin = server.url("");
     let headers = [FORM, ("Origin", origin.as_str())];
     let body = "name=alice&password=wrong+horse";
     let tried = || server.request("POST", "/login", &headers, body);
@@ -437,13 +395,13 @@ fn another_accounts_token_can_be_neither_seen_rotated_nor_revoked() {
     let bob = server.sign_up("bob");
     let theirs = server.token(&bob, &["repo:read"]);
     let id = theirs["id"].as_str().expect("an id");
-    let set = cookie(&server, &[]);
-    let pair = set.split(';').next().expect("a pair");
+    let visitor = server.visit("alice");
     for path in ["rotate", "revoke"] {
         let path = format!("/settings/tokens/{id}/{path}");
-        let reply = server.request("GET", &path, &[("Cookie", pair)], "");
+        let reply = server.request("GET", &path, &[("Cookie", &visitor.cookie)], "");
         assert_eq!(reply.status, 404, "{}", reply.body);
         assert!(!reply.body.contains("test"), "its name");
+        assert_eq!(visitor.post(&path, "expires=30").status, 404);
     }
     assert!(works(
         &server,

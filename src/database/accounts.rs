@@ -7,7 +7,7 @@ use super::{Database, DatabaseError, now, on, password, random_name, without_zon
 use crate::secret::Secret;
 
 /// How long a session lasts, as on the platform.
-const SESSION: Duration = Duration::days(30);
+pub const SESSION: Duration = Duration::days(30);
 
 /// An account as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]

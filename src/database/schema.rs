@@ -83,6 +83,18 @@ CREATE TABLE IF NOT EXISTS wit_token_event (
     token_prefix text NOT NULL
 );
 CREATE INDEX IF NOT EXISTS wit_token_event_user_idx ON wit_token_event (user_id, id);
+CREATE TABLE IF NOT EXISTS wit_device (
+    device_code_hash text PRIMARY KEY,
+    user_code text NOT NULL UNIQUE,
+    name text NOT NULL,
+    address text NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    pause integer NOT NULL,
+    polled_at timestamptz,
+    granted boolean,
+    user_id text REFERENCES "user"(id) ON DELETE CASCADE
+);
 "#;
 
 /// SQLite keeps an uuid as 16 bytes and a time as text, as sqlx binds them.
@@ -165,4 +177,16 @@ CREATE TABLE IF NOT EXISTS wit_token_event (
     token_prefix text NOT NULL
 );
 CREATE INDEX IF NOT EXISTS wit_token_event_user_idx ON wit_token_event (user_id, id);
+CREATE TABLE IF NOT EXISTS wit_device (
+    device_code_hash text PRIMARY KEY NOT NULL,
+    user_code text NOT NULL UNIQUE,
+    name text NOT NULL,
+    address text NOT NULL,
+    created_at datetime NOT NULL,
+    expires_at datetime NOT NULL,
+    pause integer NOT NULL,
+    polled_at datetime,
+    granted boolean,
+    user_id text REFERENCES "user"(id) ON DELETE CASCADE
+);
 "#;

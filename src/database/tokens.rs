@@ -357,7 +357,7 @@ pub fn scopes() -> impl Iterator<Item = ScopeRecord> {
 
 /// The hex SHA-256 of the whole token: all that the server keeps of it. A token has 160 random
 /// bits, so a slow hash would add nothing.
-fn hash(secret: &[u8]) -> String {
+pub(super) fn hash(secret: &[u8]) -> String {
     hex(&Sha256::digest(secret))
 }
 

@@ -62,6 +62,12 @@ impl Limits {
             .map_err(|early| too_many(early.wait_time_from(DefaultClock::default().now())))
     }
 
+    /// Counts one try at the code that a device shows; 429 where there have been too many.
+    pub fn user_code(&self, user_id: &str, address: IpAddr) -> Result<(), Refusal> {
+        // No account is called so: a space is in no name.
+        self.sign_in(&format!("device {user_id}"), address)
+    }
+
     /// Counts one new account, which costs the server as much as a sign-in.
     pub fn sign_up(&self, address: IpAddr) -> Result<(), Refusal> {
         if self.addresses.len() > REMEMBERED {

@@ -136,7 +136,8 @@ async fn sign_out(
     Ok(Json(json!({ "success": true })))
 }
 
-fn user_json(user: &User) -> Value {
+/// An account as its owner sees it.
+pub fn user_json(user: &User) -> Value {
     json!({
         "id": user.id,
         "email": user.email,

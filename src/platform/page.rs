@@ -2,6 +2,7 @@
 
 mod activity;
 mod assets;
+mod device;
 mod ending;
 mod frame;
 mod making;
@@ -44,6 +45,7 @@ pub fn routes() -> Router<Shared> {
         .merge(making::routes())
         .merge(ending::routes())
         .merge(activity::routes())
+        .merge(device::routes())
         .merge(assets::routes())
         .layer(always("content-security-policy", POLICY))
         // With no-referrer a browser would not say which page a form came from.

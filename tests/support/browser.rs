@@ -1,5 +1,7 @@
 //! A Chromium of the test's own, driven as WebDriver (W3C) says: no window, a throwaway profile.
 
+#![allow(dead_code, reason = "each test crate uses its part of this module")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;

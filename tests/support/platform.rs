@@ -168,6 +168,63 @@ impl Server {
     }
 }
 
+/// What a browser keeps of a sign-in: what each form that it sends carries.
+pub struct Visitor<'a> {
+    server: &'a Server,
+    pub cookie: String,
+    pub form: String,
+}
+
+pub const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+impl Server {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The cookie of a sign-in by the page's form, as it is set.
+    pub fn cookie(&self, username: &str, headers: &[(&str, &str)]) -> String {
+        let origin = self.url("");
+        let mut all = vec![FORM, ("Origin", origin.as_str())];
+        all.extend(headers);
+        let body = format!("name={username}&password={}", PASSWORD.replace(' ', "+"));
+        let reply = self.request("POST", "/login", &all, &body);
+        assert_eq!(reply.status, 303, "{}", reply.body);
+        let mut lines = reply.raw_head.lines();
+        let line = lines.find_map(|line| line.split_once("set-cookie: "));
+        line.expect("a cookie").1.to_owned()
+    }
+
+    pub fn visit(&self, username: &str) -> Visitor<'_> {
+        let set = self.cookie(username, &[]);
+        let cookie = set.split(';').next().expect("a pair").to_owned();
+        let page = self.request("GET", "/settings/tokens", &[("Cookie", &cookie)], "");
+        let (_, rest) = (page.body.split_once("name=\"form\" value=\"")).expect("a form token");
+        let form = rest.split('"').next().expect("its end").to_owned();
+        Visitor {
+            server: self,
+            cookie,
+            form,
+        }
+    }
+}
+
+impl Visitor<'_> {
+    /// A form with nothing but what is named here, and the cookie.
+    pub fn send(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut all = vec![FORM, ("Cookie", self.cookie.as_str())];
+        all.extend(headers);
+        self.server.request("POST", path, &all, body)
+    }
+
+    /// A form as the page sends it.
+    pub fn post(&self, path: &str, body: &str) -> Reply {
+        let origin = self.server.url("");
+        let body = format!("{body}&form={}", self.form);
+        self.send(path, &[("Origin", &origin)], &body)
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let down = self.home.run(WIT, &["down"], "");

@@ -51,7 +51,11 @@ pub fn page(
 }
 
 fn navigation(visitor: &Visitor, title: &str) -> Markup {
-    let places = [(super::TOKENS, "Tokens"), (super::ACTIVITY, "Activity")];
+    let places = [
+        (super::TOKENS, "Tokens"),
+        (super::ACTIVITY, "Activity"),
+        (super::DEVICE, "Sign in a device"),
+    ];
     html! {
         nav aria-label="Main" {
             ul {
