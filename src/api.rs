@@ -7,6 +7,7 @@ use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
 pub mod database;
+pub mod device;
 pub mod http;
 pub mod login;
 pub mod rest;

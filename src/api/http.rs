@@ -17,7 +17,6 @@ use super::ApiError;
 use super::server::ServerUrl;
 use crate::expiry::UnixTime;
 use crate::secret::Secret;
-use crate::trace;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const TOTAL_LIMIT: Duration = Duration::from_secs(30);
@@ -136,7 +135,21 @@ impl Client {
         bearer: Option<&Secret>,
         body: Vec<u8>,
     ) -> Result<Answer, ApiError> {
-        self.send(Method::POST, self.server.at(path), bearer, Some(body))
+        let body = Some(("application/json", body));
+        self.send(Method::POST, self.server.at(path), bearer, body)
+    }
+
+    /// POST of a form, sent once.
+    pub(super) fn post_form(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Answer, ApiError> {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        let body = Some(("application/x-www-form-urlencoded", form.into_bytes()));
+        self.send(Method::POST, self.server.at(path), None, body)
     }
 
     /// DELETE, sent once.
@@ -149,14 +162,12 @@ impl Client {
         method: Method,
         url: Url,
         bearer: Option<&Secret>,
-        body: Option<Vec<u8>>,
+        body: Option<(&str, Vec<u8>)>,
     ) -> Result<Answer, ApiError> {
         let unreachable = |reason: String| ApiError::Unreachable {
             server: self.server.to_string(),
             reason,
         };
-        let step = trace::begin();
-        let (what, place) = (method.clone(), url.clone());
         let mut request = self
             .http
             .request(method, url)
@@ -168,8 +179,8 @@ impl Client {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        if let Some((kind, body)) = body {
+            request = request.header(CONTENT_TYPE, kind).body(body);
         }
         let runtime = match self.runtime.get() {
             Some(runtime) => runtime,
@@ -181,15 +192,7 @@ impl Client {
                 self.runtime.get_or_init(|| runtime)
             }
         };
-        let answer = runtime.block_on(self.exchange(request));
-        // A query may hold what is asked for, so the path is all that is told.
-        let (origin, path) = (place.origin().ascii_serialization(), place.path());
-        let status = match &answer {
-            Ok(answer) => answer.status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        step.end(format_args!("http {what} {origin}{path}: {status}"));
-        answer
+        runtime.block_on(self.exchange(request))
     }
 
     async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Answer, ApiError> {

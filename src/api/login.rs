@@ -30,6 +30,20 @@ pub struct SignedIn {
     pub account: String,
 }
 
+/// Whose session it is, as the server answers.
+#[derive(Deserialize)]
+pub(super) struct User {
+    email: String,
+    #[serde(default)]
+    username: Option<String>,
+}
+
+impl User {
+    pub(super) fn name(self) -> String {
+        self.username.unwrap_or(self.email)
+    }
+}
+
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,16 +135,10 @@ fn signed_in(answer: Answer) -> Result<SignedIn, ApiError> {
         token: Secret,
         user: User,
     }
-    #[derive(Deserialize)]
-    struct User {
-        email: String,
-        #[serde(default)]
-        username: Option<String>,
-    }
     let wire: Wire = answer.json()?;
     Ok(SignedIn {
         session: wire.token,
         expiry: Some(Expiry(UnixTime::now().plus(SESSION_LIFE))),
-        account: wire.user.username.unwrap_or(wire.user.email),
+        account: wire.user.name(),
     })
 }

@@ -1,5 +1,7 @@
 //! `wit login`.
 
+mod device;
+
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::rc::Rc;
 
@@ -25,10 +27,10 @@ const PASSWORD_LIMIT: u64 = 4096;
 pub struct Args {
     /// The server [default: the one known already]
     url: Option<String>,
-    /// Sign in with an email address
+    /// Sign in with an email address and a password
     #[arg(long)]
     email: Option<String>,
-    /// Sign in with a username
+    /// Sign in with a username and a password
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
     /// Read the password from the first line of stdin
@@ -40,6 +42,9 @@ pub struct Args {
     /// Read a session begun elsewhere from the first line of stdin
     #[arg(long, conflicts_with_all = ["password_stdin", "sign_up"])]
     session_stdin: bool,
+    /// Open no browser: only print the address and the code for one
+    #[arg(long)]
+    no_browser: bool,
     /// The form of the server's token API [default: the one it answers in]
     #[arg(long, value_name = "FORM", value_parser = ["rest", "trpc"])]
     api: Option<String>,
@@ -60,6 +65,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let remembered = || session::account(&config, &server, None);
     let signed_in = if args.session_stdin {
         given_session(&args, remembered())?
+    } else if let Some(signed_in) = by_browser(&args, &client)? {
+        signed_in
     } else {
         let login = match (&args.email, &args.username) {
             (Some(email), _) => Login::Email(email.clone()),
@@ -119,6 +126,24 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         eprintln!("Secrets are kept in {location}.");
     }
     Ok(Exit::Done)
+}
+
+/// Signs in by a browser, where nothing was said of a password, there is a terminal to tell a
+/// person on, and the server knows how.
+fn by_browser(args: &Args, client: &Client) -> anyhow::Result<Option<SignedIn>> {
+    let by_password = args.password_stdin || args.email.is_some() || args.username.is_some();
+    if by_password || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    let signed_in = device::sign_in(client, !args.no_browser);
+    signed_in.map_err(|error| match error {
+        ApiError::Refused { message } | ApiError::Forbidden { message } => {
+            Failure::new(Exit::NotLoggedIn, message)
+                .hint(format!("wit login {}", client.server()))
+                .into()
+        }
+        other => other.into(),
+    })
 }
 
 fn sign_in(

@@ -24,3 +24,9 @@ pub fn print(text: &[u8]) -> io::Result<()> {
         other => other,
     }
 }
+
+/// The name of this machine, escaped and at most 80 characters long; empty where it has none.
+pub fn machine() -> String {
+    let host = hostname::get().unwrap_or_default();
+    escaped(&host.to_string_lossy()).chars().take(80).collect()
+}

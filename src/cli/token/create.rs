@@ -181,8 +181,7 @@ fn checked_name(name: String) -> Result<String, Failure> {
 }
 
 fn name_of_this_machine() -> String {
-    let host = hostname::get().unwrap_or_default();
-    let host: String = escaped(&host.to_string_lossy()).chars().take(80).collect();
+    let host = output::machine();
     match host.is_empty() {
         true => "git".into(),
         false => format!("git on {host}"),
