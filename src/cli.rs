@@ -3,10 +3,11 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::api::ApiError;
 use crate::config::Paths;
+use crate::trace;
 
 pub mod doctor;
 #[cfg(feature = "platform")]
@@ -172,6 +173,9 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         paths,
         json: cli.json,
     };
+    if trace::is_on() {
+        trace::note(format_args!("wit {}", words(std::env::args().skip(1))));
+    }
     match cli.command {
         Command::Login(args) => login::run(args, &context),
         Command::Logout(args) => logout::run(args, &context),
@@ -186,6 +190,19 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         #[cfg(feature = "platform")]
         Command::Down(args) => down::run(args, &context),
     }
+}
+
+/// The commands that were typed, without whatever else was: that may be a secret in the wrong place.
+fn words(typed: impl Iterator<Item = String>) -> String {
+    let mut command = Cli::command();
+    let mut words = Vec::new();
+    for word in typed {
+        if let Some(below) = command.find_subcommand(&word) {
+            command = below.clone();
+            words.push(word);
+        }
+    }
+    words.join(" ")
 }
 
 /// Maps any error to its exit code and hint.

@@ -9,6 +9,7 @@ use crate::credential::{Credential, Credentials, Description, Proof, Site};
 use crate::expiry::UnixTime;
 use crate::secret::Secret;
 use crate::store::{self, Store, StoreError};
+use crate::trace::{self, Outcome};
 
 pub mod renewal;
 pub mod state;
@@ -33,6 +34,17 @@ impl Operation {
             "capability" => Some(Operation::Capability),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Operation::Get => "get",
+            Operation::Store => "store",
+            Operation::Erase => "erase",
+            Operation::Capability => "capability",
+        })
     }
 }
 
@@ -123,20 +135,22 @@ pub fn run(
     let Some(site) = request.site() else {
         return Ok(());
     };
-    match operation {
-        Operation::Get => {
-            let answer = get(&site, &request, world)?;
-            answer.write(&mut output).map_err(HelperError::Output)
-        }
+    let step = trace::begin();
+    let done = match operation {
+        Operation::Get => get(&site, &request, world)
+            .and_then(|answer| answer.write(&mut output).map_err(HelperError::Output)),
         Operation::Store => keep(&site, &request, world),
         Operation::Erase => erase(&site, &request, world),
         Operation::Capability => Ok(()),
-    }
+    };
+    step.end(format_args!("{operation} {site}: {}", Outcome(&done)));
+    done
 }
 
 fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer, HelperError> {
     let mut answer = wire::Answer::default();
     if let Some(environment) = world.environment_token.as_ref().filter(|e| e.site == *site) {
+        trace::note(format_args!("{site} is answered with WIT_TOKEN"));
         // The platform takes any username that is the owner's, or this word.
         let username = request.username.as_deref().unwrap_or(b"token");
         answer.line("username", username);
@@ -146,6 +160,7 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
     let store = (world.open)()?;
     let credentials = usable(store.as_ref(), site)?;
     let Some(entry) = credentials.find(request, world.now) else {
+        trace::note(format_args!("nothing that fits is stored for {site}"));
         return Ok(answer);
     };
     let mut entry = entry.clone();
@@ -223,6 +238,7 @@ fn keep(site: &Site, request: &Description, world: &World) -> Result<(), HelperE
         return Ok(());
     };
     if is_environments(site, request, world) || state::says_unchanged(world.paths, site, request) {
+        trace::note(format_args!("unchanged since it was given for {site}"));
         return Ok(());
     }
     let store = (world.open)()?;

@@ -5,6 +5,7 @@
 //! | module | may use |
 //! |---|---|
 //! | [`secret`], [`expiry`] | nothing of ours |
+//! | [`trace`] | config; whoever takes steps uses it |
 //! | [`credential`], [`item`] | secret, expiry |
 //! | [`config`] | nothing of ours; the only reader of directories, config file, environment |
 //! | [`store`] | credential, item, config |
@@ -28,3 +29,4 @@ pub mod platform;
 pub mod rotation;
 pub mod secret;
 pub mod store;
+pub mod trace;

@@ -17,6 +17,7 @@ pub mod keyutils;
 pub mod lock;
 #[cfg(target_os = "linux")]
 pub mod secret_service;
+mod traced;
 
 /// A place that keeps one item of bytes per site. It knows nothing of what is in them.
 ///

@@ -17,6 +17,7 @@ use super::ApiError;
 use super::server::ServerUrl;
 use crate::expiry::UnixTime;
 use crate::secret::Secret;
+use crate::trace;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const TOTAL_LIMIT: Duration = Duration::from_secs(30);
@@ -168,6 +169,8 @@ impl Client {
             server: self.server.to_string(),
             reason,
         };
+        let step = trace::begin();
+        let (what, place) = (method.clone(), url.clone());
         let mut request = self
             .http
             .request(method, url)
@@ -192,7 +195,15 @@ impl Client {
                 self.runtime.get_or_init(|| runtime)
             }
         };
-        runtime.block_on(self.exchange(request))
+        let answer = runtime.block_on(self.exchange(request));
+        // A query may hold what is asked for, so the path is all that is told.
+        let (origin, path) = (place.origin().ascii_serialization(), place.path());
+        let status = match &answer {
+            Ok(answer) => answer.status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        step.end(format_args!("http {what} {origin}{path}: {status}"));
+        answer
     }
 
     async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Answer, ApiError> {

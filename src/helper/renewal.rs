@@ -13,6 +13,7 @@ use crate::credential::{Credential, Site};
 use crate::expiry::UnixTime;
 use crate::store::StoreError;
 use crate::store::lock::{SiteLock, name_of};
+use crate::trace;
 
 /// Days before its end from which a token is renewed where the config says nothing.
 const DAYS: i64 = 7;
@@ -74,7 +75,15 @@ pub fn renew(
     if is_paused(paths, site, now) {
         return false;
     }
-    run_wit(site, store).unwrap_or(false)
+    let step = trace::begin();
+    let result = run_wit(site, store);
+    let outcome = match &result {
+        Ok(true) => "done",
+        Ok(false) => "not done in time, or failed",
+        Err(_) => "can't be started",
+    };
+    step.end(format_args!("renewal at {site}: {outcome}"));
+    result.unwrap_or(false)
 }
 
 fn run_wit(site: &Site, store: Option<&str>) -> io::Result<bool> {

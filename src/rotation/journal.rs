@@ -10,6 +10,7 @@ use crate::api::NewToken;
 use crate::config::{Paths, write_private};
 use crate::credential::Site;
 use crate::expiry::UnixTime;
+use crate::trace;
 
 /// The format's version. A higher one is never touched.
 const VERSION: u64 = 1;
@@ -147,6 +148,7 @@ impl Journal {
 
     /// Writes the journal, all or nothing.
     pub fn save(&self, paths: &Paths) -> io::Result<()> {
+        trace::note(format_args!("rotation {}: {:?}", self.rotation, self.step));
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
         write_private(&file(paths, &self.rotation), &text)

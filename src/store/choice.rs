@@ -7,6 +7,7 @@ use super::file::FileStore;
 use super::keychain::Keychain;
 #[cfg(target_os = "linux")]
 use super::secret_service::SecretService as Keychain;
+use super::traced::traced;
 use super::{Store, StoreError};
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
@@ -78,11 +79,11 @@ fn chosen_name(paths: &Paths, named: Option<&str>) -> Result<Option<String>, Sto
 
 fn by_name(paths: &Paths, name: &str) -> Result<Box<dyn Store>, StoreError> {
     match name {
-        "file" => Ok(Box::new(FileStore::new(paths))),
+        "file" => Ok(traced(Box::new(FileStore::new(paths)))),
         #[cfg(any(target_os = "linux", target_os = "macos", windows))]
-        "keychain" => Ok(Box::new(Keychain::new())),
+        "keychain" => Ok(traced(Box::new(Keychain::new()))),
         #[cfg(target_os = "linux")]
-        "keyutils" => Ok(Box::new(super::keyutils::Keyutils::new())),
+        "keyutils" => Ok(traced(Box::new(super::keyutils::Keyutils::new()))),
         _ => Err(StoreError::Unavailable {
             reason: format!(
                 "no store is called {name:?}; there are {}",
@@ -98,10 +99,10 @@ fn probe(paths: &Paths) -> Box<dyn Store> {
     {
         let keychain = Keychain::new();
         if keychain.probe().is_ok() {
-            return Box::new(keychain);
+            return traced(Box::new(keychain));
         }
     }
-    Box::new(FileStore::new(paths))
+    traced(Box::new(FileStore::new(paths)))
 }
 
 /// Remembers what `auto` chose and returns it, or what another process chose just before.

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::StoreError;
 use crate::config::Paths;
 use crate::credential::Site;
+use crate::trace;
 
 /// How long a process waits for another's read-change-write.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,10 +64,13 @@ impl SiteLock {
             .write(true)
             .open(&path)
             .map_err(io)?;
-        let begun = Instant::now();
+        let (begun, step) = (Instant::now(), trace::begin());
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(SiteLock(file)),
+                Ok(()) => {
+                    step.end(format_args!("{extension} of {site} waited for"));
+                    return Ok(SiteLock(file));
+                }
                 Err(TryLockError::Error(error)) => return Err(io(error)),
                 Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => {
                     return Err(StoreError::Busy {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
+use crate::trace;
+
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -28,7 +30,12 @@ pub fn run(name: &str, arguments: &[&str], input: &str) -> io::Result<Output> {
         }
         child.wait_with_output().await
     };
+    let step = trace::begin();
     let answer = runtime.block_on(async { tokio::time::timeout(LIMIT, running).await });
+    step.end(format_args!(
+        "ran {name} {}",
+        arguments.first().unwrap_or(&"")
+    ));
     answer.unwrap_or_else(|_| {
         let message = format!("it did not end within {} s", LIMIT.as_secs());
         Err(io::Error::new(io::ErrorKind::TimedOut, message))
