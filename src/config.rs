@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +160,26 @@ pub fn touch_private(path: &Path) -> io::Result<()> {
     options.open(path).map(drop)
 }
 
+/// How the names of files begin that are being written.
+const TEMPORARY: &str = ".tmp-";
+/// From what age on such a file may be one whose writer was killed.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+
+/// Removes what writers that were killed left in `dir`. Failing at that is no failure of the caller.
+pub fn remove_abandoned(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if is_temporary && age().is_some_and(|age| age >= ABANDONED) {
+            // A writer that was stopped for long, as by a sleeping laptop, still holds its lock.
+            let dead = std::fs::File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+            if dead {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
 /// Writes a file that only its owner can read, all or nothing: a temporary file beside it,
 /// fsync, rename, fsync of the directory.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -166,7 +187,11 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     private_dir(dir)?;
     // tempfile opens with O_EXCL and mode 0600.
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .tempfile_in(dir)?;
+    // Says that its writer lives. Where files can't be locked nothing takes it for abandoned.
+    let _ = file.as_file().try_lock();
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;

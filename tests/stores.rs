@@ -233,6 +233,37 @@ fn at_once_many_first_writers_agree_on_one_identity() {
     assert_eq!(files.store.sites().unwrap().len(), 16);
 }
 
+#[test]
+fn a_write_removes_what_killed_writers_left_and_nothing_of_a_living_one() {
+    use std::time::{Duration, SystemTime};
+
+    let files = Files::new();
+    let here = site("host");
+    files.store.write(&here, &secret("hush")).unwrap();
+    let make = |name: &str, age: u64| {
+        let file = std::fs::File::create(files.paths.store_dir().join(name)).unwrap();
+        let then = SystemTime::now() - Duration::from_secs(age);
+        file.set_modified(then).unwrap();
+        file
+    };
+    const DAY: u64 = 24 * 60 * 60;
+    drop(make(".tmp-killed", DAY));
+    drop(make(".tmp-young", 0));
+    drop(make("other", DAY));
+    // As of a laptop that sleeps between the writing and the renaming.
+    let living = make(".tmp-living", DAY);
+    living.lock().unwrap();
+
+    files.store.write(&here, &secret("hush again")).unwrap();
+    let mut left: Vec<_> = std::fs::read_dir(files.paths.store_dir())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(".tmp-") || name == "other")
+        .collect();
+    left.sort();
+    assert_eq!(left, [".tmp-living", ".tmp-young", "other"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn only_the_owner_can_read_and_a_shared_identity_is_refused() {
