@@ -16,10 +16,12 @@ mod generate;
 pub mod login;
 pub mod logout;
 pub mod output;
+mod passphrase;
 mod repo;
 pub mod session;
 mod setup;
 pub mod status;
+mod store;
 pub mod token;
 #[cfg(feature = "platform")]
 mod up;
@@ -130,6 +132,12 @@ pub enum Command {
     Setup(setup::Args),
     /// Look for what is wrong between git and its tokens, and say what mends it
     Doctor(doctor::Args),
+    /// Show where secrets lie, move them, or put the file store under a passphrase
+    Store(store::Args),
+    /// Open the file store for a time, with its passphrase
+    Unlock(passphrase::UnlockArgs),
+    /// Close the file store before that time is over
+    Lock,
     /// Start the platform on this machine
     #[cfg(feature = "platform")]
     Up(up::Args),
@@ -184,6 +192,9 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Repo(args) => repo::run(args, &context),
         Command::Setup(args) => setup::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
+        Command::Store(args) => store::run(args, &context),
+        Command::Unlock(args) => passphrase::unlock(args, &context),
+        Command::Lock => passphrase::lock(&context),
         Command::Generate(args) => generate::run(args, &context),
         #[cfg(feature = "platform")]
         Command::Up(args) => up::run(args, &context),

@@ -234,15 +234,23 @@ impl Credentials {
         }
     }
 
-    /// Keeps `new` in the place of the entry with the same path, username and kind, or first of
-    /// all where there is none. Returns whether anything changed.
-    pub fn put(&mut self, mut new: Credential) -> bool {
-        let same = |entry: &Credential| {
+    /// The entry with the path, username and kind of `new`, which `put` would replace.
+    pub fn in_place_of(&self, new: &Credential) -> Option<&Credential> {
+        self.position(new).map(|at| &self.0[at])
+    }
+
+    fn position(&self, new: &Credential) -> Option<usize> {
+        self.0.iter().position(|entry| {
             entry.username == new.username
                 && entry.path == new.path
                 && entry.proof.same_kind(&new.proof)
-        };
-        match self.0.iter().position(same) {
+        })
+    }
+
+    /// Keeps `new` in the place of the entry with the same path, username and kind, or first of
+    /// all where there is none. Returns whether anything changed.
+    pub fn put(&mut self, mut new: Credential) -> bool {
+        match self.position(&new) {
             Some(at) => {
                 let old = &self.0[at];
                 // Git knows nothing of token metadata and leaves out what it was not told, so a

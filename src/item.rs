@@ -72,9 +72,48 @@ impl Item {
     pub fn is_empty(&self) -> bool {
         self == &Item::default()
     }
-}
 
-impl Item {
+    /// Takes in what another item of the same site holds. Where both hold an entry with another
+    /// secret, this one's stays, or goes where `force` says so; either way the number of those is
+    /// returned.
+    pub fn absorb(&mut self, other: Item, force: bool) -> usize {
+        let mut differing = 0;
+        // `put` makes what it adds the first: the newest goes in last.
+        for entry in other.credentials.0.into_iter().rev() {
+            let held = self.credentials.in_place_of(&entry);
+            let differs = held.is_some_and(|held| held.proof != entry.proof);
+            differing += usize::from(differs);
+            if !differs || force {
+                self.credentials.put(entry);
+            }
+        }
+        for session in other.sessions.into_iter().rev() {
+            let same =
+                |held: &Session| held.server == session.server && held.account == session.account;
+            match self.sessions.iter_mut().find(|held| same(held)) {
+                None => self.sessions.insert(0, session),
+                Some(held) if held.token == session.token => {}
+                Some(held) => {
+                    differing += 1;
+                    if force {
+                        *held = session;
+                    }
+                }
+            }
+        }
+        for (held, more) in [
+            (&mut self.pending, other.pending),
+            (&mut self.previous, other.previous),
+        ] {
+            for entry in more {
+                if !held.contains(&entry) {
+                    held.push(entry);
+                }
+            }
+        }
+        differing
+    }
+
     /// Reads what [`Item::encode`] wrote for `site`.
     pub fn decode(site: &Site, bytes: &Secret) -> Result<Item, ItemError> {
         #[derive(Deserialize)]

@@ -15,6 +15,7 @@ pub mod keychain;
 #[cfg(target_os = "linux")]
 pub mod keyutils;
 pub mod lock;
+pub mod relocation;
 #[cfg(target_os = "linux")]
 pub mod secret_service;
 mod traced;
@@ -45,6 +46,12 @@ pub trait Store {
     /// Moves what can't be read as an item of ours out of the way without losing it, and says where
     /// it now lies.
     fn set_aside(&self, site: &Site) -> Result<String, StoreError>;
+
+    /// The store that has taken this one's place since it was opened: `wit store move` may end
+    /// between a process's choice and its turn at the site's lock.
+    fn successor(&self) -> Result<Option<Box<dyn Store>>, StoreError> {
+        Ok(None)
+    }
 }
 
 /// Why a store did not do what it was asked.
@@ -53,15 +60,15 @@ pub enum StoreError {
     /// It can't be reached: no bus, no service, no prompt, no permission.
     Unavailable { reason: String },
     /// It is locked and nobody could be asked to unlock it.
-    Locked { reason: String },
+    Locked { reason: String, hint: &'static str },
     /// It did not answer in time.
     TimedOut { after: Duration },
     /// What lies there can't be used.
     Item { site: Site, error: ItemError },
     /// The item is larger than the store takes.
     TooLarge { bytes: usize, most: usize },
-    /// Another process held the site's lock for too long.
-    Busy { site: Site, after: Duration },
+    /// Another process held the lock of a site, or of the whole store, for too long.
+    Busy { what: String, after: Duration },
     /// Reading or writing failed.
     Io { what: String, error: std::io::Error },
 }
@@ -70,7 +77,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Unavailable { reason } => write!(f, "the store can't be reached: {reason}"),
-            StoreError::Locked { reason } => write!(f, "the store is locked: {reason}"),
+            StoreError::Locked { reason, .. } => write!(f, "the store is locked: {reason}"),
             StoreError::TimedOut { after } => {
                 write!(f, "the store did not answer within {after:?}")
             }
@@ -79,8 +86,8 @@ impl fmt::Display for StoreError {
                 f,
                 "the item has {bytes} bytes and the store takes at most {most}"
             ),
-            StoreError::Busy { site, after } => {
-                write!(f, "{site}: another process held its lock for {after:?}")
+            StoreError::Busy { what, after } => {
+                write!(f, "{what}: another process held its lock for {after:?}")
             }
             StoreError::Io { what, error } => write!(f, "{what}: {error}"),
         }
@@ -96,14 +103,16 @@ impl StoreError {
             StoreError::Unavailable { .. } | StoreError::TimedOut { .. } => {
                 Some("to keep secrets in encrypted files instead: wit setup --store file")
             }
-            StoreError::Locked { .. } => {
-                Some("unlock the keyring of your desktop, or: wit setup --store file")
-            }
+            StoreError::Locked { hint, .. } => Some(hint),
             StoreError::Item { .. } | StoreError::Busy { .. } => Some("wit status"),
             StoreError::TooLarge { .. } | StoreError::Io { .. } => None,
         }
     }
 }
+
+/// What unlocks a desktop's keyring, whichever desktop it is.
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
+const UNLOCK_KEYRING: &str = "unlock the keyring of your desktop, or: wit setup --store file";
 
 /// How long a keychain may take: `WIT_KEYCHAIN_TIMEOUT` seconds, 3 where it says nothing usable.
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
@@ -137,11 +146,12 @@ pub fn update<T>(
     change: impl FnOnce(&mut Item) -> T,
 ) -> Result<T, StoreError> {
     let _lock = lock::SiteLock::acquire(paths, site)?;
-    update_locked(store, site, change)
+    let successor = store.successor()?;
+    update_locked(successor.as_deref().unwrap_or(store), site, change)
 }
 
-/// [`update`] for a caller that holds the site's lock already.
-pub fn update_locked<T>(
+/// [`update`] of a store that nothing can take the place of, under a lock that is held already.
+fn update_locked<T>(
     store: &dyn Store,
     site: &Site,
     change: impl FnOnce(&mut Item) -> T,

@@ -249,17 +249,26 @@ fn named(name: String) -> Login {
 }
 
 fn asked_password(new: bool, server: &str) -> anyhow::Result<Secret> {
+    asked(
+        "password",
+        new,
+        format!("wit login {server} --username NAME --password-stdin"),
+    )
+}
+
+/// Asks for a secret without showing it, and for a new one twice. Where there is no terminal, `hint`
+/// says what to type instead.
+pub(super) fn asked(what: &str, new: bool, hint: String) -> anyhow::Result<Secret> {
     if !io::stdin().is_terminal() {
-        return Err(no_terminal(format!(
-            "wit login {server} --username NAME --password-stdin"
-        )));
+        return Err(no_terminal(hint));
     }
-    let password = Secret::from(rpassword::prompt_password("Password: ")?);
-    if password.is_empty() {
-        return Err(Failure::new(Exit::Usage, "no password was given").into());
+    let prompt = format!("{}{}: ", what[..1].to_uppercase(), &what[1..]);
+    let secret = Secret::from(rpassword::prompt_password(prompt)?);
+    if secret.is_empty() {
+        return Err(Failure::new(Exit::Usage, format!("no {what} was given")).into());
     }
-    if new && Secret::from(rpassword::prompt_password("Once more: ")?) != password {
-        return Err(Failure::new(Exit::Usage, "the two passwords differ").into());
+    if new && Secret::from(rpassword::prompt_password("Once more: ")?) != secret {
+        return Err(Failure::new(Exit::Usage, format!("the two {what}s differ")).into());
     }
-    Ok(password)
+    Ok(secret)
 }

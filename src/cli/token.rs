@@ -12,7 +12,7 @@ mod print;
 mod prune;
 mod renew;
 mod revoke;
-mod rotate;
+pub mod rotate;
 mod scopes;
 
 pub use revoke::forget;

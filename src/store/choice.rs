@@ -27,18 +27,24 @@ pub struct Decided {
 /// Where none of them says, `auto` is decided and remembered by the first write; until then
 /// reading looks where that would go and leaves no trace.
 pub fn open(paths: &Paths, named: Option<&str>) -> Result<Box<dyn Store>, StoreError> {
-    match chosen_name(paths, named)? {
-        Some(name) => by_name(paths, &name),
-        None => Ok(Box::new(Auto {
-            paths: paths.clone(),
-            store: OnceCell::new(),
-        })),
+    if let Some(name) = named_now(named) {
+        return by_name(paths, &name);
     }
+    let store = match remembered(paths)? {
+        Some(name) => OnceCell::from(by_name(paths, &name)?),
+        None => OnceCell::new(),
+    };
+    Ok(Box::new(Configured {
+        undecided: store.get().is_none(),
+        paths: paths.clone(),
+        store,
+    }))
 }
 
 /// The same for what is about to write (`wit login`, `wit setup`): `auto` is decided now.
 pub fn decide(paths: &Paths, named: Option<&str>) -> Result<Decided, StoreError> {
-    match chosen_name(paths, named)? {
+    let chosen = named_now(named).map_or_else(|| remembered(paths), |name| Ok(Some(name)))?;
+    match chosen {
         Some(name) => Ok(Decided {
             store: by_name(paths, &name)?,
             new: false,
@@ -57,27 +63,25 @@ pub fn decide(paths: &Paths, named: Option<&str>) -> Result<Decided, StoreError>
     }
 }
 
-/// A name that a person chose or that was remembered; `None` leaves it to `auto`.
-fn chosen_name(paths: &Paths, named: Option<&str>) -> Result<Option<String>, StoreError> {
-    let named = named
+/// The name that was given with `--store`, else that of `WIT_STORE`; neither may be `auto`.
+fn named_now(named: Option<&str>) -> Option<String> {
+    named
         .map(str::to_owned)
         .or_else(|| config::variable("WIT_STORE"))
-        .filter(|name| name != "auto");
-    let name = match named {
-        Some(name) => Some(name),
-        None => {
-            Config::load(paths)
-                .map_err(|error| StoreError::Io {
-                    what: "can't read the config file".to_owned(),
-                    error,
-                })?
-                .store
-        }
-    };
-    Ok(name.filter(|name| name != "auto"))
+        .filter(|name| name != "auto")
 }
 
-fn by_name(paths: &Paths, name: &str) -> Result<Box<dyn Store>, StoreError> {
+/// The name that the config file holds; `None` leaves it to `auto`.
+pub fn remembered(paths: &Paths) -> Result<Option<String>, StoreError> {
+    let config = Config::load(paths).map_err(|error| StoreError::Io {
+        what: "can't read the config file".to_owned(),
+        error,
+    })?;
+    Ok(config.store.filter(|name| name != "auto"))
+}
+
+/// The store of that name, whatever is configured. `auto` is none.
+pub fn by_name(paths: &Paths, name: &str) -> Result<Box<dyn Store>, StoreError> {
     match name {
         "file" => Ok(traced(Box::new(FileStore::new(paths)))),
         #[cfg(any(target_os = "linux", target_os = "macos", windows))]
@@ -120,19 +124,20 @@ fn remember(paths: &Paths, name: &str) -> Result<String, StoreError> {
     })
 }
 
-/// Not decided yet.
-struct Auto {
+/// The store that the configuration says, or that `auto` would choose where it says none.
+struct Configured {
     paths: Paths,
     store: OnceCell<Box<dyn Store>>,
+    undecided: bool,
 }
 
-impl Auto {
+impl Configured {
     fn store(&self) -> &dyn Store {
         self.store.get_or_init(|| probe(&self.paths)).as_ref()
     }
 }
 
-impl Store for Auto {
+impl Store for Configured {
     fn name(&self) -> &'static str {
         self.store().name()
     }
@@ -142,11 +147,18 @@ impl Store for Auto {
     }
 
     fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
-        self.store().read(site)
+        match self.store().read(site)? {
+            Some(item) => Ok(Some(item)),
+            // It may have been moved since the choice was read.
+            None => self.successor()?.map_or(Ok(None), |next| next.read(site)),
+        }
     }
 
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
         let store = self.store();
+        if !self.undecided {
+            return store.write(site, item);
+        }
         let settled = remember(&self.paths, store.name())?;
         if settled != store.name() {
             return by_name(&self.paths, &settled)?.write(site, item);
@@ -164,5 +176,12 @@ impl Store for Auto {
 
     fn set_aside(&self, site: &Site) -> Result<String, StoreError> {
         self.store().set_aside(site)
+    }
+
+    fn successor(&self) -> Result<Option<Box<dyn Store>>, StoreError> {
+        remembered(&self.paths)?
+            .filter(|name| name != self.name())
+            .map(|name| by_name(&self.paths, &name))
+            .transpose()
     }
 }

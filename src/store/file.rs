@@ -1,17 +1,17 @@
 //! The `file` store: one age-encrypted file per site, and the identity that opens them beside it.
 //!
 //! What is encrypted is a line with the site and then the item, so that the list of sites needs no
-//! index and a file under another's name is found out. `age -d -i identity.txt FILE` reads it.
+//! index and a file under another's name is found out. `age -d -i identity.txt FILE` reads it, under
+//! a passphrase too.
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use age::secrecy::ExposeSecret;
 use age::x25519::{Identity, Recipient};
 use zeroize::Zeroizing;
 
+use self::identity::IdentityFile;
 use super::lock::name_of;
 use super::{Store, StoreError};
 use crate::config::{self, Paths};
@@ -19,18 +19,15 @@ use crate::credential::Site;
 use crate::item::ItemError;
 use crate::secret::Secret;
 
-const IDENTITY: &str = "identity.txt";
-const ENDING: &str = ".age";
+pub mod identity;
 
-/// The file in a store's directory that opens the others.
-pub fn identity_file(dir: &Path) -> PathBuf {
-    dir.join(IDENTITY)
-}
+const ENDING: &str = ".age";
 
 /// Encrypted files below one directory.
 #[derive(Debug)]
 pub struct FileStore {
     dir: PathBuf,
+    identity: IdentityFile,
 }
 
 impl FileStore {
@@ -38,6 +35,7 @@ impl FileStore {
     pub fn new(paths: &Paths) -> Self {
         FileStore {
             dir: paths.store_dir(),
+            identity: IdentityFile::new(paths),
         }
     }
 
@@ -45,74 +43,21 @@ impl FileStore {
         self.dir.join(name_of(site) + ENDING)
     }
 
-    /// The identity, or `None` where there is none yet.
-    fn identity(&self) -> Result<Option<Identity>, StoreError> {
-        let path = identity_file(&self.dir);
-        let mut file = match fs::File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error("can't open", &path, error)),
-        };
-        refuse_shared(&file, &path)?;
-        let mut text = Zeroizing::new(String::with_capacity(4096));
-        (&mut file)
-            .take(4096)
-            .read_to_string(&mut text)
-            .map_err(|error| io_error("can't read", &path, error))?;
-        let line = text
-            .lines()
-            .map(str::trim)
-            .find(|line| !line.is_empty() && !line.starts_with('#'));
-        match line.map(Identity::from_str) {
-            Some(Ok(identity)) => Ok(Some(identity)),
-            _ => Err(StoreError::Unavailable {
-                reason: format!("{} holds no age identity", path.display()),
-            }),
-        }
-    }
-
     /// The identity without which nothing that is stored can be read.
     fn needed_identity(&self) -> Result<Identity, StoreError> {
-        self.identity()?.ok_or_else(|| StoreError::Unavailable {
-            reason: format!(
-                "{} is missing, and without it nothing stored can be read",
-                identity_file(&self.dir).display()
-            ),
-        })
+        self.identity.open()?.ok_or_else(|| self.identity.missing())
     }
 
     /// The identity, made where there is none. Of several processes at once one makes it.
     fn identity_for_writing(&self) -> Result<Identity, StoreError> {
-        if let Some(identity) = self.identity()? {
+        if let Some(identity) = self.identity.open()? {
             return Ok(identity);
         }
         if self.files()?.next().is_some() {
             // A new identity would make what lies here look damaged.
-            return self.needed_identity();
+            return Err(self.identity.missing());
         }
-        let path = identity_file(&self.dir);
-        let failed = |error| io_error("can't make", &path, error);
-        let identity = Identity::generate();
-        config::private_dir(&self.dir).map_err(failed)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(".tmp-")
-            .tempfile_in(&self.dir)
-            .map_err(failed)?;
-        writeln!(
-            file,
-            "# opens the files beside it\n# public key: {}\n{}",
-            identity.to_public(),
-            identity.to_string().expose_secret()
-        )
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed)?;
-        match file.persist_noclobber(&path) {
-            Ok(_) => Ok(identity),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                self.needed_identity()
-            }
-            Err(error) => Err(failed(error.error)),
-        }
+        self.identity.make()
     }
 
     /// The encrypted files; none where there is no directory.
@@ -158,7 +103,7 @@ impl Store for FileStore {
             site: site.clone(),
             error,
         };
-        let plain = decrypt(&self.needed_identity()?, &encrypted)
+        let plain = open_age(&self.needed_identity()?, &encrypted)
             .ok_or_else(|| not_ours(ItemError::Damaged))?;
         let (stored, item) = split(&plain).ok_or_else(|| not_ours(ItemError::Damaged))?;
         if stored != *site {
@@ -172,7 +117,9 @@ impl Store for FileStore {
         let recipient = self.identity_for_writing()?.to_public();
         encrypt(&recipient, site, item)
             .and_then(|encrypted| config::write_private(&path, &encrypted))
-            .map_err(|error| io_error("can't write", &path, error))
+            .map_err(|error| io_error("can't write", &path, error))?;
+        config::remove_abandoned(&self.dir);
+        Ok(())
     }
 
     fn delete(&self, site: &Site) -> Result<(), StoreError> {
@@ -200,7 +147,7 @@ impl Store for FileStore {
                 Err(error) => return Err(io_error("can't read", &path, error)),
             };
             sites.extend(
-                decrypt(&identity, &encrypted).and_then(|plain| split(&plain).map(|(s, _)| s)),
+                open_age(&identity, &encrypted).and_then(|plain| split(&plain).map(|(s, _)| s)),
             );
         }
         Ok(sites)
@@ -233,11 +180,9 @@ fn encrypt(recipient: &Recipient, site: &Site, item: &Secret) -> io::Result<Vec<
 }
 
 /// `None` for whatever is no whole age file for this identity.
-fn decrypt(identity: &Identity, encrypted: &[u8]) -> Option<Secret> {
+fn open_age(identity: &dyn age::Identity, encrypted: &[u8]) -> Option<Secret> {
     let decryptor = age::Decryptor::new(encrypted).ok()?;
-    let mut reader = decryptor
-        .decrypt(std::iter::once(identity as &dyn age::Identity))
-        .ok()?;
+    let mut reader = decryptor.decrypt(std::iter::once(identity)).ok()?;
     // It can't grow beyond this, and growing would leave unwiped copies behind.
     let mut plain = Zeroizing::new(Vec::with_capacity(encrypted.len()));
     reader.read_to_end(&mut plain).ok()?;
@@ -250,28 +195,6 @@ fn split(plain: &Secret) -> Option<(Site, &[u8])> {
     let (protocol, host) = std::str::from_utf8(&bytes[..end]).ok()?.split_once("://")?;
     let site = Site::new(protocol.as_bytes(), host.as_bytes())?;
     Some((site, &bytes[end + 1..]))
-}
-
-/// Refuses an identity that others can read, as ssh(1) does with its keys.
-fn refuse_shared(file: &fs::File, path: &Path) -> Result<(), StoreError> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = file
-            .metadata()
-            .map_err(|error| io_error("can't open", path, error))?;
-        if metadata.mode() & 0o077 != 0 {
-            return Err(StoreError::Unavailable {
-                reason: format!(
-                    "others can read {0}; keep it to yourself: chmod 600 {0}",
-                    path.display()
-                ),
-            });
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = (file, path);
-    Ok(())
 }
 
 fn io_error(what: &str, path: &Path, error: io::Error) -> StoreError {

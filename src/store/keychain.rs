@@ -161,6 +161,7 @@ fn refused(error: Error) -> StoreError {
     match error {
         Error::NoStorageAccess(reason) => StoreError::Locked {
             reason: reason.to_string(),
+            hint: super::UNLOCK_KEYRING,
         },
         Error::PlatformFailure(reason) => StoreError::Unavailable {
             reason: reason.to_string(),

@@ -1,7 +1,7 @@
 //! The `keyutils` store: one `user` key per site in the user's keyring of the Linux kernel. Nothing
 //! reaches a disk, and nothing outlives a reboot. `keyctl show @u` lists the keys.
 
-use linux_keyutils::{Key, KeyError, KeyRing, KeyRingIdentifier, LinkNode};
+use linux_keyutils::{KeyError, KeyRing, KeyRingIdentifier, LinkNode};
 use zeroize::Zeroizing;
 
 use super::{Store, StoreError};
@@ -36,11 +36,6 @@ impl Keyutils {
     fn description(&self, site: &Site) -> String {
         format!("{}:{site}", self.service)
     }
-
-    /// The key of `site`; `None` where it does not exist or the kernel has dropped it.
-    fn key(&self, ring: &KeyRing, site: &Site) -> Result<Option<Key>, StoreError> {
-        there(ring.search(&self.description(site)))
-    }
 }
 
 impl Default for Keyutils {
@@ -61,6 +56,48 @@ fn user_keyring() -> Result<KeyRing, StoreError> {
     Ok(user)
 }
 
+/// The key of that description; `None` where there is none, or none any more.
+pub(super) fn read_key(description: &str) -> Result<Option<Secret>, StoreError> {
+    let Some(key) = there(user_keyring()?.search(description))? else {
+        return Ok(None);
+    };
+    let mut bytes = Zeroizing::new(vec![0; MOST + 1]);
+    let Some(length) = there(key.read(&mut bytes.as_mut_slice()))? else {
+        return Ok(None);
+    };
+    bytes.truncate(length);
+    Ok(Some(Secret::from(bytes)))
+}
+
+/// Keeps a key for so many seconds, after which the kernel drops it.
+///
+/// It is made in this process's own keyring and moved from there: at no time can the user's keyring
+/// hold it without its end.
+pub(super) fn keep_key_for(
+    description: &str,
+    bytes: &Secret,
+    seconds: u32,
+) -> Result<(), StoreError> {
+    let user = user_keyring()?;
+    let process = KeyRing::from_special_id(KeyRingIdentifier::Process, true).map_err(refused)?;
+    let key = process
+        .add_key(description, bytes.expose())
+        .map_err(refused)?;
+    key.set_timeout(seconds as usize)
+        .and_then(|()| user.link_key(key))
+        .and_then(|()| process.unlink_key(key))
+        .map_err(refused)
+}
+
+/// Forgets a key. One that is not there is not an error.
+pub(super) fn remove_key(description: &str) -> Result<(), StoreError> {
+    let ring = user_keyring()?;
+    match there(ring.search(description))? {
+        Some(key) => there(ring.unlink_key(key)).map(drop),
+        None => Ok(()),
+    }
+}
+
 impl Store for Keyutils {
     fn name(&self) -> &'static str {
         "keyutils"
@@ -71,15 +108,7 @@ impl Store for Keyutils {
     }
 
     fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
-        let Some(key) = self.key(&user_keyring()?, site)? else {
-            return Ok(None);
-        };
-        let mut bytes = Zeroizing::new(vec![0; MOST + 1]);
-        let Some(length) = there(key.read(&mut bytes.as_mut_slice()))? else {
-            return Ok(None);
-        };
-        bytes.truncate(length);
-        Ok(Some(Secret::from(bytes)))
+        read_key(&self.description(site))
     }
 
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
@@ -96,11 +125,7 @@ impl Store for Keyutils {
     }
 
     fn delete(&self, site: &Site) -> Result<(), StoreError> {
-        let ring = user_keyring()?;
-        match self.key(&ring, site)? {
-            Some(key) => there(ring.unlink_key(key)).map(drop),
-            None => Ok(()),
-        }
+        remove_key(&self.description(site))
     }
 
     fn sites(&self) -> Result<Vec<Site>, StoreError> {
@@ -125,10 +150,9 @@ impl Store for Keyutils {
 
     /// A key has no rename: it is copied, then unlinked.
     fn set_aside(&self, site: &Site) -> Result<String, StoreError> {
-        let ring = user_keyring()?;
         let mut aside = Keyutils::named(&format!("{}-damaged", self.service));
         for n in 2.. {
-            if aside.key(&ring, site)?.is_none() {
+            if aside.read(site)?.is_none() {
                 break;
             }
             aside = Keyutils::named(&format!("{}-damaged-{n}", self.service));

@@ -1,4 +1,5 @@
-//! The cross-process lock of a site. The kernel gives it back when its holder dies, however it dies.
+//! The cross-process locks of a site and of all sites. The kernel gives one back when its holder
+//! dies, however it dies.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::time::{Duration, Instant};
@@ -12,74 +13,100 @@ use crate::trace;
 
 /// How long a process waits for another's read-change-write.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The lock file of all sites, and how a person reads of it.
+const STORE: &str = "store.lock";
+const STORE_IN_WORDS: &str = "the store";
 /// How long it sleeps between two looks: flock(2) has no form with a time limit.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
-/// Held from [`SiteLock::acquire`] until dropped.
+/// Keeps every other change of one site away until dropped.
 #[derive(Debug)]
-pub struct SiteLock(#[expect(dead_code, reason = "closing the file gives the lock back")] File);
+#[expect(dead_code, reason = "closing a file gives its lock back")]
+pub struct SiteLock {
+    site: File,
+    /// Shared: many sites may be changed at once, but none while a [`StoreLock`] is held.
+    store: Option<File>,
+}
+
+/// Keeps every change of every site away until dropped.
+#[derive(Debug)]
+pub struct StoreLock(#[expect(dead_code, reason = "closing the file gives the lock back")] File);
 
 impl SiteLock {
     /// Waits up to five seconds for the lock.
     pub fn acquire(paths: &Paths, site: &Site) -> Result<Self, StoreError> {
-        Self::acquire_within(paths, site, PATIENCE)
-    }
-
-    /// Waits up to `patience` for the lock; zero means one look.
-    pub fn acquire_within(
-        paths: &Paths,
-        site: &Site,
-        patience: Duration,
-    ) -> Result<Self, StoreError> {
-        Self::acquire_file(paths, site, "lock", patience)
+        let store = wait(
+            paths,
+            STORE,
+            File::try_lock_shared,
+            PATIENCE,
+            STORE_IN_WORDS,
+        )?;
+        let name = format!("{}.lock", name_of(site));
+        Ok(SiteLock {
+            site: wait(paths, &name, File::try_lock, PATIENCE, &site.to_string())?,
+            store: Some(store),
+        })
     }
 
     /// The lock that a rotation holds from its beginning to its end, the network included. It is
-    /// another than the site's, so that git's own reads and writes never wait for a server.
+    /// another than the site's, so that git's own reads and writes never wait for a server. Waits
+    /// up to `patience`; zero means one look.
     pub fn acquire_rotation(
         paths: &Paths,
         site: &Site,
         patience: Duration,
     ) -> Result<Self, StoreError> {
-        Self::acquire_file(paths, site, "rotation.lock", patience)
+        let name = format!("{}.rotation.lock", name_of(site));
+        Ok(SiteLock {
+            site: wait(paths, &name, File::try_lock, patience, &site.to_string())?,
+            store: None,
+        })
     }
+}
 
-    fn acquire_file(
-        paths: &Paths,
-        site: &Site,
-        extension: &str,
-        patience: Duration,
-    ) -> Result<Self, StoreError> {
-        let path = paths
-            .lock_dir()
-            .join(format!("{}.{extension}", name_of(site)));
-        let io = |error| StoreError::Io {
-            what: format!("can't lock {}", path.display()),
-            error,
-        };
-        crate::config::private_dir(&paths.lock_dir()).map_err(io)?;
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(io)?;
-        let (begun, step) = (Instant::now(), trace::begin());
-        loop {
-            match file.try_lock() {
-                Ok(()) => {
-                    step.end(format_args!("{extension} of {site} waited for"));
-                    return Ok(SiteLock(file));
-                }
-                Err(TryLockError::Error(error)) => return Err(io(error)),
-                Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => {
-                    return Err(StoreError::Busy {
-                        site: site.clone(),
-                        after: patience,
-                    });
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
+impl StoreLock {
+    /// Waits up to five seconds for the end of the changes that are going on.
+    pub fn acquire(paths: &Paths) -> Result<Self, StoreError> {
+        wait(paths, STORE, File::try_lock, PATIENCE, STORE_IN_WORDS).map(StoreLock)
+    }
+}
+
+/// Opens the lock file of that name and tries `lock` until it is got or `patience` is over.
+fn wait(
+    paths: &Paths,
+    name: &str,
+    lock: fn(&File) -> Result<(), TryLockError>,
+    patience: Duration,
+    what: &str,
+) -> Result<File, StoreError> {
+    let path = paths.lock_dir().join(name);
+    let io = |error| StoreError::Io {
+        what: format!("can't lock {}", path.display()),
+        error,
+    };
+    crate::config::private_dir(&paths.lock_dir()).map_err(io)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io)?;
+    let (begun, step) = (Instant::now(), trace::begin());
+    loop {
+        match lock(&file) {
+            Ok(()) => {
+                step.end(format_args!("the lock of {what} waited for"));
+                return Ok(file);
             }
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => {
+                return Err(StoreError::Busy {
+                    what: what.to_owned(),
+                    after: patience,
+                });
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
         }
     }
 }

@@ -470,6 +470,7 @@ fn site_of(text: &str) -> Option<Site> {
 fn locked_error() -> StoreError {
     StoreError::Locked {
         reason: "the keyring is locked and was not unlocked".to_owned(),
+        hint: super::UNLOCK_KEYRING,
     }
 }
 

@@ -156,7 +156,7 @@ fn probe(store: &dyn Store, paths: &Paths) -> Result<(), StoreError> {
 fn without_identity(dir: &Path) -> bool {
     let items = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut items = items.filter(|entry| entry.path().extension().is_some_and(|e| e == "age"));
-    items.next().is_some() && !store::file::identity_file(dir).exists()
+    items.next().is_some() && !store::file::identity::identity_file(dir).exists()
 }
 
 fn damaged(store: &dyn Store, servers: &[ServerUrl]) -> Vec<(String, Refusal)> {
@@ -176,7 +176,11 @@ fn loose(paths: &Paths) -> Vec<(PathBuf, &'static str)> {
         (Some(paths.data_dir().to_owned()), 0o022, "u=rwX,go-w"),
         (Some(paths.state_dir().to_owned()), 0o022, "u=rwX,go-w"),
         (Some(store.clone()), 0o077, "700"),
-        (Some(store::file::identity_file(&store)), 0o077, "600"),
+        (
+            Some(store::file::identity::identity_file(&store)),
+            0o077,
+            "600",
+        ),
         (Some(paths.state_key_file()), 0o077, "600"),
     ];
     let open = |(path, bits, mode): (Option<PathBuf>, u32, &'static str)| {

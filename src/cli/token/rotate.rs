@@ -72,7 +72,7 @@ pub struct Args {
 }
 
 /// `90s`, `30m`, `12h` or `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || {
         format!(
             "not a duration such as 90s, 30m, 12h or 7d: {}",

@@ -1,0 +1,128 @@
+//! `wit store protect` and `unprotect`, `wit unlock` and `wit lock`: the file store's passphrase.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::login::{asked, first_line};
+use super::output;
+use super::token::rotate::duration;
+use super::{Context, Exit, Failure};
+use crate::expiry::UnixTime;
+use crate::rotation::crash_point;
+use crate::secret::Secret;
+use crate::store::file::identity::{IdentityFile, Protection, ProtectionError};
+
+#[derive(Debug, clap::Args)]
+pub struct PassphraseArgs {
+    /// Read the passphrase from the first line of stdin
+    #[arg(long)]
+    passphrase_stdin: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct UnlockArgs {
+    /// How long it stays open, such as 30m or 8h; at most a year
+    #[arg(long = "for", value_name = "DURATION", default_value = "8h", value_parser = duration)]
+    time: Duration,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+impl PassphraseArgs {
+    fn read(&self, new: bool, command: &str) -> anyhow::Result<Secret> {
+        match self.passphrase_stdin {
+            true => first_line("passphrase"),
+            false => asked("passphrase", new, format!("{command} --passphrase-stdin")),
+        }
+    }
+}
+
+pub fn protect(args: PassphraseArgs, context: &Context) -> anyhow::Result<Exit> {
+    let identity = IdentityFile::new(&context.paths);
+    // Before anybody has thought of a passphrase.
+    if matches!(
+        identity.protection()?,
+        Protection::Locked | Protection::Unlocked
+    ) {
+        return Err(failure(ProtectionError::Protected).into());
+    }
+    let passphrase = args.read(true, "wit store protect")?;
+    identity
+        .protect(&passphrase, &crash_point)
+        .map_err(failure)?;
+    say(
+        context,
+        "The file store now needs its passphrase.\nTo open it for 8 hours: wit unlock\n",
+        json!({"protected": true, "locked": true}),
+    )
+}
+
+pub fn unprotect(args: PassphraseArgs, context: &Context) -> anyhow::Result<Exit> {
+    let identity = IdentityFile::new(&context.paths);
+    needs_one(&identity)?;
+    let passphrase = args.read(false, "wit store unprotect")?;
+    identity
+        .unprotect(&passphrase, &crash_point)
+        .map_err(failure)?;
+    say(
+        context,
+        "The file store needs no passphrase any more.\n",
+        json!({"protected": false, "locked": false}),
+    )
+}
+
+pub fn unlock(args: UnlockArgs, context: &Context) -> anyhow::Result<Exit> {
+    let identity = IdentityFile::new(&context.paths);
+    needs_one(&identity)?;
+    let passphrase = args.passphrase.read(false, "wit unlock")?;
+    identity.unlock(&passphrase, args.time).map_err(failure)?;
+    let seconds = i64::try_from(args.time.as_secs()).unwrap_or(i64::MAX);
+    let end = UnixTime::now().plus(seconds);
+    say(
+        context,
+        &format!("The file store is open for {}.\n", output::span(seconds)),
+        json!({"protected": true, "locked": false, "until": output::rfc3339(end)}),
+    )
+}
+
+pub fn lock(context: &Context) -> anyhow::Result<Exit> {
+    IdentityFile::new(&context.paths).lock().map_err(failure)?;
+    say(
+        context,
+        "The file store is locked.\n",
+        json!({"protected": true, "locked": true}),
+    )
+}
+
+/// Refuses, before a passphrase is asked for, where there is none.
+fn needs_one(identity: &IdentityFile) -> anyhow::Result<()> {
+    match identity.protection()? {
+        Protection::Locked | Protection::Unlocked => Ok(()),
+        Protection::Missing | Protection::None => Err(failure(ProtectionError::Unprotected).into()),
+    }
+}
+
+fn failure(error: ProtectionError) -> Failure {
+    let hint = match &error {
+        ProtectionError::WrongPassphrase => None,
+        ProtectionError::Protected => {
+            Some("to change it: wit store unprotect, then wit store protect")
+        }
+        ProtectionError::Unprotected => Some("to give it one: wit store protect"),
+        ProtectionError::Store(error) => error.hint(),
+    };
+    let failure = Failure::new(Exit::Failed, error.to_string());
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn say(context: &Context, text: &str, document: serde_json::Value) -> anyhow::Result<Exit> {
+    match context.json {
+        true => output::json(&document)?,
+        false => output::print(text.as_bytes())?,
+    }
+    Ok(Exit::Done)
+}

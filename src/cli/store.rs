@@ -1,0 +1,166 @@
+//! `wit store`: where secrets lie, and moving them.
+
+use std::fmt::Write;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde_json::json;
+
+use super::passphrase::{self, PassphraseArgs};
+use super::{Context, Exit, Failure, output};
+use crate::config;
+use crate::rotation::crash_point;
+use crate::store::choice::{self, NAMES};
+use crate::store::file::identity::{IdentityFile, Protection};
+use crate::store::relocation::{self, MoveError};
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Move everything from one store to another
+    ///
+    /// Nothing is removed before all of it has been read back from the new store. That store is used
+    /// from then on where the old one was. After a crash run it again.
+    Move(MoveArgs),
+    /// Put the file store under a passphrase
+    Protect(PassphraseArgs),
+    /// Take the passphrase away
+    Unprotect(PassphraseArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct MoveArgs {
+    /// Where secrets lie: keychain, file or keyutils
+    from: String,
+    /// Where they are to lie
+    to: String,
+    /// Where both hold another secret for the same name, take that of FROM
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    match args.command {
+        None => show(context),
+        Some(Command::Move(args)) => move_all(&args, context),
+        Some(Command::Protect(args)) => passphrase::protect(args, context),
+        Some(Command::Unprotect(args)) => passphrase::unprotect(args, context),
+    }
+}
+
+/// The store in use, and what lies in the others.
+fn show(context: &Context) -> anyhow::Result<Exit> {
+    let store = choice::open(&context.paths, None)?;
+    let protection = IdentityFile::new(&context.paths).protection()?;
+    let words = match protection {
+        Protection::Missing | Protection::None => "without a passphrase",
+        Protection::Locked => "locked: wit unlock",
+        Protection::Unlocked => "opened with its passphrase",
+    };
+    let mut text = format!("Secrets are kept in {}.\n", store.location());
+    let mut others = Vec::new();
+    for name in NAMES.into_iter().filter(|name| *name != "auto") {
+        let Ok(other) = choice::by_name(&context.paths, name) else {
+            continue;
+        };
+        if name == store.name() || (name == "file" && protection == Protection::Missing) {
+            continue;
+        }
+        // A store that is away has nothing to show.
+        let Ok(sites) = other.sites() else { continue };
+        if !sites.is_empty() {
+            others.push(json!({"store": name, "sites": sites.len()}));
+            let (number, location) = (sites.len(), other.location());
+            let to = store.name();
+            let s = if number == 1 { "" } else { "s" };
+            // Writing to a String can't fail.
+            let _ = writeln!(
+                text,
+                "{number} site{s} also in {location}: wit store move {name} {to}"
+            );
+        }
+    }
+    if protection != Protection::Missing {
+        let _ = writeln!(text, "The file store is {words}.");
+    }
+    if context.json {
+        output::json(&json!({
+            "store": store.name(),
+            "location": store.location(),
+            "protected": matches!(protection, Protection::Locked | Protection::Unlocked),
+            "locked": protection == Protection::Locked,
+            "others": others,
+        }))?;
+    } else {
+        output::print(text.as_bytes())?;
+    }
+    Ok(Exit::Done)
+}
+
+fn move_all(args: &MoveArgs, context: &Context) -> anyhow::Result<Exit> {
+    for name in [&args.from, &args.to] {
+        if name == "auto" || !NAMES.contains(&name.as_str()) {
+            let message = format!("no store is called {name:?}");
+            return Err(Failure::new(Exit::Usage, message)
+                .hint("wit store move file keychain")
+                .into());
+        }
+    }
+    let (from, to) = (&args.from, &args.to);
+    if from == to {
+        return Err(Failure::new(Exit::Usage, "both stores are the same").into());
+    }
+    let moved = relocation::run(&context.paths, from, to, args.force, &crash_point);
+    let outcome = match moved {
+        Err(error @ MoveError::Differs(_)) => {
+            return Err(Failure::new(Exit::Attention, error.to_string())
+                .hint(format!(
+                    "wit store move {from} {to} --force takes those of {from}"
+                ))
+                .into());
+        }
+        Err(MoveError::Store(error)) => return Err(error.into()),
+        other => other.with_context(|| format!("can't move from {from} to {to}"))?,
+    };
+    let location = choice::by_name(&context.paths, to)?.location();
+    let number = outcome.sites.len();
+    if context.json {
+        let sites: Vec<String> = outcome.sites.iter().map(ToString::to_string).collect();
+        output::json(&json!({
+            "from": from,
+            "to": to,
+            "sites": sites,
+            "finished": outcome.finished,
+            "used": outcome.used,
+            "location": location,
+        }))?;
+    } else {
+        let mut text = String::new();
+        if outcome.finished > 0 {
+            let _ = writeln!(
+                text,
+                "Removed {} items that an earlier move had left.",
+                outcome.finished
+            );
+        }
+        for site in &outcome.sites {
+            let _ = writeln!(text, "  {site}");
+        }
+        let s = if number == 1 { "" } else { "s" };
+        let _ = writeln!(text, "Moved {number} site{s} to {location}.");
+        output::print(text.as_bytes())?;
+    }
+    if !outcome.used {
+        let why = "the configuration names another store, which stays the one in use";
+        eprintln!("wit: {why}\nhint: wit setup --store {to}");
+    } else if config::variable("WIT_STORE").is_some_and(|name| name != *to) {
+        eprintln!("wit: WIT_STORE names another store\nhint: unset WIT_STORE");
+    }
+    Ok(Exit::Done)
+}

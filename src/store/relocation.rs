@@ -1,0 +1,240 @@
+//! Moving every item from one store to another.
+//!
+//! Under the lock of all sites, so that nothing changes meanwhile: everything is written and read
+//! back, what may be removed is noted, the choice of the store is switched, and only then anything
+//! is removed. A move that died before the switch has changed nothing that is used and begins anew;
+//! one that died after it has only the rest of the removing left.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::lock::{StoreLock, name_of};
+use super::{Store, StoreError, choice};
+use crate::config::{self, Config, Paths};
+use crate::credential::Site;
+use crate::item::Item;
+use crate::secret::Secret;
+
+/// What a move did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The sites whose items now lie in the new store alone.
+    pub sites: Vec<Site>,
+    /// Whether the new store is the one that is used from now on.
+    pub used: bool,
+    /// How many items were removed that a move which died had left.
+    pub finished: usize,
+}
+
+/// Why nothing was moved.
+#[derive(Debug)]
+pub enum MoveError {
+    Store(StoreError),
+    /// Both stores hold other secrets for the same names at these sites.
+    Differs(Vec<Site>),
+    /// What was written was not what was read back.
+    Unverified(Site),
+    /// The note of what is to be removed, or the configuration, can't be used.
+    Note(io::Error),
+}
+
+impl fmt::Display for MoveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MoveError::Store(error) => error.fmt(f),
+            MoveError::Differs(sites) => {
+                let sites: Vec<String> = sites.iter().map(Site::to_string).collect();
+                write!(
+                    f,
+                    "both stores hold other secrets for {}; nothing was moved",
+                    sites.join(", ")
+                )
+            }
+            MoveError::Unverified(site) => write!(
+                f,
+                "{site}: the new store gave back something else; nothing was moved"
+            ),
+            MoveError::Note(error) => write!(f, "can't note what is moved: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for MoveError {}
+
+impl From<StoreError> for MoveError {
+    fn from(error: StoreError) -> Self {
+        MoveError::Store(error)
+    }
+}
+
+impl From<io::Error> for MoveError {
+    fn from(error: io::Error) -> Self {
+        MoveError::Note(error)
+    }
+}
+
+/// What the new store is to hold of a site, and what it holds now.
+struct Copy {
+    site: Site,
+    before: Option<Secret>,
+    after: Secret,
+}
+
+/// What may be removed from `from` once `to` is the store in use.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    from: String,
+    to: String,
+    /// Names of sites as [`name_of`] writes them.
+    sites: Vec<String>,
+}
+
+/// Moves every item that `from` lists to `to`. Where `from` was the store in use, or none was chosen,
+/// `to` is from then on. `force` lets the secrets of `from` go before those that `to` holds already.
+/// `reached` is told each point that a crash must not harm.
+pub fn run(
+    paths: &Paths,
+    from: &str,
+    to: &str,
+    force: bool,
+    reached: &dyn Fn(&str),
+) -> Result<Outcome, MoveError> {
+    let (source, target) = (choice::by_name(paths, from)?, choice::by_name(paths, to)?);
+    let (source, target) = (source.as_ref(), target.as_ref());
+    let _lock = StoreLock::acquire(paths)?;
+    let finished = finish(paths)?;
+    let copies = plan(source, target, force)?;
+    write(target, &copies, reached)?;
+
+    let note = Note {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        sites: copies.iter().map(|copy| name_of(&copy.site)).collect(),
+    };
+    config::write_private(
+        &note_file(paths),
+        &serde_json::to_vec(&note).map_err(io::Error::from)?,
+    )?;
+    reached("move-noted");
+    let used = Config::update(paths, |config| {
+        let store = config.store.as_deref();
+        if store.is_none_or(|store| store == from || store == "auto") {
+            config.store = Some(to.to_owned());
+        }
+        config.store.as_deref() == Some(to)
+    })?;
+    reached("move-switched");
+    for copy in &copies {
+        source.delete(&copy.site)?;
+        reached("move-removed");
+    }
+    remove_note(paths)?;
+    Ok(Outcome {
+        sites: copies.into_iter().map(|copy| copy.site).collect(),
+        used,
+        finished,
+    })
+}
+
+/// Reads both stores and changes neither.
+fn plan(source: &dyn Store, target: &dyn Store, force: bool) -> Result<Vec<Copy>, MoveError> {
+    let mut copies = Vec::new();
+    let mut differing = Vec::new();
+    let mut sites = source.sites()?;
+    sites.sort();
+    for site in sites {
+        let Some(moved) = source.read(&site)? else {
+            continue;
+        };
+        let before = target.read(&site)?;
+        let after = match &before {
+            Some(held) if *held != moved => {
+                let decode = |bytes| {
+                    Item::decode(&site, bytes).map_err(|error| StoreError::Item {
+                        site: site.clone(),
+                        error,
+                    })
+                };
+                let mut both = decode(held)?;
+                if both.absorb(decode(&moved)?, force) > 0 && !force {
+                    differing.push(site);
+                    continue;
+                }
+                both.encode(&site)
+            }
+            // As it is: an item of a newer program is moved too.
+            _ => moved,
+        };
+        copies.push(Copy {
+            site,
+            before,
+            after,
+        });
+    }
+    match differing.is_empty() {
+        true => Ok(copies),
+        false => Err(MoveError::Differs(differing)),
+    }
+}
+
+/// Writes and reads back. Where that fails the new store is left as it was, as far as it can be:
+/// secrets are not to lie about in a store that nobody asked for.
+fn write(target: &dyn Store, copies: &[Copy], reached: &dyn Fn(&str)) -> Result<(), MoveError> {
+    for (at, copy) in copies.iter().enumerate() {
+        if copy.before.as_ref() == Some(&copy.after) {
+            continue;
+        }
+        let written = target
+            .write(&copy.site, &copy.after)
+            .and_then(|()| target.read(&copy.site));
+        reached("move-written");
+        let failure = match written {
+            Ok(Some(read)) if read == copy.after => continue,
+            Ok(_) => MoveError::Unverified(copy.site.clone()),
+            Err(error) => error.into(),
+        };
+        for done in copies[..=at].iter().rev() {
+            // The first failure is the one to tell.
+            let _ = match &done.before {
+                Some(before) => target.write(&done.site, before),
+                None => target.delete(&done.site),
+            };
+        }
+        return Err(failure);
+    }
+    Ok(())
+}
+
+/// Removes what a move that died after its switch had still to remove.
+fn finish(paths: &Paths) -> Result<usize, MoveError> {
+    let text = match std::fs::read(note_file(paths)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error.into()),
+    };
+    let mut removed = 0;
+    let note: Note = serde_json::from_slice(&text).map_err(io::Error::from)?;
+    // Without the switch the old store is still the one that is read and written.
+    if choice::remembered(paths)?.as_ref() == Some(&note.to) {
+        let source = choice::by_name(paths, &note.from)?;
+        for site in source.sites()? {
+            if note.sites.contains(&name_of(&site)) {
+                source.delete(&site)?;
+                removed += 1;
+            }
+        }
+    }
+    remove_note(paths)?;
+    Ok(removed)
+}
+
+fn note_file(paths: &Paths) -> PathBuf {
+    paths.state_dir().join("move.json")
+}
+
+fn remove_note(paths: &Paths) -> io::Result<()> {
+    std::fs::remove_file(note_file(paths))
+}
