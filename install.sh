@@ -166,7 +166,7 @@ install() {
     trap 'exit 143' TERM HUP
     list=$work/manifest
     : >"$list"
-    for shell in bash zsh fish; do
+    for shell in bash zsh fish powershell; do
         "$built/wit" generate completions "$shell" >"$work/$shell"
     done
 
@@ -185,7 +185,8 @@ install() {
     place "$work/bash" share/bash-completion/completions/wit 644
     place "$work/zsh" share/zsh/site-functions/_wit 644
     place "$work/fish" share/fish/vendor_completions.d/wit.fish 644
-    make_dir share/git-credential-wit
+    # PowerShell has no directory of its own for them.
+    place "$work/powershell" share/git-credential-wit/wit.ps1 644
     # What an earlier version installed and this one does not have.
     if [ -f "$manifest" ]; then
         sed -n 's/^f //p' "$manifest" | while read -r path; do

@@ -9,6 +9,7 @@ use crate::api::ApiError;
 use crate::config::Paths;
 use crate::trace;
 
+pub mod completion;
 pub mod doctor;
 #[cfg(feature = "platform")]
 mod down;

@@ -91,6 +91,8 @@ fn a_new_user_installs_tries_and_uninstalls() {
         "bin/wit",
         "bin/git-credential-wit",
         "share/man/man1/git-credential-wit.1",
+        "share/zsh/site-functions/_wit",
+        "share/git-credential-wit/wit.ps1",
     ] {
         assert!(prefix.join(file).exists(), "{file} was not installed");
     }

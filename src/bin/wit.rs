@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use wit::cli;
 
 fn main() -> ExitCode {
+    cli::completion::answer();
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{CommandFactory, Subcommand};
 
-use super::{Cli, Context, Exit};
+use super::{Cli, Context, Exit, completion};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -28,8 +28,7 @@ pub fn run(args: Args, _context: &Context) -> anyhow::Result<Exit> {
     match args.what {
         What::Man { dir } => pages(&dir, Cli::command().display_name("wit"))?,
         What::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "wit", &mut script);
+            let script = completion::script(&shell.to_string()).context("no such shell")??;
             io::stdout().write_all(&script)?;
         }
     }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::api::{ApiError, CreatedToken, NewToken};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, Place, ServerArgs};
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::{Context, Exit, Failure, completion};
 use crate::credential::{Credential, Proof, TokenInfo};
 use crate::expiry::UnixTime;
 use crate::store;
@@ -86,6 +86,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
     };
     let created = create(&acting, &new)?;
+    completion::created(&context.paths, &acting.name, &created.token);
     let replaced = match place {
         Some(place) => keep_it(&acting, place, &created, context)?,
         None => None,

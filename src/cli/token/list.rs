@@ -8,7 +8,7 @@ use super::pick::short_id;
 use crate::api::Token;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs};
-use crate::cli::{Context, Exit};
+use crate::cli::{Context, Exit, completion};
 use crate::expiry::UnixTime;
 
 const DAY: i64 = 24 * 60 * 60;
@@ -28,6 +28,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let acting = session::acting(context, &args.server)?;
     let mut tokens = acting.api.list()?;
+    completion::listed(&context.paths, &acting.name, &tokens);
     let now = UnixTime::now().plus(acting.api.clock_skew().unwrap_or(0));
     let filtered = args.expiring.is_some() || args.unused.is_some();
     if let Some(days) = args.expiring {

@@ -7,7 +7,7 @@ use crate::api::{ApiError, Token};
 use crate::cli::login::first_line;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, ServerArgs};
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::{Context, Exit, Failure, completion};
 use crate::item::Item;
 use crate::secret::Secret;
 use crate::store;
@@ -94,6 +94,7 @@ pub fn end(acting: &Acting, chosen: &[&Token], context: &Context) -> anyhow::Res
                 return Err(anyhow::Error::from(error).context(format!("can't revoke '{name}'")));
             }
         }
+        completion::revoked(&context.paths, &acting.name, &token.id);
         let here = acting.place.as_ref().filter(|_| acting.holds(&token.id));
         if let Some(place) = here {
             let server = place.server.to_string();

@@ -1,0 +1,144 @@
+//! What a shell is offered while a command is typed: the commands, the servers that are known, and
+//! the tokens that were last seen, from a file that holds no secret.
+//!
+//! The shell's script runs `wit` itself at each Tab, with `WIT_COMPLETE` set.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use clap::{Command, CommandFactory};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::env::{CompleteEnv, EnvCompleter, Shells};
+use serde::{Deserialize, Serialize};
+
+use super::Cli;
+use super::output::escaped;
+use crate::api::Token;
+use crate::config::{Config, Paths, write_private};
+
+const VARIABLE: &str = "WIT_COMPLETE";
+
+/// A token as far as it is offered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    id: String,
+    name: String,
+    prefix: String,
+}
+
+impl From<&Token> for Known {
+    fn from(token: &Token) -> Self {
+        Known {
+            id: token.id.clone(),
+            name: token.name.clone(),
+            prefix: token.prefix.clone(),
+        }
+    }
+}
+
+/// The tokens last seen, by their server.
+type Seen = BTreeMap<String, Vec<Known>>;
+
+fn file(paths: &Paths) -> std::path::PathBuf {
+    paths.state_dir().join("completions.json")
+}
+
+fn seen(paths: &Paths) -> Seen {
+    let text = std::fs::read(file(paths)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// What can't be remembered is not offered, and fails no command.
+fn change(paths: &Paths, server: &str, change: impl FnOnce(&mut Vec<Known>)) {
+    let mut seen = seen(paths);
+    let tokens = seen.entry(server.to_owned()).or_default();
+    let before = tokens.clone();
+    change(tokens);
+    if *tokens != before
+        && let Ok(text) = serde_json::to_vec(&seen)
+    {
+        let _ = write_private(&file(paths), &text);
+    }
+}
+
+/// Remembers all tokens of an account at a server.
+pub fn listed(paths: &Paths, server: &str, tokens: &[Token]) {
+    change(paths, server, |known| {
+        *known = tokens.iter().map(Known::from).collect();
+    });
+}
+
+/// Remembers one more.
+pub fn created(paths: &Paths, server: &str, token: &Token) {
+    change(paths, server, |known| known.insert(0, Known::from(token)));
+}
+
+/// Offers a token no longer.
+pub fn revoked(paths: &Paths, server: &str, id: &str) {
+    change(paths, server, |known| known.retain(|token| token.id != id));
+}
+
+/// Answers a shell that asks what could come next, and ends the program then.
+pub fn answer() {
+    CompleteEnv::with_factory(offering).var(VARIABLE).complete();
+}
+
+/// The script with which a shell asks; `None` for one that is not known.
+pub fn script(shell: &str) -> Option<io::Result<Vec<u8>>> {
+    let shells = Shells::builtins();
+    let completer = shells.completer(shell)?;
+    let mut script = Vec::new();
+    let written = write(completer, &mut script);
+    Some(written.map(|()| script))
+}
+
+fn write(shell: &dyn EnvCompleter, script: &mut Vec<u8>) -> io::Result<()> {
+    shell.write_registration(VARIABLE, "wit", "wit", "wit", script)?;
+    if shell.is("zsh") {
+        // At the first Tab zsh runs the file itself as the function, and expects an answer of it.
+        script.extend_from_slice(
+            b"\n[[ $funcstack[1] = _wit ]] && _clap_dynamic_completer_wit \"$@\"\n",
+        );
+    }
+    Ok(())
+}
+
+/// The command line with what can be offered for its arguments.
+fn offering() -> Command {
+    with_values(Cli::command())
+}
+
+fn with_values(command: Command) -> Command {
+    let command = command.mut_args(|argument| match argument.get_id().as_str() {
+        "server" | "url" => argument.add(ArgValueCandidates::new(servers)),
+        "ids" | "token" if argument.is_positional() => {
+            argument.add(ArgValueCandidates::new(tokens))
+        }
+        _ => argument,
+    });
+    command.mut_subcommands(with_values)
+}
+
+fn servers() -> Vec<CompletionCandidate> {
+    let config = Paths::from_environment().and_then(|paths| Config::load(&paths).ok());
+    let servers = config.unwrap_or_default().servers.into_keys();
+    servers
+        .map(|url| CompletionCandidate::new(escaped(&url)))
+        .collect()
+}
+
+fn tokens() -> Vec<CompletionCandidate> {
+    let seen = Paths::from_environment().map(|paths| seen(&paths));
+    let known = seen.unwrap_or_default().into_values().flatten();
+    let mut candidates = Vec::new();
+    for token in known {
+        let (name, prefix) = (escaped(&token.name), escaped(&token.prefix));
+        // Not every shell's script quotes what it is offered.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-+@%/".contains(c);
+        if !name.is_empty() && name.chars().all(plain) {
+            candidates.push(CompletionCandidate::new(&name).help(Some(prefix.clone().into())));
+        }
+        candidates.push(CompletionCandidate::new(prefix).help(Some(name.into())));
+    }
+    candidates
+}

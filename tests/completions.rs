@@ -1,0 +1,160 @@
+//! Completions: real shells are offered commands, servers and the tokens last seen.
+
+#![cfg(all(unix, feature = "platform"))]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use support::platform::{PASSWORD, Server};
+use support::{Home, WIT, text};
+
+/// A home whose `wit` has seen two tokens, and has the script of each shell.
+struct Desk {
+    server: Server,
+    home: Home,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Desk {
+            server: Server::start(),
+            home: Home::new(),
+        };
+        desk.server.sign_up("ada");
+        let login = [
+            "login",
+            &desk.url(),
+            "--username",
+            "ada",
+            "--password-stdin",
+        ];
+        let login = desk.home.run(WIT, &login, PASSWORD);
+        assert!(login.status.success(), "{}", text(&login.stderr));
+        for name in ["laptop", "my CI $job"] {
+            desk.run(WIT, &["token", "create", name, "--print"]);
+        }
+        desk
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.home.run(program, arguments, "");
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {out}{err}");
+        out
+    }
+
+    fn script(&self, shell: &str, name: &str) -> PathBuf {
+        let script = self.run(WIT, &["generate", "completions", shell]);
+        let file = self.home.path().join(name);
+        std::fs::write(&file, script).expect("written");
+        file
+    }
+
+    /// What bash offers for the last of these words.
+    fn bash(&self, words: &[&str]) -> Vec<String> {
+        let file = self.script("bash", "wit.bash");
+        let script = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))
+            function=$(complete -p wit | sed 's/.*-F \\([^ ]*\\) .*/\\1/')
+            \"$function\" wit \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"
+            printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let file = file.display().to_string();
+        let arguments = [&["--norc", "-c", script, "bash", &file], words].concat();
+        let offered = self.run("bash", &arguments);
+        offered.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn bash_is_offered_commands_servers_and_tokens() {
+    let desk = Desk::new();
+    assert_eq!(desk.bash(&["wit", "tok"]), ["token"]);
+    assert_eq!(desk.bash(&["wit", "token", "revoke", "lap"]), ["laptop"]);
+    assert_eq!(desk.bash(&["wit", "token", "rotate", "lap"]), ["laptop"]);
+    assert_eq!(desk.bash(&["wit", "token", "revoke", "wit_"]).len(), 2);
+    assert_eq!(
+        desk.bash(&["wit", "status", "--server", "ht"]),
+        [desk.url()]
+    );
+    let all = desk.bash(&["wit", "token", "revoke", ""]);
+    assert!(!all.iter().any(|offer| offer.contains('$')), "{all:?}");
+
+    desk.run(WIT, &["token", "revoke", "laptop"]);
+    assert_eq!(
+        desk.bash(&["wit", "token", "revoke", "wit_"]).len(),
+        1,
+        "it is live"
+    );
+}
+
+#[test]
+fn zsh_is_offered_them_from_the_first_tab_on() {
+    let desk = Desk::new();
+    desk.script("zsh", "_wit");
+    // A line that is typed at a terminal of its own; what it has become is seen when it is run.
+    let script = "zmodload zsh/zpty
+        zpty line 'PS1=; exec zsh -f -i'
+        zpty -w line 'fpath=($HOME $fpath); autoload -Uz compinit; compinit -u -d $HOME/.dump'
+        zpty -w line 'wit() { [[ -n $WIT_COMPLETE ]] && command wit \"$@\" || print -r -- \"<$*>\" }; print ready $((1+1))'
+        zpty -r line out '*ready 2*'
+        zpty -n -w line $'wit token revoke lap\\t\\n'
+        zpty -r line out '*<*>*'
+        print -r -- $out";
+    let seen = desk.run("timeout", &["30", "zsh", "-f", "-c", script]);
+    assert!(seen.contains("<token revoke laptop>"), "{seen}");
+}
+
+#[test]
+fn fish_is_offered_them_with_what_they_are() {
+    let desk = Desk::new();
+    desk.script("fish", "wit.fish");
+    let offered = |line: &str| {
+        let script = format!("source $HOME/wit.fish; complete -C '{line}'");
+        desk.run("fish", &["--no-config", "-c", &script])
+    };
+    assert!(offered("wit do").contains("doctor\tLook for what is wrong"));
+    assert!(offered("wit token revoke lap").starts_with("laptop\twit_"));
+    assert!(offered("wit token revoke wit_").contains("\tmy CI $job"));
+}
+
+#[test]
+fn powershell_is_answered_in_its_form() {
+    let mut desk = Desk::new();
+    let script = std::fs::read_to_string(desk.script("powershell", "wit.ps1")).expect("read");
+    for part in [
+        "Register-ArgumentCompleter -Native -CommandName wit ",
+        "$env:WIT_COMPLETE = \"powershell\"",
+        "& wit -- $args",
+    ] {
+        assert!(script.contains(part), "{part}: {script}");
+    }
+    desk.home.set("WIT_COMPLETE", "powershell");
+    let answer = desk.run(WIT, &["--", "wit", "token", "revoke", "lap"]);
+    assert!(answer.starts_with("laptop\twit_"), "{answer}");
+}
+
+#[test]
+fn what_was_seen_is_private_and_holds_no_secret() {
+    let desk = Desk::new();
+    let secret = desk.run(WIT, &["token", "create", "third", "--print"]);
+    let file = desk.home.path().join(".local/state/wit/completions.json");
+    let known = std::fs::read_to_string(&file).expect("read");
+    let secret = secret
+        .split_whitespace()
+        .find(|word| word.len() == 44)
+        .expect("a token");
+    assert!(
+        known.contains("third") && !known.contains(&secret[8..20]),
+        "{known}"
+    );
+    let mode = std::fs::metadata(&file)
+        .expect("there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
