@@ -14,7 +14,7 @@ use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
@@ -24,17 +24,20 @@ use super::refusal::Refusal;
 
 /// Most that git may answer before its body, in bytes.
 const HEAD_LIMIT: u64 = 16 * 1024;
+/// Most of git's output that is held at once, in bytes.
+const BUFFER: usize = 64 * 1024;
 /// How long git may take to begin its answer.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the making of an empty repository may take.
 const CREATE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What git is told beside a repository's own config.
-const CONFIG: [(&str, &str); 7] = [
+const CONFIG: [(&str, &str); 8] = [
     // Hooks are never run, whatever lies in a repository.
     ("core.hooksPath", "/dev/null"),
     ("http.receivepack", "true"),
     ("receive.fsckObjects", "true"),
+    ("receive.maxInputSize", "4g"),
     ("uploadpack.allowFilter", "true"),
     ("protocol.ext.allow", "never"),
     ("core.fsmonitor", "false"),
@@ -201,7 +204,7 @@ async fn answer(
     service: Service,
 ) -> Response {
     match allowed(&platform, request.headers(), from, &owner, &name, service).await {
-        Ok((id, user)) => (run(&platform.git, id, &user, from, request, service).await)
+        Ok((id, user)) => (run(&platform.git, id, user, from, request, service).await)
             .unwrap_or_else(|error| {
                 tracing::error!(%error, "git http-backend failed");
                 Refusal::failed().into_text()
@@ -210,8 +213,9 @@ async fn answer(
     }
 }
 
-/// The repository's id and the account's, where the request may do what it asks for. The order
-/// of the questions is what keeps a stranger from learning which repositories there are.
+/// The repository's id, and the account's where there is one, if the request may do what it asks
+/// for. The order of the questions is what keeps a stranger from learning which repositories there
+/// are.
 async fn allowed(
     platform: &super::Platform,
     headers: &HeaderMap,
@@ -219,18 +223,27 @@ async fn allowed(
     owner: &str,
     name: &str,
     service: Service,
-) -> Result<(Uuid, String), Refusal> {
-    let Some(grant) = platform.token(headers, from.ip()).await? else {
-        return Err(Refusal::new(
+) -> Result<(Uuid, Option<String>), Refusal> {
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    let unknown = || {
+        Refusal::new(
             StatusCode::UNAUTHORIZED,
             "UNAUTHORIZED",
             "a valid token is needed here, as the password",
-        ));
+        )
     };
+    if !headers.contains_key(header::AUTHORIZATION) && service == Service::Fetch {
+        let repository = platform.database.repository(owner, name).await?;
+        return match repository {
+            Some(repository) if !repository.private => Ok((repository.id, None)),
+            _ => Err(unknown()),
+        };
+    }
+    let grant = platform.token(headers, from.ip()).await?;
+    let grant = grant.ok_or_else(unknown)?;
     if !grant.allows(service.scope()) {
         return Err(Refusal::needs_scope(service.scope()));
     }
-    let name = name.strip_suffix(".git").unwrap_or(name);
     let repository = platform.database.repository(owner, name).await?;
     let repository = repository
         .filter(|found| !found.private || found.owner_id == grant.user.id)
@@ -242,14 +255,14 @@ async fn allowed(
             "only its owner may push to this repository",
         ));
     }
-    Ok((repository.id, grant.user.id))
+    Ok((repository.id, Some(grant.user.id)))
 }
 
 /// Hands the request to git and its answer to the client, neither ever whole in memory.
 async fn run(
     git: &Git,
     id: Uuid,
-    user: &str,
+    user: Option<String>,
     from: SocketAddr,
     request: Request,
     service: Service,
@@ -266,17 +279,20 @@ async fn run(
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("PATH_INFO", format!("/{id}.git/{path}"))
         .env("REQUEST_METHOD", if advertising { "GET" } else { "POST" })
-        .env("REMOTE_USER", user)
         .env("REMOTE_ADDR", from.ip().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
+    if let Some(user) = user {
+        // Without it git http-backend takes no push.
+        command.env("REMOTE_USER", user);
+    }
     if advertising {
         command.env("QUERY_STRING", format!("service={}", service.name()));
     }
+    // Not its length: git http-backend would end git by a signal where a body is shorter.
     for (name, variable) in [
         (header::CONTENT_TYPE, "CONTENT_TYPE"),
-        (header::CONTENT_LENGTH, "CONTENT_LENGTH"),
         (header::CONTENT_ENCODING, "HTTP_CONTENT_ENCODING"),
         (HeaderName::from_static("git-protocol"), "GIT_PROTOCOL"),
     ] {
@@ -292,18 +308,19 @@ async fn run(
     let pipes = child.stdin.take().zip(child.stdout.take());
     let (stdin, stdout) = pipes.ok_or_else(|| io::Error::other("git has no pipes"))?;
     tokio::spawn(feed(child, stdin, body));
-    let mut stdout = BufReader::with_capacity(64 * 1024, stdout);
+    let mut stdout = BufReader::with_capacity(BUFFER, stdout);
     let head = tokio::time::timeout(HEAD_PATIENCE, read_head(&mut stdout)).await??;
-    let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(
-        stdout,
-        64 * 1024,
-    )));
+    let answer = match service {
+        Service::Fetch => Body::from_stream(ReaderStream::with_capacity(stdout, BUFFER)),
+        Service::Push => Body::from_stream(ReaderStream::new(to_its_end(stdout))),
+    };
+    let mut response = Response::new(answer);
     (*response.status_mut(), *response.headers_mut()) = head;
     Ok(response)
 }
 
-/// Streams the request's body to git, then sees it to its end. A body that breaks off ends git's
-/// input early, and git then changes nothing.
+/// Streams the request's body to git, then sees it to its end. Where the body breaks off, or the
+/// client is silent for too long, git's input ends early, and git then changes nothing.
 async fn feed(mut child: Child, mut stdin: ChildStdin, mut body: Body) {
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
@@ -317,6 +334,22 @@ async fn feed(mut child: Child, mut stdin: ChildStdin, mut body: Body) {
     }
     drop(stdin);
     let _ = child.wait().await;
+}
+
+/// Passes git's output on, and goes on reading it when nobody wants it any more: a signal for a
+/// closed pipe would end git before it has removed what was pushed so far.
+fn to_its_end(mut stdout: BufReader<ChildStdout>) -> DuplexStream {
+    let (output, mut passed_on) = tokio::io::duplex(BUFFER);
+    tokio::spawn(async move {
+        if tokio::io::copy_buf(&mut stdout, &mut passed_on)
+            .await
+            .is_err()
+        {
+            drop(passed_on);
+            let _ = tokio::io::copy_buf(&mut stdout, &mut tokio::io::sink()).await;
+        }
+    });
+    output
 }
 
 /// The header lines of a CGI answer, up to the empty line (RFC 3875 section 6.3).

@@ -112,3 +112,12 @@ pub fn gits() -> Vec<String> {
     assert!(!gits.is_empty(), "no git: apt-get install git");
     gits.iter().map(|git| git.display().to_string()).collect()
 }
+
+/// Waits until something is so, for 20 seconds at most.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed().as_secs() < 20, "not within 20 s: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

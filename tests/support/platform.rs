@@ -83,7 +83,13 @@ impl Server {
     }
 
     pub fn start_in(home: Home) -> Self {
-        let up = home.run(WIT, &["up", "--port", "0", "--json"], "");
+        Self::start_with(home, &[])
+    }
+
+    /// With more arguments of `wit up`.
+    pub fn start_with(home: Home, more: &[&str]) -> Self {
+        let arguments = [&["up", "--port", "0", "--json"], more].concat();
+        let up = home.run(WIT, &arguments, "");
         assert!(up.status.success(), "{}", text(&up.stderr));
         let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
         let url = up["url"].as_str().expect("a URL");
@@ -148,6 +154,21 @@ impl Server {
     /// A remote with the secret in its URL: fine for a throwaway one.
     pub fn remote(&self, username: &str, secret: &str, path: &str) -> String {
         format!("http://{username}:{secret}@{}{path}", self.address)
+    }
+
+    /// The process id of the server.
+    pub fn pid(&self) -> u64 {
+        let text = std::fs::read(self.data_dir().join("server.pid")).expect("it runs");
+        let running: Value = serde_json::from_slice(&text).expect("JSON");
+        running["pid"].as_u64().expect("a number")
+    }
+
+    /// Where the only repository lies on the server's disk.
+    pub fn only_repository(&self) -> PathBuf {
+        let all = std::fs::read_dir(self.data_dir().join("repositories")).expect("it exists");
+        let all: Vec<_> = all.map(|one| one.expect("readable").path()).collect();
+        assert_eq!(all.len(), 1, "{all:?}");
+        all[0].clone()
     }
 
     pub fn git(&self, arguments: &[&str]) -> std::process::Output {
