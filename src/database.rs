@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod audit;
 pub mod device;
 mod password;
+pub mod profile;
 pub mod repositories;
 mod schema;
 pub mod tokens;
@@ -178,7 +179,7 @@ fn without_zone(time: OffsetDateTime) -> PrimitiveDateTime {
 }
 
 /// `length` random characters of A-Z, a-z, 0-9: the form of the platform's ids and session tokens.
-fn random_name(length: usize) -> String {
+pub(crate) fn random_name(length: usize) -> String {
     random_letters(
         b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
         length,

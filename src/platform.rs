@@ -2,14 +2,20 @@
 
 mod access;
 mod api;
+mod connection;
 mod device;
+pub mod first_user;
 mod git;
 pub mod instance;
+mod limits;
 mod log;
+mod metrics;
 mod origin;
 mod page;
 mod refusal;
+pub mod tls;
 mod uses;
+mod v1;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,26 +28,32 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue};
 use axum::routing::get;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::database::Database;
 use instance::Instance;
 
 /// Largest body of a request that is no git traffic, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
+/// Largest head of a request, in bytes.
+const HEAD_LIMIT: usize = 32 * 1024;
 /// How long requests under way may take after the stop signal.
-const LAST_REQUESTS: Duration = Duration::from_secs(10);
-
-/// How long a client may take to send the head of a request.
-const HEAD_PATIENCE: Duration = Duration::from_secs(20);
+pub const LAST_REQUESTS: Duration = Duration::from_secs(30);
 
 /// What every request can reach.
 #[derive(Debug)]
 struct Platform {
     database: Database,
     git: git::Git,
-    limits: access::Limits,
+    limits: limits::Limits,
+    metrics: metrics::Metrics,
+    tells_metrics: bool,
+    /// Whether it speaks TLS itself.
+    is_tls: bool,
     uses: uses::Uses,
 }
 
@@ -55,14 +67,30 @@ pub struct Options {
     pub address: SocketAddr,
     /// A `postgres://` URL, or `None` for the SQLite file in the data directory.
     pub database_url: Option<String>,
+    /// Where repositories lie, which servers on one PostgreSQL may share; `None` for the data
+    /// directory.
+    pub repositories: Option<PathBuf>,
+    /// An account to make where it is missing.
+    pub first_user: Option<first_user::Wanted>,
+    /// Speak https with this certificate, or http without one.
+    pub tls: Option<tls::Files>,
+    /// Whether this machine is told `GET /metrics`.
+    pub metrics: bool,
+    /// How long a client may be silent in the middle of a request or an answer.
+    pub patience: Duration,
 }
 
 /// What a platform that is ready says of itself.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Ready {
     pub address: SocketAddr,
+    pub is_tls: bool,
     /// Whether nobody has an account yet.
     pub is_empty: bool,
+    /// The account that was asked for, or else the only one.
+    pub user_id: Option<String>,
+    /// Where the password of the account lies that was just made with one of the server's choice.
+    pub password_file: Option<PathBuf>,
 }
 
 /// Serves until SIGTERM or SIGINT, and calls `ready` once requests are answered.
@@ -75,22 +103,47 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         .build()
         .context("can't start the server's threads")?;
     let served = runtime.block_on(async {
+        let tls = options.tls.clone().map(tls::start).transpose()?;
+        let is_tls = tls.is_some();
         let listener = TcpListener::bind(options.address)
             .await
             .with_context(|| format!("can't listen on {}", options.address))?;
         let address = listener.local_addr()?;
+        let repositories = match &options.repositories {
+            Some(dir) => dir.clone(),
+            None => options.data_dir.join("repositories"),
+        };
+        let database = open_database(options).await?;
+        let (user, password_file) = match &options.first_user {
+            Some(wanted) => {
+                let (user, file) = first_user::ensure(wanted, &database, &options.data_dir).await?;
+                (Some(user), file)
+            }
+            None => (None, None),
+        };
+        let users = database.first_users().await?;
+        let only = (users.len() == 1).then(|| users[0].id.clone());
         let platform = Arc::new(Platform {
-            database: open_database(options).await?,
-            git: git::Git::find(&options.data_dir.join("repositories")).await?,
-            limits: access::Limits::default(),
+            database,
+            git: git::Git::find(&repositories).await?,
+            limits: limits::Limits::default(),
+            metrics: metrics::Metrics::default(),
+            tells_metrics: options.metrics,
+            is_tls,
             uses: uses::Uses::default(),
         });
         tokio::spawn(uses::write_down(Arc::downgrade(&platform)));
+        tokio::spawn(limits::forget(Arc::downgrade(&platform)));
         let stop = stop_signal()?;
-        let is_empty = !platform.database.has_users().await?;
-        instance.announce(address)?;
-        ready(Ready { address, is_empty });
-        run(listener, platform.clone(), stop).await?;
+        instance.announce(address, is_tls)?;
+        ready(Ready {
+            address,
+            is_tls,
+            is_empty: users.is_empty(),
+            user_id: user.map(|user| user.id).or(only),
+            password_file,
+        });
+        run(listener, platform.clone(), options.patience, tls, stop).await?;
         platform.write_uses().await;
         platform.database.close().await;
         Ok(())
@@ -137,6 +190,8 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 async fn run(
     listener: TcpListener,
     platform: Shared,
+    patience: Duration,
+    tls: Option<RustlsConfig>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let handle = axum_server::Handle::new();
@@ -145,14 +200,30 @@ async fn run(
         stop.await;
         stopping.graceful_shutdown(Some(LAST_REQUESTS));
     });
-    let service = router(platform).into_make_service_with_connect_info::<SocketAddr>();
-    let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(handle);
-    // Whoever sends a head a byte at a time, or opens connections only to hold them.
+    let service = router(platform)
+        .layer(RequestBodyTimeoutLayer::new(patience))
+        .into_make_service_with_connect_info::<SocketAddr>();
+    // HTTP/2 would bring git nothing, and attackers a lot.
+    let mut server = axum_server::from_tcp(listener.into_std()?)?
+        .http1_only()
+        .acceptor(connection::Patient(patience))
+        .handle(handle);
     server
         .http_builder()
         .http1()
-        .header_read_timeout(HEAD_PATIENCE);
-    server.serve(service).await.context("the server failed")
+        .header_read_timeout(patience)
+        .max_buf_size(HEAD_LIMIT);
+    let served = match tls {
+        Some(config) => {
+            let tls = RustlsAcceptor::new(config).handshake_timeout(patience);
+            server
+                .map(|patient| tls.acceptor(patient))
+                .serve(service)
+                .await
+        }
+        None => server.serve(service).await,
+    };
+    served.context("the server failed")
 }
 
 fn router(platform: Shared) -> Router {
@@ -165,6 +236,8 @@ fn router(platform: Shared) -> Router {
     Router::new()
         .route("/health", get(|| async { "ok\n" }))
         .merge(api::routes())
+        .merge(v1::routes(&platform))
+        .merge(metrics::routes())
         .merge(git::routes())
         .merge(device::routes())
         .merge(page::routes())
@@ -177,6 +250,9 @@ fn router(platform: Shared) -> Router {
             "default-src 'none'; frame-ancestors 'none'",
         ))
         .layer(always("cache-control", "no-store"))
-        .layer(axum::middleware::from_fn(log::each_request))
+        .layer(axum::middleware::from_fn_with_state(
+            platform.clone(),
+            log::each_request,
+        ))
         .with_state(platform)
 }

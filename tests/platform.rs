@@ -39,6 +39,64 @@ fn up_names_the_one_command_to_type_next_and_down_ends_it() {
 }
 
 #[test]
+fn up_makes_the_first_account_without_a_keyboard() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let arguments = ["up", "--port", "0", "--user", "ada", "--json"];
+    let up = home.run(WIT, &arguments, "");
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
+    let file = up["password_file"].as_str().expect("a file");
+    let mode = std::fs::metadata(file).expect("it exists").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    let next = up["next"].as_str().expect("a command");
+    let login = home.run("sh", &["-c", next], "");
+    assert!(login.status.success(), "{}", text(&login.stderr));
+    let made = home.run(WIT, &["token", "create", "first", "-q", "-e", "1"], "");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+
+    // What it prints is enough to work on the database itself.
+    let mut direct = Home::new();
+    direct.set("DATABASE_URL", up["database_url"].as_str().expect("a URL"));
+    direct.set("WIT_USER_ID", up["user_id"].as_str().expect("an id"));
+    let list = direct.run(WIT, &["token", "list"], "");
+    assert!(
+        text(&list.stdout).contains("first"),
+        "{}",
+        text(&list.stderr)
+    );
+    assert!(home.run(WIT, &["down"], "").status.success());
+
+    // Asked again, it leaves the account as it is.
+    let again = home.run(WIT, &arguments, "");
+    let again: Value = serde_json::from_slice(&again.stdout).expect("JSON");
+    assert_eq!(again["user_id"], up["user_id"]);
+    assert!(again["password_file"].is_null());
+    assert!(home.run(WIT, &["down"], "").status.success());
+}
+
+#[test]
+fn up_takes_the_password_of_the_first_account_from_stdin() {
+    let home = Home::new();
+    let arguments = ["up", "--port", "0", "--user", "ada", "--password-stdin"];
+    let up = home.run(WIT, &arguments, &format!("{PASSWORD}\n"));
+    let said = text(&up.stdout);
+    assert!(said.contains("export WIT_USER_ID="), "{said}");
+    assert!(said.contains("export DATABASE_URL=sqlite:/"), "{said}");
+    assert!(!said.contains(PASSWORD), "{said}");
+    let login = ["login", "--username", "ada", "--password-stdin"];
+    let login = home.run(WIT, &login, PASSWORD);
+    assert!(login.status.success(), "{}", text(&login.stderr));
+    assert!(home.run(WIT, &["down"], "").status.success());
+
+    let refused = Home::new().run(WIT, &arguments, "short\n");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(said.contains("a password is 8 to 128 characters"), "{said}");
+    assert!(!said.contains("short"), "{said}");
+}
+
+#[test]
 fn up_says_that_its_port_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
@@ -128,7 +186,7 @@ fn a_token_clones_and_pushes_and_is_seen_as_used() {
 fn without_a_valid_token_git_is_asked_for_one() {
     let server = Server::start();
     let session = server.sign_up("alice");
-    server.repository(&session, "demo", false);
+    server.repository(&session, "demo", true);
     let path = "/alice/demo.git/info/refs?service=git-upload-pack";
     let nobody = server.request("GET", path, &[], "");
     let unknown = server.bearing("GET", path, &format!("wit_{}", "0".repeat(40)));
@@ -489,4 +547,53 @@ fn only_repo_admin_makes_renames_hides_and_deletes_a_repository() {
     assert_eq!(seen(&admin), 404);
     let left = std::fs::read_dir(server.data_dir().join("repositories")).expect("it exists");
     assert_eq!(left.count(), 1);
+}
+
+#[test]
+fn a_profile_is_read_with_user_read_and_changed_with_user_write() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let reader = server.secret(&session, &["user:read", "repo:read"]);
+    let writer = server.secret(&session, &["user:write"]);
+    let change = |bearer: &str, body: Value| {
+        let authorization = format!("Bearer {bearer}");
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Authorization", authorization.as_str()),
+        ];
+        server.request("PATCH", "/api/v1/profile", &headers, &body.to_string())
+    };
+    let wanted = json!({ "bio": "Mathematician", "website": "https://example.com" });
+    let refused = change(&reader, wanted.clone());
+    assert_eq!(refused.status, 403);
+    assert_eq!(
+        refused.json()["message"],
+        "this token lacks the scope user:write"
+    );
+    let changed = change(&writer, wanted);
+    assert_eq!(
+        (changed.status, changed.json()),
+        (200, json!({ "success": true }))
+    );
+    assert_eq!(
+        change(&writer, json!({ "website": "javascript:alert(1)" })).status,
+        400
+    );
+    assert_eq!(
+        change(&writer, json!({ "bio": "x".repeat(501) })).status,
+        400
+    );
+    assert_eq!(change(&writer, json!({ "role": "admin" })).status, 400);
+
+    let refused = server.bearing("GET", "/api/v1/profile", &writer);
+    assert_eq!(refused.status, 403);
+    assert_eq!(
+        refused.json()["message"],
+        "this token lacks the scope user:read"
+    );
+    let profile = server.bearing("GET", "/api/v1/profile", &reader).json();
+    assert_eq!(profile["bio"], "Mathematician");
+    assert_eq!(profile["name"], "alice");
+    let none = server.request("GET", "/api/v1/profile", &[], "");
+    assert_eq!(none.status, 401);
 }

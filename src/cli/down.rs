@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Context, Exit};
-use crate::platform::instance;
+use crate::platform::{LAST_REQUESTS, instance};
 
 /// How long the server may take to finish the requests under way, and stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = LAST_REQUESTS.saturating_add(Duration::from_secs(10));
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

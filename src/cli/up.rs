@@ -9,12 +9,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::login::first_line;
 use super::{Context, Exit, Failure};
 use crate::config::{self, Config};
-use crate::platform::{self, instance};
+use crate::platform::first_user::Wanted;
+use crate::platform::{self, Ready, instance, tls};
 
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,35 +31,63 @@ pub struct Args {
     /// Where the database and the repositories lie
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Stay in the foreground and log to stderr
-    #[arg(long)]
-    foreground: bool,
+    /// Where the repositories lie, for several servers on one PostgreSQL [default: the data directory]
+    #[arg(long, value_name = "DIR")]
+    repositories: Option<PathBuf>,
+    /// Make this account if it is missing, with a password that is written into the data directory
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// The email address of that account [default: NAME@localhost]
+    #[arg(long, value_name = "EMAIL", requires = "user")]
+    email: Option<String>,
+    /// Read the password of that account from the first line of stdin
+    #[arg(long, requires = "user")]
+    password_stdin: bool,
+    /// Speak https with the certificate in this PEM file, followed as it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of that certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Speak plain http with other machines too: whoever is on the way can read the tokens
     #[arg(long)]
     allow_http: bool,
+    /// How long a client may be silent in the middle of a request
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
+    patience: u16,
+    /// Answer GET /metrics, to requests from this machine; a proxy must then keep it from others
+    #[arg(long)]
+    metrics: bool,
+    /// Stay in the foreground and log to stderr
+    #[arg(long)]
+    foreground: bool,
     /// Leave the terminal; set by `wit up` itself
     #[arg(long, hide = true, requires = "foreground")]
     detach: bool,
 }
 
-/// What a server tells the `wit up` that started it, in one line on stdout.
-#[derive(Debug, Serialize, Deserialize)]
-struct Started {
-    address: SocketAddr,
-    is_empty: bool,
-}
-
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    if !args.listen.is_loopback() && !args.allow_http {
+    if !args.listen.is_loopback() && !args.allow_http && args.tls_cert.is_none() {
         let message = format!(
             "{} is more than this machine, and http is not encrypted",
             args.listen
         );
         return Err(Failure::new(Exit::Usage, message)
-            .hint(format!("wit up --listen {} --allow-http", args.listen))
+            .hint(format!(
+                "wit up --listen {} --tls-cert FILE --tls-key FILE, or --allow-http",
+                args.listen
+            ))
             .into());
     }
     let data_dir = data_dir(args.data_dir.as_deref(), context)?;
+    let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
+    let args = Args {
+        // The server stands in another directory.
+        tls_cert: absolute(args.tls_cert)?,
+        tls_key: absolute(args.tls_key)?,
+        repositories: absolute(args.repositories)?,
+        ..args
+    };
     match args.foreground {
         true => foreground(&args, data_dir, context),
         false => background(&args, &data_dir, context),
@@ -81,24 +110,37 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
         .json()
         .with_writer(std::io::stderr)
         .init();
+    let first_user = match &args.user {
+        Some(username) => Some(Wanted {
+            username: username.clone(),
+            email: (args.email.clone()).unwrap_or_else(|| format!("{username}@localhost")),
+            password: match args.password_stdin {
+                true => Some(first_line("password")?),
+                false => None,
+            },
+        }),
+        None => None,
+    };
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
     let options = platform::Options {
         data_dir,
         address: SocketAddr::new(args.listen, args.port),
         database_url: config::variable("DATABASE_URL"),
+        repositories: args.repositories.clone(),
+        first_user,
+        tls: tls.map(|(certificate, key)| tls::Files { certificate, key }),
+        metrics: args.metrics,
+        patience: Duration::from_secs(args.patience.into()),
     };
-    let said = |ready: platform::Ready| -> anyhow::Result<()> {
-        let started = Started {
-            address: ready.address,
-            is_empty: ready.is_empty,
-        };
+    let said = |ready: Ready| -> anyhow::Result<()> {
         if args.detach {
-            let mut line = serde_json::to_string(&started)?;
+            let mut line = serde_json::to_string(&ready)?;
             line.push('\n');
             std::io::stdout().write_all(line.as_bytes())?;
             return Ok(());
         }
-        remember(ready.address, context)?;
-        report(&started, &options.data_dir, context)
+        remember(&ready, context)?;
+        report(&ready, args, &options.data_dir, context)
     };
     let mut told = Ok(());
     let served = platform::serve(&options, |ready| told = said(ready));
@@ -120,7 +162,7 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
 
 fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result<Exit> {
     if let Some(running) = instance::running(data_dir)? {
-        let url = url(running.address);
+        let url = url(running.address, running.is_tls);
         if context.json {
             println!(
                 "{}",
@@ -142,17 +184,48 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
     command
         .args(["up", "--foreground", "--detach", "--listen"])
         .arg(args.listen.to_string())
-        .args(["--port", &args.port.to_string(), "--data-dir"])
+        .args(["--port", &args.port.to_string()])
+        .args(["--patience", &args.patience.to_string(), "--data-dir"])
         .arg(data_dir)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log);
-    if args.allow_http {
-        command.arg("--allow-http");
+    for (option, path) in [
+        ("--repositories", &args.repositories),
+        ("--tls-cert", &args.tls_cert),
+        ("--tls-key", &args.tls_key),
+    ] {
+        if let Some(path) = path {
+            command.arg(option).arg(path);
+        }
     }
+    for (option, text) in [("--user", &args.user), ("--email", &args.email)] {
+        if let Some(text) = text {
+            command.args([option, text]);
+        }
+    }
+    for (option, is_set) in [
+        ("--allow-http", args.allow_http),
+        ("--metrics", args.metrics),
+    ] {
+        if is_set {
+            command.arg(option);
+        }
+    }
+    let password = match args.password_stdin {
+        true => {
+            command.arg("--password-stdin").stdin(Stdio::piped());
+            Some(first_line("password")?)
+        }
+        false => None,
+    };
     let log_begin = std::fs::metadata(&log_path).map_or(0, |log| log.len());
     let mut server = command.spawn().context("can't start the server")?;
+    if let (Some(password), Some(mut stdin)) = (password, server.stdin.take()) {
+        // One that ends without reading it says why in its log.
+        let _ = stdin.write_all(password.expose());
+    }
     let stdout = server.stdout.take().context("the server has no stdout")?;
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
@@ -162,14 +235,14 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
     });
     let started = (told.recv_timeout(PATIENCE).ok())
         .and_then(Result::ok)
-        .and_then(|line| serde_json::from_str::<Started>(&line).ok());
+        .and_then(|line| serde_json::from_str::<Ready>(&line).ok());
     let Some(started) = started else {
         let _ = server.kill();
         let _ = server.wait();
         return Err(not_started(&log_path, log_begin).into());
     };
-    remember(started.address, context)?;
-    report(&started, data_dir, context)?;
+    remember(&started, context)?;
+    report(&started, args, data_dir, context)?;
     Ok(Exit::Done)
 }
 
@@ -195,8 +268,8 @@ fn not_started(log_path: &Path, begin: u64) -> Failure {
 }
 
 /// Writes the server into the config, so that no other command needs to be told of it.
-fn remember(address: SocketAddr, context: &Context) -> anyhow::Result<()> {
-    let url = url(address);
+fn remember(ready: &Ready, context: &Context) -> anyhow::Result<()> {
+    let url = url(ready.address, ready.is_tls);
     Config::update(&context.paths, |config| {
         config.servers.entry(url.clone()).or_default().api = Some("rest".to_owned());
         config.default_server.get_or_insert(url);
@@ -204,31 +277,68 @@ fn remember(address: SocketAddr, context: &Context) -> anyhow::Result<()> {
     .context("can't write the server into the config")
 }
 
-fn report(started: &Started, data_dir: &Path, context: &Context) -> anyhow::Result<()> {
-    let url = url(started.address);
-    let next = started
-        .is_empty
-        .then(|| format!("wit login {url} --sign-up --email you@example.com --username you"));
+fn report(ready: &Ready, args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result<()> {
+    let url = url(ready.address, ready.is_tls);
+    let next = match (&args.user, &ready.password_file) {
+        (Some(user), Some(file)) => Some(format!(
+            "wit login {url} --username {user} --password-stdin < {}",
+            file.display()
+        )),
+        _ if ready.is_empty => Some(format!(
+            "wit login {url} --sign-up --email you@example.com --username you"
+        )),
+        _ => None,
+    };
+    // A URL that the person has set himself may hold a password; he knows it.
+    let database_url = match config::variable("DATABASE_URL") {
+        Some(_) => None,
+        None => Some(format!(
+            "sqlite:{}",
+            platform::sqlite_file(data_dir).display()
+        )),
+    };
     let mut out = std::io::stdout().lock();
     if context.json {
-        let document = json!({ "url": url, "data_dir": data_dir, "next": next });
+        let document = json!({
+            "url": url,
+            "data_dir": data_dir,
+            "next": next,
+            "database_url": database_url,
+            "user_id": ready.user_id,
+            "password_file": ready.password_file,
+        });
         writeln!(out, "{document}")?;
         return Ok(());
     }
     writeln!(out, "wit runs at {url}")?;
     writeln!(out, "Its data lie in {}", data_dir.display())?;
     if let Some(next) = next {
-        writeln!(out, "\nMake an account:\n\n  {next}")?;
+        let what = match ready.is_empty {
+            true => "Make an account",
+            false => "Log in to the account that was made",
+        };
+        writeln!(out, "\n{what}:\n\n  {next}")?;
+    }
+    if let Some(id) = &ready.user_id {
+        writeln!(
+            out,
+            "\nTo work on the database itself, without the server:\n"
+        )?;
+        if let Some(url) = database_url {
+            writeln!(out, "  export DATABASE_URL={url}")?;
+        }
+        writeln!(out, "  export WIT_USER_ID={id}")?;
     }
     Ok(())
 }
 
 /// Where this machine reaches the server.
-fn url(address: SocketAddr) -> String {
+fn url(address: SocketAddr, is_tls: bool) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
 }

@@ -220,14 +220,28 @@ impl Database {
         }))
     }
 
-    /// Whether there is any account yet.
-    pub async fn has_users(&self) -> Result<bool, DatabaseError> {
-        let first: Option<(String,)> = on!(self, pool => {
-            sqlx::query_as(r#"SELECT id FROM "user" LIMIT 1"#)
-                .fetch_optional(pool)
-                .await?
-        });
-        Ok(first.is_some())
+    /// The account of that username, in any case.
+    pub async fn user_named(&self, username: &str) -> Result<Option<User>, DatabaseError> {
+        Ok(on!(self, pool => {
+            sqlx::query_as(
+                r#"SELECT id, name, email, username, suspended FROM "user" WHERE username = $1"#,
+            )
+            .bind(username.to_lowercase())
+            .fetch_optional(pool)
+            .await?
+        }))
+    }
+
+    /// The two oldest accounts, if there are so many: enough to tell none from one from several.
+    pub async fn first_users(&self) -> Result<Vec<User>, DatabaseError> {
+        Ok(on!(self, pool => {
+            sqlx::query_as(
+                r#"SELECT id, name, email, username, suspended FROM "user"
+                   ORDER BY created_at LIMIT 2"#,
+            )
+            .fetch_all(pool)
+            .await?
+        }))
     }
 }
 
@@ -289,7 +303,7 @@ fn check_username(username: &str) -> Result<(), DatabaseError> {
     )
 }
 
-fn check_name(name: &str) -> Result<(), DatabaseError> {
+pub(super) fn check_name(name: &str) -> Result<(), DatabaseError> {
     if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
         return invalid("a name is 1 to 100 characters, none of them a control character");
     }

@@ -1,14 +1,10 @@
 //! Who asks: the session or token of a request, checked against the database each time.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use zeroize::Zeroizing;
 
 use super::Platform;
@@ -17,76 +13,6 @@ use crate::database::DatabaseError;
 use crate::database::accounts::{Login, User};
 use crate::database::tokens::Grant;
 use crate::secret::Secret;
-
-/// Sign-ins tried in a row for one account, and then one a minute.
-const FOR_ONE_ACCOUNT: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
-/// Sign-ins tried in a row from one address, and then one every two seconds.
-const FROM_ONE_ADDRESS: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
-/// Above so many remembered names, those that no longer count are forgotten.
-const REMEMBERED: usize = 10_000;
-
-/// How often a password may be tried.
-pub struct Limits {
-    accounts: DefaultKeyedRateLimiter<String>,
-    addresses: DefaultKeyedRateLimiter<IpAddr>,
-}
-
-impl fmt::Debug for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Limits")
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let every_two_seconds = NonZeroU32::new(30).expect("not zero");
-        Limits {
-            accounts: RateLimiter::keyed(
-                Quota::per_minute(NonZeroU32::MIN).allow_burst(FOR_ONE_ACCOUNT),
-            ),
-            addresses: RateLimiter::keyed(
-                Quota::per_minute(every_two_seconds).allow_burst(FROM_ONE_ADDRESS),
-            ),
-        }
-    }
-}
-
-impl Limits {
-    /// Counts one sign-in; 429 where there have been too many.
-    pub fn sign_in(&self, account: &str, address: IpAddr) -> Result<(), Refusal> {
-        self.sign_up(address)?;
-        if self.accounts.len() > REMEMBERED {
-            self.accounts.retain_recent();
-        }
-        (self.accounts.check_key(&account.to_lowercase()))
-            .map_err(|early| too_many(early.wait_time_from(DefaultClock::default().now())))
-    }
-
-    /// Counts one try at the code that a device shows; 429 where there have been too many.
-    pub fn user_code(&self, user_id: &str, address: IpAddr) -> Result<(), Refusal> {
-        // No account is called so: a space is in no name.
-        self.sign_in(&format!("device {user_id}"), address)
-    }
-
-    /// Counts one new account, which costs the server as much as a sign-in.
-    pub fn sign_up(&self, address: IpAddr) -> Result<(), Refusal> {
-        if self.addresses.len() > REMEMBERED {
-            self.addresses.retain_recent();
-        }
-        (self.addresses.check_key(&address))
-            .map_err(|early| too_many(early.wait_time_from(DefaultClock::default().now())))
-    }
-}
-
-fn too_many(wait: std::time::Duration) -> Refusal {
-    let mut refusal = Refusal::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "TOO_MANY_REQUESTS",
-        "Too many requests. Please try again later.",
-    );
-    refusal.retry_after = Some(wait.as_secs() + 1);
-    refusal
-}
 
 /// What a request carries in `Authorization`.
 pub enum Presented {

@@ -1,4 +1,4 @@
-//! Accounts, tokens and repositories as JSON.
+//! Accounts and tokens as JSON, for who is signed in.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, post};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -20,7 +20,6 @@ use super::refusal::Refusal;
 use super::{Platform, Shared};
 use crate::database::DatabaseError;
 use crate::database::accounts::{Login, NewUser, User};
-use crate::database::repositories::{Repository, is_name};
 use crate::database::tokens::{TokenRecord, scopes};
 use crate::secret::Secret;
 
@@ -38,16 +37,10 @@ pub fn routes() -> Router<Shared> {
         .route("/api/tokens/scopes", get(list_scopes))
         .route("/api/tokens/events", get(list_events))
         .route("/api/tokens/{id}", delete(delete_token).get(get_token))
-        .route("/api/repos", get(list_repositories).post(create_repository))
-        .route(
-            "/api/repos/{name}",
-            patch(change_repository).delete(delete_repository),
-        )
-        .route("/api/v1/user", get(whoami))
 }
 
 /// A JSON body, refused without repeating any of it: it may hold a password.
-struct Input<T>(T);
+pub struct Input<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<Shared> for Input<T> {
     type Rejection = Refusal;
@@ -261,135 +254,4 @@ async fn list_events(
 
 async fn list_scopes() -> Json<Value> {
     Json(json!(scopes().collect::<Vec<_>>()))
-}
-
-/// Whom a token acts for. Any token may ask about itself: this is how one is tried out.
-async fn whoami(
-    State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, Refusal> {
-    let grant = platform.token(&headers, from.ip()).await?.ok_or_else(|| {
-        Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "UNAUTHORIZED",
-            "Requires authentication",
-        )
-    })?;
-    let mut body = user_json(&grant.user);
-    body["login"] = json!(grant.user.username);
-    Ok(Json(body))
-}
-
-fn repository_json(owner: &User, repository: &Repository) -> Value {
-    let owner = owner.username.as_deref().unwrap_or(&owner.id);
-    json!({
-        "id": repository.id,
-        "owner": owner,
-        "name": repository.name,
-        "private": repository.private,
-        "path": format!("/{owner}/{}.git", repository.name),
-    })
-}
-
-/// The account that may manage repositories: by its session, or by a token with `repo:admin`.
-async fn manager(
-    platform: &Platform,
-    headers: &HeaderMap,
-    from: SocketAddr,
-) -> Result<User, Refusal> {
-    if let Some(grant) = platform.token(headers, from.ip()).await? {
-        return match grant.allows("repo:admin") {
-            true => Ok(grant.user),
-            false => Err(Refusal::needs_scope("repo:admin")),
-        };
-    }
-    platform.session(headers).await
-}
-
-#[derive(Deserialize)]
-struct CreateRepository {
-    name: String,
-    #[serde(default)]
-    private: bool,
-}
-
-async fn create_repository(
-    State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    Input(input): Input<CreateRepository>,
-) -> Result<(StatusCode, Json<Value>), Refusal> {
-    let user = manager(&platform, &headers, from).await?;
-    let id = Uuid::new_v4();
-    // On disk first: a row without a repository would be a broken one, but a directory without a
-    // row is only space.
-    platform.git.create(id).await?;
-    let added = platform
-        .database
-        .add_repository(id, &user.id, &input.name, input.private)
-        .await;
-    match added {
-        Ok(repository) => {
-            let body = repository_json(&user, &repository);
-            Ok((StatusCode::CREATED, Json(body)))
-        }
-        Err(error) => {
-            platform.git.remove(id).await;
-            Err(error.into())
-        }
-    }
-}
-
-async fn list_repositories(
-    State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, Refusal> {
-    let user = manager(&platform, &headers, from).await?;
-    let repositories = platform.database.repositories(&user.id).await?;
-    let all = repositories.iter().map(|one| repository_json(&user, one));
-    Ok(Json(all.collect()))
-}
-
-#[derive(Deserialize)]
-struct ChangeRepository {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    private: Option<bool>,
-}
-
-async fn change_repository(
-    State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
-    Input(input): Input<ChangeRepository>,
-) -> Result<Json<Value>, Refusal> {
-    let user = manager(&platform, &headers, from).await?;
-    if !is_name(&name) {
-        return Err(Refusal::not_found());
-    }
-    let repository = platform
-        .database
-        .change_repository(&user.id, &name, input.name.as_deref(), input.private)
-        .await?;
-    Ok(Json(repository_json(&user, &repository)))
-}
-
-async fn delete_repository(
-    State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
-) -> Result<Json<Value>, Refusal> {
-    let user = manager(&platform, &headers, from).await?;
-    if !is_name(&name) {
-        return Err(Refusal::not_found());
-    }
-    // The row first: without it nobody can reach what is being removed.
-    let gone = platform.database.remove_repository(&user.id, &name).await?;
-    platform.git.remove(gone.id).await;
-    Ok(Json(json!({ "success": true })))
 }

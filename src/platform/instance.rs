@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub struct Running {
     pub pid: i32,
     pub address: SocketAddr,
+    #[serde(default)]
+    pub is_tls: bool,
 }
 
 /// The right to serve a data directory, held until dropped.
@@ -49,10 +51,11 @@ impl Instance {
     }
 
     /// Writes down who serves, and where.
-    pub fn announce(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+    pub fn announce(&mut self, address: SocketAddr, is_tls: bool) -> anyhow::Result<()> {
         let running = Running {
             pid: rustix::process::getpid().as_raw_pid(),
             address,
+            is_tls,
         };
         write(&mut self.0, &serde_json::to_vec(&running)?).context("can't write server.pid")
     }

@@ -16,19 +16,18 @@ pub struct Origin {
 }
 
 impl Origin {
-    fn of(parts: &Parts) -> Self {
+    fn of(parts: &Parts, own_tls: bool) -> Self {
         let text = |name| {
             parts
                 .headers
                 .get(name)
                 .and_then(|value| value.to_str().ok())
         };
-        // HTTP/2 has no Host header.
         let host = (text(header::HOST)).or(parts.uri.authority().map(|host| host.as_str()));
         Origin {
             // No page of another site can make a browser send this header, and whoever sends it
             // by hand only misleads himself.
-            is_tls: parts.uri.scheme_str() == Some("https")
+            is_tls: own_tls
                 || parts
                     .headers
                     .get("x-forwarded-proto")
@@ -59,7 +58,7 @@ impl Origin {
 impl FromRequestParts<Shared> for Origin {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Refusal> {
-        Ok(Origin::of(parts))
+    async fn from_request_parts(parts: &mut Parts, platform: &Shared) -> Result<Self, Refusal> {
+        Ok(Origin::of(parts, platform.is_tls))
     }
 }

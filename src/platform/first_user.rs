@@ -1,0 +1,52 @@
+//! The account that `wit up --user` asks for, made without anybody at a keyboard.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::database::accounts::{NewUser, User};
+use crate::database::{Database, random_name};
+use crate::secret::Secret;
+
+/// An account that there has to be.
+#[derive(Debug)]
+pub struct Wanted {
+    pub username: String,
+    pub email: String,
+    /// `None` has one made, and written into the data directory.
+    pub password: Option<Secret>,
+}
+
+/// Makes the account unless there is one of that username, which stays as it is. With the file
+/// that its password was written to, if one was.
+pub async fn ensure(
+    wanted: &Wanted,
+    database: &Database,
+    data_dir: &Path,
+) -> anyhow::Result<(User, Option<PathBuf>)> {
+    if let Some(user) = database.user_named(&wanted.username).await? {
+        return Ok((user, None));
+    }
+    let (password, file) = match &wanted.password {
+        Some(password) => (password.clone(), None),
+        None => {
+            let password = Secret::from(random_name(24));
+            // Before the account, so that there is never one without a password that is known.
+            let file = data_dir.join("first-password");
+            let line = [password.expose(), b"\n"].concat();
+            crate::config::write_private(&file, &zeroize::Zeroizing::new(line))
+                .with_context(|| format!("can't write {}", file.display()))?;
+            (password, Some(file))
+        }
+    };
+    let user = database
+        .sign_up(NewUser {
+            name: wanted.username.clone(),
+            email: wanted.email.clone(),
+            username: wanted.username.clone(),
+            password,
+        })
+        .await
+        .with_context(|| format!("can't make the account {}", wanted.username))?;
+    Ok((user, file))
+}

@@ -1,0 +1,84 @@
+//! TLS with a certificate from files, which may be replaced while the server runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where the certificate and its key are, both PEM.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The certificate, and after it those up to the root's.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Files {
+    fn load(&self) -> anyhow::Result<Arc<ServerConfig>> {
+        let bad = |path: &Path| format!("can't read {}", path.display());
+        let chain = CertificateDer::pem_file_iter(&self.certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .with_context(|| bad(&self.certificate))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).with_context(|| bad(&self.key))?;
+        let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .with_context(|| {
+                let (certificate, key) = (self.certificate.display(), self.key.display());
+                format!("{certificate} and {key} don't go together")
+            })?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn state(&self) -> State {
+        [&self.certificate, &self.key].map(|path| {
+            let about = std::fs::metadata(path).ok()?;
+            Some((about.modified().ok()?, about.len()))
+        })
+    }
+}
+
+/// What differs once a file has been replaced or written to.
+type State = [Option<(SystemTime, u64)>; 2];
+
+/// TLS by those files, from now on: for new connections it follows their changes.
+pub fn start(files: Files) -> anyhow::Result<RustlsConfig> {
+    let state = files.state();
+    let config = RustlsConfig::from_config(files.load()?);
+    tokio::spawn(follow(files, state, config.clone()));
+    Ok(config)
+}
+
+/// Loads the files again whenever they change. While they make no sense, as between the writing
+/// of one and of the other, the old certificate is kept.
+async fn follow(files: Files, mut seen: State, config: RustlsConfig) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        // Before they are read, so that a change while they are is seen the next time.
+        let state = files.state();
+        if state == seen {
+            continue;
+        }
+        seen = state;
+        match files.load() {
+            Ok(new) => {
+                config.reload_from_config(new);
+                tracing::info!("the certificate was loaded again");
+            }
+            Err(error) => {
+                tracing::error!(?error, "the old certificate is kept");
+            }
+        }
+    }
+}

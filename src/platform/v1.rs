@@ -1,0 +1,215 @@
+//! What a token may ask of the API: counted, and each thing by its scope.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch};
+use axum::{Extension, Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::api::{Input, user_json};
+use super::limits::Left;
+use super::refusal::Refusal;
+use super::{Platform, Shared};
+use crate::database::accounts::User;
+use crate::database::profile::ProfileChange;
+use crate::database::repositories::{Repository, is_name};
+use crate::database::tokens::Grant;
+
+pub fn routes(platform: &Shared) -> Router<Shared> {
+    Router::new()
+        .route("/api/v1/user", get(whoami))
+        .route("/api/v1/profile", get(show_profile).patch(change_profile))
+        .route("/api/repos", get(list_repositories).post(create_repository))
+        .route(
+            "/api/repos/{name}",
+            patch(change_repository).delete(delete_repository),
+        )
+        .route_layer(from_fn_with_state(platform.clone(), counted))
+}
+
+/// Checks the token of a request, if it has one, and counts the request as the token's.
+async fn counted(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let grant = match platform.token(request.headers(), from.ip()).await {
+        Ok(Some(grant)) => grant,
+        // A session, or nobody.
+        Ok(None) => return next.run(request).await,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let (mut response, left) = match platform.limits.api(grant.token_id) {
+        Ok(left) => {
+            request.extensions_mut().insert(grant);
+            (next.run(request).await, left)
+        }
+        Err(refusal) => (refusal.into_response(), Left::NOTHING),
+    };
+    left.write(response.headers_mut());
+    response
+}
+
+impl Platform {
+    /// The account that a request acts for: by its session, or by a token with the scope.
+    async fn acting(
+        &self,
+        grant: Option<Extension<Grant>>,
+        headers: &HeaderMap,
+        scope: &str,
+    ) -> Result<User, Refusal> {
+        match grant {
+            Some(Extension(grant)) if grant.allows(scope) => Ok(grant.user),
+            Some(_) => Err(Refusal::needs_scope(scope)),
+            None => self.session(headers).await,
+        }
+    }
+}
+
+/// Whom a token acts for. Any token may ask about itself: this is how one is tried out.
+async fn whoami(grant: Option<Extension<Grant>>) -> Result<Json<Value>, Refusal> {
+    let Some(Extension(grant)) = grant else {
+        return Err(Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "Requires authentication",
+        ));
+    };
+    let mut body = user_json(&grant.user);
+    body["login"] = json!(grant.user.username);
+    Ok(Json(body))
+}
+
+async fn show_profile(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Grant>>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.acting(grant, &headers, "user:read").await?;
+    let profile = platform.database.profile(&user.id).await?;
+    Ok(Json(json!({
+        "username": user.username,
+        "email": user.email,
+        "name": profile.name,
+        "bio": profile.bio,
+        "location": profile.location,
+        "website": profile.website,
+    })))
+}
+
+/// Says only that it was done: who may write a profile may not read it for that.
+async fn change_profile(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Grant>>,
+    headers: HeaderMap,
+    Input(change): Input<ProfileChange>,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.acting(grant, &headers, "user:write").await?;
+    platform.database.change_profile(&user.id, &change).await?;
+    Ok(Json(json!({ "success": true })))
+}
+
+fn repository_json(owner: &User, repository: &Repository) -> Value {
+    let owner = owner.username.as_deref().unwrap_or(&owner.id);
+    json!({
+        "id": repository.id,
+        "owner": owner,
+        "name": repository.name,
+        "private": repository.private,
+        "path": format!("/{owner}/{}.git", repository.name),
+    })
+}
+
+#[derive(Deserialize)]
+struct CreateRepository {
+    name: String,
+    #[serde(default)]
+    private: bool,
+}
+
+async fn create_repository(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Grant>>,
+    headers: HeaderMap,
+    Input(input): Input<CreateRepository>,
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let user = platform.acting(grant, &headers, "repo:admin").await?;
+    let id = Uuid::new_v4();
+    // On disk first: a row without a repository would be a broken one, but a directory without a
+    // row is only space.
+    platform.git.create(id).await?;
+    let added = platform
+        .database
+        .add_repository(id, &user.id, &input.name, input.private)
+        .await;
+    match added {
+        Ok(repository) => {
+            let body = repository_json(&user, &repository);
+            Ok((StatusCode::CREATED, Json(body)))
+        }
+        Err(error) => {
+            platform.git.remove(id).await;
+            Err(error.into())
+        }
+    }
+}
+
+async fn list_repositories(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Grant>>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.acting(grant, &headers, "repo:admin").await?;
+    let repositories = platform.database.repositories(&user.id).await?;
+    let all = repositories.iter().map(|one| repository_json(&user, one));
+    Ok(Json(all.collect()))
+}
+
+#[derive(Deserialize)]
+struct ChangeRepository {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    private: Option<bool>,
+}
+
+async fn change_repository(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Grant>>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+    Input(input): Input<ChangeRepository>,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.acting(grant, &headers, "repo:admin").await?;
+    if !is_name(&name) {
+        return Err(Refusal::not_found());
+    }
+    let repository = platform
+        .database
+        .change_repository(&user.id, &name, input.name.as_deref(), input.private)
+        .await?;
+    Ok(Json(repository_json(&user, &repository)))
+}
+
+async fn delete_repository(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Grant>>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.acting(grant, &headers, "repo:admin").await?;
+    if !is_name(&name) {
+        return Err(Refusal::not_found());
+    }
+    // The row first: without it nobody can reach what is being removed.
+    let gone = platform.database.remove_repository(&user.id, &name).await?;
+    platform.git.remove(gone.id).await;
+    Ok(Json(json!({ "success": true })))
+}

@@ -1,0 +1,189 @@
+//! HTTPS of `wit up`, with a certificate that is replaced while it runs.
+
+#![cfg(feature = "platform")]
+
+mod support;
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::Value;
+use support::{Home, WIT, text, until};
+
+/// Makes a certificate for 127.0.0.1, signed by itself.
+fn certificate(home: &Home, name: &str) {
+    let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
+    let made = home.run(
+        "openssl",
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ],
+        "",
+    );
+    assert!(made.status.success(), "{}", text(&made.stderr));
+}
+
+/// The certificate that a new connection is shown, with nobody trusted but `trusted`.
+fn shown(address: &str, trusted: &Path) -> Option<CertificateDer<'static>> {
+    let mut roots = rustls::RootCertStore::empty();
+    let trusted = CertificateDer::from_pem_file(trusted).expect("a certificate");
+    roots.add(trusted).expect("one that can be trusted");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("127.0.0.1").expect("a name");
+    let mut tls = rustls::ClientConnection::new(Arc::new(config), name).expect("a connection");
+    let mut stream = TcpStream::connect(address).expect("the server answers");
+    while tls.is_handshaking() {
+        tls.complete_io(&mut stream).ok()?;
+    }
+    Some(tls.peer_certificates()?.first()?.clone().into_owned())
+}
+
+#[test]
+fn git_and_wit_speak_https_and_a_new_certificate_is_taken_up() {
+    let mut home = Home::new();
+    certificate(&home, "one");
+    certificate(&home, "two");
+    let file = |name: &str| home.path().join(name);
+    for end in ["key", "pem"] {
+        std::fs::copy(file(&format!("one.{end}")), file(&format!("used.{end}"))).expect("copied");
+    }
+    let up = [
+        "up",
+        "--port",
+        "0",
+        "--json",
+        "--tls-cert",
+        "used.pem",
+        "--tls-key",
+        "used.key",
+        "--user",
+        "alice",
+    ];
+    let up = home.run(WIT, &up, "");
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
+    let url = up["url"].as_str().expect("a URL").to_owned();
+    let address = url.strip_prefix("https://").expect("https").to_owned();
+
+    let one = file("one.pem");
+    home.set("SSL_CERT_FILE", one.display().to_string());
+    home.set("GIT_SSL_CAINFO", one.display().to_string());
+    let login = home.run("sh", &["-c", up["next"].as_str().expect("a command")], "");
+    assert!(login.status.success(), "{}", text(&login.stderr));
+    for arguments in [
+        &["setup"][..],
+        &["token", "create", "--expires", "1"],
+        &["repo", "create", "demo", "--private"],
+    ] {
+        let done = home.run(WIT, arguments, "");
+        assert!(
+            done.status.success(),
+            "{arguments:?}: {}",
+            text(&done.stderr)
+        );
+    }
+    let clone = home.run("git", &["clone", &format!("{url}/alice/demo.git")], "");
+    assert!(clone.status.success(), "{}", text(&clone.stderr));
+    // Plain http gets no answer there.
+    let plain = format!("http://{address}/alice/demo.git");
+    assert!(!home.run("git", &["ls-remote", &plain], "").status.success());
+
+    let two = home.path().join("two.pem");
+    let der = |path: &Path| CertificateDer::from_pem_file(path).expect("a certificate");
+    assert_eq!(shown(&address, &one), Some(der(&one)));
+    // Half of a pair is not taken: the old one serves on.
+    std::fs::copy(&two, home.path().join("used.pem")).expect("copied");
+    let log = home.path().join(".local/share/wit/platform/server.log");
+    until("the pair is refused", || {
+        let log = std::fs::read_to_string(&log).expect("a log");
+        log.contains("the old certificate is kept")
+    });
+    assert_eq!(shown(&address, &one), Some(der(&one)));
+    std::fs::copy(home.path().join("two.key"), home.path().join("used.key")).expect("copied");
+    until("the new certificate is shown", || {
+        shown(&address, &two) == Some(der(&two))
+    });
+
+    let again = home.run(WIT, &["up"], "");
+    assert!(
+        text(&again.stdout).contains(&url),
+        "{}",
+        text(&again.stdout)
+    );
+    assert!(home.run(WIT, &["down"], "").status.success());
+}
+
+#[test]
+fn a_key_that_does_not_fit_is_said_at_the_start() {
+    let home = Home::new();
+    certificate(&home, "one");
+    certificate(&home, "two");
+    let up = [
+        "up",
+        "--port",
+        "0",
+        "--tls-cert",
+        "one.pem",
+        "--tls-key",
+        "two.key",
+    ];
+    let up = home.run(WIT, &up, "");
+    assert_eq!(up.status.code(), Some(1));
+    let said = text(&up.stderr);
+    assert!(said.contains("don't go together"), "{said}");
+}
+
+#[test]
+fn other_machines_are_served_over_tls_or_when_told_that_http_is_open() {
+    let home = Home::new();
+    let refused = home.run(WIT, &["up", "--port", "0", "--listen", "0.0.0.0"], "");
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    assert!(
+        said.contains("--tls-cert") && said.contains("--allow-http"),
+        "{said}"
+    );
+    // With a certificate it gets as far as reading it.
+    let tls = [
+        "up",
+        "--port",
+        "0",
+        "--listen",
+        "0.0.0.0",
+        "--tls-cert",
+        "none.pem",
+        "--tls-key",
+        "none.key",
+    ];
+    let tls = home.run(WIT, &tls, "");
+    assert_eq!(tls.status.code(), Some(1));
+    assert!(
+        text(&tls.stderr).contains("none.pem"),
+        "{}",
+        text(&tls.stderr)
+    );
+}
