@@ -6,7 +6,7 @@
 mod browser;
 mod support;
 
-use browser::{Browser, ENTER, SPACE};
+use browser::{Browser, ENTER, SPACE, TAB};
 use serde_json::json;
 use support::platform::{FORM, PASSWORD, Reply, Server};
 
@@ -47,6 +47,8 @@ fn is_clean(server: &Server, browser: &Browser) {
     };
     let requests = browser.requests();
     assert!(requests.contains(&own), "{requests:?}");
+    let telling = |request: &&String| request.contains("wit_");
+    assert_eq!(requests.iter().find(telling), None, "a token in a URL");
     let elsewhere: Vec<_> = requests.into_iter().filter(elsewhere).collect();
     assert_eq!(elsewhere, Vec::<String>::new());
 }
@@ -54,16 +56,30 @@ fn is_clean(server: &Server, browser: &Browser) {
 #[test]
 fn a_token_is_made_copied_rotated_and_revoked() {
     let server = Server::start();
-    server.sign_up("alice");
+    let session = server.sign_up("alice");
     let browser = Browser::start();
     sign_in(&server, &browser);
 
+    let account = server.bearing(
+        "GET",
+        "/api/v1/user",
+        &server.secret(&session, &["user:read"]),
+    );
+    let id = account.json()["id"].as_str().expect("an id").to_owned();
+    assert!(
+        browser
+            .text("main")
+            .contains(&format!("export WIT_USER_ID={id}"))
+    );
     let first = make(&browser, "laptop");
     assert!(works(&server, &first));
     browser.press("Copy token");
     assert_eq!(browser.text(".copy [role=status]"), "Copied.");
     browser.follow("Back to your tokens");
     assert!(!browser.source().contains(&first));
+    browser.back();
+    assert!(!browser.source().contains(&first), "the history has it");
+    browser.open(&server.url("/"));
     assert_eq!(browser.text(".tokens h2"), "laptop");
     browser.follow("New token");
     browser.paste("#name");
@@ -139,7 +155,10 @@ fn everything_works_from_the_keyboard_and_each_page_says_where_one_is() {
     browser.strike(PASSWORD);
     browser.leave(|| browser.strike(ENTER));
 
-    browser.tab_to("New token");
+    browser.tab_to("Skip to content");
+    browser.strike(ENTER);
+    browser.strike(TAB);
+    assert_eq!(browser.focused(), "New token");
     browser.leave(|| browser.strike(ENTER));
     assert_eq!(browser.focused(), "Name");
     browser.strike("nightly");
@@ -206,48 +225,45 @@ fn each_page_can_be_read_in_light_and_dark_and_on_a_small_screen() {
     });
     assert_eq!(server.post("/api/tokens", &session, body).status, 201);
     let browser = Browser::start();
-    let looks = [
-        ("light", 1200),
-        ("dark", 1200),
-        ("light", 360),
-        ("dark", 360),
-        ("light", 320),
-    ];
-    for (scheme, width) in looks {
-        browser.look(scheme, width, 800);
-        let look = |name: &str| {
-            browser.picture(&format!("{scheme}-{width}-{name}.png"));
+    let look = |name: &str| {
+        for (scheme, width) in [
+            ("light", 1200),
+            ("dark", 1200),
+            ("dark", 360),
+            ("light", 320),
+        ] {
+            browser.look(scheme, width, 800);
+            browser.picture(&format!("{name}-{scheme}-{width}.png"));
             assert_eq!(browser.run(FAULTS), json!([]), "{name}, {scheme}, {width}");
-        };
-        browser.open(&server.url("/"));
-        look("sign-in");
-        sign_in(&server, &browser);
-        browser.follow("New token");
-        look("new");
-        browser.fill("#name", "nightly build");
-        browser.follow("Create token");
-        browser.press("Copy token");
-        look("created");
-        browser.follow("Back to your tokens");
-        look("tokens");
-        browser.follow("Rotate nightly build");
-        look("rotate");
-        browser.follow("Keep it");
-        browser.follow("Revoke nightly build");
-        look("revoke");
-        browser.follow("Revoke token");
-        look("revoked");
-        browser.follow("Activity");
-        look("activity");
-        browser.follow("Sign in a device");
-        look("device");
-        let asked = json!({ "client_id": "wit", "device_name": "laptop" });
-        let codes = server.post("/api/auth/device/code", "", asked).json();
-        browser.fill("#code", codes["user_code"].as_str().expect("a code"));
-        browser.follow("Continue");
-        look("device-question");
-        browser.follow("Sign out");
-    }
+        }
+    };
+    browser.open(&server.url("/"));
+    look("sign-in");
+    sign_in(&server, &browser);
+    browser.follow("New token");
+    look("new");
+    browser.fill("#name", "nightly build");
+    browser.follow("Create token");
+    browser.press("Copy token");
+    look("created");
+    browser.follow("Back to your tokens");
+    look("tokens");
+    browser.follow("Rotate nightly build");
+    look("rotate");
+    browser.follow("Keep it");
+    browser.follow("Revoke nightly build");
+    look("revoke");
+    browser.follow("Revoke token");
+    look("revoked");
+    browser.follow("Activity");
+    look("activity");
+    browser.follow("Sign in a device");
+    look("device");
+    let asked = json!({ "client_id": "wit", "device_name": "laptop" });
+    let codes = server.post("/api/auth/device/code", "", asked).json();
+    browser.fill("#code", codes["user_code"].as_str().expect("a code"));
+    browser.follow("Continue");
+    look("device-question");
 }
 
 #[test]

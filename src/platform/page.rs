@@ -40,6 +40,7 @@ pub fn routes() -> Router<Shared> {
     };
     Router::new()
         .route("/", get(async || Redirect::to(TOKENS)))
+        .route("/settings", get(async || Redirect::to(TOKENS)))
         .merge(sign_in::routes())
         .merge(tokens::routes())
         .merge(making::routes())

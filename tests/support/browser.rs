@@ -20,7 +20,7 @@ const INSTALL: &str = "apt-get install chromium chromium-driver";
 /// The key under which WebDriver names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-const TAB: &str = "\u{e004}";
+pub const TAB: &str = "\u{e004}";
 const CONTROL: &str = "\u{e009}";
 pub const ENTER: &str = "\u{e007}";
 pub const SPACE: &str = " ";
@@ -109,6 +109,10 @@ impl Browser {
 
     pub fn open(&self, url: &str) {
         self.ask("POST", "/url", json!({ "url": url }));
+    }
+
+    pub fn back(&self) {
+        self.ask("POST", "/back", json!({}));
     }
 
     pub fn url(&self) -> String {

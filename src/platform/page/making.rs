@@ -164,7 +164,7 @@ pub fn shown_once(
         section.card {
             (tokens::name(token))
             (copied("The token", html! {
-                textarea.secret data-copied readonly rows="1" aria-label="Token"
+                textarea.secret data-copied readonly rows="2" aria-label="Token"
                     autocomplete="off" spellcheck="false" {
                     (secret.expose_str().unwrap_or_default())
                 }
