@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::credential::{Credential, Credentials, Proof, Site, TokenInfo};
 use crate::expiry::{Expiry, UnixTime};
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBuffer};
 
 /// The format's version. A higher one is never overwritten.
 const VERSION: u64 = 1;
@@ -172,9 +172,8 @@ impl Item {
             pending: all(&self.pending),
             previous: all(&self.previous),
         };
-        // Large enough that growing, which leaves unwiped copies behind, is rare.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
-        serde_json::to_writer(&mut *bytes, &stored)
+        let mut bytes = SecretBuffer::default();
+        serde_json::to_writer(&mut bytes, &stored)
             .expect("strings and numbers always serialise into memory");
         Secret::from(bytes)
     }

@@ -1,6 +1,7 @@
 //! The one type that holds a secret, from the first byte to the last.
 
 use std::fmt;
+use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
@@ -67,6 +68,66 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A secret in the making: it grows, and wipes each place that it grows out of.
+#[derive(Default)]
+pub struct SecretBuffer(Zeroizing<Vec<u8>>);
+
+impl SecretBuffer {
+    /// The least that is allocated, in bytes: what git asks and is told mostly fits.
+    const LEAST: usize = 1024;
+
+    /// The bytes so far, under the same rule as [`Secret::expose`].
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Adds what `input` gives until its end, or until there are `most` bytes in all.
+    pub fn read_to_end(&mut self, mut input: impl Read, most: usize) -> io::Result<()> {
+        while self.0.len() < most {
+            self.make_room_for(1);
+            let room = self.0.capacity().min(most) - self.0.len();
+            let read = input.by_ref().take(room as u64).read_to_end(&mut self.0)?;
+            if read < room {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds bytes at the end.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.make_room_for(bytes.len());
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn make_room_for(&mut self, more: usize) {
+        let needed = self.0.len() + more;
+        if needed > self.0.capacity() {
+            let capacity = needed.max(2 * self.0.capacity()).max(Self::LEAST);
+            let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+    }
+}
+
+impl Write for SecretBuffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.add(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl From<SecretBuffer> for Secret {
+    fn from(buffer: SecretBuffer) -> Self {
+        Secret(buffer.0)
+    }
+}
+
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Secret::from)
@@ -81,6 +142,16 @@ mod tests {
     fn debug_shows_neither_the_bytes_nor_their_number() {
         let shown = format!("{:?}", Secret::from("wit_a1b2".to_owned()));
         assert_eq!(shown, "Secret(redacted)");
+    }
+
+    #[test]
+    fn a_buffer_takes_all_up_to_its_bound() {
+        let bytes: Vec<u8> = (0..10_000).map(|n| n as u8).collect();
+        for most in [0, 1, 1024, 1025, 9_999, 10_000, 20_000] {
+            let mut buffer = SecretBuffer::default();
+            buffer.read_to_end(&*bytes, most).unwrap();
+            assert_eq!(buffer.expose(), &bytes[..most.min(bytes.len())]);
+        }
     }
 
     #[test]

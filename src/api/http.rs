@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::ApiError;
 use super::server::ServerUrl;
 use crate::expiry::UnixTime;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBuffer};
 use crate::trace;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub struct Answer {
     pub status: u16,
     retry_after: Option<Duration>,
     /// It may hold a token.
-    body: Zeroizing<Vec<u8>>,
+    body: SecretBuffer,
 }
 
 impl Client {
@@ -230,19 +230,19 @@ impl Client {
                 what: "it points to another place, where no secret is sent".into(),
             });
         }
-        let mut body = Zeroizing::new(Vec::with_capacity(4096));
+        let mut body = SecretBuffer::default();
         loop {
             let chunk = response.chunk().await.map_err(|error| ApiError::Lost {
                 server: server(),
                 reason: causes(&error.without_url()),
             })?;
             let Some(chunk) = chunk else { break };
-            if body.len() + chunk.len() > ANSWER_LIMIT {
+            if body.expose().len() + chunk.len() > ANSWER_LIMIT {
                 return Err(ApiError::Malformed {
                     what: "it is larger than 1 MiB".into(),
                 });
             }
-            body.extend_from_slice(&chunk);
+            body.add(&chunk);
         }
         Ok(Answer {
             status: status.as_u16(),
@@ -257,7 +257,7 @@ impl Answer {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         self.done()?;
         // serde's own message could quote what it read, and so a token.
-        serde_json::from_slice(&self.body).map_err(|error| ApiError::Malformed {
+        serde_json::from_slice(self.body()).map_err(|error| ApiError::Malformed {
             what: format!("not the JSON that was expected (line {})", error.line()),
         })
     }
@@ -282,12 +282,12 @@ impl Answer {
 
     /// The body as it came, for an API that wraps its errors.
     pub(super) fn body(&self) -> &[u8] {
-        &self.body
+        self.body.expose()
     }
 
     /// The server's own sentence, escaped and cut, if its answer has one.
     pub fn sentence(&self) -> Option<String> {
-        let body: Value = serde_json::from_slice(&self.body).ok()?;
+        let body: Value = serde_json::from_slice(self.body()).ok()?;
         let text = body
             .get("message")
             .or_else(|| body.get("error"))?

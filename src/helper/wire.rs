@@ -4,16 +4,15 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use percent_encoding::percent_decode;
-use zeroize::Zeroizing;
 
 use crate::credential::Description;
 use crate::expiry::Expiry;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBuffer};
 
 /// The longest line, with its LF, that git itself reads.
 const LONGEST_LINE: usize = 65_535;
 /// The longest message that is looked at: a bound on memory, far above what git sends.
-const LONGEST_MESSAGE: u64 = 1 << 20;
+const LONGEST_MESSAGE: usize = 1 << 20;
 
 /// Why a message was not understood. It names a line by its number, never by its content, which
 /// may be a secret.
@@ -38,16 +37,14 @@ impl std::error::Error for WireError {}
 
 /// Reads a message up to its blank line or the end of the input.
 pub fn read(input: impl Read) -> Result<Description, WireError> {
-    // One buffer of the usual size, so that growing leaves no unwiped copy behind.
-    let mut message = Zeroizing::new(Vec::with_capacity(2 * LONGEST_LINE));
-    input
-        .take(LONGEST_MESSAGE + 1)
-        .read_to_end(&mut message)
+    let mut message = SecretBuffer::default();
+    message
+        .read_to_end(input, LONGEST_MESSAGE + 1)
         .map_err(WireError::Read)?;
-    if message.len() as u64 > LONGEST_MESSAGE {
+    if message.expose().len() > LONGEST_MESSAGE {
         return Err(WireError::TooLong);
     }
-    parse(&message)
+    parse(message.expose())
 }
 
 /// Parses a message. Unknown keys are dropped.
@@ -162,7 +159,7 @@ fn forbidden(byte: &u8) -> bool {
 /// all (CVE-2020-5260).
 #[derive(Default)]
 pub struct Answer {
-    bytes: Zeroizing<Vec<u8>>,
+    bytes: SecretBuffer,
     refused: bool,
 }
 
@@ -170,13 +167,9 @@ impl Answer {
     /// Adds a line.
     pub fn line(&mut self, key: &str, value: &[u8]) {
         self.refused |= value.iter().any(forbidden) || key.len() + value.len() + 2 > LONGEST_LINE;
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve_exact(2 * LONGEST_LINE);
+        for part in [key.as_bytes(), b"=", value, b"\n"] {
+            self.bytes.add(part);
         }
-        self.bytes.extend_from_slice(key.as_bytes());
-        self.bytes.push(b'=');
-        self.bytes.extend_from_slice(value);
-        self.bytes.push(b'\n');
     }
 
     /// Writes all lines, or none where one of them is refused.
@@ -184,7 +177,7 @@ impl Answer {
         if self.refused {
             return Ok(());
         }
-        output.write_all(&self.bytes)?;
+        output.write_all(self.bytes.expose())?;
         output.flush()
     }
 }
