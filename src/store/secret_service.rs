@@ -1,13 +1,14 @@
 //! The `keychain` store on Linux: the freedesktop.org Secret Service, spoken to directly.
 //!
-//! A `read` costs two round trips: what opens the session and what searches go out together, then
-//! one GetSecrets. A generic client spends most of its time in a thread, introspection and slow
-//! arithmetic. Section names are of the Secret Service API draft 0.2.
+//! A `read` costs two round trips: what searches and what opens the session go out together, then
+//! one GetSecrets. The key is worked out while the service encrypts. A generic client spends most of
+//! its time in a thread, introspection and slow arithmetic. Section names are of the Secret Service
+//! API draft 0.2.
 
 mod bus;
 mod session;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -58,14 +59,10 @@ pub struct SecretService {
 struct Connection {
     bus: Bus,
     session: Path,
-    key: Key,
-}
-
-/// An OpenSession that was sent.
-struct Opening {
-    bus: Bus,
     exchange: Exchange,
-    serial: u32,
+    /// The service's half of the key agreement.
+    theirs: Vec<u8>,
+    key: OnceCell<Key>,
 }
 
 impl SecretService {
@@ -95,7 +92,7 @@ impl SecretService {
                 connection.bus.set_deadline(deadline);
                 connection
             }
-            None => Opening::begin(deadline)?.finish()?,
+            None => Connection::open(Bus::connect(deadline)?)?,
         };
         let answer = work(&mut connection)?;
         *self.connection.borrow_mut() = Some(connection);
@@ -119,9 +116,9 @@ impl SecretService {
                 (connection, found)
             }
             None => {
-                let mut opening = Opening::begin(deadline)?;
-                let serial = search(&mut opening.bus, attributes)?;
-                let mut connection = opening.finish()?;
+                let mut bus = Bus::connect(deadline)?;
+                let serial = search(&mut bus, attributes)?;
+                let mut connection = Connection::open(bus)?;
                 let found = connection.bus.reply(serial)?;
                 (connection, found)
             }
@@ -133,25 +130,15 @@ impl SecretService {
     }
 }
 
-impl Opening {
-    fn begin(deadline: Instant) -> Result<Self, StoreError> {
-        let mut bus = Bus::connect(deadline)?;
+impl Connection {
+    fn open(mut bus: Bus) -> Result<Self, StoreError> {
         let exchange = Exchange::new().map_err(no_randomness)?;
         let mut open = message(SERVICE, ROOT, I_SERVICE, "OpenSession");
         let body = &mut open.body;
         body.push_param(ALGORITHM)
             .and_then(|()| body.push_variant(&exchange.public[..]))
             .map_err(|_| nonsense())?;
-        let serial = bus.send(&open)?;
-        Ok(Opening {
-            bus,
-            exchange,
-            serial,
-        })
-    }
-
-    fn finish(mut self) -> Result<Connection, StoreError> {
-        let reply = self.bus.reply(self.serial)?;
+        let reply = bus.call(&open)?;
         let mut parser = reply.body.parser();
         let theirs = parser.get::<Variant>().and_then(|v| v.get::<&[u8]>());
         let session = parser.get::<Path>();
@@ -159,16 +146,24 @@ impl Opening {
             return Err(nonsense().into());
         };
         Ok(Connection {
-            key: self.exchange.agree(theirs).ok_or_else(nonsense)?,
-            bus: self.bus,
+            bus,
             session,
+            exchange,
+            theirs: theirs.to_owned(),
+            key: OnceCell::new(),
         })
     }
-}
 
-impl Connection {
+    fn key(&self) -> Result<&Key, StoreError> {
+        if let Some(key) = self.key.get() {
+            return Ok(key);
+        }
+        let key = self.exchange.agree(&self.theirs).ok_or_else(nonsense)?;
+        Ok(self.key.get_or_init(|| key))
+    }
+
     fn encrypt(&self, item: &Secret) -> Result<Encrypted<Vec<u8>>, StoreError> {
-        let (iv, encrypted) = self.key.encrypt(item).map_err(no_randomness)?;
+        let (iv, encrypted) = self.key()?.encrypt(item).map_err(no_randomness)?;
         let content_type = "text/plain".to_owned();
         Ok((self.session.clone(), iv.to_vec(), encrypted, content_type))
     }
@@ -344,14 +339,18 @@ impl Store for SecretService {
                     connection.session.clone(),
                 )
                 .map_err(|_| nonsense())?;
-            let reply = connection.bus.call(&get)?;
+            let serial = connection.bus.send(&get)?;
+            // The service encrypts while the key is worked out here.
+            connection.bus.flush()?;
+            connection.key()?;
+            let reply = connection.bus.reply(serial)?;
             let secrets: HashMap<Path, Encrypted<&[u8]>> =
                 reply.body.parser().get().map_err(|_| nonsense())?;
             let Some((_, iv, encrypted, _)) = secrets.into_values().next() else {
                 // Erased, or locked, between the two calls.
                 return Err(locked_error());
             };
-            let item = connection.key.decrypt(iv, encrypted);
+            let item = connection.key()?.decrypt(iv, encrypted);
             item.map(Some).ok_or_else(|| StoreError::Item {
                 site: site.clone(),
                 error: ItemError::Damaged,

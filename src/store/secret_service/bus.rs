@@ -138,7 +138,8 @@ impl Bus {
         }
     }
 
-    fn flush(&mut self) -> Result<(), BusError> {
+    /// Sends what is queued.
+    pub fn flush(&mut self) -> Result<(), BusError> {
         if !self.outgoing.is_empty() {
             self.stream.set_write_timeout(Some(left(self.deadline)?))?;
             self.stream.write_all(&self.outgoing)?;
