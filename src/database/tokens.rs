@@ -46,7 +46,7 @@ pub struct TokenRecord {
 }
 
 #[derive(FromRow)]
-struct Row {
+pub(super) struct Row {
     id: Uuid,
     user_id: String,
     name: String,
@@ -121,6 +121,7 @@ macro_rules! insert {
         .await?
     };
 }
+pub(super) use insert;
 
 impl Database {
     /// Makes a token of `user_id`, asked for `from` there. The secret is returned this once; only
@@ -367,7 +368,7 @@ fn looks_like_a_token(secret: &Secret) -> bool {
 }
 
 /// A new secret and what is written down of it.
-fn fresh(
+pub(super) fn fresh(
     user_id: &str,
     name: &str,
     scopes: Vec<String>,

@@ -6,6 +6,7 @@
 pub mod machine;
 #[cfg(feature = "platform")]
 pub mod platform;
+pub mod proxy;
 pub mod server;
 
 use std::io::Write;

@@ -41,22 +41,9 @@ fn serve(
     answers: &Answers,
     seen: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut head = String::new();
-    let mut length = 0;
-    while !head.ends_with("\r\n\r\n") {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
-        }
-        head.push_str(&line);
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    let body = String::from_utf8_lossy(&body).into_owned();
+    let Some((head, body)) = read(&stream)? else {
+        return Ok(());
+    };
     seen.lock()
         .expect("no panic in the server")
         .push(format!("{head}{body}"));
@@ -65,6 +52,26 @@ fn serve(
         stream.write_all(answer.as_bytes())?;
     }
     Ok(())
+}
+
+/// The head and the body of a request; `None` where the client has nothing more to ask.
+pub fn read(stream: &TcpStream) -> std::io::Result<Option<(String, String)>> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut head = String::new();
+    let mut length = 0;
+    while !head.ends_with("\r\n\r\n") {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some((head, String::from_utf8_lossy(&body).into_owned())))
 }
 
 /// A whole answer with a JSON body.
