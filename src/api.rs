@@ -10,7 +10,6 @@ pub mod database;
 pub mod device;
 pub mod http;
 pub mod login;
-pub mod own;
 pub mod rest;
 pub mod server;
 pub mod trpc;
@@ -26,6 +25,18 @@ pub struct Token {
     pub created: UnixTime,
     pub last_used: Option<UnixTime>,
     pub expiry: Option<Expiry>,
+}
+
+impl Token {
+    /// Whether it has expired by the server's clock.
+    pub fn is_expired(&self, now: UnixTime) -> bool {
+        self.expiry.is_some_and(|expiry| expiry.is_past(now))
+    }
+
+    /// Seconds since it was used, or made where it never was.
+    pub fn idle(&self, now: UnixTime) -> i64 {
+        now.since(self.last_used.unwrap_or(self.created))
+    }
 }
 
 /// What a token is asked for with.

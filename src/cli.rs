@@ -10,6 +10,7 @@ use crate::config::Paths;
 use crate::trace;
 
 pub mod completion;
+mod confirm;
 pub mod doctor;
 #[cfg(feature = "platform")]
 mod down;
@@ -107,7 +108,8 @@ pub struct Context {
     name = "wit",
     version,
     infer_subcommands = false,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    max_term_width = 80
 )]
 pub struct Cli {
     /// Print JSON instead of text
@@ -231,16 +233,37 @@ pub fn failure(error: &anyhow::Error) -> Failure {
         if let Some(store) = cause.downcast_ref::<crate::store::StoreError>() {
             failure.hint = store.hint().map(str::to_owned);
         }
-        match cause.downcast_ref::<ApiError>() {
-            Some(ApiError::Unauthorized) => {
+        if let Some(error) = cause.downcast_ref::<ApiError>() {
+            if matches!(error, ApiError::Unauthorized) {
                 failure.exit = Exit::NotLoggedIn;
-                failure.hint = Some("wit login".to_owned());
             }
-            Some(ApiError::Unreachable { .. } | ApiError::Lost { .. }) => {
-                failure.hint = Some("is it running? wit up starts one on this machine".to_owned());
-            }
-            _ => {}
+            failure.hint = Some(hint(error).to_owned());
         }
     }
     failure
+}
+
+/// What to type after a refusal or a failure of the server's, or of the way to it.
+fn hint(error: &ApiError) -> &'static str {
+    match error {
+        ApiError::Unauthorized => "wit login",
+        ApiError::Unreachable { server, .. } | ApiError::Lost { server, .. }
+            if server == crate::api::database::SERVER =>
+        {
+            "is DATABASE_URL right, and does that database run?"
+        }
+        ApiError::Unreachable { reason, .. } if reason.contains("certificate") => {
+            "--ca-file FILE trusts one of your own too"
+        }
+        ApiError::Unreachable { .. } | ApiError::Lost { .. } => {
+            "is it running? wit up starts one on this machine"
+        }
+        ApiError::NotFound => "wit token list",
+        ApiError::Limited { .. } => "run it again later",
+        ApiError::Failed { .. } => "run it again later; the server's own log says why",
+        ApiError::Malformed { .. } => "is it a wit server? wit login https://your.server",
+        ApiError::Forbidden { .. } => "wit login as an account that may do it",
+        ApiError::Refused { .. } => "wit token list shows what there is; --help, what is taken",
+        ApiError::Unsupported { .. } => "wit login --api says which form of the API is used",
+    }
 }

@@ -105,6 +105,9 @@ pub struct Server {
     /// The account that commands mean where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// A file of certificates (PEM) that are trusted for it besides the system's; absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
 }

@@ -7,7 +7,6 @@
 pub mod accounts;
 pub mod audit;
 pub mod device;
-pub mod family;
 mod password;
 pub mod profile;
 pub mod repositories;
@@ -108,6 +107,28 @@ impl Database {
             .connect_with(options)
             .await?;
         Self::with_tables(Pool::Sqlite(pool)).await
+    }
+
+    /// Opens the SQLite database in a file that is there, and changes nothing in it.
+    pub async fn connect_sqlite(path: &Path) -> Result<Self, DatabaseError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .foreign_keys(true)
+            .busy_timeout(PATIENCE);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options)
+            .await?;
+        let (audited,): (bool,) = sqlx::query_as(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'wit_token_event')",
+        )
+        .fetch_one(&pool)
+        .await?;
+        Ok(Database {
+            pool: Pool::Sqlite(pool),
+            audited,
+        })
     }
 
     /// Connects to the PostgreSQL at a `postgres://` URL and makes what tables are missing.

@@ -7,6 +7,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+/// Seconds of a day.
+pub const DAY: i64 = 24 * 60 * 60;
+
 /// Seconds since 1970-01-01 UTC, the unit of `password_expiry_utc` (git-credential(1)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

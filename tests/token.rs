@@ -241,19 +241,6 @@ fn status_and_logout_tell_what_is_kept() {
     refused(&machine.wit(&["logout"]), 4);
 }
 
-#[test]
-fn the_current_directory_is_not_read() {
-    let machine = Machine::logged_in();
-    let env = "WIT_URL=http://127.0.0.1:1\nDATABASE_URL=sqlite::memory:\nWIT_TOKEN=wit_x\n";
-    std::fs::write(machine.home.path().join(".env"), env).expect("a file");
-    std::fs::write(
-        machine.home.path().join("config.json"),
-        "{\"default_server\":\"http://127.0.0.1:1\"}",
-    )
-    .expect("a file");
-    assert_eq!(machine.list().len(), 0);
-}
-
 /// A second session of the account, known to the test.
 fn session_of(machine: &Machine) -> Secret {
     let url = ServerUrl::parse(&machine.url).expect("a URL");
@@ -364,41 +351,6 @@ fn a_whole_token_is_revoked_from_stdin_only() {
     assert_eq!(left[0]["name"], "other");
     let said = refused(&machine.home.run(WIT, &revoke, &token), 1);
     assert!(said.contains("does not know this token"), "{said}");
-}
-
-#[test]
-fn direct_mode_works_without_a_server_and_says_so() {
-    let mut machine = Machine::logged_in();
-    let token = done(&machine.wit(&["token", "create", "by rest", "-q", "-e", "1"]));
-    let url = ServerUrl::parse(&machine.url).expect("a URL");
-    let client = std::rc::Rc::new(Client::new(&url, false).expect("a client"));
-    let api = wit::api::rest::Rest::new(client, session_of(&machine));
-    let token = Secret::from(token.trim().to_owned());
-    let account = wit::api::TokenApi::verify(&api, &token).expect("an account");
-    let mut database = None;
-    each_file(machine.server.home.path(), &mut |path, bytes| {
-        if bytes.starts_with(b"SQLite format 3\0") {
-            database = Some(path.to_owned());
-        }
-    });
-    let database = database.expect("the server's database");
-    // A home that was never logged in to anything.
-    machine.home = Home::new();
-    machine
-        .home
-        .set("DATABASE_URL", format!("sqlite:{}", database.display()));
-    machine.home.set("WIT_USER_ID", account.id);
-    let made = machine.wit(&["token", "create", "direct", "--expires", "2", "-q"]);
-    assert_eq!(done(&made).len(), 45);
-    assert!(text(&made.stderr).contains("the database of DATABASE_URL"));
-    assert_eq!(machine.list().len(), 2);
-    done(&machine.wit(&["token", "revoke", "by rest"]));
-    assert_eq!(machine.list()[0]["name"], "direct");
-    let said = refused(&machine.wit(&["token", "create"]), 2);
-    assert!(said.contains("--server"), "{said}");
-    machine.home.set("WIT_USER_ID", "nobody");
-    let said = refused(&machine.wit(&["token", "list"]), 4);
-    assert!(said.contains("WIT_USER_ID"), "{said}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
+use super::http::sentence;
 use super::{Account, ApiError, CreatedToken, Event, NewToken, Scope, Token, TokenApi};
 use crate::database::tokens::{Grant, TokenRecord, Use, scopes};
 use crate::database::{Database, DatabaseError, audit};
@@ -38,7 +39,7 @@ impl Direct {
                     if !path.is_file() {
                         return Err(unreachable("there is no such file".to_owned()));
                     }
-                    Database::open_sqlite(path).await
+                    Database::connect_sqlite(path).await
                 }
                 None => Database::connect_postgres(url).await,
             }
@@ -80,7 +81,7 @@ impl Direct {
 }
 
 /// What stands for the server's name: the URL itself may hold a password.
-const SERVER: &str = "the database of DATABASE_URL";
+pub const SERVER: &str = "the database of DATABASE_URL";
 
 fn unreachable(reason: String) -> ApiError {
     ApiError::Unreachable {
@@ -95,6 +96,10 @@ fn failed(error: DatabaseError) -> ApiError {
         DatabaseError::Taken { what, .. } => ApiError::Refused { message: what },
         DatabaseError::NotFound => ApiError::NotFound,
         DatabaseError::Suspended => ApiError::Unauthorized,
+        // It answered, so nothing was carried out. The URL itself is not in what it says.
+        DatabaseError::Failed(sqlx::Error::Database(refusal)) => ApiError::Refused {
+            message: format!("{SERVER} refuses: {}", sentence(refusal.message())),
+        },
         // The statement may have been carried out before the connection broke.
         DatabaseError::Failed(_) => ApiError::Lost {
             server: SERVER.to_owned(),

@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, OnceCell};
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode, redirect};
+use reqwest::{Certificate, Method, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -50,6 +51,16 @@ impl Client {
     /// Plain http is spoken with this machine only, unless `allow_http` says otherwise: the
     /// request carries a secret that anybody on the way could read.
     pub fn new(server: &ServerUrl, allow_http: bool) -> Result<Self, ApiError> {
+        Self::trusting(server, allow_http, None)
+    }
+
+    /// [`Client::new`] that trusts the certificates (PEM) in `ca_file` besides the system's, which
+    /// `SSL_CERT_FILE` may replace.
+    pub fn trusting(
+        server: &ServerUrl,
+        allow_http: bool,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, ApiError> {
         let unreachable = |reason: String| ApiError::Unreachable {
             server: server.to_string(),
             reason,
@@ -68,6 +79,15 @@ impl Client {
             .timeout(TOTAL_LIMIT)
             // Only what these programs send themselves is ever sent again.
             .retry(reqwest::retry::never());
+        if let Some(file) = ca_file {
+            let unread = |why: String| unreachable(format!("{}: {why}", file.display()));
+            let pem = std::fs::read(file).map_err(|error| unread(error.to_string()))?;
+            let all = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+            if all.is_empty() {
+                return Err(unread("there is no certificate (PEM) in it".into()));
+            }
+            http = http.tls_certs_merge(all);
+        }
         if server.is_loopback() {
             // A proxy's loopback is another machine.
             http = http.no_proxy();
@@ -151,17 +171,6 @@ impl Client {
             .finish();
         let body = Some(("application/x-www-form-urlencoded", form.into_bytes()));
         self.send(Method::POST, self.server.at(path), None, body)
-    }
-
-    /// PATCH with a JSON document, sent once.
-    pub fn patch_json(
-        &self,
-        path: &str,
-        bearer: Option<&Secret>,
-        body: &Value,
-    ) -> Result<Answer, ApiError> {
-        let body = Some(("application/json", body.to_string().into_bytes()));
-        self.send(Method::PATCH, self.server.at(path), bearer, body)
     }
 
     /// DELETE, sent once.

@@ -1,8 +1,10 @@
 //! `wit login`.
 
 mod device;
+mod direct;
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::Context as _;
@@ -10,7 +12,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::output::{self, escaped};
-use super::session::{self, parse_url};
+use super::session::{self, ServerArgs, parse_url};
 use super::{Context, Exit, Failure};
 use crate::api::ApiError;
 use crate::api::http::Client;
@@ -46,11 +48,14 @@ pub struct Args {
     #[arg(long)]
     no_browser: bool,
     /// The form of the server's token API [default: the one it answers in]
-    #[arg(long, value_name = "FORM", value_parser = ["rest", "trpc"])]
+    #[arg(long, value_name = "FORM", value_parser = ["rest", "trpc", "database"])]
     api: Option<String>,
     /// Speak plain http to another machine, where anybody on the way can read the password
     #[arg(long)]
     allow_http: bool,
+    /// Trust the certificates in FILE (PEM) too, from now on
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
@@ -59,9 +64,22 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Some(url) => parse_url(url)?,
         None => session::server(&config, None)?,
     };
+    if args.api.as_deref() == Some("database") {
+        return direct::run(&server, context);
+    }
     let site = session::site_of(&server)?;
     let name = server.to_string();
-    let client = Rc::new(Client::new(&server, args.allow_http)?);
+    let ca_file = args
+        .ca_file
+        .as_deref()
+        .map(std::path::absolute)
+        .transpose()?;
+    let reach = ServerArgs {
+        allow_http: args.allow_http,
+        ca_file: ca_file.clone(),
+        ..ServerArgs::default()
+    };
+    let client = Rc::new(session::client(&config, &server, &reach)?);
     let remembered = || session::account(&config, &server, None);
     let signed_in = if args.session_stdin {
         given_session(&args, remembered())?
@@ -105,6 +123,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let known = config.servers.entry(name.clone()).or_default();
         known.api = Some(api.form().to_owned());
         known.account = Some(signed_in.account.clone());
+        known.ca_file = ca_file.or(known.ca_file.take());
     })
     .context("can't write the configuration")?;
     let location = decided.store.location();

@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::confirm::confirm;
 use super::session::{self, ServerArgs};
 use super::token::forget;
 use super::{Context, Exit, Failure, output};
-use crate::api::http::Client;
 use crate::api::{ApiError, login};
 use crate::config::Config;
 use crate::credential::Credential;
@@ -17,6 +17,9 @@ pub struct Args {
     /// Also revoke the tokens that this machine made there
     #[arg(long)]
     revoke: bool,
+    /// Do not ask before that, as is done at a terminal only
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -32,7 +35,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             let token = entry.token.as_ref()?;
             (token.server == server && token.account == signed_in.account).then(|| token.id.clone())
         };
-        for id in all.into_iter().flatten().filter_map(made_here) {
+        let ids: Vec<String> = all.into_iter().flatten().filter_map(made_here).collect();
+        if !ids.is_empty() {
+            let question = format!("Revoke the tokens that this machine made at {server}?");
+            confirm(&question, args.yes)?;
+        }
+        for id in ids {
             match signed_in.api.revoke(&id) {
                 Ok(()) | Err(ApiError::NotFound) => {}
                 Err(error) => return Err(error).context("can't revoke this machine's tokens"),
@@ -59,7 +67,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         item.sessions = kept;
         ended
     })?;
-    if ended.is_empty() {
+    let direct = session::is_direct(&config, &server);
+    if direct {
+        Config::update(&context.paths, |config| config.servers.remove(&name))
+            .context("can't write the configuration")?;
+    }
+    if ended.is_empty() && !direct {
         return Err(
             Failure::new(Exit::NotLoggedIn, format!("not logged in to {name}"))
                 .hint(format!("wit login {name}"))
@@ -67,7 +80,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         );
     }
     // It is gone from this machine; that the server forgets it too is a courtesy, tried once.
-    if let Ok(client) = Client::new(&server, args.server.allow_http) {
+    if let Ok(client) = session::client(&config, &server, &args.server) {
         for session in &ended {
             let _ = login::sign_out(&client, &session.token);
         }

@@ -1,5 +1,6 @@
 //! `wit repo`: repositories on a server of `wit up`.
 
+use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -7,6 +8,7 @@ use super::output::{self, escaped};
 use super::session::{self, ServerArgs};
 use super::{Context, Exit, Failure};
 use crate::api::ApiError;
+use crate::config::Config;
 use crate::database::repositories::is_name;
 
 #[derive(Debug, clap::Args)]
@@ -54,18 +56,18 @@ fn create(args: Create, context: &Context) -> anyhow::Result<Exit> {
         .hint("wit repo create demo")
         .into());
     }
-    let signed_in = session::signed_in(context, &args.server)?;
+    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let login = session::login(&config, context, &args.server)?;
     let body = json!({ "name": name, "private": args.private });
-    let answer =
-        (signed_in.client).post_json("/api/repos", Some(&signed_in.session.token), &body)?;
+    let answer = (login.client).post_json("/api/repos", Some(&login.session.token), &body)?;
     let repository: Repository = answer.json().map_err(|error| match error {
         ApiError::NotFound => anyhow::Error::new(Failure::new(
             Exit::Failed,
-            format!("{} can't make repositories this way", signed_in.server),
+            format!("{} can't make repositories this way", login.client.server()),
         )),
         error => error.into(),
     })?;
-    let url = signed_in.server.at(&repository.path).to_string();
+    let url = login.client.server().at(&repository.path).to_string();
     if context.json {
         output::json(&json!({ "name": name, "private": args.private, "url": url }))?;
     } else {

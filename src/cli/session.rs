@@ -1,12 +1,13 @@
 //! Which server a command means, and the sign-in that it speaks to it with.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::Context as _;
 
 use super::output::escaped;
 use super::{Context, Exit, Failure};
-use crate::api::database::Direct;
+use crate::api::database::{self, Direct};
 use crate::api::http::Client;
 use crate::api::login;
 use crate::api::server::ServerUrl;
@@ -29,18 +30,28 @@ pub struct ServerArgs {
     /// Speak plain http to another machine, where anybody on the way can read the secret
     #[arg(long)]
     pub allow_http: bool,
+    /// Trust the certificates in FILE (PEM) too [default: those given to wit login]
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
-/// A server with a sign-in that has not run out.
+/// An account whose tokens can be worked on, on a server that git knows.
 pub struct SignedIn {
     pub server: ServerUrl,
     pub site: Site,
     pub account: String,
-    pub client: Rc<Client>,
     pub api: Box<dyn TokenApi>,
-    pub session: Session,
     pub store: Box<dyn Store>,
     pub item: Item,
+}
+
+/// A sign-in that has not run out, with the client to use it by.
+pub struct Login {
+    pub client: Rc<Client>,
+    pub session: Session,
+    site: Site,
+    store: Box<dyn Store>,
+    item: Item,
 }
 
 /// An account whose tokens can be worked on: signed in to a server, or in direct mode on the
@@ -63,6 +74,11 @@ pub struct Place {
 }
 
 impl Acting {
+    /// The time by the server's clock, which decides what has expired.
+    pub fn now(&self) -> UnixTime {
+        UnixTime::now().plus(self.api.clock_skew().unwrap_or(0))
+    }
+
     /// Whether this machine keeps the token of that id.
     pub fn holds(&self, id: &str) -> bool {
         let Some(place) = &self.place else {
@@ -83,40 +99,41 @@ impl Acting {
 
 /// Direct mode where `DATABASE_URL` and `WIT_USER_ID` are set, else the stored sign-in.
 pub fn acting(context: &Context, args: &ServerArgs) -> anyhow::Result<Acting> {
-    let database = config::variable("DATABASE_URL").zip(config::variable("WIT_USER_ID"));
-    let Some((url, user_id)) = database else {
-        let signed_in = signed_in(context, args)?;
+    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let Some((direct, account)) = direct()? else {
+        let login = login(&config, context, args)?;
+        let server = login.client.server().clone();
+        let form = known(&config, &server).and_then(|known| known.api.as_deref());
+        let api = login::token_api(
+            &login.client,
+            &login.session.token,
+            Some(form.unwrap_or("rest")),
+        )?;
         return Ok(Acting {
-            name: signed_in.server.to_string(),
+            name: server.to_string(),
             place: Some(Place {
-                server: signed_in.server,
-                site: signed_in.site,
+                server,
+                site: login.site,
             }),
-            account: signed_in.account,
-            api: signed_in.api,
-            store: signed_in.store,
-            item: signed_in.item,
+            account: login.session.account,
+            api,
+            store: login.store,
+            item: login.item,
         });
     };
-    let direct = Direct::open(&url, &user_id)?;
-    let account = direct.account().map_err(|error| match error {
-        ApiError::Unauthorized => {
-            let why = "the database has no account with the id in WIT_USER_ID";
-            anyhow::Error::from(
-                Failure::new(Exit::NotLoggedIn, why)
-                    .hint("unset DATABASE_URL to use the server you are logged in to"),
-            )
-        }
-        other => other.into(),
-    })?;
-    let account = account.username.unwrap_or(account.email);
-    if !context.json {
-        eprintln!(
-            "Working on the database of DATABASE_URL, as {}.",
-            escaped(&account)
+    if let Some(named) = args.account.as_ref().filter(|named| **named != account) {
+        let why = format!(
+            "WIT_USER_ID is of {}, not of {}",
+            escaped(&account),
+            escaped(named)
         );
+        return Err(Failure::new(Exit::Usage, why)
+            .hint("unset DATABASE_URL to use the server you are logged in to")
+            .into());
     }
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    if !context.json {
+        eprintln!("Working on {}, as {}.", database::SERVER, escaped(&account));
+    }
     let store = store::choice::open(&context.paths, None)?;
     let place = match server(&config, args.server.as_deref()) {
         Ok(server) => Some(Place {
@@ -132,12 +149,61 @@ pub fn acting(context: &Context, args: &ServerArgs) -> anyhow::Result<Acting> {
     };
     Ok(Acting {
         place,
-        name: "the database of DATABASE_URL".into(),
+        name: database::SERVER.into(),
         account,
         api: Box::new(direct),
         store,
         item,
     })
+}
+
+/// [`acting`] where stored tokens are replaced or ended: in direct mode it must be known that they
+/// are in that database, and not in another.
+pub fn signed_in(context: &Context, args: &ServerArgs) -> anyhow::Result<SignedIn> {
+    let acting = acting(context, args)?;
+    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let theirs =
+        |place: &Place| acting.api.form() != "database" || is_direct(&config, &place.server);
+    let Some(Place { server, site }) = acting.place.filter(theirs) else {
+        let why = format!(
+            "are the tokens of git on this machine in {}?",
+            database::SERVER
+        );
+        return Err(Failure::new(Exit::Usage, why)
+            .hint(
+                "wit login URL --api database says so; unset DATABASE_URL to go through the server",
+            )
+            .into());
+    };
+    Ok(SignedIn {
+        server,
+        site,
+        account: acting.account,
+        api: acting.api,
+        store: acting.store,
+        item: acting.item,
+    })
+}
+
+/// The database of `DATABASE_URL` and the name of the account of `WIT_USER_ID`; `None` where the
+/// two variables are not both set.
+pub fn direct() -> anyhow::Result<Option<(Direct, String)>> {
+    let set = config::variable("DATABASE_URL").zip(config::variable("WIT_USER_ID"));
+    let Some((url, user_id)) = set else {
+        return Ok(None);
+    };
+    let direct = Direct::open(&url, &user_id)?;
+    let account = direct.account().map_err(|error| match error {
+        ApiError::Unauthorized => {
+            let why = "the database has no account with the id in WIT_USER_ID";
+            anyhow::Error::from(
+                Failure::new(Exit::NotLoggedIn, why)
+                    .hint("unset DATABASE_URL to use the server you are logged in to"),
+            )
+        }
+        other => other.into(),
+    })?;
+    Ok(Some((direct, account.username.unwrap_or(account.email))))
 }
 
 /// The URL that a person typed, or a usage error.
@@ -188,12 +254,23 @@ pub fn account(config: &Config, server: &ServerUrl, named: Option<&str>) -> Opti
     named.map(str::to_owned).or_else(remembered)
 }
 
+/// What `wit login` remembered of a server.
+pub fn known<'a>(config: &'a Config, server: &ServerUrl) -> Option<&'a config::Server> {
+    config.servers.get(&server.to_string())
+}
+
+/// A client of a server: with the certificates of `--ca-file`, or of its login.
+pub fn client(config: &Config, server: &ServerUrl, args: &ServerArgs) -> Result<Client, ApiError> {
+    let remembered = || known(config, server)?.ca_file.as_deref();
+    let ca_file = args.ca_file.as_deref().or_else(remembered);
+    Client::trusting(server, args.allow_http, ca_file)
+}
+
 /// Finds the stored sign-in, or says how to make one.
-pub fn signed_in(context: &Context, args: &ServerArgs) -> anyhow::Result<SignedIn> {
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
-    let server = server(&config, args.server.as_deref())?;
+pub fn login(config: &Config, context: &Context, args: &ServerArgs) -> anyhow::Result<Login> {
+    let server = server(config, args.server.as_deref())?;
     let site = site_of(&server)?;
-    let account = account(&config, &server, args.account.as_deref());
+    let account = account(config, &server, args.account.as_deref());
     let store = store::choice::open(&context.paths, None)?;
     let item = store::load(store.as_ref(), &site)?;
     let name = server.to_string();
@@ -203,26 +280,30 @@ pub fn signed_in(context: &Context, args: &ServerArgs) -> anyhow::Result<SignedI
     let refused =
         |why: String| Failure::new(Exit::NotLoggedIn, why).hint(format!("wit login {name}"));
     let session = match held {
+        None if is_direct(config, &server) => {
+            let why = format!("the tokens of {name} are worked on in its database");
+            return Err(refused(why)
+                .hint(format!(
+                    "set DATABASE_URL and WIT_USER_ID; wit login {name} --api rest goes through it"
+                ))
+                .into());
+        }
         None => return Err(refused(format!("not logged in to {name}")).into()),
         Some(held) if held.expiry.is_some_and(|e| e.is_past(UnixTime::now())) => {
             return Err(refused(format!("the login to {name} has expired")).into());
         }
         Some(held) => held.clone(),
     };
-    let client = Rc::new(Client::new(&server, args.allow_http)?);
-    let form = config
-        .servers
-        .get(&name)
-        .and_then(|known| known.api.as_deref());
-    let api = login::token_api(&client, &session.token, Some(form.unwrap_or("rest")))?;
-    Ok(SignedIn {
-        server,
-        site,
-        account: session.account.clone(),
-        client,
-        api,
+    Ok(Login {
+        client: Rc::new(client(config, &server, args)?),
         session,
+        site,
         store,
         item,
     })
+}
+
+/// Whether `wit login --api database` was the last login to a server.
+pub fn is_direct(config: &Config, server: &ServerUrl) -> bool {
+    known(config, server).is_some_and(|known| known.api.as_deref() == Some("database"))
 }

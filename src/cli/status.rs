@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use super::output::{self, escaped};
 use super::session::{self, ServerArgs};
 use super::{Context, Exit, Failure};
+use crate::api::database;
 use crate::config::Config;
 use crate::credential::{Credential, Proof};
-use crate::expiry::{Expiry, UnixTime};
+use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::item::Item;
 use crate::store;
 
-const DAY: i64 = 24 * 60 * 60;
 /// How long before its end a token or a session needs attention, in seconds.
 const SOON: i64 = 3 * DAY;
 
@@ -52,7 +52,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     for server in servers {
         let site = session::site_of(&server)?;
         let item = store::load(store.as_ref(), &site)?;
-        documents.push(report.server(&server.to_string(), &item));
+        let direct = session::is_direct(&config, &server);
+        documents.push(report.server(&server.to_string(), &item, direct));
     }
     let location = store.location();
     if context.json {
@@ -80,7 +81,7 @@ struct Report {
 
 impl Report {
     /// One server's part of both forms of the answer.
-    fn server(&mut self, server: &str, item: &Item) -> Value {
+    fn server(&mut self, server: &str, item: &Item, direct: bool) -> Value {
         self.line(format!("\n{server}"));
         let mut sessions = Vec::new();
         for session in item.sessions.iter().filter(|held| held.server == server) {
@@ -94,7 +95,9 @@ impl Report {
                 "expiresAt": session.expiry.map(|expiry| output::rfc3339(expiry.0)),
             }));
         }
-        if sessions.is_empty() {
+        if sessions.is_empty() && direct {
+            self.line(format!("  Worked on in {}", database::SERVER));
+        } else if sessions.is_empty() {
             self.attention = true;
             self.line(format!("  Not logged in: wit login {server}"));
         }

@@ -16,8 +16,6 @@ pub enum Action {
     Used,
     Rotated,
     Revoked,
-    /// Revoked, since one of its family that had been replaced was to be replaced again.
-    Reused,
 }
 
 impl Action {
@@ -28,7 +26,6 @@ impl Action {
             Action::Used => "used",
             Action::Rotated => "rotated",
             Action::Revoked => "revoked",
-            Action::Reused => "reused",
         }
     }
 }

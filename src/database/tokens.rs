@@ -46,7 +46,7 @@ pub struct TokenRecord {
 }
 
 #[derive(FromRow)]
-pub(super) struct Row {
+struct Row {
     id: Uuid,
     user_id: String,
     name: String,
@@ -121,7 +121,6 @@ macro_rules! insert {
         .await?
     };
 }
-pub(super) use insert;
 
 impl Database {
     /// Makes a token of `user_id`, asked for `from` there. The secret is returned this once; only
@@ -368,7 +367,7 @@ fn looks_like_a_token(secret: &Secret) -> bool {
 }
 
 /// A new secret and what is written down of it.
-pub(super) fn fresh(
+fn fresh(
     user_id: &str,
     name: &str,
     scopes: Vec<String>,

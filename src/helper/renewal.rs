@@ -96,6 +96,8 @@ fn run_wit(site: &Site, store: Option<&str>) -> io::Result<bool> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
+    // What is renewed is a server's, whichever database the environment of this git names.
+    command.env_remove("DATABASE_URL");
     if let Some(store) = store {
         command.env("WIT_STORE", store);
     }

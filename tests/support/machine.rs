@@ -48,6 +48,17 @@ impl Machine {
         self.home.run(WIT, &arguments, &format!("{PASSWORD}\n"))
     }
 
+    pub fn log_in(&self, username: &str) -> Output {
+        let arguments = [
+            "login",
+            &self.url,
+            "--username",
+            username,
+            "--password-stdin",
+        ];
+        self.home.run(WIT, &arguments, &format!("{PASSWORD}\n"))
+    }
+
     pub fn wit(&self, arguments: &[&str]) -> Output {
         self.home.run(WIT, arguments, "")
     }

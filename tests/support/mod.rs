@@ -8,6 +8,10 @@ pub mod machine;
 pub mod platform;
 pub mod proxy;
 pub mod server;
+#[cfg(target_os = "linux")]
+pub mod terminal;
+pub mod tls;
+pub mod trpc;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -17,6 +17,19 @@ CREATE TABLE personal_access_tokens (
     user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
     name text NOT NULL, token_hash text NOT NULL, token_prefix text NOT NULL, scopes text NOT NULL,
     last_used_at timestamptz, expires_at timestamptz, created_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE session (
+    id text PRIMARY KEY, expires_at timestamp NOT NULL, token text NOT NULL UNIQUE,
+    created_at timestamp NOT NULL DEFAULT now(), updated_at timestamp NOT NULL,
+    ip_address text, user_agent text,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE);
+CREATE INDEX "session_userId_idx" ON session (user_id);
+CREATE TABLE account (
+    id text PRIMARY KEY, account_id text NOT NULL, provider_id text NOT NULL,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    access_token text, refresh_token text, id_token text, scope text, password text,
+    access_token_expires_at timestamp, refresh_token_expires_at timestamp,
+    created_at timestamp NOT NULL DEFAULT now(), updated_at timestamp NOT NULL);
+CREATE INDEX "account_userId_idx" ON account (user_id);
 INSERT INTO "user" (id, name, email, username) VALUES ('theirs', 'T', 't@example.com', 'theirs');
 INSERT INTO personal_access_tokens (user_id, name, token_hash, token_prefix, scopes)
     VALUES ('theirs', 'old', encode(sha256('wit_0123456789012345678901234567890123456789'), 'hex'),
@@ -60,13 +73,15 @@ impl Postgres {
         )
     }
 
-    /// Runs SQL as the database's own client would.
-    pub fn sql(&self, statement: &str) {
+    /// Runs SQL as the database's own client would; what it answers.
+    pub fn sql(&self, statement: &str) -> String {
         let host = self.dir.path().display().to_string();
         let done = Command::new(program("psql"))
             .args([
                 "-X",
                 "-q",
+                "-A",
+                "-t",
                 "-v",
                 "ON_ERROR_STOP=1",
                 "-U",
@@ -82,6 +97,7 @@ impl Postgres {
             "{}",
             String::from_utf8_lossy(&done.stderr)
         );
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     fn run(&self, name: &str, arguments: &[&str]) {

@@ -74,7 +74,7 @@ impl Facts {
             proxied: !server.is_loopback() && is_proxied(),
             url,
         };
-        let client = match Client::new(server, args.allow_http) {
+        let client = match session::client(config, server, args) {
             Ok(client) => Rc::new(client),
             Err(error) => {
                 facts.answered = Err(error);

@@ -56,10 +56,10 @@ fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<(
     let server = ServerArgs {
         server: Some(plan.server.clone()),
         account: Some(plan.account.clone()),
-        allow_http: false,
+        ..ServerArgs::default()
     };
     let signed_in = session::signed_in(context, &server)?;
-    with_rotator(&(&signed_in).into(), context, PATIENCE, |rotator| {
+    with_rotator(&signed_in, context, PATIENCE, |rotator| {
         for journal in journal::all(&context.paths)? {
             let ours = journal.server == plan.server && journal.account == plan.account;
             if ours && journal.is_due(UnixTime::now()) {

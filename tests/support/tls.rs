@@ -1,0 +1,48 @@
+//! A certificate that nobody but the test trusts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::{Home, done};
+
+/// A certificate that is signed by itself, and its key, in the files of a home.
+pub struct Certificate {
+    pub file: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    /// Made for a name as OpenSSL has them: `IP:127.0.0.1`, `DNS:wit.test`.
+    pub fn new(home: &Home, name: &str) -> Self {
+        let alternative = format!("subjectAltName={name}");
+        let subject = ["-days", "2", "-subj", "/CN=test", "-addext", &alternative];
+        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+        let leaf = ["-nodes", "-addext", "basicConstraints=critical,CA:FALSE"];
+        let files = ["-keyout", "tls.key", "-out", "tls.pem"];
+        let words = [&["req", "-x509"], &subject[..], &key, &leaf, &files].concat();
+        done(&home.run("openssl", &words, ""));
+        Certificate {
+            file: home.path().join("tls.pem"),
+            key: home.path().join("tls.key"),
+        }
+    }
+
+    pub fn path(&self) -> &str {
+        Path::to_str(&self.file).expect("text")
+    }
+
+    pub fn server(&self) -> Arc<rustls::ServerConfig> {
+        let certificate = CertificateDer::from_pem_file(&self.file).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_file(&self.key).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key);
+        Arc::new(config.expect("a key for the certificate"))
+    }
+}
