@@ -13,7 +13,6 @@ mod metrics;
 mod origin;
 mod page;
 mod refusal;
-mod renewal;
 pub mod tls;
 mod uses;
 mod v1;
@@ -239,7 +238,6 @@ fn router(platform: Shared) -> Router {
         .merge(api::routes())
         .merge(v1::routes(&platform))
         .merge(metrics::routes())
-        .merge(renewal::routes(&platform))
         .merge(git::routes())
         .merge(device::routes())
         .merge(page::routes())

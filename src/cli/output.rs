@@ -1,9 +1,11 @@
 //! How things are shown: escaped text, dates, times that have passed, JSON.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 use zeroize::Zeroizing;
+
+use crate::config;
 
 pub use crate::api::http::{escaped, redacted};
 pub use crate::expiry::{ago, date, iso_date, rfc3339, span};
@@ -14,6 +16,20 @@ pub fn json(document: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *text, document)?;
     text.push(b'\n');
     print(&text)
+}
+
+/// A line in a colour (SGR, ECMA-48 section 8.3.117), where stdout is a terminal that shows any.
+pub fn coloured(line: &str, colour: u8) -> String {
+    match takes_colour() {
+        true => format!("\u{1b}[{colour}m{line}\u{1b}[0m"),
+        false => line.to_owned(),
+    }
+}
+
+/// Never with `NO_COLOR` (no-color.org), nor on a terminal that says it is dumb.
+fn takes_colour() -> bool {
+    let dumb = config::variable("TERM").is_none_or(|terminal| terminal == "dumb");
+    !dumb && config::variable("NO_COLOR").is_none() && io::stdout().is_terminal()
 }
 
 /// Writes to stdout. That nobody reads it any more (`wit token list | head`) is not an error.

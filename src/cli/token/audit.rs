@@ -4,14 +4,13 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::pick::short_id;
+use super::pick::{label, short_id};
 use crate::api::{Event, Token};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit};
-use crate::expiry::UnixTime;
+use crate::expiry::{DAY, UnixTime};
 
-const DAY: i64 = 24 * 60 * 60;
 /// Days before its expiry from which a token is about to expire.
 const SOON: i64 = 14;
 /// Days without a use after which a token is not needed.
@@ -85,7 +84,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         return events(&acting.api.events()?, context);
     }
     let tokens = acting.api.list()?;
-    let now = UnixTime::now().plus(acting.api.clock_skew().unwrap_or(0));
+    let now = acting.now();
     let mut text = String::new();
     let mut documents = Vec::new();
     for token in &tokens {
@@ -95,12 +94,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
         let id = escaped(short_id(token, &tokens));
         // Writing to a String can't fail.
-        let _ = writeln!(
-            text,
-            "{}...  {}",
-            escaped(&token.prefix),
-            escaped(&token.name)
-        );
+        let _ = writeln!(text, "{}", label(token));
         for (kind, words) in &found {
             let mend = escaped(&mend(token, kind, &id));
             let _ = writeln!(text, "  {words}: {mend}");

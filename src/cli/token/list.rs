@@ -9,9 +9,11 @@ use crate::api::Token;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit, completion};
-use crate::expiry::UnixTime;
+use crate::expiry::{DAY, UnixTime};
 
-const DAY: i64 = 24 * 60 * 60;
+/// Colours of the line that names a token (SGR, ECMA-48 section 8.3.117).
+const BOLD: u8 = 1;
+const RED: u8 = 31;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -29,15 +31,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let acting = session::acting(context, &args.server)?;
     let mut tokens = acting.api.list()?;
     completion::listed(&context.paths, &acting.name, &tokens);
-    let now = UnixTime::now().plus(acting.api.clock_skew().unwrap_or(0));
+    let now = acting.now();
     let filtered = args.expiring.is_some() || args.unused.is_some();
     if let Some(days) = args.expiring {
-        let most = i64::from(days) * DAY;
-        tokens.retain(|token| token.expiry.is_some_and(|expiry| expiry.left(now) <= most));
+        let soon = |token: &Token| Some(token.expiry?.left(now) <= i64::from(days) * DAY);
+        tokens.retain(|token| soon(token).unwrap_or(false));
     }
     if let Some(days) = args.unused {
-        let least = i64::from(days) * DAY;
-        tokens.retain(|token| now.since(token.last_used.unwrap_or(token.created)) >= least);
+        tokens.retain(|token| token.idle(now) >= i64::from(days) * DAY);
     }
     let here = |token: &Token| acting.holds(&token.id);
     if context.json {
@@ -52,14 +53,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
                     "createdAt": output::rfc3339(token.created),
                     "lastUsedAt": token.last_used.map(output::rfc3339),
                     "expiresAt": token.expiry.map(|expiry| output::rfc3339(expiry.0)),
-                    "expired": token.expiry.is_some_and(|expiry| expiry.is_past(now)),
+                    "expired": token.is_expired(now),
                     "thisMachine": here(token),
                 })
             })
             .collect();
         output::json(&all)?;
     } else {
-        output::print(layout(&tokens, now, here).as_bytes())?;
+        output::print(layout(&tokens, now, here, output::coloured).as_bytes())?;
         if tokens.is_empty() && !filtered {
             eprintln!("hint: wit token create");
         }
@@ -71,10 +72,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 /// The documented layout.
-fn layout(tokens: &[Token], now: UnixTime, here: impl Fn(&Token) -> bool) -> String {
+fn layout(
+    tokens: &[Token],
+    now: UnixTime,
+    here: impl Fn(&Token) -> bool,
+    paint: impl Fn(&str, u8) -> String,
+) -> String {
     let mut text = format!("Personal Access Tokens ({})\n", tokens.len());
     for token in tokens {
-        let expired = token.expiry.is_some_and(|expiry| expiry.is_past(now));
+        let expired = token.is_expired(now);
         let used = match token.last_used {
             Some(at) => format!("Last used: {}", output::ago(at, now)),
             None => "Never used".into(),
@@ -84,14 +90,18 @@ fn layout(tokens: &[Token], now: UnixTime, here: impl Fn(&Token) -> bool) -> Str
             Some(expiry) => format!("Expires: {}", output::date(expiry.0)),
             None => "Never expires".into(),
         };
-        // Writing to a String can't fail.
-        let _ = write!(
-            text,
-            "\n{}...  {}{}{}\n  ID: {}  Scopes: {}\n  {used}  •  {expires}\n",
+        let heading = format!(
+            "{}...  {}{}{}",
             escaped(&token.prefix),
             if expired { "[EXPIRED] " } else { "" },
             escaped(&token.name),
             if here(token) { "  (this machine)" } else { "" },
+        );
+        // Writing to a String can't fail.
+        let _ = write!(
+            text,
+            "\n{}\n  ID: {}  Scopes: {}\n  {used}  •  {expires}\n",
+            paint(&heading, if expired { RED } else { BOLD }),
             escaped(short_id(token, tokens)),
             escaped(&token.scopes.join(", ")),
         );
@@ -125,7 +135,7 @@ mod tests {
             expiry: Some(Expiry(UnixTime(1_709_251_200))),
             ..ci.clone()
         };
-        let shown = layout(&[ci, old], now, |_| false);
+        let shown = layout(&[ci, old], now, |_| false, |line, _| line.to_owned());
         assert_eq!(
             shown,
             "Personal Access Tokens (2)\n\

@@ -41,12 +41,12 @@ pub fn pick<'a>(tokens: &'a [Token], text: &str) -> Result<&'a Token, Failure> {
 }
 
 fn line(token: &Token) -> String {
-    format!(
-        "  {}  {}...  {}",
-        escaped(&token.id),
-        escaped(&token.prefix),
-        escaped(&token.name)
-    )
+    format!("  {}  {}", escaped(&token.id), label(token))
+}
+
+/// What people know a token by: its prefix and its name.
+pub fn label(token: &Token) -> String {
+    format!("{}...  {}", escaped(&token.prefix), escaped(&token.name))
 }
 
 fn shown(text: &str) -> String {

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
+use super::pick::label;
 use super::revoke;
 use crate::api::Token;
+use crate::cli::confirm::confirm;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit};
-use crate::expiry::UnixTime;
-
-const DAY: i64 = 24 * 60 * 60;
+use crate::expiry::DAY;
 
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["expired", "unused"])))]
@@ -23,6 +23,9 @@ pub struct Args {
     /// Only show which they are
     #[arg(long)]
     dry_run: bool,
+    /// Do not ask, as is done at a terminal only
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -30,27 +33,26 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let acting = session::acting(context, &args.server)?;
     let tokens = acting.api.list()?;
-    let now = UnixTime::now().plus(acting.api.clock_skew().unwrap_or(0));
+    let now = acting.now();
     let chosen: Vec<&Token> = tokens
         .iter()
         .filter(|token| {
-            let expired = token.expiry.is_some_and(|expiry| expiry.is_past(now));
-            let idle = now.since(token.last_used.unwrap_or(token.created));
-            let unused = args
-                .unused
-                .is_some_and(|days| idle >= i64::from(days) * DAY);
-            (args.expired && expired) || unused
+            let unused = |days| token.idle(now) >= i64::from(days) * DAY;
+            (args.expired && token.is_expired(now)) || args.unused.is_some_and(unused)
         })
         .collect();
     if !args.dry_run {
+        if !chosen.is_empty() {
+            let names: Vec<String> = chosen.iter().map(|token| escaped(&token.name)).collect();
+            confirm(&format!("Revoke {}?", names.join(", ")), args.yes)?;
+        }
         revoke::end(&acting, &chosen, context)?;
     } else if context.json {
         let ids: Vec<&str> = chosen.iter().map(|token| token.id.as_str()).collect();
         output::json(&json!({ "wouldRevoke": ids }))?;
     } else {
         for token in &chosen {
-            let (prefix, name) = (escaped(&token.prefix), escaped(&token.name));
-            output::print(format!("Would revoke {prefix}...  {name}\n").as_bytes())?;
+            output::print(format!("Would revoke {}\n", label(token)).as_bytes())?;
         }
     }
     if chosen.is_empty() && !context.json {

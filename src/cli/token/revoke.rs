@@ -107,12 +107,7 @@ pub fn end(acting: &Acting, chosen: &[&Token], context: &Context) -> anyhow::Res
                 Some(_) => ", also removed from this machine",
                 None => "",
             };
-            let text = format!(
-                "Revoked {}...  {}{also}\n",
-                escaped(&token.prefix),
-                escaped(&token.name)
-            );
-            output::print(text.as_bytes())?;
+            output::print(format!("Revoked {}{also}\n", pick::label(token)).as_bytes())?;
         }
     }
     if context.json {

@@ -36,7 +36,6 @@ fn line(event: &Event, now: UnixTime) -> Markup {
         "used" => "First used",
         "rotated" => "Rotated away",
         "revoked" => "Revoked",
-        "reused" => "Revoked on suspicion",
         other => other,
     };
     html! {
