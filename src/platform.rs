@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod checks;
 mod connection;
 mod device;
 pub mod first_user;
@@ -48,6 +49,7 @@ pub const LAST_REQUESTS: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 struct Platform {
     database: Database,
+    checks: checks::Checks,
     git: git::Git,
     limits: limits::Limits,
     metrics: metrics::Metrics,
@@ -124,6 +126,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         let users = database.first_users().await?;
         let only = (users.len() == 1).then(|| users[0].id.clone());
         let platform = Arc::new(Platform {
+            checks: checks::Checks::start(database.clone()),
             database,
             git: git::Git::find(&repositories).await?,
             limits: limits::Limits::default(),

@@ -1,5 +1,6 @@
 //! Tokens: made, listed, deleted and checked, with the server's limits.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use super::accounts::User;
 use super::audit::{Action, record};
-use super::{Database, DatabaseError, hex, now, on, random_bytes};
+use super::{Database, DatabaseError, Pool, hex, now, on, random_bytes};
 use crate::secret::Secret;
 
 /// The scopes that the server knows, with what it says of them.
@@ -81,6 +82,19 @@ pub struct Grant {
     pub scopes: Vec<String>,
     /// Whether this use is to be written down: the last one that was is a minute old.
     pub use_counts: bool,
+}
+
+/// The hash of what looks like a token: all that is ever asked of the database.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenHash(String);
+
+impl TokenHash {
+    /// `None` for what can be no token.
+    pub fn of(secret: &Secret) -> Option<Self> {
+        let rest = secret.expose().strip_prefix(b"wit_")?;
+        let is_token = rest.len() == 40 && rest.iter().all(u8::is_ascii_hexdigit);
+        is_token.then(|| TokenHash(hash(secret.expose())))
+    }
 }
 
 /// A token's use, to be written down.
@@ -274,8 +288,20 @@ impl Database {
     /// What a token allows at this moment; `None` where it is unknown, expired, revoked, or its
     /// account is suspended. Nothing is written.
     pub async fn check_token(&self, secret: &Secret) -> Result<Option<Grant>, DatabaseError> {
+        let Some(hash) = TokenHash::of(secret) else {
+            return Ok(None);
+        };
+        Ok(self.check_tokens(&[&hash]).await?.remove(&hash))
+    }
+
+    /// The same for several tokens at once: those that allow anything.
+    pub async fn check_tokens(
+        &self,
+        hashes: &[&TokenHash],
+    ) -> Result<HashMap<TokenHash, Grant>, DatabaseError> {
         #[derive(FromRow)]
         struct Checked {
+            token_hash: String,
             token_id: Uuid,
             scopes: String,
             last_used_at: Option<OffsetDateTime>,
@@ -283,32 +309,41 @@ impl Database {
             #[sqlx(flatten)]
             user: User,
         }
-        if !looks_like_a_token(secret) {
-            return Ok(None);
-        }
-        let row: Option<Checked> = on!(self, pool => {
-            sqlx::query_as(
-                r#"SELECT t.id AS token_id, t.scopes, t.last_used_at, t.expires_at,
-                          u.id, u.name, u.email, u.username, u.suspended
-                   FROM personal_access_tokens t JOIN "user" u ON u.id = t.user_id
-                   WHERE t.token_hash = $1"#,
+        let hashes: Vec<&str> = hashes.iter().map(|hash| hash.0.as_str()).collect();
+        // The one question that the two kinds of database must be asked in different words.
+        let rows: Vec<Checked> = match &self.pool {
+            Pool::Sqlite(pool) => sqlx::query_as(
+                r#"SELECT t.token_hash, t.id AS token_id, t.scopes, t.last_used_at, t.expires_at,
+                              u.id, u.name, u.email, u.username, u.suspended
+                       FROM personal_access_tokens t JOIN "user" u ON u.id = t.user_id
+                       WHERE t.token_hash IN (SELECT value FROM json_each($1))"#,
             )
-            .bind(hash(secret.expose()))
-            .fetch_optional(pool)
-            .await?
-        });
-        let now = now();
-        let Some(row) = row.filter(|row| {
-            !row.user.suspended && row.expires_at.is_none_or(|expires| expires > now)
-        }) else {
-            return Ok(None);
+            .bind(serde_json::Value::from(hashes).to_string())
+            .fetch_all(pool)
+            .await?,
+            Pool::Postgres(pool) => sqlx::query_as(
+                r#"SELECT t.token_hash, t.id AS token_id, t.scopes, t.last_used_at, t.expires_at,
+                              u.id, u.name, u.email, u.username, u.suspended
+                       FROM personal_access_tokens t JOIN "user" u ON u.id = t.user_id
+                       WHERE t.token_hash = ANY($1)"#,
+            )
+            .bind(hashes)
+            .fetch_all(pool)
+            .await?,
         };
-        Ok(Some(Grant {
+        let now = now();
+        let good = rows.into_iter().filter(|row| {
+            !row.user.suspended && row.expires_at.is_none_or(|expires| expires > now)
+        });
+        let grant = |row: Checked| Grant {
             token_id: row.token_id,
             use_counts: (row.last_used_at).is_none_or(|used| now - used >= USE_KEPT_TO),
             user: row.user,
             scopes: serde_json::from_str(&row.scopes).unwrap_or_default(),
-        }))
+        };
+        Ok(good
+            .map(|mut row| (TokenHash(std::mem::take(&mut row.token_hash)), grant(row)))
+            .collect())
     }
 
     /// Writes uses down, together; the first of a token is an event.
@@ -359,11 +394,6 @@ pub fn scopes() -> impl Iterator<Item = ScopeRecord> {
 /// bits, so a slow hash would add nothing.
 pub(super) fn hash(secret: &[u8]) -> String {
     hex(&Sha256::digest(secret))
-}
-
-fn looks_like_a_token(secret: &Secret) -> bool {
-    (secret.expose().strip_prefix(b"wit_"))
-        .is_some_and(|rest| rest.len() == 40 && rest.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// A new secret and what is written down of it.

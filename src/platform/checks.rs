@@ -1,0 +1,55 @@
+//! Checks of tokens, asked of the database together: those that come while it answers wait for the
+//! next question. So a request costs the database little however many there are, and each is
+//! still answered by what the database says after it came.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::refusal::Refusal;
+use crate::database::tokens::{Grant, TokenHash};
+use crate::database::{Database, DatabaseError};
+
+/// Most tokens that one question is about.
+const TOGETHER: usize = 128;
+
+type Answer = Result<Option<Grant>, Refusal>;
+
+/// Where checks are asked for.
+#[derive(Debug)]
+pub struct Checks(mpsc::Sender<(TokenHash, oneshot::Sender<Answer>)>);
+
+impl Checks {
+    /// Answers until the last of these is dropped.
+    pub fn start(database: Database) -> Self {
+        let (ask, mut asked) = mpsc::channel(TOGETHER);
+        tokio::spawn(async move {
+            let mut waiting = Vec::with_capacity(TOGETHER);
+            while asked.recv_many(&mut waiting, TOGETHER).await > 0 {
+                answer(&database, &mut waiting).await;
+            }
+        });
+        Checks(ask)
+    }
+
+    /// What a token allows at this moment.
+    pub async fn check(&self, token: TokenHash) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.0.send((token, answer)).await;
+        asked.map_err(|_| Refusal::failed())?;
+        answered.await.map_err(|_| Refusal::failed())?
+    }
+}
+
+async fn answer(database: &Database, waiting: &mut Vec<(TokenHash, oneshot::Sender<Answer>)>) {
+    let hashes: Vec<&TokenHash> = waiting.iter().map(|(hash, _)| hash).collect();
+    let found = database.check_tokens(&hashes).await;
+    if let Err(DatabaseError::Failed(error)) = &found {
+        tracing::error!(%error, "tokens can't be checked");
+    }
+    for (hash, answer) in waiting.drain(..) {
+        // Whoever asked may have gone away.
+        let _ = answer.send(match &found {
+            Ok(grants) => Ok(grants.get(&hash).cloned()),
+            Err(_) => Err(Refusal::failed()),
+        });
+    }
+}
