@@ -147,11 +147,7 @@ fn a_large_push_and_clone_leave_the_servers_memory_small() {
     commit_noise(&server, "work", 64 << 20);
     succeeds(&server.git(&["-C", "work", "push", "-q", &remote, "main"]));
     succeeds(&server.git(&["clone", "-q", &remote, "cloned"]));
-    let status = format!("/proc/{}/status", server.pid());
-    let status = std::fs::read_to_string(status).expect("it runs");
-    let peak = (status.lines().find_map(|line| line.strip_prefix("VmHWM:")))
-        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
-        .expect("a peak");
+    let peak = server.peak_memory();
     assert!(peak < 60 * 1024, "{peak} KiB");
 }
 

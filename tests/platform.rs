@@ -503,6 +503,31 @@ fn two_servers_share_a_postgresql_that_the_platform_made() {
 }
 
 #[test]
+fn two_servers_on_one_postgresql_serve_the_same_repositories() {
+    let database = postgres::Postgres::start();
+    let shared = tempfile::tempdir().expect("a directory");
+    let shared = shared.path().display().to_string();
+    let start = || {
+        let mut home = Home::new();
+        home.set("DATABASE_URL", database.url());
+        Server::start_with(home, &["--repositories", &shared])
+    };
+    let (one, other) = (start(), start());
+    let session = one.sign_up("alice");
+    one.repository(&session, "demo", true);
+    let secret = other.secret(&session, &["repo:read", "repo:write"]);
+    one.work("work");
+    let remote = one.remote("alice", &secret, "/alice/demo.git");
+    let push = one.git(&["-C", "work", "push", "-q", &remote, "main"]);
+    assert!(push.status.success(), "{}", text(&push.stderr));
+    let remote = other.remote("alice", &secret, "/alice/demo.git");
+    let clone = other.git(&["clone", "-q", &remote, "cloned"]);
+    assert!(clone.status.success(), "{}", text(&clone.stderr));
+    let log = other.git(&["-C", "cloned", "log", "--format=%s"]);
+    assert_eq!(text(&log.stdout), "first\n");
+}
+
+#[test]
 fn only_repo_admin_makes_renames_hides_and_deletes_a_repository() {
     let server = Server::start();
     let session = server.sign_up("alice");

@@ -20,10 +20,19 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Reply {
-    let mut stream = TcpStream::connect(address).expect("the server answers");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a time limit");
+    try_request(address, method, path, headers, body).expect("the server answers")
+}
+
+/// The same to a server that may be gone, or go while it answers.
+pub fn try_request(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<Reply> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n",
         body.len()
@@ -33,27 +42,31 @@ pub fn request(
     }
     request += "\r\n";
     request += body;
-    stream.write_all(request.as_bytes()).expect("written");
+    stream.write_all(request.as_bytes())?;
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        let read = reader.read_line(&mut head).expect("read");
-        assert_ne!(read, 0, "only half a head: {head}");
+        if reader.read_line(&mut head)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
     }
     let status = head[9..12].parse().expect("a status");
     let raw_head = head;
     let head = raw_head.trim_end().to_lowercase();
     // Not everybody closes the connection, as was asked.
     let length = (head.lines()).find_map(|line| line.strip_prefix("content-length:"));
-    let length = length.map_or(u64::MAX, |length| length.trim().parse().expect("a length"));
+    let length = length.map(|length| length.trim().parse::<u64>().expect("a length"));
     let mut body = Vec::new();
-    (reader.take(length).read_to_end(&mut body)).expect("read");
-    Reply {
+    let read = (reader.take(length.unwrap_or(u64::MAX))).read_to_end(&mut body)?;
+    if length.is_some_and(|length| length > read as u64) {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Reply {
         status,
         head,
         raw_head,
         body: text(&body),
-    }
+    })
 }
 
 /// A server of `wit up` in a throwaway home, stopped at the end.
@@ -161,6 +174,26 @@ impl Server {
         let text = std::fs::read(self.data_dir().join("server.pid")).expect("it runs");
         let running: Value = serde_json::from_slice(&text).expect("JSON");
         running["pid"].as_u64().expect("a number")
+    }
+
+    /// The most memory that the server has had so far, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(status).expect("it runs");
+        (status.lines().find_map(|line| line.strip_prefix("VmHWM:")))
+            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
+            .expect("a peak")
+    }
+
+    /// Ends the server without a word to it, and starts another in its place.
+    pub fn kill_and_start(&self) {
+        let pid = self.pid().to_string();
+        let killed = self.home.run("kill", &["-9", &pid], "");
+        assert!(killed.status.success(), "{}", text(&killed.stderr));
+        super::until("it is gone", || TcpStream::connect(&self.address).is_err());
+        let port = self.address.rsplit(':').next().expect("a port");
+        let up = self.home.run(WIT, &["up", "--port", port, "--json"], "");
+        assert!(up.status.success(), "{}", text(&up.stderr));
     }
 
     /// Where the only repository lies on the server's disk.
