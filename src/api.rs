@@ -10,6 +10,7 @@ pub mod database;
 pub mod device;
 pub mod http;
 pub mod login;
+pub mod own;
 pub mod rest;
 pub mod server;
 pub mod trpc;

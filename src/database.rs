@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod device;
+pub mod family;
 mod password;
 pub mod profile;
 pub mod repositories;

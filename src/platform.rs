@@ -14,6 +14,7 @@ mod metrics;
 mod origin;
 mod page;
 mod refusal;
+mod renewal;
 pub mod tls;
 mod uses;
 mod v1;
@@ -241,6 +242,7 @@ fn router(platform: Shared) -> Router {
         .merge(api::routes())
         .merge(v1::routes(&platform))
         .merge(metrics::routes())
+        .merge(renewal::routes(&platform))
         .merge(git::routes())
         .merge(device::routes())
         .merge(page::routes())

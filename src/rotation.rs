@@ -51,6 +51,8 @@ pub struct Plan {
     pub old_id: String,
     /// Whether the old token lies in the store.
     pub stored: bool,
+    /// Whether the old token replaces itself, and ends by itself.
+    pub by_itself: bool,
     pub new: NewToken,
     pub deliver: Vec<Sink>,
     /// How long the old token lives on after the new one has been delivered.
@@ -69,6 +71,7 @@ impl Plan {
             account: info.account.clone(),
             old_id: info.id.clone(),
             stored: true,
+            by_itself: false,
             new: NewToken {
                 name: info.name.clone(),
                 scopes: info.scopes.clone(),
@@ -94,6 +97,7 @@ impl Plan {
             account,
             old_id: token.id.clone(),
             stored: false,
+            by_itself: false,
             new: NewToken {
                 name: token.name.clone(),
                 scopes: token.scopes.clone(),

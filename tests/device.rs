@@ -321,3 +321,49 @@ fn wit_login_asks_for_a_password_where_the_server_knows_no_devices() {
     assert_eq!(status, Some(0), "{shown}");
     assert!(shown.contains("as alice."), "{shown}");
 }
+
+/// What the server answers to a device that asks, with a life and an interval of one second.
+const CODES: &str = r#"{"device_code":"d","user_code":"A\u001b[31mB","verification_uri":"file:///etc",
+    "expires_in":LIFE,"interval":1}"#;
+
+#[test]
+fn wit_login_waits_for_a_server_that_is_away_and_shows_nothing_that_acts_on_the_terminal() {
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let server = server::Server::new(move |first, _| match first {
+        "POST /api/auth/device/code HTTP/1.1" => answer(200, &CODES.replace("LIFE", "60")),
+        "POST /api/auth/device/token HTTP/1.1" => {
+            match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                0 => None,
+                _ => answer(
+                    200,
+                    r#"{"access_token":"t0k3n","token_type":"Bearer","expires_in":60,
+                        "user":{"email":"a@example.com","username":"alice"}}"#,
+                ),
+            }
+        }
+        _ => answer(200, "[]"),
+    });
+    let mut home = Home::new();
+    home.set("DISPLAY", ":0");
+    let terminal = Terminal::login(&home, &server.url, "");
+    let (status, shown) = terminal.end();
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("A\\u{1b}[31mB"), "{shown}");
+    assert!(
+        shown.starts_with("Open"),
+        "no file is shown to a browser: {shown}"
+    );
+    assert!(!shown.contains("t0k3n"), "{shown}");
+}
+
+#[test]
+fn wit_login_waits_no_longer_than_the_code_lasts() {
+    let server = server::Server::new(|first, _| match first {
+        "POST /api/auth/device/code HTTP/1.1" => answer(200, &CODES.replace("LIFE", "1")),
+        _ => answer(400, r#"{"error":"authorization_pending"}"#),
+    });
+    let home = Home::new();
+    let (status, shown) = Terminal::login(&home, &server.url, "").end();
+    assert_eq!(status, Some(4), "{shown}");
+    assert!(shown.contains("nobody entered the code in time"), "{shown}");
+}

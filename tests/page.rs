@@ -7,8 +7,9 @@ mod browser;
 mod support;
 
 use browser::{Browser, ENTER, SPACE, TAB};
-use serde_json::json;
-use support::platform::{FORM, PASSWORD, Reply, Server};
+use serde_json::{Value, json};
+use support::platform::{FORM, PASSWORD, Reply, Server, certificate};
+use support::{Home, WIT, text};
 
 /// Signs alice in, from wherever the server sends a stranger.
 fn sign_in(server: &Server, browser: &Browser) {
@@ -355,6 +356,47 @@ fn the_cookie_is_for_this_server_alone_and_no_script_can_read_it() {
         planted.status, 303,
         "a cookie that a neighbour could have set"
     );
+}
+
+#[test]
+fn over_tls_the_cookie_is_held_for_tls_and_for_this_host() {
+    let home = Home::new();
+    certificate(&home, "own");
+    let up = [
+        &["up", "--port", "0", "--json", "--user", "alice"][..],
+        &[
+            "--password-stdin",
+            "--tls-cert",
+            "own.pem",
+            "--tls-key",
+            "own.key",
+        ],
+    ];
+    let up = home.run(WIT, &up.concat(), PASSWORD);
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
+    let url = up["url"].as_str().expect("a URL").to_owned();
+    let address = url.strip_prefix("https://").expect("https").to_owned();
+    let server = Server { home, address };
+    let browser = Browser::start();
+    browser.open(&url);
+    browser.fill("#name", "alice");
+    browser.fill("#password", PASSWORD);
+    browser.follow("Sign in");
+    let cookie = &browser.cookies()[0];
+    assert_eq!(cookie["name"], "__Host-wit_session");
+    assert_eq!(
+        (&cookie["secure"], &cookie["httpOnly"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(cookie["sameSite"], "Lax");
+    assert!(make(&browser, "laptop").starts_with("wit_"));
+    assert!(
+        browser
+            .text("main")
+            .contains(&format!("https://{}", server.address))
+    );
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 #[test]

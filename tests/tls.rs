@@ -11,38 +11,8 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
+use support::platform::certificate;
 use support::{Home, WIT, text, until};
-
-/// Makes a certificate for 127.0.0.1, signed by itself.
-fn certificate(home: &Home, name: &str) {
-    let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
-    let made = home.run(
-        "openssl",
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ],
-        "",
-    );
-    assert!(made.status.success(), "{}", text(&made.stderr));
-}
 
 /// The certificate that a new connection is shown, with nobody trusted but `trusted`.
 fn shown(address: &str, trusted: &Path) -> Option<CertificateDer<'static>> {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::proxy::Proxy;
+use support::http_proxy::HttpProxy;
 use support::server::{Server, answer};
 use support::tls::Certificate;
 use support::{Home, WIT, done, refused};
@@ -81,7 +81,7 @@ fn a_proxy_of_the_environment_carries_https_and_reads_none_of_it() {
         let mut home = Home::new();
         let certificate = Certificate::new(&home, "DNS:wit.test");
         let server = Server::tls(&certificate, no_tokens);
-        let proxy = Proxy::to(server.address());
+        let proxy = HttpProxy::to(server.address());
         home.set(name, &proxy.url);
         let trust = ["--ca-file", certificate.path()];
         done(&login(&home, "https://wit.test", &trust));
@@ -101,7 +101,7 @@ fn a_proxy_of_the_environment_carries_https_and_reads_none_of_it() {
 fn a_proxy_sees_plain_http_only_where_that_was_allowed() {
     let mut home = Home::new();
     let server = Server::new(no_tokens);
-    let proxy = Proxy::to(server.address());
+    let proxy = HttpProxy::to(server.address());
     home.set("http_proxy", &proxy.url);
     let said = refused(&login(&home, "http://wit.test", &[]), 1);
     assert!(said.contains("plain http"), "{said}");
@@ -118,7 +118,7 @@ fn a_proxy_sees_plain_http_only_where_that_was_allowed() {
 fn no_proxy_is_asked_for_this_machine_nor_for_what_no_proxy_names() {
     let mut home = Home::new();
     let server = Server::new(no_tokens);
-    let proxy = Proxy::to(server.address());
+    let proxy = HttpProxy::to(server.address());
     for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
         home.set(name, &proxy.url);
     }

@@ -173,6 +173,17 @@ impl Client {
         self.send(Method::POST, self.server.at(path), None, body)
     }
 
+    /// PATCH with a JSON document, sent once.
+    pub fn patch_json(
+        &self,
+        path: &str,
+        bearer: Option<&Secret>,
+        body: &Value,
+    ) -> Result<Answer, ApiError> {
+        let body = Some(("application/json", body.to_string().into_bytes()));
+        self.send(Method::PATCH, self.server.at(path), bearer, body)
+    }
+
     /// DELETE, sent once.
     pub fn delete(&self, path: &str, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
         self.send(Method::DELETE, self.server.at(path), bearer, None)

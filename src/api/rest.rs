@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::http::{Client, time};
 use super::{Account, ApiError, CreatedToken, Event, NO_EVENTS, NewToken, Scope, Token, TokenApi};
-use crate::expiry::Expiry;
+use crate::expiry::{Expiry, rfc3339};
 use crate::secret::Secret;
 
 /// A signed-in user's tokens by REST.
@@ -79,7 +79,7 @@ pub(super) fn newest_first(tokens: Vec<WireToken>) -> Result<Vec<Token>, ApiErro
 }
 
 /// Asks `GET /api/v1/user`, which is the same in both forms.
-pub(super) fn verify(client: &Client, token: &Secret) -> Result<Account, ApiError> {
+pub fn verify(client: &Client, token: &Secret) -> Result<Account, ApiError> {
     #[derive(Deserialize)]
     struct User {
         id: String,
@@ -211,10 +211,17 @@ impl TokenApi for Rest {
         events.into_iter().map(WireEvent::into_event).collect()
     }
 
-    fn shorten(&self, _id: &str, _at: Expiry) -> Result<(), ApiError> {
-        Err(ApiError::Unsupported {
-            what: "end a token early",
-        })
+    fn shorten(&self, id: &str, at: Expiry) -> Result<(), ApiError> {
+        if !plain(id) {
+            return Err(ApiError::NotFound);
+        }
+        self.client
+            .patch_json(
+                &format!("/api/tokens/{id}"),
+                Some(&self.session),
+                &json!({ "expiresAt": rfc3339(at.0) }),
+            )?
+            .done()
     }
 
     fn clock_skew(&self) -> Option<i64> {

@@ -16,6 +16,8 @@ pub enum Action {
     Used,
     Rotated,
     Revoked,
+    /// Revoked, since one of its family that had been replaced was to be replaced again.
+    Reused,
 }
 
 impl Action {
@@ -26,6 +28,7 @@ impl Action {
             Action::Used => "used",
             Action::Rotated => "rotated",
             Action::Revoked => "revoked",
+            Action::Reused => "reused",
         }
     }
 }

@@ -95,6 +95,15 @@ CREATE TABLE IF NOT EXISTS wit_device (
     granted boolean,
     user_id text REFERENCES "user"(id) ON DELETE CASCADE
 );
+CREATE TABLE IF NOT EXISTS wit_token_family (
+    token_id uuid PRIMARY KEY,
+    family uuid NOT NULL,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    token_hash text NOT NULL UNIQUE,
+    replaced_by uuid,
+    replaced_at timestamptz
+);
+CREATE INDEX IF NOT EXISTS wit_token_family_idx ON wit_token_family (family);
 "#;
 
 /// SQLite keeps an uuid as 16 bytes and a time as text, as sqlx binds them.
@@ -189,4 +198,13 @@ CREATE TABLE IF NOT EXISTS wit_device (
     granted boolean,
     user_id text REFERENCES "user"(id) ON DELETE CASCADE
 );
+CREATE TABLE IF NOT EXISTS wit_token_family (
+    token_id blob PRIMARY KEY NOT NULL,
+    family blob NOT NULL,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    token_hash text NOT NULL UNIQUE,
+    replaced_by blob,
+    replaced_at datetime
+);
+CREATE INDEX IF NOT EXISTS wit_token_family_idx ON wit_token_family (family);
 "#;

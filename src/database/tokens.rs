@@ -47,7 +47,7 @@ pub struct TokenRecord {
 }
 
 #[derive(FromRow)]
-struct Row {
+pub(super) struct Row {
     id: Uuid,
     user_id: String,
     name: String,
@@ -135,6 +135,7 @@ macro_rules! insert {
         .await?
     };
 }
+pub(super) use insert;
 
 impl Database {
     /// Makes a token of `user_id`, asked for `from` there. The secret is returned this once; only
@@ -397,7 +398,7 @@ pub(super) fn hash(secret: &[u8]) -> String {
 }
 
 /// A new secret and what is written down of it.
-fn fresh(
+pub(super) fn fresh(
     user_id: &str,
     name: &str,
     scopes: Vec<String>,

@@ -139,12 +139,12 @@ pub fn user_json(user: &User) -> Value {
     })
 }
 
-fn time_json(time: Option<OffsetDateTime>) -> Value {
+pub(super) fn time_json(time: Option<OffsetDateTime>) -> Value {
     time.and_then(|time| time.to_offset(time::UtcOffset::UTC).format(TIME).ok())
         .into()
 }
 
-fn token_json(token: &TokenRecord) -> Value {
+pub(super) fn token_json(token: &TokenRecord) -> Value {
     json!({
         "id": token.id,
         "name": token.name,
@@ -198,7 +198,7 @@ async fn list_tokens(
     Ok(Json(tokens.iter().map(token_json).collect()))
 }
 
-fn token_not_found() -> Refusal {
+pub(super) fn token_not_found() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Token not found")
 }
 

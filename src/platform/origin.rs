@@ -2,10 +2,13 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 
 use super::Shared;
 use super::refusal::Refusal;
+
+/// Set by a proxy that speaks TLS for this server.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Scheme and host of a request, as its sender wrote them.
 #[derive(Clone, Debug)]
@@ -17,21 +20,13 @@ pub struct Origin {
 
 impl Origin {
     fn of(parts: &Parts, own_tls: bool) -> Self {
-        let text = |name| {
-            parts
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
+        let text = |name| parts.headers.get(name)?.to_str().ok();
+        // HTTP/2 has no Host header.
         let host = (text(header::HOST)).or(parts.uri.authority().map(|host| host.as_str()));
         Origin {
             // No page of another site can make a browser send this header, and whoever sends it
             // by hand only misleads himself.
-            is_tls: own_tls
-                || parts
-                    .headers
-                    .get("x-forwarded-proto")
-                    .is_some_and(|proto| proto == "https"),
+            is_tls: own_tls || text(FORWARDED_PROTO) == Some("https"),
             host: host.unwrap_or("localhost").to_owned(),
         }
     }

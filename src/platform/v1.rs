@@ -34,7 +34,7 @@ pub fn routes(platform: &Shared) -> Router<Shared> {
 }
 
 /// Checks the token of a request, if it has one, and counts the request as the token's.
-async fn counted(
+pub async fn counted(
     State(platform): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     mut request: Request,

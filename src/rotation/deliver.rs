@@ -83,6 +83,8 @@ async fn run_async(command: &str, token: &Secret, limit: Duration) -> Result<(),
     let mut shell = tokio::process::Command::new("sh");
     shell
         .args(["-c", command])
+        // What it is given comes on its stdin.
+        .env_remove("WIT_TOKEN")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -57,6 +57,9 @@ pub struct Journal {
     pub new_id: Option<String>,
     /// Whether the old token lies in the store, so that the new one belongs there too.
     pub stored: bool,
+    /// Whether the old token replaces itself, without a sign-in.
+    #[serde(default)]
+    pub by_itself: bool,
     pub started: UnixTime,
     /// When the last create request was about to be sent.
     pub sent: UnixTime,
@@ -99,6 +102,7 @@ impl Journal {
             old_id: plan.old_id.clone(),
             new_id: None,
             stored: plan.stored,
+            by_itself: plan.by_itself,
             started: now,
             sent: now,
             attempts: 0,

@@ -69,6 +69,8 @@ impl Browser {
         let profile = format!("--user-data-dir={}", browser._profile.path().display());
         let patience = PATIENCE.as_millis();
         let capabilities = json!({
+            // A test's own certificate is signed by nobody.
+            "acceptInsecureCerts": true,
             "goog:chromeOptions": {
                 "args": [
                     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
@@ -141,6 +143,11 @@ impl Browser {
         let path = self.element("css selector", selector) + "/text";
         let text = self.ask("GET", &path, Value::Null);
         text.as_str().expect("text").to_owned()
+    }
+
+    /// The cookies that the browser holds for the page.
+    pub fn cookies(&self) -> Value {
+        self.ask("GET", "/cookie", Value::Null)
     }
 
     /// The page's HTML as it stands.

@@ -1,64 +1,111 @@
-//! A proxy that takes every request to one server, whatever it names, and records what it can read.
+//! A way to a server on which things go wrong just where a test says so.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+
+use super::server::{answer, read};
+
+/// What becomes of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is carried out and answered.
+    Forwarded,
+    /// It is answered with this status and not carried out.
+    Refused(u16),
+    /// It is carried out, and the connection closed without an answer.
+    CutAfter,
+    /// It is not carried out, and the connection closed without an answer.
+    CutBefore,
+    /// It is carried out, and no answer comes for as long as the client waits.
+    Silence,
+}
 
 pub struct Proxy {
     pub url: String,
-    seen: Arc<Mutex<Vec<u8>>>,
+    fate: Arc<Mutex<Box<Decide>>>,
+    seen: Arc<Mutex<Vec<String>>>,
 }
+
+type Decide = dyn FnMut(&str) -> Fate + Send;
 
 impl Proxy {
-    /// Listens on a free port until the test's process ends.
-    pub fn to(address: &str) -> Self {
+    /// Forwards to `upstream`, an address, until the test's process ends.
+    pub fn to(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (record, address) = (Arc::clone(&seen), address.to_owned());
+        let proxy = Proxy {
+            url: format!("http://{}", listener.local_addr().expect("an address")),
+            fate: Arc::new(Mutex::new(Box::new(|_| Fate::Forwarded))),
+            seen: Arc::default(),
+        };
+        let upstream = upstream.to_owned();
+        let (fate, seen) = (Arc::clone(&proxy.fate), Arc::clone(&proxy.seen));
         std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (record, address) = (Arc::clone(&record), address.clone());
-                // One that the client gives up on is no failure of the test.
-                std::thread::spawn(move || pass(client, &address, &record));
+            for stream in listener.incoming().flatten() {
+                let (upstream, fate, seen) = (upstream.clone(), fate.clone(), seen.clone());
+                std::thread::spawn(move || {
+                    // One that the client gives up on is no failure of the test.
+                    let _ = pass(&stream, &upstream, |first| {
+                        seen.lock().expect("no panic").push(first.to_owned());
+                        (fate.lock().expect("no panic"))(first)
+                    });
+                });
             }
         });
-        Proxy { url, seen }
+        proxy
     }
 
-    /// All that came from clients so far.
-    pub fn seen(&self) -> String {
-        String::from_utf8_lossy(&self.seen.lock().expect("no panic in the proxy")).into_owned()
+    /// From now on `decide` is asked about each request, given as its first line.
+    pub fn set(&self, decide: impl FnMut(&str) -> Fate + Send + 'static) {
+        *self.fate.lock().expect("no panic") = Box::new(decide);
+    }
+
+    /// The request of that number from now on, counted from 0, has that fate; all others are
+    /// forwarded.
+    pub fn spoil(&self, number: usize, fate: Fate) {
+        let mut count = 0;
+        self.set(move |_| {
+            count += 1;
+            match count == number + 1 {
+                true => fate,
+                false => Fate::Forwarded,
+            }
+        });
+    }
+
+    /// The first lines of the requests since the last call.
+    pub fn take_seen(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen.lock().expect("no panic"))
     }
 }
 
-fn pass(client: TcpStream, address: &str, record: &Mutex<Vec<u8>>) -> io::Result<()> {
-    let mut server = TcpStream::connect(address)?;
-    let mut reader = BufReader::new(client.try_clone()?);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head)? > 0 {}
-    let saw = |bytes: &[u8]| {
-        let mut seen = record.lock().expect("no panic in the proxy");
-        seen.extend_from_slice(bytes);
+fn pass(
+    mut stream: &TcpStream,
+    upstream: &str,
+    fate: impl FnOnce(&str) -> Fate,
+) -> std::io::Result<()> {
+    let Some((head, body)) = read(stream)? else {
+        return Ok(());
     };
-    saw(head.as_bytes());
-    if head.starts_with("CONNECT ") {
-        (&client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
-    } else {
-        server.write_all(head.as_bytes())?;
-    }
-    let (mut answers, mut back) = (server.try_clone()?, client);
-    std::thread::spawn(move || {
-        let _ = io::copy(&mut answers, &mut back);
-        back.shutdown(std::net::Shutdown::Both)
-    });
-    let mut bytes = [0; 4096];
-    loop {
-        let length = reader.read(&mut bytes)?;
-        if length == 0 {
-            return server.shutdown(std::net::Shutdown::Write);
+    let fate = fate(head.lines().next().unwrap_or_default());
+    match fate {
+        Fate::Refused(status) => {
+            let answer = answer(status, r#"{"message":"told to refuse"}"#).unwrap_or_default();
+            return stream.write_all(answer.as_bytes());
         }
-        saw(&bytes[..length]);
-        server.write_all(&bytes[..length])?;
+        Fate::CutBefore => return Ok(()),
+        Fate::Forwarded | Fate::CutAfter | Fate::Silence => {}
     }
+    let (first, headers) = head.split_once("\r\n").unwrap_or((&head, ""));
+    let mut server = TcpStream::connect(upstream)?;
+    server.write_all(format!("{first}\r\nConnection: close\r\n{headers}{body}").as_bytes())?;
+    let mut reply = Vec::new();
+    server.read_to_end(&mut reply)?;
+    match fate {
+        Fate::Forwarded => stream.write_all(&reply)?,
+        // Until the client goes away.
+        Fate::Silence => drop(stream.read(&mut [0])?),
+        _ => {}
+    }
+    stream.shutdown(Shutdown::Both)
 }

@@ -76,17 +76,31 @@ fn by_first_line(
 }
 
 fn serve(
-    stream: impl Read + Write,
+    mut stream: impl Read + Write,
     answers: &Answers,
     seen: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
+    let Some((head, body)) = read(&mut stream)? else {
+        return Ok(());
+    };
+    seen.lock()
+        .expect("no panic in the server")
+        .push(format!("{head}{body}"));
+    if let Some(answer) = answers(&head, &body) {
+        stream.write_all(answer.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The head and the body of a request; `None` where the client has nothing more to ask.
+pub fn read(stream: impl Read) -> std::io::Result<Option<(String, String)>> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     let mut length = 0;
     while !head.ends_with("\r\n\r\n") {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
-            return Ok(());
+            return Ok(None);
         }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap_or(0);
@@ -95,14 +109,7 @@ fn serve(
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    seen.lock()
-        .expect("no panic in the server")
-        .push(format!("{head}{body}"));
-    if let Some(answer) = answers(&head, &body) {
-        reader.get_mut().write_all(answer.as_bytes())?;
-    }
-    Ok(())
+    Ok(Some((head, String::from_utf8_lossy(&body).into_owned())))
 }
 
 /// A whole answer with a JSON body.

@@ -59,7 +59,7 @@ fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<(
         ..ServerArgs::default()
     };
     let signed_in = session::signed_in(context, &server)?;
-    with_rotator(&signed_in, context, PATIENCE, |rotator| {
+    with_rotator(&(&signed_in).into(), context, PATIENCE, |rotator| {
         for journal in journal::all(&context.paths)? {
             let ours = journal.server == plan.server && journal.account == plan.account;
             if ours && journal.is_due(UnixTime::now()) {

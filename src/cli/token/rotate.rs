@@ -5,25 +5,27 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+
+mod due;
+mod own;
+mod report;
 
 use super::{create, pick};
-use crate::api::ApiError;
+use crate::api::TokenApi;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
-use crate::config::Config;
 use crate::credential::Credential;
 use crate::expiry::UnixTime;
 use crate::rotation::deliver::{self, DeliveryError, Sink};
 use crate::rotation::journal::{self, Journal, Step};
-use crate::rotation::{Outcome, Plan, RotationError, Rotator, crash_point};
+use crate::rotation::{Outcome, Plan, Rotator, crash_point};
 use crate::secret::Secret;
-use crate::store;
+use crate::store::Store;
+use report::{failure, report, show};
 
 /// How long another rotation at the same site is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-const DAY: i64 = 86_400;
 
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
@@ -67,6 +69,10 @@ pub struct Args {
     /// With --due: wait a random time first, at most so long, so that not all machines ask at once
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration, requires = "due")]
     jitter: Duration,
+    /// Let the token in WIT_TOKEN replace itself, without a sign-in; for CI. WIT_URL says at which
+    /// server
+    #[arg(long = "self", conflicts_with_all = ["token", "due", "abort", "expires", "scopes", "grace", "account"])]
+    by_itself: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -109,7 +115,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             .into());
     }
     if let Some(days) = args.due {
-        return run_due(&args, days, context);
+        return due::run(&args, days, context);
+    }
+    if args.by_itself {
+        return own::run(&args, context);
     }
     let signed_in = session::signed_in(context, &args.server)?;
     if args.resume || args.abort {
@@ -125,7 +134,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if args.dry_run {
         return show(&plan, context);
     }
-    let done = start(&plan, &signed_in, context)?;
+    let done = start(&plan, &(&signed_in).into(), context)?;
     report(&[done], &args, context)
 }
 
@@ -165,16 +174,34 @@ fn to_receiver(sink: &Sink, token: &Secret) -> Result<(), DeliveryError> {
     written.map_err(|error| DeliveryError(error.to_string()))
 }
 
-/// Runs `act` with a rotator for the server that is signed in to.
+/// What a rotation is carried out with.
+pub(super) struct Means<'a> {
+    api: &'a dyn TokenApi,
+    store: &'a dyn Store,
+}
+
+impl<'a> Means<'a> {
+    fn new(api: &'a dyn TokenApi, store: &'a dyn Store) -> Self {
+        Means { api, store }
+    }
+}
+
+impl<'a> From<&'a SignedIn> for Means<'a> {
+    fn from(signed_in: &'a SignedIn) -> Self {
+        Means::new(signed_in.api.as_ref(), signed_in.store.as_ref())
+    }
+}
+
+/// Runs `act` with a rotator of those means.
 pub(super) fn with_rotator<T>(
-    signed_in: &SignedIn,
+    means: &Means,
     context: &Context,
     patience: Duration,
     act: impl FnOnce(&Rotator) -> T,
 ) -> T {
     act(&Rotator {
-        api: signed_in.api.as_ref(),
-        store: signed_in.store.as_ref(),
+        api: means.api,
+        store: means.store,
         paths: &context.paths,
         now: &UnixTime::now,
         deliver: &to_receiver,
@@ -183,8 +210,8 @@ pub(super) fn with_rotator<T>(
     })
 }
 
-fn start(plan: &Plan, signed_in: &SignedIn, context: &Context) -> anyhow::Result<Done> {
-    let outcome = with_rotator(signed_in, context, PATIENCE, |rotator| rotator.start(plan));
+fn start(plan: &Plan, means: &Means, context: &Context) -> anyhow::Result<Done> {
+    let outcome = with_rotator(means, context, PATIENCE, |rotator| rotator.start(plan));
     match outcome {
         Ok(outcome) => Ok(Done {
             name: plan.new.name.clone(),
@@ -195,10 +222,8 @@ fn start(plan: &Plan, signed_in: &SignedIn, context: &Context) -> anyhow::Result
     }
 }
 
-fn resume(journal: &Journal, signed_in: &SignedIn, context: &Context) -> anyhow::Result<Done> {
-    let outcome = with_rotator(signed_in, context, PATIENCE, |rotator| {
-        rotator.resume(journal)
-    });
+fn resume(journal: &Journal, means: &Means, context: &Context) -> anyhow::Result<Done> {
+    let outcome = with_rotator(means, context, PATIENCE, |rotator| rotator.resume(journal));
     match outcome {
         Ok(outcome) => Ok(Done {
             name: journal.name.clone(),
@@ -231,7 +256,7 @@ fn finish_what_is_meant(
             continue;
         }
         if journal.step >= Step::Grace && journal.step != Step::Undoing {
-            resume(&journal, signed_in, context)?;
+            resume(&journal, &signed_in.into(), context)?;
             continue;
         }
         let meant = match &args.token {
@@ -242,7 +267,7 @@ fn finish_what_is_meant(
             if !sinks.is_empty() {
                 journal.redirect(&sinks);
             }
-            let done = resume(&journal, signed_in, context)?;
+            let done = resume(&journal, &signed_in.into(), context)?;
             // What had to be undone is to be done again.
             if !matches!(done.outcome, Outcome::Undone | Outcome::Gone) {
                 finished.push(done);
@@ -269,10 +294,10 @@ fn finish(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Resul
             if !sinks.is_empty() {
                 journal.redirect(&sinks);
             }
-            finished.push(resume(&journal, signed_in, context)?);
+            finished.push(resume(&journal, &signed_in.into(), context)?);
             continue;
         }
-        let outcome = with_rotator(signed_in, context, PATIENCE, |rotator| {
+        let outcome = with_rotator(&signed_in.into(), context, PATIENCE, |rotator| {
             rotator.abort(&journal)
         })
         .map_err(|error| failure(error, &journal.rotation, context))?;
@@ -341,267 +366,9 @@ fn plan(args: &Args, signed_in: &SignedIn) -> anyhow::Result<Plan> {
     Ok(plan)
 }
 
-/// `--dry-run`.
-fn show(plan: &Plan, context: &Context) -> anyhow::Result<Exit> {
-    let lifetime = match plan.new.expires_in_days {
-        Some(days) => format!("{days} days"),
-        None => "no end".to_owned(),
-    };
-    let sinks: Vec<String> = plan.deliver.iter().map(Sink::to_string).collect();
-    if context.json {
-        output::json(&json!({
-            "dryRun": true,
-            "name": plan.new.name,
-            "oldId": plan.old_id,
-            "scopes": plan.new.scopes,
-            "expiresInDays": plan.new.expires_in_days,
-            "stored": plan.stored,
-            "deliver": sinks,
-            "graceSeconds": plan.grace.as_secs(),
-        }))?;
-        return Ok(Exit::Done);
-    }
-    let mut steps = vec![
-        format!(
-            "create '{}' ({}; {lifetime})",
-            escaped(&plan.new.name),
-            escaped(&plan.new.scopes.join(", "))
-        ),
-        "verify it with the server".to_owned(),
-    ];
-    if plan.stored {
-        steps.push(format!("store it for {} in the old one's place", plan.site));
-    }
-    steps.extend(
-        sinks
-            .iter()
-            .map(|sink| format!("deliver it to {}", escaped(sink))),
-    );
-    if !plan.grace.is_zero() {
-        let span = output::span(i64::try_from(plan.grace.as_secs()).unwrap_or(i64::MAX));
-        steps.push(format!("let the old one live on for {span}"));
-    }
-    steps.push(format!("revoke {}", escaped(&plan.old_id)));
-    let mut text = String::from("Nothing is done. The steps would be:\n");
-    for (number, step) in steps.iter().enumerate() {
-        text.push_str(&format!("  {}. {step}\n", number + 1));
-    }
-    output::print(text.as_bytes())?;
-    Ok(Exit::Done)
-}
-
-fn document(done: &Done) -> Value {
-    let (state, new_id, expiry, until) = match &done.outcome {
-        Outcome::Rotated { new_id, expiry } => ("rotated", Some(new_id), *expiry, None),
-        Outcome::InGrace {
-            new_id,
-            expiry,
-            until,
-        } => ("grace", Some(new_id), *expiry, Some(*until)),
-        Outcome::Undone => ("undone", None, None, None),
-        Outcome::Gone => ("gone", None, None, None),
-    };
-    json!({
-        "name": done.name,
-        "state": state,
-        "oldId": done.old_id,
-        "newId": new_id,
-        "expiresAt": expiry.map(|expiry| output::rfc3339(expiry.0)),
-        "oldLivesUntil": until.map(output::rfc3339),
-    })
-}
-
-/// One line for a token.
-fn line(done: &Done) -> String {
-    let name = escaped(&done.name);
-    let expires = |expiry: &Option<crate::expiry::Expiry>| match expiry {
-        Some(expiry) => format!("expires {}", output::iso_date(expiry.0)),
-        None => "never expires".to_owned(),
-    };
-    match &done.outcome {
-        Outcome::Rotated { new_id, expiry } => {
-            format!(
-                "Rotated {name}: now {}, {}",
-                escaped(new_id),
-                expires(expiry)
-            )
-        }
-        Outcome::InGrace {
-            new_id,
-            expiry,
-            until,
-        } => format!(
-            "Rotated {name}: now {}, {}; the old one lives until {}",
-            escaped(new_id),
-            expires(expiry),
-            output::rfc3339(*until)
-        ),
-        Outcome::Undone => {
-            format!("Took the rotation of {name} back: the old token is in its place")
-        }
-        Outcome::Gone => format!("The rotation of {name} was finished by another process"),
-    }
-}
-
-fn report(finished: &[Done], args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    if context.json {
-        let documents: Vec<Value> = finished.iter().map(document).collect();
-        output::json(&json!({ "rotations": documents }))?;
-        return Ok(Exit::Done);
-    }
-    for done in finished {
-        match args.print {
-            // Standard output is the token's.
-            true => eprintln!("{}", line(done)),
-            false => output::print(format!("{}\n", line(done)).as_bytes())?,
-        }
-    }
-    Ok(Exit::Done)
-}
-
-/// `--due`: what is unfinished, then what runs out soon. One token's failure is not another's.
-fn run_due(args: &Args, days: u32, context: &Context) -> anyhow::Result<Exit> {
-    if !args.dry_run {
-        std::thread::sleep(share(args.jitter, uuid::Uuid::new_v4().as_u128() as u32));
-    }
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
-    let servers: Vec<Option<String>> = match args.all {
-        true => config.servers.keys().cloned().map(Some).collect(),
-        false => vec![args.server.server.clone()],
-    };
-    let mut exit = Exit::Done;
-    let mut finished = Vec::new();
-    let mut failed = |error: &anyhow::Error| {
-        let failure = crate::cli::failure(error);
-        failure.report(context.json);
-        exit = failure.exit;
-    };
-    for server in servers {
-        let server = ServerArgs {
-            server,
-            ..args.server.clone()
-        };
-        let signed_in = match session::signed_in(context, &server) {
-            Ok(signed_in) => signed_in,
-            Err(error) => {
-                failed(&error);
-                continue;
-            }
-        };
-        if !args.dry_run {
-            for journal in unfinished(&signed_in, context)? {
-                if journal.is_due(UnixTime::now()) {
-                    match resume(&journal, &signed_in, context) {
-                        Ok(done) => finished.push(done),
-                        Err(error) => failed(&error),
-                    }
-                }
-            }
-        }
-        // As it is now, after what was just finished.
-        let item = store::load(signed_in.store.as_ref(), &signed_in.site)?;
-        for entry in item
-            .credentials
-            .0
-            .iter()
-            .filter(|entry| is_due(entry, days))
-        {
-            let Some(mut plan) = Plan::of_stored(rotation_id(), &signed_in.site, entry) else {
-                continue;
-            };
-            if plan.server != signed_in.server.to_string() || plan.account != signed_in.account {
-                continue;
-            }
-            plan.grace = args.grace;
-            if let Some(text) = &args.expires {
-                plan.new.expires_in_days = create::days(text)?;
-            }
-            if args.dry_run {
-                show(&plan, context)?;
-                continue;
-            }
-            match start(&plan, &signed_in, context) {
-                Ok(done) => finished.push(done),
-                Err(error) => failed(&error),
-            }
-        }
-    }
-    if !args.dry_run {
-        report(&finished, args, context)?;
-    }
-    Ok(exit)
-}
-
-/// A part of `whole`: none of it for 0, nearly all for the largest `random`.
-fn share(whole: Duration, random: u32) -> Duration {
-    whole.mul_f64(f64::from(random) / (f64::from(u32::MAX) + 1.0))
-}
-
-fn is_due(entry: &Credential, days: u32) -> bool {
-    let left = entry.expiry.map(|expiry| expiry.left(UnixTime::now()));
-    entry.token.is_some() && left.is_some_and(|left| left <= i64::from(days) * DAY)
-}
-
-/// What a person is told of a rotation that stopped.
-fn failure(error: RotationError, rotation: &str, context: &Context) -> anyhow::Error {
-    let remains = journal::all(&context.paths)
-        .is_ok_and(|journals| journals.iter().any(|journal| journal.rotation == rotation));
-    let hint = match &error {
-        RotationError::Undelivered(_) => "mend it, then: wit token rotate --resume",
-        RotationError::Full => "wit token list, then wit token revoke ID",
-        RotationError::Missing => "wit token list",
-        RotationError::OldRefused => "wit token create",
-        RotationError::NoReceiver => "wit token rotate ID --deliver COMMAND, or --print",
-        RotationError::Ambiguous { .. } => {
-            "wit token revoke those you do not know, then wit token rotate --resume"
-        }
-        RotationError::TooLateToAbort => "wit token rotate --resume",
-        RotationError::Api {
-            error: ApiError::Unauthorized,
-            ..
-        } if remains => "wit login, then wit token rotate --resume",
-        _ if remains => "wit token rotate --resume, or --abort",
-        RotationError::Journal(_) | RotationError::NotAsAsked { .. } => "wit status",
-        // What was never begun is told as for any other command.
-        RotationError::Store(_) | RotationError::Api { .. } => {
-            return match error {
-                RotationError::Store(error) => error.into(),
-                RotationError::Api { doing, error } => anyhow::Error::from(error).context(doing),
-                other => other.into(),
-            };
-        }
-    };
-    let exit = match &error {
-        RotationError::Api {
-            error: ApiError::Unauthorized,
-            ..
-        } => Exit::NotLoggedIn,
-        RotationError::NoReceiver => Exit::Usage,
-        RotationError::Ambiguous { .. } => Exit::Attention,
-        _ if remains => Exit::Unfinished,
-        _ => Exit::Failed,
-    };
-    // What a receiver said comes last, so that this would look like a part of it.
-    let told = matches!(error, RotationError::Undelivered(_));
-    let message = match remains && !told {
-        true => format!("{error} (the rotation is not finished)"),
-        false => error.to_string(),
-    };
-    Failure::new(exit, message).hint(hint).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn jitter_is_spread_over_its_span() {
-        let hour = Duration::from_secs(3_600);
-        assert_eq!(share(hour, 0), Duration::ZERO);
-        assert_eq!(share(hour, 1 << 31), hour / 2);
-        assert!(share(hour, u32::MAX) < hour);
-        assert_eq!(share(Duration::ZERO, u32::MAX), Duration::ZERO);
-    }
 
     #[test]
     fn a_duration_is_digits_and_a_unit() {

@@ -36,6 +36,7 @@ fn line(event: &Event, now: UnixTime) -> Markup {
         "used" => "First used",
         "rotated" => "Rotated away",
         "revoked" => "Revoked",
+        "reused" => "Revoked on suspicion",
         other => other,
     };
     html! {

@@ -1,0 +1,123 @@
+//! `--self`: a token replaces itself, where nobody is signed in.
+
+use std::rc::Rc;
+
+use super::report::{report, show};
+use super::{Args, Done, Means, resume, rotation_id, sinks, start};
+use crate::api::http::Client;
+use crate::api::own::{self, Own};
+use crate::api::rest;
+use crate::api::server::ServerUrl;
+use crate::api::{Account, ApiError};
+use crate::cli::session;
+use crate::cli::{Context, Exit, Failure};
+use crate::config;
+use crate::rotation::journal::{self, Journal};
+use crate::rotation::{Outcome, Plan};
+use crate::secret::Secret;
+use crate::store::choice;
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let token = config::variable("WIT_TOKEN")
+        .map(Secret::from)
+        .ok_or_else(|| {
+            Failure::new(
+                Exit::Usage,
+                "--self replaces the token in WIT_TOKEN, which is not set",
+            )
+            .hint("wit token rotate ID, where you are logged in")
+        })?;
+    let server = server(args)?;
+    let name = server.to_string();
+    let client = Rc::new(Client::new(&server, args.server.allow_http)?);
+    let store = choice::open(&context.paths, None)?;
+    let this = own::this(&client, &token);
+    for mut journal in journal::all(&context.paths)? {
+        if args.dry_run || !is_left_over(&journal, &name, this.as_ref().ok()) {
+            continue;
+        }
+        let sinks = sinks(args)?;
+        if !sinks.is_empty() {
+            journal.redirect(&sinks);
+        }
+        let api = Own::new(Rc::clone(&client), token.clone(), journal.old_id.clone());
+        let done = resume(&journal, &Means::new(&api, store.as_ref()), context)?;
+        if !matches!(done.outcome, Outcome::Undone | Outcome::Gone) {
+            return report(&[done], args, context);
+        }
+    }
+    let this = this.map_err(|error| told(error, &name))?;
+    if let Some(new) = this.replaced_by {
+        let message = format!("the token in WIT_TOKEN was replaced before, by {new}");
+        return Err(Failure::new(Exit::Attention, message)
+            .hint("put the new one into WIT_TOKEN; a second try would revoke both")
+            .into());
+    }
+    let account = account(rest::verify(&client, &token)?);
+    let site = session::site_of(&server)?;
+    let mut plan = Plan::of_listed(rotation_id(), &site, name, account, &this.token);
+    plan.by_itself = true;
+    plan.deliver = sinks(args)?;
+    if args.dry_run {
+        return show(&plan, context);
+    }
+    let api = Own::new(client, token, this.token.id);
+    let done: Done = start(&plan, &Means::new(&api, store.as_ref()), context)?;
+    report(&[done], args, context)
+}
+
+/// The one origin that the token is for: `WIT_URL`, or what the command line names where that is
+/// not set.
+fn server(args: &Args) -> Result<ServerUrl, Failure> {
+    let bound = config::variable("WIT_URL");
+    let bound = bound.map(|url| session::parse_url(&url)).transpose()?;
+    let named = args
+        .server
+        .server
+        .as_deref()
+        .map(session::parse_url)
+        .transpose()?;
+    match (bound, named) {
+        (Some(bound), Some(named)) if bound != named => {
+            let message = format!("WIT_TOKEN is for {bound} only, as WIT_URL says");
+            Err(Failure::new(Exit::Usage, message)
+                .hint("wit token rotate --self, without --server"))
+        }
+        (Some(server), _) | (None, Some(server)) => Ok(server),
+        (None, None) => Err(Failure::new(
+            Exit::Usage,
+            "it is not known which server WIT_TOKEN is for",
+        )
+        .hint("set WIT_URL to its URL")),
+    }
+}
+
+/// Whether a rotation that began here can go on: its new token is kept, or was never made.
+fn is_left_over(journal: &Journal, server: &str, this: Option<&own::This>) -> bool {
+    let is_this = |this: &own::This| this.token.id == journal.old_id && this.replaced_by.is_none();
+    journal.by_itself
+        && journal.server == server
+        && (journal.new_id.is_some() || this.is_some_and(is_this))
+}
+
+fn account(account: Account) -> String {
+    account.username.unwrap_or(account.email)
+}
+
+fn told(error: ApiError, server: &str) -> anyhow::Error {
+    let hint = match &error {
+        ApiError::Unauthorized => format!("wit login {server}, then wit token create"),
+        ApiError::Unsupported { .. } => {
+            format!("wit login {server}, then wit token rotate ID --deliver COMMAND")
+        }
+        _ => return error.into(),
+    };
+    let (exit, message) = match error {
+        ApiError::Unauthorized => (
+            Exit::NotLoggedIn,
+            format!("{server} does not accept the token in WIT_TOKEN"),
+        ),
+        other => (Exit::Failed, other.to_string()),
+    };
+    Failure::new(exit, message).hint(hint).into()
+}

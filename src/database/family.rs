@@ -1,0 +1,166 @@
+//! Tokens that replace themselves: each with those that it came from and those that came of it.
+//!
+//! Where a token has leaked, its owner and the thief both hold it, and sooner or later both want its
+//! successor. The second of them shows that there are two; nobody can tell who is who, so all of the
+//! family end (RFC 9700, section 4.14.2, says the same of refresh tokens).
+
+use std::net::IpAddr;
+
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::audit::{Action, record};
+use super::tokens::{MAX_TOKENS, Row, TokenRecord, fresh, hash, insert};
+use super::{Database, DatabaseError, now, on};
+use crate::secret::Secret;
+
+/// How long a token lives on after it has replaced itself, for jobs that already hold it.
+pub const OVERLAP: Duration = Duration::minutes(10);
+/// How long it is remembered that a token was replaced: no token lives longer than that.
+const REMEMBERED: Duration = Duration::days(365);
+
+/// What came of a token's wish to be replaced.
+#[derive(Debug)]
+pub enum Succession {
+    /// The new token, and when the old one ends.
+    Replaced {
+        new: TokenRecord,
+        secret: Secret,
+        old_ends: OffsetDateTime,
+    },
+    /// It had been replaced before, so that its whole family was revoked.
+    Reused { user_id: String, family: Uuid },
+    /// There is no such token, it has expired, or its account is suspended.
+    Unknown,
+}
+
+impl Database {
+    /// Puts a token of the same name, scopes and lifetime after the one that `secret` is.
+    /// [`DatabaseError::Invalid`] where the account has no room for it.
+    pub async fn succeed_token(
+        &self,
+        secret: &Secret,
+        from: Option<IpAddr>,
+    ) -> Result<Succession, DatabaseError> {
+        let (hash, now) = (hash(secret.expose()), now());
+        on!(self, pool => {
+            let mut transaction = pool.begin().await?;
+            // Takes the account's row for itself: of two requests at once, one is the second.
+            let account: Option<(String,)> = sqlx::query_as(
+                r#"UPDATE "user" SET updated_at = updated_at WHERE suspended = false AND id =
+                       (SELECT user_id FROM personal_access_tokens WHERE token_hash = $1
+                        UNION SELECT user_id FROM wit_token_family WHERE token_hash = $1)
+                   RETURNING id"#,
+            )
+            .bind(&hash)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            let Some((user_id,)) = account else {
+                return Ok(Succession::Unknown);
+            };
+            let member: Option<(Uuid, bool)> = sqlx::query_as(
+                "SELECT family, replaced_at IS NOT NULL FROM wit_token_family
+                 WHERE token_hash = $1",
+            )
+            .bind(&hash)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            if let Some((family, true)) = member {
+                let living: Vec<(Uuid,)> = sqlx::query_as(
+                    "SELECT t.id FROM personal_access_tokens t
+                     JOIN wit_token_family f ON f.token_id = t.id WHERE f.family = $1",
+                )
+                .bind(family)
+                .fetch_all(&mut *transaction)
+                .await?;
+                for (id,) in living {
+                    record!(self, transaction, Action::Reused, id, from);
+                    sqlx::query("DELETE FROM personal_access_tokens WHERE id = $1")
+                        .bind(id)
+                        .execute(&mut *transaction)
+                        .await?;
+                }
+                transaction.commit().await?;
+                return Ok(Succession::Reused { user_id, family });
+            }
+            let old: Option<Row> = sqlx::query_as(
+                "SELECT id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at
+                 FROM personal_access_tokens
+                 WHERE token_hash = $1 AND (expires_at IS NULL OR expires_at > $2)",
+            )
+            .bind(&hash)
+            .bind(now)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            let Some(old) = old.map(TokenRecord::from) else {
+                return Ok(Succession::Unknown);
+            };
+            let family = member.map_or(old.id, |(family, _)| family);
+            // Those that were replaced before and have ended since only take up room.
+            sqlx::query(
+                "DELETE FROM personal_access_tokens WHERE expires_at <= $2 AND id IN
+                     (SELECT token_id FROM wit_token_family
+                      WHERE family = $1 AND replaced_at IS NOT NULL)",
+            )
+            .bind(family)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
+            let (mut new, secret) = fresh(&user_id, &old.name, old.scopes, None)?;
+            new.expires = old.expires.map(|ends| new.created + (ends - old.created));
+            if insert!(transaction, new, secret).rows_affected() == 0 {
+                let full = "Maximum of 50 tokens allowed per user";
+                return Err(DatabaseError::Invalid(full.to_owned()));
+            }
+            let old_ends = old.expires.map_or(now + OVERLAP, |ends| ends.min(now + OVERLAP));
+            sqlx::query("UPDATE personal_access_tokens SET expires_at = $2 WHERE id = $1")
+                .bind(old.id)
+                .bind(old_ends)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query(
+                "DELETE FROM wit_token_family
+                 WHERE token_hash = $1 OR (family = $2 AND replaced_at < $3)",
+            )
+            .bind(&hash)
+            .bind(family)
+            .bind(now - REMEMBERED)
+            .execute(&mut *transaction)
+            .await?;
+            let members = [
+                (old.id, &hash, Some(new.id), Some(now)),
+                (new.id, &self::hash(secret.expose()), None, None),
+            ];
+            for (id, hash, replaced_by, replaced_at) in members {
+                sqlx::query(
+                    "INSERT INTO wit_token_family
+                         (token_id, family, user_id, token_hash, replaced_by, replaced_at)
+                     VALUES ($1, $2, $3, $4, $5, $6)",
+                )
+                .bind(id)
+                .bind(family)
+                .bind(&user_id)
+                .bind(hash)
+                .bind(replaced_by)
+                .bind(replaced_at)
+                .execute(&mut *transaction)
+                .await?;
+            }
+            record!(self, transaction, Action::Rotated, old.id, from);
+            record!(self, transaction, Action::Created, new.id, from);
+            transaction.commit().await?;
+            Ok(Succession::Replaced { new, secret, old_ends })
+        })
+    }
+
+    /// The id of the token that replaced the one of `id`, if one did.
+    pub async fn successor(&self, id: Uuid) -> Result<Option<Uuid>, DatabaseError> {
+        let row: Option<(Option<Uuid>,)> = on!(self, pool => {
+            sqlx::query_as("SELECT replaced_by FROM wit_token_family WHERE token_id = $1")
+                .bind(id)
+                .fetch_optional(pool)
+                .await?
+        });
+        Ok(row.and_then(|(replaced_by,)| replaced_by))
+    }
+}

@@ -1,0 +1,115 @@
+//! What a token can do for itself, and how its end is brought forward.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, patch, post};
+use axum::{Extension, Json, Router};
+use serde::Deserialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Shared;
+use super::access::{Presented, presented};
+use super::api::{Input, time_json, token_json, token_not_found};
+use super::refusal::Refusal;
+use super::v1::counted;
+use crate::database::DatabaseError;
+use crate::database::family::Succession;
+use crate::database::tokens::Grant;
+
+pub fn routes(platform: &Shared) -> Router<Shared> {
+    Router::new()
+        .route("/api/tokens/self", get(this_token))
+        .route("/api/tokens/self/rotate", post(rotate))
+        .route_layer(from_fn_with_state(platform.clone(), counted))
+        .route("/api/tokens/{id}", patch(shorten))
+}
+
+fn not_a_token() -> Refusal {
+    Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        "UNAUTHORIZED",
+        "Requires authentication",
+    )
+}
+
+/// The token that the request carries, and what replaced it.
+async fn this_token(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Grant>>,
+) -> Result<Json<Value>, Refusal> {
+    let Extension(grant) = grant.ok_or_else(not_a_token)?;
+    let database = &platform.database;
+    let token = database.token(&grant.user.id, grant.token_id).await?;
+    let mut body = token_json(&token.ok_or_else(not_a_token)?);
+    body["replacedBy"] = serde_json::json!(database.successor(grant.token_id).await?);
+    Ok(Json(body))
+}
+
+/// Replaces the token that the request carries, once.
+async fn rotate(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let Some(Presented::Bearer(token)) = presented(&headers) else {
+        return Err(not_a_token());
+    };
+    match (platform.database)
+        .succeed_token(&token, Some(from.ip()))
+        .await?
+    {
+        Succession::Replaced {
+            new,
+            secret,
+            old_ends,
+        } => {
+            let mut body = token_json(&new);
+            body["token"] = secret.expose_str().into();
+            body["oldExpiresAt"] = time_json(Some(old_ends));
+            Ok((StatusCode::CREATED, Json(body)))
+        }
+        Succession::Reused { user_id, family } => {
+            tracing::warn!(
+                user = user_id,
+                %family,
+                "a token that had been replaced was to be replaced again: its family is revoked"
+            );
+            Err(Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                "TOKEN_REUSED",
+                "This token was replaced before. All that came of it are revoked.",
+            ))
+        }
+        Succession::Unknown => Err(not_a_token()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shorten {
+    #[serde(with = "time::serde::rfc3339")]
+    expires_at: OffsetDateTime,
+}
+
+/// Ends a token sooner. One that ends sooner anyway is left as it is.
+async fn shorten(
+    State(platform): State<Shared>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Input(input): Input<Shorten>,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.session(&headers).await?;
+    let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
+    let database = &platform.database;
+    match database.shorten_token(&user.id, id, input.expires_at).await {
+        Err(DatabaseError::NotFound) => return Err(token_not_found()),
+        other => other?,
+    }
+    let token = database.token(&user.id, id).await?;
+    Ok(Json(token_json(&token.ok_or_else(token_not_found)?)))
+}
