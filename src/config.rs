@@ -26,6 +26,25 @@ impl Paths {
         })
     }
 
+    /// The files of git-credential-store(1) where it is told no other, in its order.
+    pub fn git_credentials() -> Vec<PathBuf> {
+        directories::BaseDirs::new()
+            .map(|dirs| {
+                vec![
+                    dirs.home_dir().join(".git-credentials"),
+                    dirs.config_dir().join("git/credentials"),
+                ]
+            })
+            .unwrap_or_default()
+    }
+
+    /// The person's netrc(5).
+    pub fn netrc() -> Vec<PathBuf> {
+        directories::BaseDirs::new()
+            .map(|dirs| vec![dirs.home_dir().join(".netrc")])
+            .unwrap_or_default()
+    }
+
     /// All three below one directory: for tests.
     pub fn below(dir: &Path) -> Self {
         Paths {

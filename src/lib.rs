@@ -10,6 +10,7 @@
 //! | [`config`] | nothing of ours; the only reader of directories, config file, environment |
 //! | [`store`] | credential, item, config |
 //! | [`helper`] | credential, item, store: never `api`, `cli`, `platform` |
+//! | [`import`] | credential, item, store, the helper's wire |
 //! | [`database`] | secret, expiry; the tables that `api` and `platform` share |
 //! | [`api`] | database, credential, config |
 //! | [`rotation`] | api, store |
@@ -23,6 +24,7 @@ pub mod credential;
 pub mod database;
 pub mod expiry;
 pub mod helper;
+pub mod import;
 pub mod item;
 #[cfg(feature = "platform")]
 pub mod platform;

@@ -1,5 +1,7 @@
 //! The contract of `Store`, the same for each of them, and what each does with what it can't use.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 
 use wit::config::{Config, Paths};
@@ -339,45 +341,30 @@ mod keyring {
     use rustbus::{DuplexConn, get_session_bus_path, standard_messages};
     use wit::store::secret_service::SecretService;
 
+    use super::support::session::Session;
     use super::*;
 
     const INSIDE: &str = "WIT_TEST_INSIDE";
-    /// An unlocked login collection, as a desktop's login makes it.
-    const UNLOCKED: &str =
-        "printf 'test\\n' | gnome-keyring-daemon --unlock --components=secrets >/dev/null";
-    /// A bus that can start no service.
-    const EMPTY_BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
-        "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-        <busconfig><type>session</type><listen>unix:tmpdir=/tmp</listen><auth>EXTERNAL</auth>
-        <policy context="default"><allow send_destination="*" eavesdrop="true"/>
-        <allow eavesdrop="true"/><allow own="*"/></policy></busconfig>"#;
 
-    /// Runs `body` in a session after `setup`; `services` says whether its bus may start any.
-    fn in_session(name: &str, services: bool, setup: &str, body: impl FnOnce()) {
+    /// Runs `body` in a session that `start` makes, with more variables.
+    fn in_session(
+        name: &str,
+        start: fn() -> Session,
+        variables: &[(&str, &str)],
+        body: impl FnOnce(),
+    ) {
         if std::env::var_os(INSIDE).is_some() {
             return body();
         }
-        let home = tempfile::tempdir().unwrap();
-        let mut session = Command::new("dbus-run-session");
-        if !services {
-            let config = home.path().join("bus.conf");
-            std::fs::write(&config, EMPTY_BUS).unwrap();
-            session.arg(format!("--config-file={}", config.display()));
-        }
-        let setup = if setup.is_empty() { ":" } else { setup };
+        let session = start();
         let output = session
-            .args(["--", "sh", "-c", &format!("{setup} && exec \"$@\"")])
-            .arg("sh")
-            .arg(std::env::current_exe().unwrap())
+            .command(std::env::current_exe().unwrap())
             .args(["--exact", &format!("keyring::{name}"), "--nocapture"])
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", home.path())
-            .env("XDG_RUNTIME_DIR", home.path())
             .env(INSIDE, "1")
             .env("WIT_KEYCHAIN_TIMEOUT", "10")
+            .envs(variables.iter().copied())
             .output()
-            .expect("dbus-run-session: apt-get install dbus gnome-keyring libsecret-tools");
+            .unwrap();
         assert_passed(&output);
     }
 
@@ -417,7 +404,7 @@ mod keyring {
 
     #[test]
     fn it_keeps_the_contract() {
-        in_session("it_keeps_the_contract", true, UNLOCKED, || {
+        in_session("it_keeps_the_contract", Session::with_keyring, &[], || {
             battery(&SecretService::new());
         });
     }
@@ -425,7 +412,7 @@ mod keyring {
     #[test]
     fn secret_tool_and_another_connection_read_what_is_stored() {
         let name = "secret_tool_and_another_connection_read_what_is_stored";
-        in_session(name, true, UNLOCKED, || {
+        in_session(name, Session::with_keyring, &[], || {
             let here = site("host.example");
             SecretService::new().write(&here, &secret("hush")).unwrap();
             let read = SecretService::new().read(&here).unwrap();
@@ -441,7 +428,7 @@ mod keyring {
     #[test]
     fn auto_takes_it_and_remembers_at_the_first_write() {
         let name = "auto_takes_it_and_remembers_at_the_first_write";
-        in_session(name, true, UNLOCKED, || {
+        in_session(name, Session::with_keyring, &[], || {
             let dir = tempfile::tempdir().unwrap();
             let paths = Paths::below(dir.path());
             let store = choice::open(&paths, None).unwrap();
@@ -456,7 +443,7 @@ mod keyring {
     #[test]
     fn a_locked_one_is_an_error_and_never_empty() {
         let name = "a_locked_one_is_an_error_and_never_empty";
-        in_session(name, true, UNLOCKED, || {
+        in_session(name, Session::with_keyring, &[], || {
             let (kept, absent) = (site("kept"), site("absent"));
             let store = SecretService::new();
             store.write(&kept, &secret("hush")).unwrap();
@@ -477,7 +464,7 @@ mod keyring {
     #[test]
     fn without_a_service_auto_takes_files_and_a_chosen_keychain_says_why() {
         let name = "without_a_service_auto_takes_files_and_a_chosen_keychain_says_why";
-        in_session(name, false, "", || {
+        in_session(name, Session::empty, &[], || {
             let dir = tempfile::tempdir().unwrap();
             let paths = Paths::below(dir.path());
             let decided = choice::decide(&paths, None).unwrap();
@@ -492,7 +479,7 @@ mod keyring {
     #[test]
     fn without_a_collection_auto_takes_files_and_a_chosen_keychain_says_why() {
         let name = "without_a_collection_auto_takes_files_and_a_chosen_keychain_says_why";
-        in_session(name, true, "", || {
+        in_session(name, Session::with_services, &[], || {
             let dir = tempfile::tempdir().unwrap();
             let paths = Paths::below(dir.path());
             let decided = choice::decide(&paths, None).unwrap();
@@ -508,8 +495,8 @@ mod keyring {
     #[test]
     fn a_service_that_never_answers_is_given_up() {
         let name = "a_service_that_never_answers_is_given_up";
-        let setup = "export WIT_KEYCHAIN_TIMEOUT=0.3";
-        in_session(name, false, setup, || {
+        let soon = [("WIT_KEYCHAIN_TIMEOUT", "0.3")];
+        in_session(name, Session::empty, &soon, || {
             let mut silent =
                 DuplexConn::connect_to_bus(get_session_bus_path().unwrap(), true).unwrap();
             silent.send_hello(Timeout::Infinite).unwrap();
@@ -523,11 +510,12 @@ mod keyring {
     #[test]
     fn a_bus_that_never_answers_is_given_up() {
         let name = "a_bus_that_never_answers_is_given_up";
-        let setup = "export WIT_KEYCHAIN_TIMEOUT=0.3 \
-                     DBUS_SESSION_BUS_ADDRESS=unix:path=$HOME/silent%20bus";
-        in_session(name, false, setup, || {
-            let path = Path::new(&std::env::var_os("HOME").unwrap()).join("silent bus");
-            let _silent = UnixListener::bind(path).unwrap();
+        let silent = [
+            ("WIT_KEYCHAIN_TIMEOUT", "0.3"),
+            ("DBUS_SESSION_BUS_ADDRESS", "unix:path=silent%20bus"),
+        ];
+        in_session(name, Session::empty, &silent, || {
+            let _silent = UnixListener::bind("silent bus").unwrap();
             gives_up();
         });
     }

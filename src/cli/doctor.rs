@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
-use super::output::{self, escaped};
+use super::output::{self, escaped, quoted};
 use super::session::{self, ServerArgs};
 use super::{Context, Exit};
 use crate::api::server::ServerUrl;
@@ -88,16 +88,6 @@ impl Finding {
 /// The output is made to be pasted into a bug report.
 fn shown(text: &str) -> String {
     escaped(&output::redacted(text))
-}
-
-/// A path or word as a shell takes it.
-fn quoted(word: impl AsRef<Path>) -> String {
-    let word = word.as_ref().display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word,
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {

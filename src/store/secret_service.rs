@@ -6,6 +6,7 @@
 //! API draft 0.2.
 
 mod bus;
+mod foreign;
 mod session;
 
 use std::cell::{OnceCell, RefCell};
@@ -24,6 +25,8 @@ use crate::config;
 use crate::credential::Site;
 use crate::item::ItemError;
 use crate::secret::Secret;
+
+pub use self::foreign::ForeignItem;
 
 const SERVICE: &str = "org.freedesktop.secrets";
 const ROOT: &str = "/org/freedesktop/secrets";
@@ -332,25 +335,7 @@ impl Store for SecretService {
             let Some(item) = items.first() else {
                 return Ok(None);
             };
-            let mut get = message(SERVICE, ROOT, I_SERVICE, "GetSecrets");
-            get.body
-                .push_param2(
-                    paths(std::slice::from_ref(item))?,
-                    connection.session.clone(),
-                )
-                .map_err(|_| nonsense())?;
-            let serial = connection.bus.send(&get)?;
-            // The service encrypts while the key is worked out here.
-            connection.bus.flush()?;
-            connection.key()?;
-            let reply = connection.bus.reply(serial)?;
-            let secrets: HashMap<Path, Encrypted<&[u8]>> =
-                reply.body.parser().get().map_err(|_| nonsense())?;
-            let Some((_, iv, encrypted, _)) = secrets.into_values().next() else {
-                // Erased, or locked, between the two calls.
-                return Err(locked_error());
-            };
-            let item = connection.key()?.decrypt(iv, encrypted);
+            let item = secret_at(connection, item)?;
             item.map(Some).ok_or_else(|| StoreError::Item {
                 site: site.clone(),
                 error: ItemError::Damaged,
@@ -410,20 +395,11 @@ impl Store for SecretService {
             for some in items.chunks(TOGETHER) {
                 let mut serials = Vec::with_capacity(some.len());
                 for path in some {
-                    let mut get = message(SERVICE, path, I_PROPERTIES, "Get");
-                    get.body
-                        .push_param2(I_ITEM, "Attributes")
-                        .map_err(|_| nonsense())?;
-                    serials.push(connection.bus.send(&get)?);
+                    serials.push(ask_property(&mut connection.bus, path, "Attributes")?);
                 }
                 for serial in serials {
                     let reply = connection.bus.reply(serial)?;
-                    let attributes = reply
-                        .body
-                        .parser()
-                        .get::<Variant>()
-                        .and_then(|value| value.get::<Attributes>())
-                        .map_err(|_| nonsense())?;
+                    let attributes = attributes_in(&reply)?;
                     sites.extend(attributes.get("username").and_then(|text| site_of(text)));
                 }
             }
@@ -455,6 +431,40 @@ impl Store for SecretService {
             ))
         })
     }
+}
+
+/// The secret of an unlocked item; `None` where it is not encrypted for this session.
+fn secret_at(connection: &mut Connection, path: &str) -> Result<Option<Secret>, StoreError> {
+    let mut get = message(SERVICE, ROOT, I_SERVICE, "GetSecrets");
+    get.body
+        .push_param2(paths(&[path.to_owned()])?, connection.session.clone())
+        .map_err(|_| nonsense())?;
+    let serial = connection.bus.send(&get)?;
+    // The service encrypts while the key is worked out here.
+    connection.bus.flush()?;
+    connection.key()?;
+    let reply = connection.bus.reply(serial)?;
+    let secrets: HashMap<Path, Encrypted<&[u8]>> =
+        reply.body.parser().get().map_err(|_| nonsense())?;
+    let Some((_, iv, encrypted, _)) = secrets.into_values().next() else {
+        // Erased, or locked, between the two calls.
+        return Err(locked_error());
+    };
+    Ok(connection.key()?.decrypt(iv, encrypted))
+}
+
+/// Asks for a property of an item; its value is in the reply.
+fn ask_property(bus: &mut Bus, path: &str, name: &str) -> Result<u32, StoreError> {
+    let mut get = message(SERVICE, path, I_PROPERTIES, "Get");
+    get.body.push_param2(I_ITEM, name).map_err(|_| nonsense())?;
+    Ok(bus.send(&get)?)
+}
+
+fn attributes_in(reply: &MarshalledMessage) -> Result<Attributes, StoreError> {
+    let value = reply.body.parser().get::<Variant>();
+    Ok(value
+        .and_then(|value| value.get::<Attributes>())
+        .map_err(|_| nonsense())?)
 }
 
 fn label(site: &Site) -> String {

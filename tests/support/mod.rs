@@ -4,11 +4,14 @@
 
 pub mod http_proxy;
 #[cfg(feature = "platform")]
+pub mod git;
 pub mod machine;
 #[cfg(feature = "platform")]
 pub mod platform;
 pub mod proxy;
 pub mod server;
+#[cfg(target_os = "linux")]
+pub mod session;
 #[cfg(target_os = "linux")]
 pub mod terminal;
 pub mod tls;

@@ -1,0 +1,288 @@
+//! `wit import`: brings in what another helper keeps, and leaves that as it is.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::output::{self, escaped, quoted};
+use super::{Context, Exit, Failure};
+use crate::config::Paths;
+use crate::import::{self, Fate, Findings, Found};
+use crate::store::{self, Store, choice};
+
+/// The largest file that is read, in bytes.
+const MOST: u64 = 16 * 1024 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where from
+    #[arg(value_enum)]
+    source: Source,
+    /// Another file than the usual one; may be repeated
+    #[arg(long, value_name = "PATH")]
+    file: Vec<PathBuf>,
+    /// Say what would be taken
+    #[arg(long)]
+    dry_run: bool,
+    /// Replace what is kept where its secret differs
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Source {
+    /// The files of git's helper `store`
+    Store,
+    /// The keyring items of git's helper `libsecret`
+    Libsecret,
+    /// ~/.netrc
+    Netrc,
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    if matches!(args.source, Source::Libsecret) && !args.file.is_empty() {
+        return Err(Failure::new(Exit::Usage, "libsecret keeps no file").into());
+    }
+    let (findings, files) = read(&args)?;
+    let store = match args.dry_run {
+        true => choice::open(&context.paths, None)?,
+        false => choice::decide(&context.paths, None)?.store,
+    };
+    let mut done = Vec::new();
+    // What is put last is answered first: the source's first.
+    for found in findings.found.iter().rev() {
+        done.push((found, keep(&args, store.as_ref(), found, context)?));
+    }
+    done.reverse();
+    let differing = done
+        .iter()
+        .filter(|(_, fate)| *fate == Fate::Differs)
+        .count();
+    let report = Report {
+        done,
+        findings: &findings,
+        location: store.location(),
+        dry_run: args.dry_run,
+    };
+    if context.json {
+        output::json(&report.json())?;
+    } else {
+        let mut text = report.text();
+        if !args.dry_run && !findings.found.is_empty() {
+            text.push_str(&farewell(args.source, &files, &findings));
+        }
+        output::print(text.as_bytes())?;
+    }
+    Ok(match differing {
+        0 => Exit::Done,
+        _ => Exit::Attention,
+    })
+}
+
+fn read(args: &Args) -> anyhow::Result<(Findings, Vec<PathBuf>)> {
+    let (usual, parse): (_, fn(&str, &[u8], &mut Findings)) = match args.source {
+        Source::Store => (Paths::git_credentials(), import::git_store::read),
+        Source::Netrc => (Paths::netrc(), import::netrc::read),
+        Source::Libsecret => return Ok((libsecret()?, Vec::new())),
+    };
+    let named = !args.file.is_empty();
+    let mut findings = Findings::default();
+    let mut files = Vec::new();
+    for path in if named { &args.file } else { &usual } {
+        match content(path) {
+            Ok(text) => parse(&path.display().to_string(), &text, &mut findings),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !named => continue,
+            Err(error) => {
+                return Err(error).with_context(|| format!("can't read {}", path.display()));
+            }
+        }
+        files.push(path.clone());
+    }
+    if files.is_empty() {
+        let usual: Vec<String> = usual
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let message = format!("there is no {}", usual.join(", nor "));
+        return Err(Failure::new(Exit::Failed, message)
+            .hint("name the file with --file PATH")
+            .into());
+    }
+    Ok((findings, files))
+}
+
+#[cfg(target_os = "linux")]
+fn libsecret() -> anyhow::Result<Findings> {
+    Ok(import::libsecret::read()?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn libsecret() -> anyhow::Result<Findings> {
+    Err(Failure::new(Exit::Failed, "there is no Secret Service on this system").into())
+}
+
+fn content(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut text = Zeroizing::new(Vec::with_capacity(length.min(MOST) as usize + 1));
+    file.take(MOST + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > MOST {
+        true => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is too large",
+        )),
+        false => Ok(text),
+    }
+}
+
+fn keep(args: &Args, store: &dyn Store, found: &Found, context: &Context) -> anyhow::Result<Fate> {
+    let take = |item: &mut _| import::take(item, &found.credential, args.force);
+    Ok(match args.dry_run {
+        true => take(&mut store::load(store, &found.site)?),
+        false => store::update(store, &context.paths, &found.site, take)?,
+    })
+}
+
+struct Report<'a> {
+    done: Vec<(&'a Found, Fate)>,
+    findings: &'a Findings,
+    location: String,
+    dry_run: bool,
+}
+
+impl Report<'_> {
+    fn with(&self, fates: &[Fate]) -> Vec<&(&Found, Fate)> {
+        let of_these = |done: &&(&Found, Fate)| fates.contains(&done.1);
+        self.done.iter().filter(of_these).collect()
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |words: String| {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "{words}");
+        };
+        let taken = self.with(&[Fate::Taken, Fate::Replaced]);
+        let s = if taken.len() == 1 { "" } else { "s" };
+        line(match self.dry_run {
+            true => format!("{} credential{s} would be taken.", taken.len()),
+            false => format!("Took {} credential{s} into {}.", taken.len(), self.location),
+        });
+        for (found, fate) in taken {
+            let in_place = match fate {
+                Fate::Replaced => "  (in the place of another)",
+                _ => "",
+            };
+            line(format!("  {}{in_place}", in_words(found)));
+        }
+        let held = self.with(&[Fate::Held]).len();
+        if held > 0 {
+            line(format!("{held} of them kept already."));
+        }
+        for (found, _) in self.with(&[Fate::Differs]) {
+            line(format!(
+                "Skipped {}: another secret is kept for it; --force replaces that",
+                in_words(found)
+            ));
+        }
+        for skipped in &self.findings.skipped {
+            line(format!(
+                "Skipped {}: {}",
+                escaped(&skipped.place),
+                skipped.why
+            ));
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let entries: Vec<Value> = (self.done.iter())
+            .map(|(found, fate)| {
+                let text = |bytes: &Option<Vec<u8>>| {
+                    bytes
+                        .as_deref()
+                        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+                };
+                json!({
+                    "site": found.site.to_string(),
+                    "username": text(&found.credential.username),
+                    "path": text(&found.credential.path),
+                    "result": match fate {
+                        Fate::Taken => "taken",
+                        Fate::Replaced => "replaced",
+                        Fate::Held => "held",
+                        Fate::Differs => "differs",
+                    },
+                })
+            })
+            .collect();
+        let skipped: Vec<Value> = (self.findings.skipped.iter())
+            .map(|skipped| json!({"place": skipped.place, "why": skipped.why}))
+            .collect();
+        json!({
+            "dryRun": self.dry_run,
+            "location": self.location,
+            "credentials": entries,
+            "skipped": skipped,
+        })
+    }
+}
+
+/// The site, path and username, without control characters.
+fn in_words(found: &Found) -> String {
+    let shown = |bytes: &Option<Vec<u8>>| {
+        let text = bytes.as_deref().map(String::from_utf8_lossy);
+        escaped(&text.unwrap_or_default())
+    };
+    let mut words = found.site.to_string();
+    if found.credential.path.is_some() {
+        let _ = write!(words, "/{}", shown(&found.credential.path));
+    }
+    let _ = write!(words, "  {}", shown(&found.credential.username));
+    words
+}
+
+/// How to be rid of the source, which was left as it is.
+fn farewell(source: Source, files: &[PathBuf], findings: &Findings) -> String {
+    let mut text = String::from("What you took them from is as it was. To be rid of it:\n");
+    match source {
+        Source::Store => {
+            for file in files {
+                let _ = writeln!(text, "  rm {}", quoted(file));
+            }
+            text.push_str("  git config --global --unset-all credential.helper '^store( |$)'\n");
+        }
+        Source::Netrc => {
+            let files: Vec<_> = files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
+            let _ = writeln!(
+                text,
+                "  remove the lines from {}; other programs read it too",
+                files.join(", ")
+            );
+        }
+        Source::Libsecret => {
+            let mut sites: Vec<_> = findings.found.iter().map(|found| &found.site).collect();
+            sites.sort();
+            sites.dedup();
+            for site in sites {
+                let (protocol, host) = (site.protocol(), site.host());
+                let _ = writeln!(
+                    text,
+                    "  printf '%s\\n' {} {} | git credential-libsecret erase",
+                    quoted(format!("protocol={protocol}")),
+                    quoted(format!("host={host}"))
+                );
+            }
+        }
+    }
+    text
+}

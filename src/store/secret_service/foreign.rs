@@ -1,0 +1,38 @@
+//! The items of other programs, read and left as they are.
+
+use rustbus::wire::unmarshal::traits::Variant;
+
+use super::{Attributes, SecretService, ask_property, attributes_in, nonsense, secret_at};
+use crate::secret::Secret;
+use crate::store::StoreError;
+
+/// An item that another program keeps.
+pub struct ForeignItem {
+    pub label: String,
+    pub attributes: Attributes,
+    pub secret: Secret,
+}
+
+impl SecretService {
+    /// Every item of a libsecret schema, which is unlocked first.
+    pub fn items_of_schema(&self, schema: &str) -> Result<Vec<ForeignItem>, StoreError> {
+        let schema = Attributes::from([("xdg:schema".to_owned(), schema.to_owned())]);
+        self.with_items(&schema, |connection, paths| {
+            let mut items = Vec::with_capacity(paths.len());
+            for path in &paths {
+                let label = ask_property(&mut connection.bus, path, "Label")?;
+                let attributes = ask_property(&mut connection.bus, path, "Attributes")?;
+                let label = connection.bus.reply(label)?;
+                let label = label.body.parser().get::<Variant>();
+                let label = label.and_then(|value| value.get::<String>());
+                let attributes = attributes_in(&connection.bus.reply(attributes)?)?;
+                items.push(ForeignItem {
+                    label: label.map_err(|_| nonsense())?,
+                    attributes,
+                    secret: secret_at(connection, path)?.ok_or_else(nonsense)?,
+                });
+            }
+            Ok(items)
+        })
+    }
+}
