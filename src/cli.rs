@@ -15,6 +15,7 @@ pub mod doctor;
 #[cfg(feature = "platform")]
 mod down;
 mod generate;
+mod import;
 pub mod login;
 pub mod logout;
 pub mod output;
@@ -137,6 +138,8 @@ pub enum Command {
     Doctor(doctor::Args),
     /// Show where secrets lie, move them, or put the file store under a passphrase
     Store(store::Args),
+    /// Bring in what another helper keeps
+    Import(import::Args),
     /// Open the file store for a time, with its passphrase
     Unlock(passphrase::UnlockArgs),
     /// Close the file store before that time is over
@@ -196,6 +199,7 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Setup(args) => setup::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
         Command::Store(args) => store::run(args, &context),
+        Command::Import(args) => import::run(args, &context),
         Command::Unlock(args) => passphrase::unlock(args, &context),
         Command::Lock => passphrase::lock(&context),
         Command::Generate(args) => generate::run(args, &context),

@@ -2,132 +2,15 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use support::git::Git;
 use support::{HELPER, Home, feed, gits, text};
-
-/// `git credential OPERATION` with this helper alone.
-fn git_credential(home: &Home, git: &str, operation: &str, input: &str) -> (String, bool) {
-    let mut command = home.command(git);
-    command
-        .args(["-c", "credential.helper="])
-        .args(["-c", &format!("credential.helper={HELPER}")])
-        .args(["-c", "credential.interactive=false"])
-        .args(["credential", operation]);
-    let output = feed(command, input.as_bytes());
-    (text(&output.stdout), output.status.success())
-}
-
-fn fill(home: &Home, git: &str, input: &str) -> Option<String> {
-    let (answer, found) = git_credential(home, git, "fill", input);
-    found.then_some(answer)
-}
-
-fn approve(home: &Home, git: &str, input: &str) {
-    assert_eq!(
-        git_credential(home, git, "approve", input),
-        (String::new(), true)
-    );
-}
-
-fn reject(home: &Home, git: &str, input: &str) {
-    assert_eq!(
-        git_credential(home, git, "reject", input),
-        (String::new(), true)
-    );
-}
-
-fn version(git: &str) -> (u32, u32) {
-    let output = Command::new(git).arg("version").output().unwrap();
-    let shown = text(&output.stdout);
-    let mut numbers = shown
-        .split_whitespace()
-        .nth(2)
-        .unwrap_or_default()
-        .split('.')
-        .map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
 
 const SITE: &str = "protocol=https\nhost=example.com\n";
 
 fn site(rest: &str) -> String {
     format!("{SITE}{rest}")
-}
-
-#[test]
-fn git_gets_back_what_it_approved_and_loses_what_it_rejected() {
-    for git in gits() {
-        let home = Home::new();
-        assert_eq!(fill(&home, &git, SITE), None);
-        approve(&home, &git, &site("username=alice\npassword=one\n"));
-        approve(&home, &git, &site("username=bob\npassword=two\n"));
-        approve(&home, &git, &site("username=alice\npassword=three\n"));
-        let answer = fill(&home, &git, &site("username=alice\n")).unwrap();
-        assert!(answer.contains("password=three\n"), "{git}: {answer}");
-        let answer = fill(&home, &git, &site("username=bob\n")).unwrap();
-        assert!(answer.contains("password=two\n"), "{git}: {answer}");
-        reject(&home, &git, &site("username=bob\npassword=stale\n"));
-        assert!(fill(&home, &git, &site("username=bob\n")).is_some());
-        reject(&home, &git, &site("username=bob\npassword=two\n"));
-        assert_eq!(fill(&home, &git, &site("username=bob\n")), None);
-        assert!(fill(&home, &git, &site("username=alice\n")).is_some());
-    }
-}
-
-#[test]
-fn git_asks_by_path_where_it_is_told_to() {
-    for git in gits() {
-        let home = Home::new();
-        let with_path = |operation: &str, input: &str| {
-            let mut command = home.command(&git);
-            command
-                .args(["-c", "credential.useHttpPath=true"])
-                .args(["-c", &format!("credential.helper={HELPER}")])
-                .args(["-c", "credential.interactive=false"])
-                .args(["credential", operation]);
-            text(&feed(command, input.as_bytes()).stdout)
-        };
-        with_path(
-            "approve",
-            &site("path=a.git\nusername=alice\npassword=one\n"),
-        );
-        assert!(with_path("fill", &site("path=a.git\n")).contains("password=one\n"));
-        assert!(!with_path("fill", &site("path=b.git\n")).contains("password="));
-    }
-}
-
-#[test]
-fn a_newer_git_gets_headers_expiry_and_state() {
-    for git in gits().into_iter().filter(|git| version(git) >= (2, 46)) {
-        let home = Home::new();
-        let announced = "capability[]=authtype\ncapability[]=state\n";
-        approve(
-            &home,
-            &git,
-            &format!(
-                "{announced}{SITE}authtype=Bearer\ncredential=abc\npassword_expiry_utc=9999999999\n"
-            ),
-        );
-        let answer = fill(&home, &git, &format!("{announced}{SITE}")).unwrap();
-        for line in [
-            "authtype=Bearer",
-            "credential=abc",
-            "password_expiry_utc=9999999999",
-        ] {
-            assert!(answer.lines().any(|found| found == line), "{git}: {answer}");
-        }
-        assert!(answer.contains("state[]=wit:"), "{git}: {answer}");
-        let output = feed(
-            {
-                let mut command = home.command(&git);
-                command.args(["credential", "capability"]);
-                command
-            },
-            b"",
-        );
-        assert!(text(&output.stdout).contains("version 0"));
-    }
 }
 
 #[test]
@@ -167,17 +50,11 @@ fn the_environments_token_wins_and_is_never_stored() {
     home.set("WIT_TOKEN", "wit_0123456789");
     home.set("WIT_URL", "https://example.com");
     for git in gits() {
-        let answer = fill(&home, &git, SITE).unwrap();
+        let git = Git::new(&home, &git);
+        let answer = git.fill(SITE).unwrap();
         assert!(answer.contains("password=wit_0123456789\n"));
-        approve(
-            &home,
-            &git,
-            &site("username=token\npassword=wit_0123456789\n"),
-        );
-        assert_eq!(
-            fill(&home, &git, "protocol=https\nhost=example.org\n"),
-            None
-        );
+        git.approve(&site("username=token\npassword=wit_0123456789\n"));
+        assert_eq!(git.fill("protocol=https\nhost=example.org\n"), None);
     }
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
 }

@@ -2,9 +2,8 @@
 
 #![allow(dead_code, reason = "each test crate uses its part of this module")]
 
-pub mod http_proxy;
-#[cfg(feature = "platform")]
 pub mod git;
+#[cfg(feature = "platform")]
 pub mod machine;
 #[cfg(feature = "platform")]
 pub mod platform;
