@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses its part of this module")]
 
 pub mod git;
+pub mod http_proxy;
 #[cfg(feature = "platform")]
 pub mod machine;
 #[cfg(feature = "platform")]
