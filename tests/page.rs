@@ -447,6 +447,41 @@ fn a_form_tries_passwords_no_more_often_than_the_api() {
 }
 
 #[test]
+fn a_refused_form_comes_back_as_it_was_filled_in_and_only_as_text() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let visitor = server.visit("alice");
+    let new = "/settings/tokens/new";
+    let name = "%22%3E%3Cimg+src=x%3E";
+    let refused = visitor.post(new, &format!("name={name}&expires=90"));
+    assert_eq!(refused.status, 422);
+    let says = |part: &str| assert!(refused.body.contains(part), "{part}: {}", refused.body);
+    says("A token needs at least one scope.");
+    says(r#"value="&quot;&gt;&lt;img src=x&gt;""#);
+    says(r#"<option value="90" selected>"#);
+    let cases = [
+        ("expires=0", 422),
+        ("expires=366", 422),
+        ("expires=soon", 422),
+        ("expires=", 422),
+        ("expires=365", 201),
+        ("expires=never", 201),
+    ];
+    for (expires, status) in cases {
+        let body = format!("name={name}&scope=repo:read&{expires}");
+        assert_eq!(visitor.post(new, &body).status, status, "{expires}");
+    }
+    let tokens = server.bearing("GET", "/api/tokens", &session).json();
+    assert_eq!(tokens[0]["expiresAt"], Value::Null);
+    assert_eq!(tokens[0]["scopes"], json!(["repo:read"]));
+    for path in ["/settings/tokens", "/settings/activity"] {
+        let page = server.request("GET", path, &[("Cookie", &visitor.cookie)], "");
+        assert!(page.body.contains("&lt;img src=x&gt;"), "{}", page.body);
+        assert!(!page.body.contains("<img"), "{}", page.body);
+    }
+}
+
+#[test]
 fn another_accounts_token_can_be_neither_seen_rotated_nor_revoked() {
     let server = Server::start();
     server.sign_up("alice");

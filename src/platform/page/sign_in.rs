@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::frame::{self, Notice};
+use super::frame::{self, Notice, sentence};
 use super::visit::{Fields, Posted, Turned, Visitor, no_session_cookie, session_cookie};
 use crate::database::accounts::Login;
 use crate::platform::Shared;
@@ -120,7 +120,7 @@ fn refused(origin: &Origin, next: Next, name: &str, refusal: Refusal) -> Respons
     };
     let message = match refusal.retry_after {
         Some(seconds) => format!("Too many sign-ins. Try again in {seconds} seconds."),
-        None => format!("{}.", refusal.message),
+        None => sentence(&refusal.message),
     };
     let mut response = (
         status,
