@@ -475,6 +475,17 @@ fn two_servers_share_a_postgresql_that_the_platform_made() {
         Server::start_in(home)
     };
     let (one, other) = (start(), start());
+    // The platform's tables are as it made them; the index is ours.
+    database.sql(
+        "DO $$ BEGIN
+             ASSERT 9 = (SELECT count(*) FROM information_schema.columns
+                         WHERE table_name = 'personal_access_tokens');
+             ASSERT 17 = (SELECT count(*) FROM information_schema.columns
+                          WHERE table_name = 'user' AND table_schema = 'public');
+             ASSERT EXISTS (SELECT FROM pg_indexes WHERE tablename = 'personal_access_tokens'
+                            AND indexdef LIKE '%(token_hash)');
+         END $$",
+    );
     let theirs = format!("wit_{}", "0123456789".repeat(4));
     let user = one.bearing("GET", "/api/v1/user", &theirs);
     assert_eq!(user.status, 200, "{}", user.body);

@@ -49,6 +49,15 @@ mod tests {
     }
 
     #[test]
+    fn a_password_that_the_platform_stored_is_known_again() {
+        // As Python's hashlib.scrypt makes it of these parameters, with the salt taken as text.
+        let stored = "00112233445566778899aabbccddeeff:13af89ff6a88bb0fb3277e79ba724c6c\
+                      0731b15919ca892969d63abd1534b867d110179e3bc8af39995ede0f9b2ac14b\
+                      2b97573df10ba3802c498dbeb61e4f64";
+        assert!(matches(&Secret::from("correct horse".to_owned()), stored));
+    }
+
+    #[test]
     fn a_password_is_the_same_however_its_letters_are_composed() {
         let stored = hash(&Secret::from("caf\u{e9} au lait".to_owned()));
         assert!(matches(
