@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench platform [-- NAME=NUMBER … PART …]` prints a table and writes the same as
 //! JSON to `target/bench-platform.json`. The parts are `checks`, `clone`, `revocation` and `soak`;
-//! without one, all. The numbers, with what they are otherwise: `seconds=3` of each measurement,
-//! `rounds=3` of them, `tokens=1000000` in the large table, `connections=64`, `megabytes=100` to
+//! without one, all. The numbers, with what they are otherwise: `seconds=1` of each measurement,
+//! `rounds=7` of them, `tokens=1000000` in the large table, `connections=64`, `megabytes=100` to
 //! clone, `push=300` megabytes, `revocations=1000`, `minutes=5` of soak with `clients=16`.
 
 #[path = "../tests/support/postgres.rs"]
@@ -41,8 +41,8 @@ fn main() {
     let mut rows = Vec::new();
     if asked("checks") {
         let plan = Checks {
-            time: Duration::from_secs(number("seconds", 3)),
-            rounds: number("rounds", 3),
+            time: Duration::from_secs(number("seconds", 1)),
+            rounds: number("rounds", 7),
             tokens: number("tokens", 1_000_000),
             connections: number("connections", 64),
         };
@@ -53,7 +53,7 @@ fn main() {
         clone(
             number("megabytes", 100),
             number("push", 300),
-            number("rounds", 3),
+            number("rounds", 7),
             &mut rows,
         );
     }
