@@ -155,6 +155,18 @@ pub enum Command {
     Generate(generate::Args),
 }
 
+impl Command {
+    /// Whether it first ends what a rotation has left for later: not where git waits for it, and
+    /// not where nothing is to be changed or asked of a server.
+    fn ends_graces(&self) -> bool {
+        match self {
+            Command::Token(args) => !args.is_renewal(),
+            Command::Status(_) | Command::Repo(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Reads the command line; where it is wrong, says so and returns the exit code.
 pub fn parse() -> Result<Cli, Exit> {
     Cli::try_parse().map_err(|error| {
@@ -189,6 +201,9 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
     };
     if trace::is_on() {
         trace::note(format_args!("wit {}", words(std::env::args().skip(1))));
+    }
+    if cli.command.ends_graces() {
+        token::end_what_is_over(&context);
     }
     match cli.command {
         Command::Login(args) => login::run(args, &context),

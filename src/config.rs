@@ -243,3 +243,12 @@ pub fn git_global_file() -> Option<PathBuf> {
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
+
+/// A variable as seconds, more than 0 and at most an hour; `usual` where it says nothing usable.
+pub fn seconds(name: &str, usual: Duration) -> Duration {
+    const MOST: f64 = 3600.0;
+    variable(name)
+        .and_then(|text| text.parse().ok())
+        .filter(|seconds| (f64::MIN_POSITIVE..=MOST).contains(seconds))
+        .map_or(usual, Duration::from_secs_f64)
+}

@@ -15,6 +15,9 @@ pub const DAY: i64 = 24 * 60 * 60;
 #[serde(transparent)]
 pub struct UnixTime(pub i64);
 
+/// How far two clocks may differ unnoticed, in seconds.
+pub const CLOCK_MARGIN: i64 = 120;
+
 impl UnixTime {
     /// The clock of this machine. A clock before 1970 counts as 1970.
     pub fn now() -> Self {

@@ -21,7 +21,7 @@ mod steps;
 use crate::api::{ApiError, NewToken, Token, TokenApi};
 use crate::config::Paths;
 use crate::credential::{Credential, Site};
-use crate::expiry::{Expiry, UnixTime};
+use crate::expiry::{CLOCK_MARGIN, Expiry, UnixTime};
 use crate::item::Item;
 use crate::secret::Secret;
 use crate::store::lock::SiteLock;
@@ -31,10 +31,10 @@ use journal::{Journal, Step};
 
 /// How many tokens an account may have (the platform's limit).
 pub const MOST_TOKENS: usize = 50;
-/// How far two clocks may differ unnoticed, in seconds.
-const CLOCK_MARGIN: i64 = 120;
 /// How long after it was sent a create request may still be carried out, in seconds.
 const CREATE_WINDOW: i64 = 600;
+/// How long a grace that could not be ended is left alone, in seconds.
+const GRACE_AGAIN: i64 = 3_600;
 const DAY: i64 = 86_400;
 
 /// What is to be rotated, and how.

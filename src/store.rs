@@ -117,11 +117,7 @@ const UNLOCK_KEYRING: &str = "unlock the keyring of your desktop, or: wit setup 
 /// How long a keychain may take: `WIT_KEYCHAIN_TIMEOUT` seconds, 3 where it says nothing usable.
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 fn patience() -> Duration {
-    const MOST: f64 = 3600.0;
-    crate::config::variable("WIT_KEYCHAIN_TIMEOUT")
-        .and_then(|text| text.parse().ok())
-        .filter(|seconds| (f64::MIN_POSITIVE..=MOST).contains(seconds))
-        .map_or(Duration::from_secs(3), Duration::from_secs_f64)
+    crate::config::seconds("WIT_KEYCHAIN_TIMEOUT", Duration::from_secs(3))
 }
 
 /// Reads the item of `site`; an empty one where there is none.

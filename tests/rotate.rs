@@ -4,13 +4,8 @@
 
 mod support;
 
-use serde_json::Value;
 use support::machine::Machine;
-use support::{HELPER, Home, WIT, done, text};
-use wit::config::Paths;
-use wit::credential::Site;
-use wit::expiry::{Expiry, UnixTime};
-use wit::store::{self, choice};
+use support::{HELPER, WIT, done, text};
 
 #[test]
 fn this_machines_token_is_rotated_and_git_goes_on() {
@@ -91,41 +86,10 @@ fn an_abort_takes_an_undelivered_token_back() {
     machine.assert_tidy("aborted");
 }
 
-/// The directories of a home, as the library knows them.
-fn paths(home: &Home) -> Paths {
-    let all = home.path().join("all");
-    std::fs::create_dir(&all).expect("made");
-    for (name, place) in [
-        ("config", ".config/wit"),
-        ("data", ".local/share/wit"),
-        ("state", ".local/state/wit"),
-    ] {
-        std::os::unix::fs::symlink(home.path().join(place), all.join(name)).expect("linked");
-    }
-    Paths::below(&all)
-}
-
-/// Makes the stored token look 85 days older than it is, so that it runs out in five.
-fn age_stored_token(machine: &Machine) {
-    const AGE: i64 = 85 * 86_400;
-    let host = machine.url.strip_prefix("http://").expect("http");
-    let site = Site::new(b"http", host.as_bytes()).expect("a site");
-    let paths = paths(&machine.home);
-    let store = choice::open(&paths, Some("file")).expect("a store");
-    store::update(store.as_ref(), &paths, &site, |item| {
-        let entry = &mut item.credentials.0[0];
-        let Expiry(end) = entry.expiry.expect("an expiry");
-        entry.expiry = Some(Expiry(end.plus(-AGE)));
-        let info = entry.token.as_mut().expect("token info");
-        info.created = UnixTime(info.created.0 - AGE);
-    })
-    .expect("updated");
-}
-
 #[test]
 fn many_gits_at_once_get_one_new_token_and_all_succeed() {
     let machine = Machine::with_a_token();
-    age_stored_token(&machine);
+    machine.age_stored_token(85);
     let failed: Vec<String> = std::thread::scope(|scope| {
         let gits: Vec<_> = (0..32).map(|_| scope.spawn(|| machine.git())).collect();
         let outputs = gits.into_iter().map(|git| git.join().expect("ran"));
@@ -145,7 +109,7 @@ fn many_gits_at_once_get_one_new_token_and_all_succeed() {
 #[test]
 fn a_renewal_that_fails_is_remembered_and_git_gets_the_token_that_works() {
     let machine = Machine::with_a_token();
-    age_stored_token(&machine);
+    machine.age_stored_token(85);
     done(&machine.server.home.run(WIT, &["down"], ""));
     let host = machine.url.strip_prefix("http://").expect("http");
     let request = format!("protocol=http\nhost={host}\n\n");
@@ -170,12 +134,8 @@ fn a_renewal_that_fails_is_remembered_and_git_gets_the_token_that_works() {
 #[test]
 fn never_means_never() {
     let machine = Machine::with_a_token();
-    age_stored_token(&machine);
-    let file = machine.home.path().join(".config/wit/config.json");
-    let config = std::fs::read_to_string(&file).expect("a config");
-    let mut config: Value = serde_json::from_str(&config).expect("JSON");
-    config["renew"] = "never".into();
-    std::fs::write(&file, config.to_string()).expect("written");
+    machine.age_stored_token(85);
+    machine.configure("renew", "never");
     done(&machine.git());
     assert_eq!(machine.ids().len(), 1);
 }

@@ -16,12 +16,14 @@ use zeroize::Zeroizing;
 
 use super::ApiError;
 use super::server::ServerUrl;
+use crate::config;
 use crate::expiry::UnixTime;
 use crate::secret::{Secret, SecretBuffer};
 use crate::trace;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-const TOTAL_LIMIT: Duration = Duration::from_secs(30);
+/// How long one request may take where `WIT_HTTP_TIMEOUT` does not say it.
+const LIMIT: Duration = Duration::from_secs(30);
 /// Largest answer that is read, in bytes: 50 tokens need less than a twentieth of it.
 const ANSWER_LIMIT: usize = 1 << 20;
 /// Longest sentence of a server's that is shown, in characters.
@@ -35,6 +37,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub struct Client {
     server: ServerUrl,
     http: reqwest::Client,
+    limit: Duration,
     runtime: OnceCell<tokio::runtime::Runtime>,
     skew: Cell<Option<i64>>,
 }
@@ -76,7 +79,6 @@ impl Client {
             .user_agent(concat!("wit/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_LIMIT)
-            .timeout(TOTAL_LIMIT)
             // Only what these programs send themselves is ever sent again.
             .retry(reqwest::retry::never());
         if let Some(file) = ca_file {
@@ -97,9 +99,15 @@ impl Client {
             http: http
                 .build()
                 .map_err(|error| unreachable(causes(&error.without_url())))?,
+            limit: config::seconds("WIT_HTTP_TIMEOUT", LIMIT),
             runtime: OnceCell::new(),
             skew: Cell::new(None),
         })
+    }
+
+    /// The same, with another limit to how long one request may take.
+    pub fn within(self, limit: Duration) -> Self {
+        Client { limit, ..self }
     }
 
     /// The server that it speaks to.
@@ -184,6 +192,11 @@ impl Client {
         self.send(Method::PATCH, self.server.at(path), bearer, body)
     }
 
+    /// HEAD, sent once: for what every answer tells, as the server's clock.
+    pub fn head(&self, path: &str) -> Result<Answer, ApiError> {
+        self.send(Method::HEAD, self.server.at(path), None, None)
+    }
+
     /// DELETE, sent once.
     pub fn delete(&self, path: &str, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
         self.send(Method::DELETE, self.server.at(path), bearer, None)
@@ -205,6 +218,7 @@ impl Client {
         let mut request = self
             .http
             .request(method, url)
+            .timeout(self.limit)
             .header(ACCEPT, "application/json");
         if let Some(token) = bearer {
             let value = Zeroizing::new([b"Bearer ", token.expose()].concat());

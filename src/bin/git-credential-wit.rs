@@ -61,7 +61,6 @@ fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) ->
         return true;
     }
     if config::variable("WIT_QUIET").is_none()
-        && renewal::is_paused(paths, site, now)
         && let Some(warning) = renewal::warning(paths, site, entry, now)
     {
         eprintln!("git-credential-wit: {warning}");

@@ -52,6 +52,13 @@ pub fn print(text: &[u8]) -> io::Result<()> {
     }
 }
 
+/// How this machine's clock differs from a server's, which is ahead by `skew` seconds.
+pub fn clock(skew: i64, server: &str) -> String {
+    let side = if skew > 0 { "behind" } else { "ahead of" };
+    let span = span(skew.abs());
+    format!("this machine's clock is {span} {side} that of {server}")
+}
+
 /// The name of this machine, escaped and at most 80 characters long; empty where it has none.
 pub fn machine() -> String {
     let host = hostname::get().unwrap_or_default();

@@ -1,6 +1,8 @@
-//! `wit status`: who is logged in where, and what this machine keeps. It asks no server.
+//! `wit status`: who is logged in where, and what this machine keeps. It asks servers for
+//! their clocks only.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -9,14 +11,21 @@ use super::output::{self, escaped};
 use super::session::{self, ServerArgs};
 use super::{Context, Exit, Failure};
 use crate::api::database;
+use crate::api::server::ServerUrl;
 use crate::config::Config;
-use crate::credential::{Credential, Proof};
-use crate::expiry::{DAY, Expiry, UnixTime};
+use crate::credential::{Credential, Proof, TokenInfo};
+use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime};
+use crate::helper::renewal;
 use crate::item::Item;
+use crate::rotation::journal::{self, Journal, Step};
 use crate::store;
 
 /// How long before its end a token or a session needs attention, in seconds.
 const SOON: i64 = 3 * DAY;
+/// The same of a token that can't be renewed.
+const SOON_UNRENEWED: i64 = 7 * DAY;
+/// How long a server is waited for that only tells its time.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -47,13 +56,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         text: String::new(),
         attention: false,
         now,
+        context,
+        renews: renewal::days(&config).is_some(),
+        journals: journal::all(&context.paths).unwrap_or_default(),
     };
     let mut documents = Vec::new();
     for server in servers {
         let site = session::site_of(&server)?;
         let item = store::load(store.as_ref(), &site)?;
+        let skew = clock_skew(&config, &server, &args.server);
         let direct = session::is_direct(&config, &server);
-        documents.push(report.server(&server.to_string(), &item, direct));
+        documents.push(report.server(&server, &item, skew, direct));
     }
     let location = store.location();
     if context.json {
@@ -73,16 +86,27 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-struct Report {
+struct Report<'a> {
     text: String,
     attention: bool,
     now: UnixTime,
+    context: &'a Context,
+    /// Whether tokens are renewed at all.
+    renews: bool,
+    journals: Vec<Journal>,
 }
 
-impl Report {
+impl Report<'_> {
     /// One server's part of both forms of the answer.
-    fn server(&mut self, server: &str, item: &Item, direct: bool) -> Value {
+    fn server(&mut self, url: &ServerUrl, item: &Item, skew: Option<i64>, direct: bool) -> Value {
+        let name = url.to_string();
+        let server = name.as_str();
         self.line(format!("\n{server}"));
+        if let Some(skew) = skew.filter(|skew| skew.abs() >= CLOCK_MARGIN) {
+            self.attention = true;
+            let clock = output::clock(skew, server);
+            self.line(format!("  {clock}: sudo timedatectl set-ntp true"));
+        }
         let mut sessions = Vec::new();
         for session in item.sessions.iter().filter(|held| held.server == server) {
             let state = self.state(session.expiry, format!("wit login {server}"));
@@ -103,17 +127,19 @@ impl Report {
         }
         let mut tokens = Vec::new();
         for entry in &item.credentials.0 {
-            tokens.push(self.token(server, entry));
+            tokens.push(self.token(server, entry, item, direct));
         }
-        for (entries, what) in [(&item.pending, "unfinished"), (&item.previous, "replaced")] {
-            if !entries.is_empty() {
+        let left_over = |entry: &&Credential| !self.is_in_grace(entry);
+        let previous = item.previous.iter().filter(left_over).count();
+        for (number, what) in [(item.pending.len(), "unfinished"), (previous, "replaced")] {
+            if number > 0 {
                 self.attention = true;
-                let number = entries.len();
                 self.line(format!("  {number} {what}, to be ended: wit token rotate"));
             }
         }
         json!({
             "server": server,
+            "clockSkew": skew,
             "sessions": sessions,
             "tokens": tokens,
             "pending": item.pending.len(),
@@ -121,9 +147,60 @@ impl Report {
         })
     }
 
-    fn token(&mut self, server: &str, entry: &Credential) -> Value {
+    /// Whether a replaced token still lives because that was asked for.
+    fn is_in_grace(&self, entry: &Credential) -> bool {
+        let id = entry.token.as_ref().map(|token| &token.id);
+        let mut journals = self.journals.iter();
+        journals.any(|journal| journal.step == Step::Grace && Some(&journal.old_id) == id)
+    }
+
+    /// Why a token is not renewed when its time comes, and what to type then.
+    fn hindrance(
+        &self,
+        token: &TokenInfo,
+        item: &Item,
+        direct: bool,
+    ) -> Option<(&'static str, String)> {
+        let server = &token.server;
+        let login = format!("wit login {server} && wit token rotate --server {server}");
+        let mut sessions = item.sessions.iter();
+        let signed_in = direct
+            || sessions.any(|session| {
+                let over = session
+                    .expiry
+                    .is_some_and(|expiry| expiry.is_past(self.now));
+                session.server == *server && session.account == token.account && !over
+            });
+        let site = session::parse_url(server).and_then(|url| session::site_of(&url));
+        let paused = |site| renewal::is_paused(&self.context.paths, &site, self.now);
+        match () {
+            () if !self.renews => Some((
+                "renewal is switched off",
+                format!("wit token rotate --server {server}"),
+            )),
+            () if !signed_in => Some(("the login is over", login)),
+            () if site.is_ok_and(paused) => Some(("the last renewal failed", login)),
+            () => None,
+        }
+    }
+
+    fn token(&mut self, server: &str, entry: &Credential, item: &Item, direct: bool) -> Value {
         let username = entry.username.as_deref().map(String::from_utf8_lossy);
-        let state = self.state(entry.expiry, format!("wit token create --server {server}"));
+        let hindrance = (entry.token.as_ref())
+            .filter(|_| {
+                entry
+                    .expiry
+                    .is_some_and(|e| e.left(self.now) <= SOON_UNRENEWED)
+            })
+            .and_then(|token| self.hindrance(token, item, direct));
+        let mut state = self.state(entry.expiry, format!("wit token create --server {server}"));
+        if let Some((reason, mend)) = hindrance
+            && entry.expiry.is_some_and(|expiry| !expiry.is_past(self.now))
+        {
+            self.attention = true;
+            let words = state.split(':').next().unwrap_or_default();
+            state = format!("{words}, not renewed since {reason}: {mend}");
+        }
         let name = match (&entry.token, &username) {
             (Some(token), _) => token.name.clone(),
             (None, Some(username)) => format!("password of {username}"),
@@ -172,6 +249,21 @@ impl Report {
         // Writing to a String can't fail.
         let _ = writeln!(self.text, "{line}");
     }
+}
+
+/// Server clock minus this machine's, in seconds; `None` where the server does not answer at once.
+fn clock_skew(config: &Config, server: &ServerUrl, args: &ServerArgs) -> Option<i64> {
+    let args = ServerArgs {
+        // No secret goes along.
+        allow_http: true,
+        ..args.clone()
+    };
+    let client = session::client(config, server, &args)
+        .ok()?
+        .within(PATIENCE);
+    // Whatever it answers, it tells its time.
+    let _ = client.head("/");
+    client.clock_skew()
 }
 
 /// The 8 characters of a token that people see; of any other password, nothing.

@@ -16,6 +16,7 @@ pub mod rotate;
 mod scopes;
 
 pub use revoke::forget;
+pub use rotate::grace::end_what_is_over;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -46,6 +47,13 @@ enum Command {
     Scopes(scopes::Args),
     /// Print the token that is stored for a site, for a script
     Print(print::Args),
+}
+
+impl Args {
+    /// Whether git waits for it.
+    pub fn is_renewal(&self) -> bool {
+        matches!(self.command, Command::Renew(_))
+    }
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {

@@ -152,13 +152,19 @@ pub fn succeeded(paths: &Paths, site: &Site) -> io::Result<()> {
     }
 }
 
-/// What to tell a person, once a day, of a token that runs out within a week and is not renewed.
+/// What to tell a person, once a day, of a token that runs out within a week and is not renewed:
+/// because it failed, or because that is switched off.
 pub fn warning(paths: &Paths, site: &Site, entry: &Credential, now: UnixTime) -> Option<String> {
     let info = entry.token.as_ref()?;
     let left = entry.expiry?.left(now);
-    let begun = read_time(&file(paths, site, "begun"))?;
+    if left > DAYS * DAY {
+        return None;
+    }
+    let begun = read_time(&file(paths, site, "begun"));
     // One that has only just begun may be another process's, and going well.
-    if left > DAYS * DAY || now.since(begun) < JUST_BEGUN {
+    let failed = begun.is_some_and(|begun| (JUST_BEGUN..PAUSE).contains(&now.since(begun)));
+    let switched_off = || Config::load(paths).is_ok_and(|config| days(&config).is_none());
+    if !failed && !switched_off() {
         return None;
     }
     let path = file(paths, site, "warned");
@@ -167,10 +173,14 @@ pub fn warning(paths: &Paths, site: &Site, entry: &Credential, now: UnixTime) ->
     }
     // Where it can't be remembered it would be said at each call: better not at all.
     write_private(&path, format!("{}\n", now.0).as_bytes()).ok()?;
+    let login = match failed {
+        true => format!("wit login {} && ", info.server),
+        false => String::new(),
+    };
     let hours = left / 3_600;
     Some(format!(
-        "the token for {site} expires in {hours} hours and was not renewed; type: wit login {} && \
-         wit token rotate",
+        "the token for {site} expires in {hours} hours and was not renewed; type: \
+         {login}wit token rotate --server {}",
         info.server
     ))
 }

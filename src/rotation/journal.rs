@@ -133,6 +133,11 @@ impl Journal {
         self.step != Step::Grace || self.revoke_at.is_none_or(|at| at <= now)
     }
 
+    /// Whether the old token has outlived the grace.
+    pub fn is_grace_over(&self, now: UnixTime) -> bool {
+        self.step == Step::Grace && self.is_due(now)
+    }
+
     /// Whether `text`, the first characters of an id or a name, means this rotation.
     pub fn is_meant_by(&self, text: &str) -> bool {
         let fits = |id: &str| text.len() >= 4 && id.starts_with(text);

@@ -27,6 +27,24 @@ impl Rotator<'_> {
         }
     }
 
+    /// Revokes the old token of a rotation whose grace is over. Where that fails, the grace goes on
+    /// for an hour.
+    pub fn end_grace(&self, journal: &Journal) -> Result<Outcome, RotationError> {
+        let site = site_of(journal)?;
+        let _lock = SiteLock::acquire_rotation(self.paths, &site, self.patience)?;
+        let journal = journal.reload(self.paths)?;
+        let Some(mut journal) = journal.filter(|journal| journal.is_grace_over((self.now)()))
+        else {
+            return Ok(Outcome::Gone);
+        };
+        let ended = self.retire(&mut journal, &site);
+        if ended.is_err() {
+            journal.revoke_at = Some((self.now)().plus(GRACE_AGAIN));
+            self.step(&mut journal, Step::Grace)?;
+        }
+        ended
+    }
+
     /// Takes a rotation back: the old token in its place, the new one revoked.
     pub fn abort(&self, journal: &Journal) -> Result<Outcome, RotationError> {
         let site = site_of(journal)?;

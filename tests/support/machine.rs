@@ -3,6 +3,10 @@
 use std::process::Output;
 
 use serde_json::Value;
+use wit::config::Paths;
+use wit::credential::Site;
+use wit::expiry::{Expiry, UnixTime};
+use wit::store::{self, choice};
 
 use super::platform::{PASSWORD, Server};
 use super::{HELPER, Home, WIT, done, text};
@@ -109,4 +113,49 @@ impl Machine {
         let git = self.git();
         assert!(git.status.success(), "{what}: {}", text(&git.stderr));
     }
+
+    /// The site that git knows the server by.
+    pub fn site(&self) -> Site {
+        Site::new(b"http", self.server.address.as_bytes()).expect("a site")
+    }
+
+    /// Makes the stored token look some days older than it is, so that it runs out sooner.
+    pub fn age_stored_token(&self, days: i64) {
+        let age = days * 86_400;
+        let paths = paths(&self.home);
+        let store = choice::open(&paths, Some("file")).expect("a store");
+        store::update(store.as_ref(), &paths, &self.site(), |item| {
+            let entry = &mut item.credentials.0[0];
+            let Expiry(end) = entry.expiry.expect("an expiry");
+            entry.expiry = Some(Expiry(end.plus(-age)));
+            let info = entry.token.as_mut().expect("token info");
+            info.created = UnixTime(info.created.0 - age);
+        })
+        .expect("updated");
+    }
+
+    /// Changes the configuration file of `wit`.
+    pub fn configure(&self, name: &str, value: impl Into<Value>) {
+        let file = self.home.path().join(".config/wit/config.json");
+        let config = std::fs::read_to_string(&file).expect("a config");
+        let mut config: Value = serde_json::from_str(&config).expect("JSON");
+        config[name] = value.into();
+        std::fs::write(&file, config.to_string()).expect("written");
+    }
+}
+
+/// The directories of a home, as the library knows them.
+pub fn paths(home: &Home) -> Paths {
+    let all = home.path().join("all");
+    if !all.exists() {
+        std::fs::create_dir(&all).expect("made");
+        for (name, place) in [
+            ("config", ".config/wit"),
+            ("data", ".local/share/wit"),
+            ("state", ".local/state/wit"),
+        ] {
+            std::os::unix::fs::symlink(home.path().join(place), all.join(name)).expect("linked");
+        }
+    }
+    Paths::below(&all)
 }

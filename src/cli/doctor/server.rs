@@ -161,17 +161,10 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
         Err(error) => return vec![check_absence(facts, error)],
     };
     if let Some(skew) = facts.skew.filter(|skew| skew.abs() >= SKEW) {
-        let (span, side) = (
-            output::span(skew.abs()),
-            if skew > 0 { "behind" } else { "ahead of" },
-        );
         findings.push(
-            Finding::wrong(
-                "clock",
-                format!("this machine's clock is {span} {side} that of {url}"),
-            )
-            .why("tokens are then renewed too early or too late")
-            .cure("sudo timedatectl set-ntp true"),
+            Finding::wrong("clock", output::clock(skew, url))
+                .why("tokens are then renewed too early or too late")
+                .cure("sudo timedatectl set-ntp true"),
         );
     }
     findings.push(match &facts.session {

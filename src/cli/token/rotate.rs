@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 mod due;
+pub mod grace;
 mod own;
 mod report;
 

@@ -1,0 +1,29 @@
+//! Ending a grace that is over, by whichever command runs next.
+
+use std::time::Duration;
+
+use super::with_rotator;
+use crate::cli::Context;
+use crate::cli::session::{self, ServerArgs};
+use crate::expiry::UnixTime;
+use crate::rotation::journal;
+
+/// Revokes the old tokens whose time has come. Nobody asked for it: what fails is said by nobody
+/// and left for an hour.
+pub fn end_what_is_over(context: &Context) {
+    let now = UnixTime::now();
+    let journals = journal::all(&context.paths).unwrap_or_default();
+    for journal in journals.iter().filter(|journal| journal.is_grace_over(now)) {
+        let server = ServerArgs {
+            server: Some(journal.server.clone()),
+            account: Some(journal.account.clone()),
+            ..ServerArgs::default()
+        };
+        if let Ok(signed_in) = session::signed_in(context, &server) {
+            let means = (&signed_in).into();
+            let _ = with_rotator(&means, context, Duration::ZERO, |rotator| {
+                rotator.end_grace(journal)
+            });
+        }
+    }
+}
