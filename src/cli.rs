@@ -244,7 +244,7 @@ pub fn failure(error: &anyhow::Error) -> Failure {
         return Failure {
             exit: failure.exit,
             message: failure.message.clone(),
-            hint: failure.hint.clone(),
+            hint: (failure.hint.clone()).or_else(|| Some(general_hint(failure.exit).to_owned())),
         };
     }
     let mut failure = Failure::new(Exit::Failed, format!("{error:#}"));
@@ -259,7 +259,17 @@ pub fn failure(error: &anyhow::Error) -> Failure {
             failure.hint = Some(hint(error).to_owned());
         }
     }
+    let exit = failure.exit;
+    (failure.hint).get_or_insert_with(|| general_hint(exit).to_owned());
     failure
+}
+
+/// What to type where nothing better is known.
+fn general_hint(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Usage => "wit --help",
+        _ => "wit doctor looks for what is wrong",
+    }
 }
 
 /// What to type after a refusal or a failure of the server's, or of the way to it.

@@ -122,6 +122,8 @@ fn bad_input_is_refused_before_anything_is_sent() {
     ] {
         let said = refused(&machine.wit(&arguments), 2);
         assert!(said.contains(says), "{arguments:?}: {said}");
+        let next = said.contains("\nhint: ") || said.contains("try '--help'");
+        assert!(next, "{arguments:?}: {said}");
         assert!(!said.contains(&TOKEN[..16]), "{arguments:?}: {said}");
         assert!(!said.contains('\u{1b}'), "{arguments:?}: {said}");
     }

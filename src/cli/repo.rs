@@ -61,10 +61,13 @@ fn create(args: Create, context: &Context) -> anyhow::Result<Exit> {
     let body = json!({ "name": name, "private": args.private });
     let answer = (login.client).post_json("/api/repos", Some(&login.session.token), &body)?;
     let repository: Repository = answer.json().map_err(|error| match error {
-        ApiError::NotFound => anyhow::Error::new(Failure::new(
-            Exit::Failed,
-            format!("{} can't make repositories this way", login.client.server()),
-        )),
+        ApiError::NotFound => anyhow::Error::new(
+            Failure::new(
+                Exit::Failed,
+                format!("{} can't make repositories this way", login.client.server()),
+            )
+            .hint("servers of wit up can; elsewhere the server's own page may"),
+        ),
         error => error.into(),
     })?;
     let url = login.client.server().at(&repository.path).to_string();
