@@ -383,31 +383,6 @@ fn the_database_in_postgresql_as_the_platform_made_it() {
 }
 
 #[test]
-fn a_database_that_is_not_the_platforms_is_left_as_it_is() {
-    let mut home = Home::new();
-    let file = home.path().join("other.db");
-    std::fs::write(&file, "").expect("written");
-    home.set("WIT_USER_ID", "u");
-    home.set("DATABASE_URL", format!("sqlite:{}", file.display()));
-    let said = refused(&home.run(WIT, &["token", "list"], ""), 1);
-    assert!(said.contains("no such table: user"), "{said}");
-    assert_eq!(std::fs::read(&file).expect("there"), b"", "it made tables");
-    home.set("DATABASE_URL", "sqlite:missing.db");
-    let said = refused(&home.run(WIT, &["token", "list"], ""), 1);
-    assert!(said.contains("there is no such file"), "{said}");
-    home.set("DATABASE_URL", "postgres://u:hunter2@127.0.0.1:1/wit");
-    let said = refused(&home.run(WIT, &["token", "list"], ""), 1);
-    assert!(
-        said.contains("can't reach the database of DATABASE_URL"),
-        "{said}"
-    );
-    assert!(
-        !said.contains("hunter2") && said.contains("hint: is DATABASE_URL right"),
-        "{said}"
-    );
-}
-
-#[test]
 fn the_environment_goes_before_a_login_and_what_is_stored_is_not_mixed_up() {
     let mut machine = Machine::with_a_token();
     let (user_id, _) = ids(&machine);
@@ -450,12 +425,4 @@ fn a_database_needs_an_account_and_for_git_a_server() {
     home.set("WIT_USER_ID", "nobody");
     let said = refused(&home.run(WIT, &["token", "list"], ""), 4);
     assert!(said.contains("WIT_USER_ID"), "{said}");
-}
-
-#[test]
-fn without_its_variables_a_server_worked_on_in_its_database_says_what_is_missing() {
-    let home = Home::new();
-    let login = ["login", "https://wit.test", "--api", "database"];
-    let said = refused(&home.run(WIT, &login, ""), 4);
-    assert!(said.contains("hint: DATABASE_URL=postgres://"), "{said}");
 }

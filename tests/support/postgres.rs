@@ -1,5 +1,7 @@
 //! A PostgreSQL of the test's own: in a throwaway directory, on a socket in it, stopped at the end.
 
+#![allow(dead_code, reason = "each test crate uses its part of this module")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -39,32 +41,54 @@ INSERT INTO personal_access_tokens (user_id, name, token_hash, token_prefix, sco
 
 pub struct Postgres {
     dir: tempfile::TempDir,
+    port: u16,
 }
 
 impl Postgres {
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let postgres = Postgres { dir };
-        if is_root() {
-            let given = Command::new("chown")
-                .arg("nobody")
-                .arg(postgres.dir.path())
-                .status();
-            assert!(given.expect("chown").success());
+        let postgres = Self::made();
+        postgres.up("-c listen_addresses=");
+        postgres
+    }
+
+    /// One that takes TLS only, on 127.0.0.1; and its URL there.
+    pub fn start_tls(certificate: &Path, key: &Path) -> (Self, String) {
+        let mut postgres = Self::made();
+        let data = postgres.dir.path().join("data");
+        for (file, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let copy = data.join(name);
+            std::fs::copy(file, &copy).expect("copied");
+            give_away(&copy);
         }
+        let rules = "local all all trust\nhostssl all all 127.0.0.1/32 trust\n";
+        std::fs::write(data.join("pg_hba.conf"), rules).expect("written");
+        postgres.port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|free| free.local_addr())
+            .expect("a free port")
+            .port();
+        postgres.up("-c listen_addresses=127.0.0.1 -c ssl=on");
+        let url = format!("postgres://wit@127.0.0.1:{}/postgres", postgres.port);
+        (postgres, url)
+    }
+
+    fn made() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let postgres = Postgres { dir, port: 5432 };
+        give_away(postgres.dir.path());
         postgres.run(
             "initdb",
             &["-U", "wit", "--auth=trust", "-E", "UTF8", "--no-sync"],
         );
-        let options = format!(
-            "-k {} -c listen_addresses= -c fsync=off",
-            postgres.dir.path().display()
-        );
-        postgres.run(
+        postgres
+    }
+
+    fn up(&self, more: &str) {
+        let dir = self.dir.path().display();
+        let options = format!("-k {dir} -c port={} -c fsync=off {more}", self.port);
+        self.run(
             "pg_ctl",
             &["start", "-w", "-t", "60", "-l", "log", "-o", &options],
         );
-        postgres
     }
 
     pub fn url(&self) -> String {
@@ -89,6 +113,8 @@ impl Postgres {
                 "wit",
                 "-h",
                 &host,
+                "-p",
+                &self.port.to_string(),
             ])
             .args(["-d", "postgres", "-c", statement])
             .output()
@@ -129,6 +155,14 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.run("pg_ctl", &["stop", "-w", "-m", "immediate"]);
+    }
+}
+
+/// To the user that PostgreSQL runs as.
+fn give_away(path: &Path) {
+    if is_root() {
+        let given = Command::new("chown").arg("nobody").arg(path).status();
+        assert!(given.expect("chown").success());
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Home, done};
 /// A certificate that is signed by itself, and its key, in the files of a home.
 pub struct Certificate {
     pub file: PathBuf,
-    key: PathBuf,
+    pub key: PathBuf,
 }
 
 impl Certificate {
