@@ -18,7 +18,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
@@ -139,13 +140,16 @@ impl Database {
 
     /// Connects to the PostgreSQL at a `postgres://` URL, and changes nothing there.
     pub async fn connect_postgres(url: &str) -> Result<Self, DatabaseError> {
-        let pool = connect(url).await?;
+        let options: PgConnectOptions = url.parse()?;
+        // A pool goes on trying where nobody listens, and then says only that it took too long.
+        let mut connection = PgConnection::connect_with(&options).await?;
         let (audited,): (bool,) =
             sqlx::query_as("SELECT to_regclass('wit_token_event') IS NOT NULL")
-                .fetch_one(&pool)
+                .fetch_one(&mut connection)
                 .await?;
+        connection.close().await?;
         Ok(Database {
-            pool: Pool::Postgres(pool),
+            pool: Pool::Postgres(pool_options().connect_lazy_with(options)),
             audited,
         })
     }
@@ -181,12 +185,13 @@ impl Database {
 }
 
 async fn connect(url: &str) -> Result<PgPool, sqlx::Error> {
-    let options: PgConnectOptions = url.parse()?;
+    pool_options().connect_with(url.parse()?).await
+}
+
+fn pool_options() -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(16)
         .acquire_timeout(PATIENCE)
-        .connect_with(options)
-        .await
 }
 
 /// Now, cut to the milliseconds that the platform itself keeps.

@@ -49,10 +49,7 @@ fn a_database_that_is_not_the_platforms_is_left_as_it_is() {
     assert!(said.contains("there is no such file"), "{said}");
     home.set("DATABASE_URL", "postgres://u:hunter2@127.0.0.1:1/wit");
     let said = refused(&home.run(WIT, &["token", "list"], ""), 1);
-    assert!(
-        said.contains("can't reach the database of DATABASE_URL"),
-        "{said}"
-    );
+    assert!(said.contains("Connection refused"), "{said}");
     assert!(
         !said.contains("hunter2") && said.contains("hint: is DATABASE_URL right"),
         "{said}"

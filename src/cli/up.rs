@@ -257,8 +257,8 @@ fn not_started(log_path: &Path, begin: u64) -> Failure {
         Some(why) => {
             let failure = Failure::new(Exit::Failed, why);
             match hint {
+                _ if why.contains("can't listen on") => failure.hint("wit up --port 0"),
                 Some(hint) => failure.hint(hint),
-                None if why.contains("can't listen on") => failure.hint("wit up --port 0"),
                 None => failure,
             }
         }
