@@ -4,7 +4,6 @@
 
 #[path = "support/browser.rs"]
 mod browser;
-#[allow(dead_code, reason = "only some tests need what the platform made")]
 #[path = "support/postgres.rs"]
 mod postgres;
 mod support;

@@ -2,7 +2,6 @@
 
 #![cfg(all(unix, feature = "platform"))]
 
-#[allow(dead_code, reason = "only some tests need what the platform made")]
 #[path = "support/postgres.rs"]
 mod postgres;
 mod support;
