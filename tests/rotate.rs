@@ -5,7 +5,7 @@
 mod support;
 
 use support::machine::Machine;
-use support::{HELPER, WIT, done, text};
+use support::{HELPER, WIT, done, refused, text};
 
 #[test]
 fn this_machines_token_is_rotated_and_git_goes_on() {
@@ -48,6 +48,42 @@ fn only_the_receiver_that_failed_is_asked_again_and_nothing_leaks() {
     machine.assert_tidy("mended");
     let after = std::fs::read_to_string(machine.home.path().join("good")).expect("read");
     assert_eq!(after, token, "the first was called again");
+}
+
+#[test]
+fn a_receiver_that_does_not_take_it_changes_nothing_and_leaks_nothing() {
+    let mut machine = Machine::with_a_token();
+    machine.home.set("WIT_DELIVER_TIMEOUT", "0.5");
+    for (receiver, why) in [
+        ("tee /dev/stderr; exit 3", "exit status: 3"),
+        (
+            "cat; cut -c 1-30 >&2 </dev/null; sleep 1000 & wait",
+            "did not end within 0.5 s",
+        ),
+        ("no-such-program", "exit status: 127"),
+        ("kill -9 $$", "signal: 9"),
+    ] {
+        let before = machine.ids();
+        let said = refused(&machine.rotate(&["--deliver", receiver]), 5);
+        assert!(said.contains(why), "{said}");
+        assert!(
+            said.contains("hint: mend it, then: wit token rotate --resume"),
+            "{said}"
+        );
+        let shown = said.split("wit_").skip(1);
+        for after in shown {
+            let digits = after.bytes().take_while(u8::is_ascii_hexdigit).count();
+            assert!(digits < 12, "a token leaked: {said}");
+        }
+        assert!(
+            machine.ids().contains(&before[0]),
+            "the old one was revoked"
+        );
+        assert!(machine.git().status.success());
+        done(&machine.rotate(&["--abort"]));
+        assert_eq!(machine.ids(), before);
+        machine.assert_tidy(receiver);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use crate::config::write_private;
 use crate::secret::Secret;
 
-/// How long a receiver's command may take.
+/// How long a receiver's command may take where nothing else is said.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// How long output may still come after a command has ended: something it left behind may hold the
 /// pipe open for ever.

@@ -16,6 +16,7 @@ use crate::api::TokenApi;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
+use crate::config;
 use crate::credential::Credential;
 use crate::expiry::UnixTime;
 use crate::rotation::deliver::{self, DeliveryError, Sink};
@@ -165,7 +166,8 @@ fn sinks(args: &Args) -> anyhow::Result<Vec<Sink>> {
 
 fn to_receiver(sink: &Sink, token: &Secret) -> Result<(), DeliveryError> {
     if *sink != Sink::Print {
-        return deliver::deliver(sink, token, deliver::TIME_LIMIT);
+        let limit = config::seconds("WIT_DELIVER_TIMEOUT", deliver::TIME_LIMIT);
+        return deliver::deliver(sink, token, limit);
     }
     let mut out = std::io::stdout().lock();
     let written = out
