@@ -166,9 +166,6 @@ install() {
     trap 'exit 143' TERM HUP
     list=$work/manifest
     : >"$list"
-    for shell in bash zsh fish powershell; do
-        "$built/wit" generate completions "$shell" >"$work/$shell"
-    done
 
     if [ -f "$manifest" ]; then
         sed -n '/^[dp]/p' "$manifest" >"$list"
@@ -182,11 +179,11 @@ install() {
     for page in man/*.1; do
         place "$page" "share/man/man1/${page##*/}" 644
     done
-    place "$work/bash" share/bash-completion/completions/wit 644
-    place "$work/zsh" share/zsh/site-functions/_wit 644
-    place "$work/fish" share/fish/vendor_completions.d/wit.fish 644
+    place completions/wit.bash share/bash-completion/completions/wit 644
+    place completions/_wit share/zsh/site-functions/_wit 644
+    place completions/wit.fish share/fish/vendor_completions.d/wit.fish 644
     # PowerShell has no directory of its own for them.
-    place "$work/powershell" share/git-credential-wit/wit.ps1 644
+    place completions/wit.ps1 share/git-credential-wit/wit.ps1 644
     # What an earlier version installed and this one does not have.
     if [ -f "$manifest" ]; then
         sed -n 's/^f //p' "$manifest" | while read -r path; do

@@ -1,21 +1,10 @@
 //! What the shipped helper is made of, seen in the release build.
 
-use std::path::{Path, PathBuf};
+mod support;
+
 use std::process::Command;
 
-/// Builds both programs as `install.sh` does.
-fn release() -> PathBuf {
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--bins"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .expect("cargo runs");
-    assert!(status.success());
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    target
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))
-        .join("release")
-}
+use support::release;
 
 /// Words that stand in a program's strings where the library is linked in.
 const NETWORK: [&str; 7] = [

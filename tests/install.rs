@@ -6,27 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Home, WIT, text};
+use support::{Home, WIT, files, text};
 
 fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Every file below `dir`, relative to it.
-fn files(dir: &Path) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut open = vec![dir.to_owned()];
-    while let Some(next) = open.pop() {
-        for entry in std::fs::read_dir(&next).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else {
-                found.insert(path.strip_prefix(dir).unwrap().to_owned());
-            }
-        }
-    }
-    found
 }
 
 fn install(home: &Home, temporary: &Path, arguments: &[&str]) -> (String, bool) {
@@ -130,6 +113,26 @@ fn a_program_of_somebody_elses_is_not_replaced() {
         "{said}"
     );
     assert_eq!(std::fs::read(bin.join("wit")).unwrap(), b"somebody's");
+}
+
+#[test]
+fn the_completions_are_what_the_program_makes() {
+    for (shell, file) in [
+        ("bash", "wit.bash"),
+        ("zsh", "_wit"),
+        ("fish", "wit.fish"),
+        ("powershell", "wit.ps1"),
+    ] {
+        let made = Command::new(WIT)
+            .args(["generate", "completions", shell])
+            .output()
+            .unwrap();
+        let committed = std::fs::read(checkout().join("completions").join(file)).unwrap();
+        assert!(
+            made.stdout == committed,
+            "out of date: wit generate completions {shell} > completions/{file}"
+        );
+    }
 }
 
 #[test]
