@@ -29,7 +29,7 @@ pub mod token;
 #[cfg(feature = "platform")]
 mod up;
 
-/// How a run of `wit` ends, the one table of exit codes.
+/// How a run of `wit` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Done = 0,
@@ -38,6 +38,28 @@ pub enum Exit {
     Attention = 3,
     NotLoggedIn = 4,
     Unfinished = 5,
+}
+
+/// The one table of exit codes, for the help and the man page.
+const EXIT_CODES: [(Exit, &str); 6] = [
+    (Exit::Done, "done"),
+    (Exit::Failed, "failed"),
+    (Exit::Usage, "wrong usage"),
+    (
+        Exit::Attention,
+        "needs attention: something was found, or a person must decide",
+    ),
+    (Exit::NotLoggedIn, "not logged in"),
+    (
+        Exit::Unfinished,
+        "unfinished: something was done and something is left to do",
+    ),
+];
+
+/// That table as text.
+fn exit_codes() -> String {
+    let line = |(exit, meaning)| format!("\n  {}  {meaning}", exit as u8);
+    format!("Exit codes:{}", EXIT_CODES.map(line).concat())
 }
 
 impl From<Exit> for ExitCode {
@@ -110,7 +132,8 @@ pub struct Context {
     version,
     infer_subcommands = false,
     disable_help_subcommand = true,
-    max_term_width = 80
+    max_term_width = 80,
+    after_long_help = exit_codes()
 )]
 pub struct Cli {
     /// Print JSON instead of text

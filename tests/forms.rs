@@ -155,7 +155,9 @@ fn an_audit_finds_what_lives_for_ever(way: &Way) {
             .code(),
         Some(3)
     );
-    done(&way.wit(&["token", "prune", "--expired"]));
+    let unused = |days| way.wit(&["token", "list", "--unused", days]).status.code();
+    assert_eq!((unused("0"), unused("1")), (Some(3), Some(0)));
+    done(&way.wit(&["token", "prune", "--expired", "--unused", "1"]));
     assert_eq!(way.list().len(), 2);
 }
 

@@ -372,7 +372,10 @@ fn audit_finds_what_prune_and_filters_see() {
     ];
     let output = machine.wit(&wide);
     done(&output);
-    assert!(text(&output.stderr).contains("warning: this token never expires"));
+    assert!(
+        text(&output.stderr)
+            .contains("warning: this token never expires and may delete repositories")
+    );
     let output = machine.wit(&["token", "audit", "--json"]);
     assert_eq!(output.status.code(), Some(3));
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

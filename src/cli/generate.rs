@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{CommandFactory, Subcommand};
 
-use super::{Cli, Context, Exit, completion};
+use super::{Cli, Context, EXIT_CODES, Exit, completion};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -45,9 +45,17 @@ fn pages(dir: &Path, mut command: clap::Command) -> anyhow::Result<()> {
         .to_owned();
     let path = dir.join(format!("{name}.1"));
     let mut roff = Vec::new();
-    clap_mangen::Man::new(command.clone())
+    let has_codes = command.get_after_long_help().is_some();
+    // As one paragraph the table could not be read.
+    clap_mangen::Man::new(command.clone().after_long_help(None))
         .manual("wit")
         .render(&mut roff)?;
+    if has_codes {
+        writeln!(roff, ".SH \"EXIT STATUS\"")?;
+        for (exit, meaning) in EXIT_CODES {
+            writeln!(roff, ".TP\n\\fB{}\\fR\n{meaning}", exit as u8)?;
+        }
+    }
     fs::write(&path, roff).with_context(|| path.display().to_string())?;
     for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
         let name = format!("{name}-{}", below.get_name());
