@@ -6,13 +6,13 @@ mod support;
 mod postgres;
 
 use postgres::{MADE_BY_THE_PLATFORM, Postgres};
-use support::tls::Certificate;
+use support::tls::{Certificate, LOOPBACK};
 use support::{Home, WIT, done, refused};
 
 #[test]
 fn a_database_is_spoken_to_by_tls_where_its_url_asks() {
     let mut home = Home::new();
-    let certificate = Certificate::new(&home, "IP:127.0.0.1");
+    let certificate = Certificate::new(&home, "tls", LOOPBACK);
     let (postgres, url) = Postgres::start_tls(&certificate.file, &certificate.key);
     postgres.sql(MADE_BY_THE_PLATFORM);
     home.set("WIT_USER_ID", "theirs");

@@ -8,7 +8,8 @@ mod support;
 
 use browser::{Browser, ENTER, SPACE, TAB};
 use serde_json::{Value, json};
-use support::platform::{FORM, PASSWORD, Reply, Server, certificate};
+use support::platform::{FORM, PASSWORD, Reply, Server};
+use support::tls::{Certificate, LOOPBACK};
 use support::{Home, WIT, text};
 
 /// Signs alice in, from wherever the server sends a stranger.
@@ -361,7 +362,7 @@ fn the_cookie_is_for_this_server_alone_and_no_script_can_read_it() {
 #[test]
 fn over_tls_the_cookie_is_held_for_tls_and_for_this_host() {
     let home = Home::new();
-    certificate(&home, "own");
+    Certificate::new(&home, "own", LOOPBACK);
     let up = [
         &["up", "--port", "0", "--json", "--user", "alice"][..],
         &[

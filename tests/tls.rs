@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
-use support::platform::certificate;
+use support::tls::{Certificate, LOOPBACK};
 use support::{Home, WIT, text, until};
 
 /// The certificate that a new connection is shown, with nobody trusted but `trusted`.
@@ -37,8 +37,8 @@ fn shown(address: &str, trusted: &Path) -> Option<CertificateDer<'static>> {
 #[test]
 fn git_and_wit_speak_https_and_a_new_certificate_is_taken_up() {
     let mut home = Home::new();
-    certificate(&home, "one");
-    certificate(&home, "two");
+    Certificate::new(&home, "one", LOOPBACK);
+    Certificate::new(&home, "two", LOOPBACK);
     let file = |name: &str| home.path().join(name);
     for end in ["key", "pem"] {
         std::fs::copy(file(&format!("one.{end}")), file(&format!("used.{end}"))).expect("copied");
@@ -112,8 +112,8 @@ fn git_and_wit_speak_https_and_a_new_certificate_is_taken_up() {
 #[test]
 fn a_key_that_does_not_fit_is_said_at_the_start() {
     let home = Home::new();
-    certificate(&home, "one");
-    certificate(&home, "two");
+    Certificate::new(&home, "one", LOOPBACK);
+    Certificate::new(&home, "two", LOOPBACK);
     let up = [
         "up",
         "--port",

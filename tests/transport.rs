@@ -4,7 +4,7 @@ mod support;
 
 use support::http_proxy::HttpProxy;
 use support::server::{Server, answer};
-use support::tls::Certificate;
+use support::tls::{Certificate, LOOPBACK};
 use support::{Home, WIT, done, refused};
 
 const SESSION: &str = "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu";
@@ -25,7 +25,7 @@ fn login(home: &Home, url: &str, more: &[&str]) -> std::process::Output {
 #[test]
 fn a_certificate_of_ones_own_is_trusted_where_its_file_is_given_and_from_then_on() {
     let home = Home::new();
-    let certificate = Certificate::new(&home, "IP:127.0.0.1");
+    let certificate = Certificate::new(&home, "tls", LOOPBACK);
     let server = Server::tls(&certificate, no_tokens);
     let said = refused(&login(&home, &server.url, &[]), 1);
     assert!(said.contains("certificate"), "{said}");
@@ -45,7 +45,7 @@ fn a_certificate_of_ones_own_is_trusted_where_its_file_is_given_and_from_then_on
 #[test]
 fn ssl_cert_file_names_the_certificates_that_are_trusted() {
     let mut home = Home::new();
-    let certificate = Certificate::new(&home, "IP:127.0.0.1");
+    let certificate = Certificate::new(&home, "tls", LOOPBACK);
     let server = Server::tls(&certificate, no_tokens);
     home.set("SSL_CERT_FILE", certificate.path());
     done(&login(&home, &server.url, &[]));
@@ -55,7 +55,7 @@ fn ssl_cert_file_names_the_certificates_that_are_trusted() {
 #[test]
 fn a_certificate_for_another_name_is_refused_though_it_is_trusted() {
     let home = Home::new();
-    let certificate = Certificate::new(&home, "DNS:other.test");
+    let certificate = Certificate::new(&home, "tls", "DNS:other.test");
     let server = Server::tls(&certificate, no_tokens);
     let said = refused(
         &login(&home, &server.url, &["--ca-file", certificate.path()]),
@@ -79,7 +79,7 @@ fn a_file_without_certificates_is_named() {
 fn a_proxy_of_the_environment_carries_https_and_reads_none_of_it() {
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
         let mut home = Home::new();
-        let certificate = Certificate::new(&home, "DNS:wit.test");
+        let certificate = Certificate::new(&home, "tls", "DNS:wit.test");
         let server = Server::tls(&certificate, no_tokens);
         let proxy = HttpProxy::to(server.address());
         home.set(name, &proxy.url);

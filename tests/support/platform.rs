@@ -12,38 +12,6 @@ use super::{Home, WIT, text};
 /// Of every account that [`Server::sign_up`] makes.
 pub const PASSWORD: &str = "correct horse";
 
-/// Makes a certificate for 127.0.0.1, signed by itself: the files `NAME.pem`
-/// and `NAME.key` in a home.
-pub fn certificate(home: &Home, name: &str) {
-    let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
-    let made = home.run(
-        "openssl",
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ],
-        "",
-    );
-    assert!(made.status.success(), "{}", text(&made.stderr));
-}
-
 /// One request to an address, word for word.
 pub fn request(
     address: &str,

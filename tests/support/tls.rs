@@ -8,6 +8,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Home, done};
 
+/// The name, as OpenSSL has it, that a server on this machine is reached by.
+pub const LOOPBACK: &str = "IP:127.0.0.1";
+
 /// A certificate that is signed by itself, and its key, in the files of a home.
 pub struct Certificate {
     pub file: PathBuf,
@@ -15,18 +18,19 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Made for a name as OpenSSL has them: `IP:127.0.0.1`, `DNS:wit.test`.
-    pub fn new(home: &Home, name: &str) -> Self {
+    /// In `FILE.pem` and `FILE.key`, for [`LOOPBACK`] or a name such as `DNS:wit.test`.
+    pub fn new(home: &Home, file: &str, name: &str) -> Self {
         let alternative = format!("subjectAltName={name}");
         let subject = ["-days", "2", "-subj", "/CN=test", "-addext", &alternative];
         let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
         let leaf = ["-nodes", "-addext", "basicConstraints=critical,CA:FALSE"];
-        let files = ["-keyout", "tls.key", "-out", "tls.pem"];
+        let (key_file, file) = (format!("{file}.key"), format!("{file}.pem"));
+        let files = ["-keyout", &key_file, "-out", &file];
         let words = [&["req", "-x509"], &subject[..], &key, &leaf, &files].concat();
         done(&home.run("openssl", &words, ""));
         Certificate {
-            file: home.path().join("tls.pem"),
-            key: home.path().join("tls.key"),
+            file: home.path().join(file),
+            key: home.path().join(key_file),
         }
     }
 
