@@ -6,8 +6,9 @@ mod support;
 
 use support::machine::Machine;
 use support::platform::PASSWORD;
+use support::server::{Server, answer};
 use support::terminal::Terminal;
-use support::{done, refused, text};
+use support::{Home, WIT, done, refused, text};
 
 #[test]
 fn a_password_is_asked_for_and_not_shown() {
@@ -78,6 +79,31 @@ fn what_destroys_asks_first_at_a_terminal_and_nowhere_else() {
     make("laptop");
     let said = done(&machine.wit(&["logout", "--revoke"]));
     assert!(said.contains("revoked 1 token"), "{said}");
+}
+
+#[test]
+fn a_prune_names_what_it_would_end_and_asks() {
+    let listed = r#"[{"id":"cf44cc33","name":"old key","tokenPrefix":"wit_8432","scopes":[],
+        "expiresAt":"2024-03-01T00:00:00Z","createdAt":"2024-01-01T00:00:00Z"}]"#;
+    let server = Server::new(move |first, _| match first {
+        "GET /api/tokens HTTP/1.1" => answer(200, listed),
+        "DELETE /api/tokens/cf44cc33 HTTP/1.1" => answer(204, ""),
+        _ => answer(404, "{}"),
+    });
+    let home = Home::new();
+    let login = ["login", &server.url, "--username", "ada", "--session-stdin"];
+    done(&home.run(WIT, &login, "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu\n"));
+    let ended = || server.seen().iter().any(|seen| seen.starts_with("DELETE "));
+    for (answer, code) in [("", 1), ("n", 1), ("Y", 0)] {
+        assert!(!ended(), "it did not wait for the answer");
+        let mut terminal = Terminal::run(&home, "wit token prune --expired");
+        terminal.shows("Revoke old key? [y/N] ");
+        terminal.types(answer);
+        let (ended_with, screen) = terminal.ends();
+        assert_eq!(ended_with, Some(code), "{screen}");
+    }
+    assert!(ended());
+    done(&home.run(WIT, &["token", "prune", "--expired"], ""));
 }
 
 #[test]

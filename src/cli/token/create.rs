@@ -7,24 +7,16 @@ use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 use zeroize::Zeroizing;
 
+use super::pick::shown;
 use crate::api::{ApiError, CreatedToken, NewToken};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, Place, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
 use crate::credential::{Credential, Proof, TokenInfo};
+use crate::database::tokens::SCOPES;
 use crate::expiry::UnixTime;
 use crate::store;
 
-/// Every scope that the platform knows.
-pub(super) const SCOPES: [&str; 7] = [
-    "repo:read",
-    "repo:write",
-    "repo:admin",
-    "user:read",
-    "user:write",
-    "packages:read",
-    "packages:write",
-];
 /// What a token for git on this machine lasts, in days, where nobody says.
 const GIT_DAYS: u32 = 90;
 /// How much older than the request a lost token may look: clocks differ.
@@ -156,12 +148,6 @@ fn days_until(text: &str, now: UnixTime) -> Result<u32, Failure> {
     }
 }
 
-/// What a person typed, as it may be repeated to them.
-fn shown(text: &str) -> String {
-    let cut: String = text.chars().take(100).collect();
-    output::redacted(&escaped(&cut))
-}
-
 /// A name that the server takes: 1 to 100 characters without control characters, and no token.
 fn checked_name(name: String) -> Result<String, Failure> {
     let wrong = if name.trim().is_empty() {
@@ -196,7 +182,7 @@ pub(super) fn scopes(asked: &[String]) -> Result<Vec<String>, Failure> {
     }
     let mut scopes: Vec<String> = Vec::new();
     for scope in asked.iter().flat_map(|list| list.split(',')).map(str::trim) {
-        if !SCOPES.contains(&scope) {
+        if !SCOPES.iter().any(|(known, _)| *known == scope) {
             let mut failure =
                 Failure::new(Exit::Usage, format!("unknown scope '{}'", shown(scope)));
             failure.hint = Some(match nearest(scope) {
@@ -215,7 +201,7 @@ pub(super) fn scopes(asked: &[String]) -> Result<Vec<String>, Failure> {
 fn nearest(scope: &str) -> Option<&'static str> {
     SCOPES
         .into_iter()
-        .map(|known| (strsim::jaro_winkler(known, scope), known))
+        .map(|(known, _)| (strsim::jaro_winkler(known, scope), known))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known)

@@ -49,7 +49,8 @@ pub fn label(token: &Token) -> String {
     format!("{}...  {}", escaped(&token.prefix), escaped(&token.name))
 }
 
-fn shown(text: &str) -> String {
+/// What a person typed, as it may be repeated to them.
+pub fn shown(text: &str) -> String {
     let cut: String = text.chars().take(100).collect();
     output::redacted(&escaped(&cut))
 }
