@@ -21,7 +21,7 @@ mod steps;
 use crate::api::{ApiError, NewToken, Token, TokenApi};
 use crate::config::Paths;
 use crate::credential::{Credential, Site};
-use crate::expiry::{CLOCK_MARGIN, Expiry, UnixTime};
+use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime};
 use crate::item::Item;
 use crate::secret::Secret;
 use crate::store::lock::SiteLock;
@@ -35,7 +35,6 @@ pub const MOST_TOKENS: usize = 50;
 const CREATE_WINDOW: i64 = 600;
 /// How long a grace that could not be ended is left alone, in seconds.
 const GRACE_AGAIN: i64 = 3_600;
-const DAY: i64 = 86_400;
 
 /// What is to be rotated, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use super::http::{Answer, Client};
 use super::rest::Rest;
 use super::trpc::Trpc;
 use super::{ApiError, TokenApi};
-use crate::expiry::{Expiry, UnixTime};
+use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::secret::Secret;
 
 /// How long the platform's sessions last, in seconds: 30 days. Its answer does not say it.
-const SESSION_LIFE: i64 = 30 * 24 * 60 * 60;
+const SESSION_LIFE: i64 = 30 * DAY;
 
 /// What a person signs in with.
 #[derive(Clone, Debug, PartialEq, Eq)]

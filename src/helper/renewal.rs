@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Paths, write_private};
 use crate::credential::{Credential, Site};
-use crate::expiry::UnixTime;
+use crate::expiry::{DAY, UnixTime};
 use crate::store::StoreError;
 use crate::store::lock::{SiteLock, name_of};
 use crate::trace;
 
 /// Days before its end from which a token is renewed where the config says nothing.
 const DAYS: i64 = 7;
-const DAY: i64 = 86_400;
 /// How long git may be kept waiting for a renewal.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long it is waited between two looks at the renewing process.

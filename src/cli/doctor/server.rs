@@ -10,14 +10,14 @@ use crate::cli::output;
 use crate::cli::session::{self, ServerArgs};
 use crate::config::{self, Config};
 use crate::credential::{Credential, Proof};
-use crate::expiry::{Expiry, UnixTime};
+use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::secret::Secret;
 use crate::store::{self, Store};
 
 /// The difference of two clocks from which it matters, in seconds.
 const SKEW: i64 = 60;
 /// How long before its end a session or token is told, in seconds: as `wit status`.
-const SOON: i64 = 3 * 24 * 60 * 60;
+const SOON: i64 = 3 * DAY;
 
 #[derive(Debug)]
 pub struct Facts {

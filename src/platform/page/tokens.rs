@@ -10,11 +10,11 @@ use time::OffsetDateTime;
 use super::frame::{self, Notice, copied};
 use super::visit::{Turned, Visitor};
 use crate::database::tokens::TokenRecord;
-use crate::expiry::{UnixTime, ago, date, rfc3339, span};
+use crate::expiry::{DAY, UnixTime, ago, date, rfc3339, span};
 use crate::platform::Shared;
 
 /// From so many seconds before its end on, a token is marked.
-const SOON: i64 = 7 * 24 * 60 * 60;
+const SOON: i64 = 7 * DAY;
 
 /// Where a visitor lands who has revoked one.
 pub const REVOKED: &str = "/settings/tokens?done=revoked";

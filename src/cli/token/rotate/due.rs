@@ -11,11 +11,9 @@ use crate::cli::token::create;
 use crate::cli::{Context, Exit};
 use crate::config::Config;
 use crate::credential::Credential;
-use crate::expiry::UnixTime;
+use crate::expiry::{DAY, UnixTime};
 use crate::rotation::Plan;
 use crate::store;
-
-const DAY: i64 = 86_400;
 
 /// `--due`: what is unfinished, then what runs out soon. One token's failure is not another's.
 pub(super) fn run(args: &Args, days: u32, context: &Context) -> anyhow::Result<Exit> {
