@@ -168,6 +168,18 @@ fn a_renewal_that_fails_is_remembered_and_git_gets_the_token_that_works() {
 }
 
 #[test]
+fn a_renewal_goes_to_the_server_whatever_database_the_environment_names() {
+    let mut machine = Machine::with_a_token();
+    machine.age_stored_token(85);
+    machine.home.set("DATABASE_URL", "sqlite:missing.db");
+    machine.home.set("WIT_USER_ID", "nobody");
+    assert!(machine.git().status.success());
+    machine.home.set("DATABASE_URL", "");
+    // The old one lives on for those that already had it.
+    assert_eq!(machine.ids().len(), 2);
+}
+
+#[test]
 fn never_means_never() {
     let machine = Machine::with_a_token();
     machine.age_stored_token(85);
