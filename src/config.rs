@@ -214,12 +214,30 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .tempfile_in(dir)?;
     // Says that its writer lives. Where files can't be locked nothing takes it for abandoned.
     let _ = file.as_file().try_lock();
+    crash_point();
     file.write_all(bytes)?;
+    crash_point();
     file.as_file().sync_all()?;
+    crash_point();
     file.persist(path)?;
+    crash_point();
     #[cfg(unix)]
     std::fs::File::open(dir)?.sync_all()?;
+    crash_point();
     Ok(())
+}
+
+/// Dies at the point that `WIT_CRASH_AT` counts, such as `write-17`, in a build for that.
+fn crash_point() {
+    #[cfg(feature = "crash-points")]
+    {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static PASSED: AtomicUsize = AtomicUsize::new(0);
+        let number = PASSED.fetch_add(1, Ordering::Relaxed);
+        if variable("WIT_CRASH_AT") == Some(format!("write-{number}")) {
+            std::process::abort();
+        }
+    }
 }
 
 /// The file that `git config --global` writes to, whether it is there or not: the first that is

@@ -4,7 +4,10 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use support::machine::Machine;
+use support::proxy::{Fate, Proxy};
 use support::{HELPER, WIT, done, refused, text};
 
 #[test]
@@ -180,6 +183,37 @@ fn a_renewal_goes_to_the_server_whatever_database_the_environment_names() {
 }
 
 #[test]
+fn a_server_that_says_nothing_delays_git_by_less_than_five_seconds() {
+    let machine = Machine::with_a_token();
+    let proxy = Proxy::to(&machine.server.address);
+    let machine = Machine {
+        url: proxy.url.clone(),
+        ..machine
+    };
+    done(&machine.log_in("ada"));
+    done(&machine.wit(&[
+        "token",
+        "create",
+        "far",
+        "--expires",
+        "90",
+        "--server",
+        &proxy.url,
+        "--store",
+    ]));
+    let host = proxy.url.strip_prefix("http://").expect("http");
+    machine.age_token_of(host, 85);
+    let request = format!("protocol=http\nhost={host}\n\n");
+    proxy.set(|_| Fate::Silence);
+    let begun = Instant::now();
+    let answer = done(&machine.home.run(HELPER, &["get"], &request));
+    let took = begun.elapsed();
+    assert!(answer.contains("password=wit_"), "{answer}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took > Duration::from_secs(1), "the renewal was not tried");
+}
+
+#[test]
 fn never_means_never() {
     let machine = Machine::with_a_token();
     machine.age_stored_token(85);
@@ -245,4 +279,40 @@ fn a_crash_while_taking_back_is_mended_too() {
         assert_eq!(machine.ids(), before, "{point}");
         machine.assert_tidy(point);
     }
+}
+
+/// Run with: cargo test --features crash-points --test rotate
+#[cfg(feature = "crash-points")]
+#[test]
+fn a_crash_after_any_write_is_mended_by_typing_the_command_again() {
+    const WORKERS: usize = 4;
+    let crashes: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|first| {
+                scope.spawn(move || {
+                    let mut machine = Machine::with_a_token();
+                    for number in (first..).step_by(WORKERS) {
+                        let what = format!("write {number}");
+                        machine.home.set("WIT_CRASH_AT", format!("write-{number}"));
+                        let crashed = machine.rotate(&["--deliver-file", "token"]);
+                        machine.home.set("WIT_CRASH_AT", "");
+                        if crashed.status.success() {
+                            return number;
+                        }
+                        assert_eq!(crashed.status.code(), None, "{what}");
+                        let git = machine.git();
+                        assert!(git.status.success(), "{what}: {}", text(&git.stderr));
+                        done(&machine.rotate(&["--deliver-file", "token"]));
+                        machine.assert_tidy(&what);
+                    }
+                    unreachable!("there is a last write")
+                })
+            })
+            .collect();
+        let last = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("mended"));
+        last.min().expect("a worker")
+    });
+    assert!(crashes > 40, "only {crashes} writes");
 }

@@ -270,6 +270,43 @@ fn a_lost_answer_is_looked_after_and_never_asked_for_twice() {
     assert!(lives(&server, &token), "the overlap");
 }
 
+/// Run with: cargo test --features crash-points --test self_rotation
+#[cfg(feature = "crash-points")]
+#[test]
+fn a_crash_is_mended_where_the_new_token_was_kept() {
+    let (server, mut token) = server_with_token();
+    for (point, kept) in [
+        ("journal-creating", true),
+        ("pending", true),
+        ("journal-verifying", true),
+        ("journal-delivering", true),
+        ("delivered", true),
+        ("journal-revoking", true),
+        ("tidied", true),
+        ("created", false),
+    ] {
+        let mut job = job(&format!("http://{}", server.address), &token);
+        job.set("WIT_CRASH_AT", point);
+        let crashed = rotate_self(&job, &["--deliver", "cat >new"]);
+        assert_eq!(crashed.status.code(), None, "{point}");
+        assert!(lives(&server, &token), "{point}");
+        job.set("WIT_CRASH_AT", "");
+        let again = rotate_self(&job, &["--deliver", "cat >new"]);
+        let code = if kept { Some(0) } else { Some(3) };
+        assert_eq!(
+            again.status.code(),
+            code,
+            "{point}: {}",
+            text(&again.stderr)
+        );
+        assert_eq!(is_idle(&job), kept, "{point}");
+        if kept {
+            token = received(&job, "new");
+        }
+        assert!(lives(&server, &token), "{point}: nothing is revoked");
+    }
+}
+
 #[test]
 fn whoever_is_logged_in_mends_what_got_lost() {
     let machine = Machine::with_a_token();

@@ -14,7 +14,7 @@ use crate::api::server::ServerUrl;
 use crate::api::{ApiError, TokenApi};
 use crate::config::{self, Config};
 use crate::credential::Site;
-use crate::expiry::UnixTime;
+use crate::expiry::{CLOCK_MARGIN, UnixTime};
 use crate::item::{Item, Session};
 use crate::store::{self, Store};
 
@@ -289,7 +289,11 @@ pub fn login(config: &Config, context: &Context, args: &ServerArgs) -> anyhow::R
                 .into());
         }
         None => return Err(refused(format!("not logged in to {name}")).into()),
-        Some(held) if held.expiry.is_some_and(|e| e.is_past(UnixTime::now())) => {
+        Some(held)
+            if held
+                .expiry
+                .is_some_and(|e| e.is_past(UnixTime::now().plus(CLOCK_MARGIN))) =>
+        {
             return Err(refused(format!("the login to {name} has expired")).into());
         }
         Some(held) => held.clone(),

@@ -103,7 +103,11 @@ impl Machine {
     /// How many rotations are under way.
     pub fn journals(&self) -> usize {
         let dir = self.home.path().join(".local/state/wit/rotations");
-        std::fs::read_dir(dir).map_or(0, |files| files.count())
+        let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        // What a killed writer left of a file is none.
+        files
+            .filter(|file| file.path().extension().is_some_and(|end| end == "json"))
+            .count()
     }
 
     /// One token, the stored one, which git takes; nothing unfinished.
@@ -121,10 +125,16 @@ impl Machine {
 
     /// Makes the stored token look some days older than it is, so that it runs out sooner.
     pub fn age_stored_token(&self, days: i64) {
+        self.age_token_of(&self.server.address, days);
+    }
+
+    /// The same of the token for another host.
+    pub fn age_token_of(&self, host: &str, days: i64) {
         let age = days * 86_400;
+        let site = Site::new(b"http", host.as_bytes()).expect("a site");
         let paths = paths(&self.home);
         let store = choice::open(&paths, Some("file")).expect("a store");
-        store::update(store.as_ref(), &paths, &self.site(), |item| {
+        store::update(store.as_ref(), &paths, &site, |item| {
             let entry = &mut item.credentials.0[0];
             let Expiry(end) = entry.expiry.expect("an expiry");
             entry.expiry = Some(Expiry(end.plus(-age)));

@@ -12,10 +12,12 @@ use crate::api::{Account, ApiError};
 use crate::cli::session;
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
+use crate::credential::Credential;
+use crate::item::Item;
 use crate::rotation::journal::{self, Journal};
 use crate::rotation::{Outcome, Plan};
 use crate::secret::Secret;
-use crate::store::choice;
+use crate::store::{self, choice};
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let token = config::variable("WIT_TOKEN")
@@ -31,9 +33,11 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let name = server.to_string();
     let client = Rc::new(Client::new(&server, args.server.allow_http)?);
     let store = choice::open(&context.paths, None)?;
+    let site = session::site_of(&server)?;
+    let item = store::load(store.as_ref(), &site)?;
     let this = own::this(&client, &token);
     for mut journal in journal::all(&context.paths)? {
-        if args.dry_run || !is_left_over(&journal, &name, this.as_ref().ok()) {
+        if args.dry_run || !is_left_over(&journal, &name, this.as_ref().ok(), &item) {
             continue;
         }
         let sinks = sinks(args)?;
@@ -54,7 +58,6 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             .into());
     }
     let account = account(rest::verify(&client, &token)?);
-    let site = session::site_of(&server)?;
     let mut plan = Plan::of_listed(rotation_id(), &site, name, account, &this.token);
     plan.by_itself = true;
     plan.deliver = sinks(args)?;
@@ -93,11 +96,17 @@ fn server(args: &Args) -> Result<ServerUrl, Failure> {
 }
 
 /// Whether a rotation that began here can go on: its new token is kept, or was never made.
-fn is_left_over(journal: &Journal, server: &str, this: Option<&own::This>) -> bool {
+fn is_left_over(journal: &Journal, server: &str, this: Option<&own::This>, item: &Item) -> bool {
     let is_this = |this: &own::This| this.token.id == journal.old_id && this.replaced_by.is_none();
+    let is_kept = |entry: &Credential| {
+        let info = entry.token.as_ref();
+        info.is_some_and(|info| info.server == server && info.name == journal.name)
+    };
     journal.by_itself
         && journal.server == server
-        && (journal.new_id.is_some() || this.is_some_and(is_this))
+        && (journal.new_id.is_some()
+            || item.pending.iter().any(is_kept)
+            || this.is_some_and(is_this))
 }
 
 fn account(account: Account) -> String {
