@@ -85,7 +85,7 @@ fn word(word: &str) -> String {
     }
     let digits = word.chars().any(|c| c.is_ascii_digit());
     let long = word.len() >= 7 && marks(word);
-    match digits && (long || word.ends_with(',')) || long {
+    match long || digits && word.ends_with(',') {
         true => "VALUE".to_owned(),
         false => word.to_owned(),
     }
@@ -278,7 +278,7 @@ fn every_other_command_does_what_it_is_said_to_do() {
     let commands: Vec<&str> = blocks(&readme)
         .into_iter()
         // A transcript and a drawing.
-        .filter(|block| !block[0].starts_with("$ ") && !block.iter().any(|line| *line == "  v"))
+        .filter(|block| !block[0].starts_with("$ ") && !block.contains(&"  v"))
         .flatten()
         .map(|line| line.split("   #").next().unwrap_or(line).trim())
         .filter(|line| !line.is_empty())
