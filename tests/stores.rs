@@ -334,47 +334,23 @@ fn the_kernels_keys_keep_the_contract() {
 #[cfg(target_os = "linux")]
 mod keyring {
     use std::os::unix::net::UnixListener;
-    use std::process::{Command, Output};
+    use std::process::Command;
     use std::time::{Duration, Instant};
 
     use rustbus::connection::Timeout;
     use rustbus::{DuplexConn, get_session_bus_path, standard_messages};
     use wit::store::secret_service::SecretService;
 
-    use super::support::session::Session;
+    use super::support::session::{self, Session};
     use super::*;
 
-    const INSIDE: &str = "WIT_TEST_INSIDE";
-
-    /// Runs `body` in a session that `start` makes, with more variables.
     fn in_session(
         name: &str,
         start: fn() -> Session,
         variables: &[(&str, &str)],
         body: impl FnOnce(),
     ) {
-        if std::env::var_os(INSIDE).is_some() {
-            return body();
-        }
-        let session = start();
-        let output = session
-            .command(std::env::current_exe().unwrap())
-            .args(["--exact", &format!("keyring::{name}"), "--nocapture"])
-            .env(INSIDE, "1")
-            .env("WIT_KEYCHAIN_TIMEOUT", "10")
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap();
-        assert_passed(&output);
-    }
-
-    fn assert_passed(output: &Output) {
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && text.contains("1 passed"),
-            "{text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        session::inside(&format!("keyring::{name}"), start, variables, body);
     }
 
     fn run(program: &str, args: &[&str]) -> String {

@@ -4,6 +4,8 @@
 
 pub mod git;
 pub mod http_proxy;
+#[cfg(target_os = "linux")]
+pub mod locked_keyring;
 #[cfg(feature = "platform")]
 pub mod machine;
 #[cfg(feature = "platform")]

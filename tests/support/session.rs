@@ -12,6 +12,31 @@ const EMPTY_BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus
     <policy context="default"><allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/><allow own="*"/></policy></busconfig>"#;
 
+const INSIDE: &str = "WIT_TEST_INSIDE";
+
+/// Runs `body` of the test of that name in a session that `start` makes, with more variables: the
+/// test's program runs itself once more there.
+pub fn inside(name: &str, start: fn() -> Session, variables: &[(&str, &str)], body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let session = start();
+    let output = session
+        .command(std::env::current_exe().expect("this program"))
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, "1")
+        .env("WIT_KEYCHAIN_TIMEOUT", "10")
+        .envs(variables.iter().copied())
+        .output()
+        .expect("this program runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// Ends with the value, and what runs on its bus with it.
 pub struct Session {
     daemon: Child,
