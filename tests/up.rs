@@ -1,0 +1,163 @@
+//! `wit up` and `wit down`: starting and stopping the server, and its first account.
+
+#![cfg(feature = "platform")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::platform::{PASSWORD, Server};
+use support::{Home, WIT, text};
+
+#[test]
+fn up_names_the_one_command_to_type_next_and_down_ends_it() {
+    let home = Home::new();
+    let up = home.run(WIT, &["up", "--port", "0"], "");
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    let said = text(&up.stdout);
+    assert!(said.contains("wit login http://127.0.0.1:"), "{said}");
+    assert!(
+        said.contains("--sign-up --email you@example.com --username you"),
+        "{said}"
+    );
+
+    let again = home.run(WIT, &["up"], "");
+    assert!(again.status.success());
+    assert!(
+        text(&again.stdout).contains("already runs"),
+        "{}",
+        text(&again.stdout)
+    );
+
+    let down = home.run(WIT, &["down"], "");
+    assert!(down.status.success(), "{}", text(&down.stderr));
+    assert!(text(&down.stdout).contains("wit stopped"));
+    let down = home.run(WIT, &["down"], "");
+    assert!(down.status.success());
+    assert!(text(&down.stdout).contains("does not run"));
+}
+
+#[test]
+fn up_makes_the_first_account_without_a_keyboard() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let arguments = ["up", "--port", "0", "--user", "ada", "--json"];
+    let up = home.run(WIT, &arguments, "");
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
+    let file = up["password_file"].as_str().expect("a file");
+    let mode = std::fs::metadata(file).expect("it exists").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    let next = up["next"].as_str().expect("a command");
+    let login = home.run("sh", &["-c", next], "");
+    assert!(login.status.success(), "{}", text(&login.stderr));
+    let made = home.run(WIT, &["token", "create", "first", "-q", "-e", "1"], "");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+
+    // What it prints is enough to work on the database itself.
+    let mut direct = Home::new();
+    direct.set("DATABASE_URL", up["database_url"].as_str().expect("a URL"));
+    direct.set("WIT_USER_ID", up["user_id"].as_str().expect("an id"));
+    let list = direct.run(WIT, &["token", "list"], "");
+    assert!(
+        text(&list.stdout).contains("first"),
+        "{}",
+        text(&list.stderr)
+    );
+    assert!(home.run(WIT, &["down"], "").status.success());
+
+    // Asked again, it leaves the account as it is.
+    let again = home.run(WIT, &arguments, "");
+    let again: Value = serde_json::from_slice(&again.stdout).expect("JSON");
+    assert_eq!(again["user_id"], up["user_id"]);
+    assert!(again["password_file"].is_null());
+    assert!(home.run(WIT, &["down"], "").status.success());
+}
+
+#[test]
+fn up_takes_the_password_of_the_first_account_from_stdin() {
+    let home = Home::new();
+    let arguments = ["up", "--port", "0", "--user", "ada", "--password-stdin"];
+    let up = home.run(WIT, &arguments, &format!("{PASSWORD}\n"));
+    let said = text(&up.stdout);
+    assert!(said.contains("export WIT_USER_ID="), "{said}");
+    assert!(said.contains("export DATABASE_URL=sqlite:/"), "{said}");
+    assert!(!said.contains(PASSWORD), "{said}");
+    let login = ["login", "--username", "ada", "--password-stdin"];
+    let login = home.run(WIT, &login, PASSWORD);
+    assert!(login.status.success(), "{}", text(&login.stderr));
+    assert!(home.run(WIT, &["down"], "").status.success());
+
+    let refused = Home::new().run(WIT, &arguments, "short\n");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(said.contains("a password is 8 to 128 characters"), "{said}");
+    assert!(!said.contains("short"), "{said}");
+}
+
+#[test]
+fn up_says_that_its_port_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let home = Home::new();
+    let up = home.run(WIT, &["up", "--port", &port], "");
+    assert_eq!(up.status.code(), Some(1));
+    let said = text(&up.stderr);
+    assert!(said.contains("can't listen on 127.0.0.1:"), "{said}");
+    assert!(said.contains("hint: wit up --port 0"), "{said}");
+}
+
+#[test]
+fn up_listens_to_other_machines_only_when_told_that_http_is_open() {
+    let home = Home::new();
+    let up = home.run(WIT, &["up", "--port", "0", "--listen", "0.0.0.0"], "");
+    assert_eq!(up.status.code(), Some(2));
+    assert!(text(&up.stderr).contains("--allow-http"));
+}
+
+#[test]
+fn down_signals_no_process_but_the_server() {
+    let home = Home::new();
+    let data_dir = home.path().join(".local/share/wit/platform");
+    std::fs::create_dir_all(&data_dir).expect("a directory");
+    let mut bystander = home.command("cat");
+    bystander.stdin(std::process::Stdio::piped());
+    let mut bystander = bystander.spawn().expect("cat");
+    let stale = json!({ "pid": bystander.id(), "address": "127.0.0.1:3000" });
+    std::fs::write(data_dir.join("server.pid"), stale.to_string()).expect("written");
+
+    let down = home.run(WIT, &["down"], "");
+    assert!(text(&down.stdout).contains("does not run"));
+    assert!(bystander.try_wait().expect("a status").is_none());
+    drop(bystander.stdin.take());
+    assert!(bystander.wait().expect("it ends").success());
+}
+
+#[test]
+fn only_the_owner_can_read_what_the_server_keeps() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start();
+    let mode = |name: &str| {
+        let path = server.data_dir().join(name);
+        std::fs::metadata(path)
+            .expect("it exists")
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!(mode(""), 0o700);
+    for file in ["wit.sqlite3", "wit.sqlite3-wal", "server.log", "server.pid"] {
+        assert_eq!(mode(file), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn data_outlive_the_server() {
+    let mut server = Server::start();
+    let session = server.sign_up("alice");
+    let secret = server.secret(&session, &["repo:read"]);
+    let down = server.home.run(WIT, &["down"], "");
+    assert!(down.status.success(), "{}", text(&down.stderr));
+    let home = std::mem::replace(&mut server.home, Home::new());
+    let server = Server::start_in(home);
+    assert_eq!(server.bearing("GET", "/api/v1/user", &secret).status, 200);
+}
