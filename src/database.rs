@@ -105,6 +105,8 @@ impl Database {
             .busy_timeout(PATIENCE);
         let pool = SqlitePoolOptions::new()
             .max_connections(8)
+            // A connection to a file is not lost while it is not used.
+            .test_before_acquire(false)
             .acquire_timeout(PATIENCE)
             .connect_with(options)
             .await?;
