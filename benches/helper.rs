@@ -1,9 +1,9 @@
 //! How long git waits for a credential helper: whole processes, ours beside the others in one run.
 //!
 //! `cargo bench --bench helper [-- RUNS]` prints a table of medians with their ratios to a program
-//! that does nothing, and writes the same as JSON to `target/bench-helper.json`: what a helper takes,
-//! what `git ls-remote` over loopback takes with it against `wit up`, and the most memory that it has
-//! had in use. Helpers that the machine lacks are left out by name.
+//! that does nothing, and to `git ls-remote` with a helper that knows but one answer; then 64 helpers
+//! at once and peaks of memory. It writes the same as JSON to `target/bench-helper.json`. What the
+//! machine lacks is left out by name.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -13,13 +13,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::HELPER;
+use serde_json::{Value, json};
 use support::machine::Machine;
+use support::session::Session;
+use support::{HELPER, done};
 
 const SITE: &str = "protocol=https\nhost=example.com\n";
 const STATE: &str = "capability[]=state\n";
+const ENTRY: &str = "protocol=https\nhost=example.com\nusername=alice\npassword=one\n";
+/// How many helpers are started at once.
+const CROWD: usize = 64;
 
-/// One way of asking one helper.
+/// Where everything runs: a home of its own and, where there can be one, a keyring of its own.
+struct Place {
+    home: PathBuf,
+    keyring: Option<Session>,
+}
+
+/// One way of asking one program.
 struct Case {
     name: String,
     home: PathBuf,
@@ -35,223 +46,267 @@ fn main() {
         .find_map(|word| word.parse().ok())
         .unwrap_or(200);
     let home = tempfile::tempdir().expect("a temporary directory");
+    let has_keyring = Command::new("gnome-keyring-daemon")
+        .arg("--version")
+        .output()
+        .is_ok();
+    if !has_keyring {
+        eprintln!("gnome-keyring-daemon: not on this machine");
+    }
+    let place = Place {
+        home: home.path().to_owned(),
+        keyring: has_keyring.then(Session::with_keyring),
+    };
+    let helpers = helpers(&place);
+    let mut cases = helper_cases(&place, &helpers);
+    many_sites(&place, &mut cases);
+    measure(&place, &mut cases, runs);
+    let mut rows = print(&mut cases, runs);
+
     let machine = Machine::with_a_token();
-    let mut cases = cases(home.path());
-    let alone = cases.len();
-    cases.extend(listings(&machine, home.path()));
-    // Round by round, so that a slow moment of the machine falls on all of them.
+    let remote = format!("http\nhost={}", machine.server.address);
+    let mut cases = remote_cases(&place, &helpers, &machine);
+    measure(&place, &mut cases, runs.min(100));
+    rows.extend(print(&mut cases, runs.min(100)));
+
+    let crowds = crowds(&place, &helpers);
+    let peaks = peaks(&place, &helpers);
+    // What lies in files and in the keyring goes with them; the kernel's keys are the user's own.
+    for helper in &helpers {
+        for host in ["https\nhost=example.com", &remote] {
+            place.ask(helper, "erase", &format!("protocol={host}\n"));
+        }
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-helper.json");
+    let text = json!({"runs": runs, "rows": rows, "crowds": crowds, "peaks": peaks}).to_string();
+    if let Err(error) = std::fs::write(&file, text) {
+        eprintln!("{}: {error}", file.display());
+    }
+}
+
+/// Round by round, so that a slow moment of the machine falls on all of them.
+fn measure(place: &Place, cases: &mut [Case], runs: usize) {
     for round in 0..=runs {
-        for case in &mut cases {
-            let took = once(case);
+        for case in &mut *cases {
+            let arguments: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
+            let begun = Instant::now();
+            place.output(&case.home, &case.program, &arguments, &case.input);
             if round > 0 {
-                case.times.push(took);
+                case.times.push(begun.elapsed());
             }
         }
     }
-    let peaks = peaks(home.path());
-    print(&mut cases, alone, &peaks, runs);
 }
 
-/// `git ls-remote` with each helper, and with one that says the answer without a look.
-fn listings(machine: &Machine, home: &Path) -> Vec<Case> {
-    let asked = format!("protocol=http\nhost={}\n", machine.server.address);
-    let known = machine.home.run(HELPER, &["get"], &asked);
-    let known = String::from_utf8_lossy(&known.stdout).into_owned();
-    let lines = known.lines();
-    let kept = lines.filter(|line| !line.starts_with("password_expiry_utc"));
-    let kept: String = kept.map(|line| format!("{line}\n")).collect();
-    let fixed = compile(
-        home,
-        "fixed",
-        &format!("fn main() {{ print!({kept:?}) }}\n"),
-    );
-    let mut helpers = vec![("a fixed answer".to_owned(), fixed.display().to_string())];
-    for name in ["store", "cache", "libsecret"] {
-        helpers.push((format!("git-credential-{name}"), name.to_owned()));
-    }
-    for store in stores() {
-        helpers.push((format!("wit, {store}"), format!("{HELPER} --store {store}")));
-    }
-    let mut cases = Vec::new();
-    for (name, helper) in helpers {
-        let only = format!("credential.helper={helper}");
-        let configured = ["-c", "credential.helper=", "-c", &only];
-        let approve = [&configured[..], &["credential", "approve"]].concat();
-        output(home, Path::new("git"), &approve, &format!("{asked}{kept}"));
-        let url = format!("{}/ada/work.git", machine.url);
-        let list = [&configured[..], &["ls-remote", &url]].concat();
-        let listed = command(home, Path::new("git"))
-            .args(&list)
-            .stdin(Stdio::null())
-            .output();
-        if !listed.is_ok_and(|listed| listed.status.success()) {
-            eprintln!("git ls-remote, {name}: not on this machine");
-            continue;
-        }
-        let name = format!("git ls-remote, {name}");
-        cases.push(case(&name, home, Path::new("git"), &list, ""));
-    }
-    cases
+/// A helper and the words that come before the operation.
+struct Helper {
+    name: String,
+    program: PathBuf,
+    words: Vec<String>,
 }
 
-/// The most memory that a `get` has had in use, in KiB, by store: as the kernel tells it of a helper
-/// that has done all but its last write, which a full pipe keeps it in.
-#[cfg(target_os = "linux")]
-fn peaks(home: &Path) -> Vec<(&'static str, u64)> {
-    /// What a pipe of Linux holds, pipe(7).
-    static FULL: [u8; 65_536] = [0; 65_536];
-    let mut peaks = Vec::new();
-    for store in stores() {
-        let (reader, mut writer) = std::io::pipe().expect("a pipe");
-        writer.write_all(&FULL).expect("room in the pipe");
-        let mut child = command(home, Path::new(HELPER))
-            .args(["--store", store, "get"])
-            .stdin(Stdio::piped())
-            .stdout(writer)
-            .spawn()
-            .expect("the helper starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        let _ = stdin.write_all(SITE.as_bytes());
-        drop(stdin);
-        let of = |file: &str| {
-            std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap_or_default()
-        };
-        let begun = Instant::now();
-        // write(2) to its stdout: the number of the call differs by machine, its first argument not.
-        while of("syscall").split(' ').nth(1) != Some("0x1")
-            && begun.elapsed() < Duration::from_secs(10)
-        {}
-        let status = of("status");
-        let peak = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        peaks.extend(peak.and_then(|peak| Some((store, peak.trim().parse().ok()?))));
-        drop(reader);
-        let _ = child.kill();
-        let _ = child.wait();
+impl Helper {
+    fn words<'a>(&'a self, operation: &'a str) -> Vec<&'a str> {
+        let words = self.words.iter().map(String::as_str);
+        words.chain([operation]).collect()
     }
-    peaks
 }
 
-#[cfg(not(target_os = "linux"))]
-fn peaks(_home: &Path) -> Vec<(&'static str, u64)> {
-    Vec::new()
-}
-
-fn stores() -> Vec<&'static str> {
-    let mut stores = vec!["file", "keyutils"];
-    if std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some() {
-        stores.push("keychain");
-    }
-    stores
-}
-
-fn cases(home: &Path) -> Vec<Case> {
-    let mut cases = vec![case("nothing", home, &do_nothing(home), &[], "")];
-    let exec_path = output(home, Path::new("git"), &["--exec-path"], "");
-    let others = [
-        ("git-credential-store", vec!["--file", "plain"]),
+/// git's own and ours with each store, as far as this machine has them.
+fn helpers(place: &Place) -> Vec<Helper> {
+    let exec_path = place.output(&place.home, Path::new("git"), &["--exec-path"], "");
+    let exec_path = Path::new(exec_path.trim());
+    let helper = |name: String, program: &Path, words: &[&str]| Helper {
+        name,
+        program: program.to_owned(),
+        words: words.iter().map(|word| (*word).to_owned()).collect(),
+    };
+    let plain = place.home.join("plain").display().to_string();
+    let mut all: Vec<Helper> = [
+        ("git-credential-store", vec!["--file", &plain]),
         ("git-credential-cache", vec![]),
         ("git-credential-libsecret", vec![]),
-    ];
-    for (name, mut words) in others {
-        let program = Path::new(exec_path.trim()).join(name);
-        if !program.exists() {
-            eprintln!("{name}: not on this machine");
-            continue;
+    ]
+    .into_iter()
+    .map(|(name, words)| helper(name.to_owned(), &exec_path.join(name), &words))
+    .collect();
+    all.extend(["file", "keyutils", "keychain"].map(|store| {
+        helper(
+            format!("wit, {store}"),
+            Path::new(HELPER),
+            &["--store", store],
+        )
+    }));
+    all.retain(|helper| {
+        let keeps = helper.program.exists() && {
+            place.ask(helper, "store", ENTRY);
+            place.ask(helper, "get", SITE).contains("password=one")
+        };
+        if !keeps {
+            eprintln!("{}: not on this machine", helper.name);
         }
-        let entry = format!("{SITE}username=alice\npassword=one\n");
-        output(home, &program, &[&words[..], &["store"]].concat(), &entry);
-        words.push("get");
-        cases.push(case(&format!("{name} get"), home, &program, &words, SITE));
-    }
-    let program = Path::new(HELPER);
-    for store in stores() {
-        let entry = format!("{SITE}username=alice\npassword=one\n");
-        output(home, program, &["--store", store, "store"], &entry);
-        let asked = format!("{SITE}{STATE}");
-        let answer = output(home, program, &["--store", store, "get"], &asked);
+        keeps
+    });
+    all
+}
+
+fn helper_cases(place: &Place, helpers: &[Helper]) -> Vec<Case> {
+    let nothing = compiled(place, "nothing", "fn main() {}");
+    let mut cases = vec![place.case("nothing", &nothing, &[], "")];
+    for helper in helpers {
+        let name = &helper.name;
+        let get = helper.words("get");
+        cases.push(place.case(&format!("{name} get"), &helper.program, &get, SITE));
+        let answer = place.ask(helper, "get", &format!("{SITE}{STATE}"));
         let Some(state) = answer.lines().find(|line| line.starts_with("state[]=")) else {
-            eprintln!("wit, {store}: not on this machine");
             continue;
         };
-        let get = case(
-            &format!("wit get, {store}"),
-            home,
-            program,
-            &["--store", store, "get"],
-            SITE,
-        );
-        let unchanged = format!("{STATE}{entry}{state}\n");
-        let words = ["--store", store, "store"];
-        cases.push(get);
-        cases.push(case(
-            &format!("wit store after get, {store}"),
-            home,
-            program,
-            &words,
-            &unchanged,
-        ));
-        cases.push(case(
-            &format!("wit store, no state, {store}"),
-            home,
-            program,
-            &words,
-            &entry,
+        let words = helper.words("store");
+        let unchanged = format!("{STATE}{ENTRY}{state}\n");
+        for (what, input) in [("after get", &*unchanged), ("no state", ENTRY)] {
+            let name = format!("{name} store, {what}");
+            cases.push(place.case(&name, &helper.program, &words, input));
+        }
+    }
+    if place.keyring.is_some()
+        && let Some(program) = built_on_keyring()
+    {
+        cases.push(place.case("a program on keyring-core", &program, &[], ""));
+    }
+    cases
+}
+
+/// `git ls-remote` over loopback with a token, which runs the helper twice.
+fn remote_cases(place: &Place, helpers: &[Helper], machine: &Machine) -> Vec<Case> {
+    let created = machine.wit(&["token", "create", "bench", "--print", "--quiet"]);
+    let token = done(&created);
+    let host = &machine.server.address;
+    let entry = format!(
+        "protocol=http\nhost={host}\nusername=ada\npassword={}\n",
+        token.trim()
+    );
+    let url = format!("{}/ada/work.git", machine.url);
+    let source = r#"fn main() {
+        if std::env::args().nth(1).as_deref() == Some("get") {
+            print!("username=ada\npassword=TOKEN\n");
+        }
+    }"#;
+    let fixed = compiled(place, "fixed", &source.replace("TOKEN", token.trim()));
+    let mut asked = vec![("a fixed answer".to_owned(), fixed.display().to_string())];
+    for helper in helpers {
+        place.ask(helper, "store", &entry);
+        let program = helper.program.display().to_string();
+        asked.push((
+            helper.name.clone(),
+            [&[program], &helper.words[..]].concat().join(" "),
         ));
     }
-    many_sites(home, &mut cases);
-    cases
+    let remote = |(name, helper): (String, String)| {
+        let helper = format!("credential.helper={helper}");
+        let words = ["-c", "credential.helper=", "-c", &helper, "ls-remote", &url];
+        place.case(
+            &format!("git ls-remote, {name}"),
+            Path::new("git"),
+            &words,
+            "",
+        )
+    };
+    asked.into_iter().map(remote).collect()
+}
+
+/// How long many `get` at once take until the last has ended.
+fn crowds(place: &Place, helpers: &[Helper]) -> Vec<Value> {
+    const ROUNDS: usize = 5;
+    let mut rows = Vec::new();
+    for helper in helpers {
+        let mut times: Vec<Duration> = (0..ROUNDS)
+            .map(|_| {
+                let begun = Instant::now();
+                let start = |_| place.start(&place.home, &helper.program, &helper.words("get"));
+                let mut crowd: Vec<_> = (0..CROWD).map(start).collect();
+                for child in &mut crowd {
+                    let mut stdin = child.stdin.take().expect("piped");
+                    stdin.write_all(SITE.as_bytes()).expect("it reads");
+                }
+                for child in crowd {
+                    let output = child.wait_with_output().expect("the program ends");
+                    assert!(!output.stdout.is_empty(), "{} answers", helper.name);
+                }
+                begun.elapsed()
+            })
+            .collect();
+        times.sort();
+        let ms = times[ROUNDS / 2].as_secs_f64() * 1000.0;
+        println!(
+            "{:<44} {ms:>9.1} ms",
+            format!("{CROWD} at once, {}", helper.name)
+        );
+        rows.push(json!({"name": helper.name, "at_once": CROWD, "median_ms": ms}));
+    }
+    rows
+}
+
+/// The largest resident size of a `get`, as GNU time tells it.
+fn peaks(place: &Place, helpers: &[Helper]) -> Vec<Value> {
+    let time = Path::new("/usr/bin/time");
+    if !time.exists() {
+        eprintln!("/usr/bin/time: not on this machine");
+        return Vec::new();
+    }
+    let mut rows = Vec::new();
+    for helper in helpers {
+        let program = helper.program.display().to_string();
+        let told = place.home.join("peak");
+        let file = told.display().to_string();
+        let options = ["--format=%M", "--output", &file, &program];
+        let words = [&options[..], &helper.words("get")].concat();
+        place.output(&place.home, time, &words, SITE);
+        let told = std::fs::read_to_string(told).expect("what time wrote");
+        let kib: u64 = told.trim().parse().expect("a number of KiB");
+        let mib = kib as f64 / 1024.0;
+        println!("{:<44} {mib:>9.1} MiB", format!("peak, {}", helper.name));
+        rows.push(json!({"name": helper.name, "peak_kib": kib}));
+    }
+    rows
 }
 
 /// A site with 200 accounts, and a store with 10,000 sites, both in files.
-fn many_sites(home: &Path, cases: &mut Vec<Case>) {
+fn many_sites(place: &Place, cases: &mut Vec<Case>) {
     let program = Path::new(HELPER);
     let words = ["--store", "file"];
     for account in 0..200 {
         let entry = format!("protocol=https\nhost=many\nusername=u{account}\npassword=p\n");
-        output(home, program, &[&words[..], &["store"]].concat(), &entry);
+        place.output(
+            &place.home,
+            program,
+            &[&words[..], &["store"]].concat(),
+            &entry,
+        );
     }
     let get = [&words[..], &["get"]].concat();
     let asked = "protocol=https\nhost=many\nusername=u7\n";
-    cases.push(case(
-        "wit get, file, 1 of 200 accounts",
-        home,
-        program,
-        &get,
-        asked,
-    ));
-    let home = home.join("many");
+    cases.push(place.case("wit, file get, 1 of 200 accounts", program, &get, asked));
+    let home = place.home.join("many");
     std::fs::create_dir(&home).expect("a second home");
-    let entry = format!("{SITE}username=alice\npassword=one\n");
-    output(&home, program, &[&words[..], &["store"]].concat(), &entry);
+    place.output(&home, program, &[&words[..], &["store"]].concat(), ENTRY);
     // Each site is a file of its own, so what counts is how many lie beside it.
     let store = home.join(".local/share/wit/store");
     for number in 0..10_000 {
         let name = format!("{number:064x}.age");
         std::fs::write(store.join(name), b"another site").expect("a file in the store");
     }
-    cases.push(case(
-        "wit get, file, 10,000 sites",
-        &home,
-        program,
-        &get,
-        SITE,
-    ));
+    let case = place.case("wit, file get, 10,000 sites", program, &get, SITE);
+    cases.push(Case { home, ..case });
 }
 
-/// A dynamically linked program that ends at once.
-fn do_nothing(home: &Path) -> PathBuf {
-    compile(home, "nothing", "fn main() {}\n")
-}
-
-fn compile(home: &Path, name: &str, text: &str) -> PathBuf {
-    let source = home.join(format!("{name}.rs"));
-    let program = home.join(name);
-    std::fs::write(&source, text).expect("a source file");
+/// A dynamically linked program.
+fn compiled(place: &Place, name: &str, source: &str) -> PathBuf {
+    let program = place.home.join(name);
+    let file = program.with_extension("rs");
+    std::fs::write(&file, source).expect("a source file");
     let built = Command::new("rustc")
         .args(["-O", "-C", "strip=symbols", "-o"])
-        .args([&program, &source])
+        .args([&program, &file])
         .status();
     assert!(
         built.is_ok_and(|status| status.success()),
@@ -260,87 +315,84 @@ fn compile(home: &Path, name: &str, text: &str) -> PathBuf {
     program
 }
 
-fn case(name: &str, home: &Path, program: &Path, arguments: &[&str], input: &str) -> Case {
-    Case {
-        name: name.to_owned(),
-        home: home.to_owned(),
-        program: program.to_owned(),
-        arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
-        input: input.to_owned(),
-        times: Vec::new(),
+/// The package beside this file; `None` where it can't be built, for want of its crates.
+fn built_on_keyring() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = root.join("target/keyring");
+    let built = Command::new("cargo")
+        .args(["build", "--quiet", "--release", "--target-dir"])
+        .arg(&target)
+        .current_dir(root.join("benches/keyring"))
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        eprintln!("a program on keyring-core: not to be built on this machine");
+        return None;
+    }
+    Some(target.join("release/keyring-get"))
+}
+
+impl Place {
+    fn case(&self, name: &str, program: &Path, arguments: &[&str], input: &str) -> Case {
+        Case {
+            name: name.to_owned(),
+            home: self.home.clone(),
+            program: program.to_owned(),
+            arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+            input: input.to_owned(),
+            times: Vec::new(),
+        }
+    }
+
+    fn start(&self, home: &Path, program: &Path, arguments: &[&str]) -> std::process::Child {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir(home)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        if let Some(keyring) = &self.keyring {
+            command.env("DBUS_SESSION_BUS_ADDRESS", keyring.address());
+        }
+        command.spawn().expect("the program starts")
+    }
+
+    fn output(&self, home: &Path, program: &Path, arguments: &[&str], input: &str) -> String {
+        let mut child = self.start(home, program, arguments);
+        let mut stdin = child.stdin.take().expect("piped");
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().expect("the program ends");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn ask(&self, helper: &Helper, operation: &str, input: &str) -> String {
+        self.output(&self.home, &helper.program, &helper.words(operation), input)
     }
 }
 
-fn command(home: &Path, program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command
-        .current_dir(home)
-        .env("HOME", home)
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .stderr(Stdio::null());
-    for name in [
-        "XDG_CONFIG_HOME",
-        "XDG_DATA_HOME",
-        "XDG_STATE_HOME",
-        "XDG_CACHE_HOME",
-    ] {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn output(home: &Path, program: &Path, arguments: &[&str], input: &str) -> String {
-    let mut child = command(home, program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut stdin = child.stdin.take().expect("piped");
-    let _ = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    let output = child.wait_with_output().expect("the program ends");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn once(case: &Case) -> Duration {
-    let arguments: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
-    let begun = Instant::now();
-    output(&case.home, &case.program, &arguments, &case.input);
-    begun.elapsed()
-}
-
-fn print(cases: &mut [Case], alone: usize, peaks: &[(&str, u64)], runs: usize) {
-    let mut medians: Vec<(String, f64)> = Vec::new();
-    for case in cases {
-        case.times.sort();
-        let median = case.times[case.times.len() / 2].as_secs_f64() * 1000.0;
-        medians.push((case.name.clone(), median));
-    }
-    // A listing goes to a server as well: its measure is one with a helper that just answers.
-    let yardstick = |at: usize| medians[if at < alone { 0 } else { alone }].1;
+/// The first case is what the others are measured by.
+fn print(cases: &mut [Case], runs: usize) -> Vec<Value> {
     println!(
-        "{:<36} {:>9} {:>7}",
+        "{:<44} {:>9} {:>7}",
         format!("{runs} runs each"),
         "median ms",
         "ratio"
     );
+    let mut yardstick = None;
     let mut rows = Vec::new();
-    for (at, (name, median)) in medians.iter().enumerate() {
-        let ratio = median / yardstick(at);
-        println!("{name:<36} {median:>9.2} {ratio:>7.2}");
-        rows.push(serde_json::json!({"name": name, "median_ms": median, "ratio": ratio}));
+    for case in cases {
+        case.times.sort();
+        let median = case.times[case.times.len() / 2].as_secs_f64() * 1000.0;
+        let ratio = median / *yardstick.get_or_insert(median);
+        let name = &case.name;
+        println!("{name:<44} {median:>9.2} {ratio:>7.2}");
+        rows.push(json!({"name": name, "median_ms": median, "ratio": ratio}));
     }
-    for (store, peak) in peaks {
-        println!("peak memory of wit get, {store:<12} {peak:>9} KiB");
-    }
-    let peaks: Vec<_> = peaks
-        .iter()
-        .map(|(store, peak)| serde_json::json!({"store": store, "peak_kib": peak}))
-        .collect();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-helper.json");
-    let text = serde_json::json!({"runs": runs, "rows": rows, "memory": peaks}).to_string();
-    if let Err(error) = std::fs::write(&file, text) {
-        eprintln!("{}: {error}", file.display());
-    }
+    rows
 }
