@@ -4,7 +4,7 @@ mod support;
 
 use std::process::Command;
 
-use support::release;
+use support::{Home, done, feed, release, text};
 
 /// Words that stand in a program's strings where the library is linked in.
 const NETWORK: [&str; 7] = [
@@ -40,4 +40,37 @@ fn the_helper_holds_no_network_code_no_runtime_and_no_clap() {
             "{library}"
         );
     }
+}
+
+/// Counts repeat exactly where times do not. The ceilings are generous: twice what was counted.
+#[test]
+fn a_get_takes_few_instructions_and_few_system_calls() {
+    const INSTRUCTIONS: u64 = 4_500_000;
+    const SYSTEM_CALLS: usize = 140;
+    let helper = release().join("git-credential-wit");
+    let helper = helper.to_str().unwrap();
+    let home = Home::new();
+    let entry = "protocol=https\nhost=example.com\nusername=alice\npassword=one\n";
+    done(&home.run(helper, &["store"], entry));
+    let counted = |program: &str, options: &[&str]| {
+        let mut command = home.command(program);
+        command.args(options).args([helper, "get"]);
+        let output = feed(command, b"protocol=https\nhost=example.com\n");
+        assert!(done(&output).contains("password=one"));
+        text(&output.stderr)
+    };
+
+    let said = counted(
+        "valgrind",
+        &["--tool=callgrind", "--callgrind-out-file=/dev/null"],
+    );
+    let instructions: u64 = said
+        .lines()
+        .find_map(|line| line.split_once("Collected : "))
+        .and_then(|(_, count)| count.parse().ok())
+        .unwrap_or_else(|| panic!("no count in {said}"));
+    assert!(instructions <= INSTRUCTIONS, "{instructions} instructions");
+
+    let calls = counted("strace", &["-f"]).lines().count();
+    assert!(calls <= SYSTEM_CALLS, "{calls} system calls");
 }
