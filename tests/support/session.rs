@@ -112,9 +112,15 @@ impl Session {
     }
 
     fn start(arguments: &[&str]) -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        // What it starts has its environment: the person's own keyring must not be among that.
         let mut daemon = Command::new("dbus-daemon")
             .args(arguments)
             .args(["--nofork", "--print-address"])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home.path())
+            .env("XDG_RUNTIME_DIR", home.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -126,7 +132,7 @@ impl Session {
         Session {
             daemon,
             address: address.trim().to_owned(),
-            home: tempfile::tempdir().expect("a temporary directory"),
+            home,
         }
     }
 
