@@ -105,7 +105,9 @@ fn needs_one(identity: &IdentityFile) -> anyhow::Result<()> {
 
 fn failure(error: ProtectionError) -> Failure {
     let hint = match &error {
-        ProtectionError::WrongPassphrase => None,
+        ProtectionError::WrongPassphrase => {
+            Some("type it again; without it nothing that the store holds can be read")
+        }
         ProtectionError::Protected => {
             Some("to change it: wit store unprotect, then wit store protect")
         }
