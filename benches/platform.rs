@@ -6,10 +6,6 @@
 //! `rounds=7` of them, `tokens=1000000` in the large table, `connections=64`, `megabytes=100` to
 //! clone, `push=300` megabytes, `revocations=1000`, `minutes=5` of soak with `clients=16`.
 
-#[path = "../tests/support/postgres.rs"]
-mod postgres;
-#[path = "../tests/support/soak.rs"]
-mod soak;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -19,11 +15,11 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postgres::Postgres;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::platform::Server;
-use support::{Home, text};
+use support::postgres::Postgres;
+use support::{Home, soak, text};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 

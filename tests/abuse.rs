@@ -2,15 +2,13 @@
 
 #![cfg(feature = "platform")]
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::support::platform::Server;
+use crate::support::{Home, text, until};
 use serde_json::{Value, json};
-use support::platform::Server;
-use support::{Home, text, until};
 
 /// A server that waits for a silent client only as long as it must.
 fn impatient() -> Server {

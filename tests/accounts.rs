@@ -2,11 +2,9 @@
 
 #![cfg(feature = "platform")]
 
-mod support;
-
+use crate::support::machine::Machine;
+use crate::support::{HELPER, WIT, done, refused, text};
 use serde_json::Value;
-use support::machine::Machine;
-use support::{HELPER, WIT, done, refused, text};
 
 fn password(machine: &Machine, url: &str, username: &str) -> String {
     let (protocol, host) = url.split_once("://").expect("a URL");

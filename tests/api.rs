@@ -1,12 +1,10 @@
 //! The token API's client against answers that a good server never gives, and those that the
 //! running platform does give.
 
-mod support;
-
 use std::rc::Rc;
 use std::time::Duration;
 
-use support::server::{Server, answer, with_header};
+use crate::support::server::{Server, answer, with_header};
 use wit::api::http::Client;
 use wit::api::rest::Rest;
 use wit::api::server::ServerUrl;

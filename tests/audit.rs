@@ -2,13 +2,9 @@
 
 #![cfg(feature = "platform")]
 
-#[path = "support/postgres.rs"]
-mod postgres;
-mod support;
-
+use crate::support::platform::{PASSWORD, Server};
+use crate::support::{Home, WIT, text};
 use serde_json::{Value, json};
-use support::platform::{PASSWORD, Server};
-use support::{Home, WIT, text};
 
 /// Action, name and address of each event, newest first.
 fn events(server: &Server, session: &str) -> Vec<(String, String, Value)> {
@@ -62,7 +58,7 @@ fn making_the_first_use_and_revoking_are_written_down_with_the_address() {
 
 #[test]
 fn so_it_is_on_postgresql() {
-    let database = postgres::Postgres::start();
+    let database = crate::support::postgres::Postgres::start();
     let mut home = Home::new();
     home.set("DATABASE_URL", database.url());
     a_life_is_written_down(&Server::start_in(home));
@@ -103,8 +99,8 @@ fn wit_token_audit_shows_the_events_newest_first() {
 
 #[test]
 fn direct_mode_works_on_a_database_without_a_table_of_events() {
-    let database = postgres::Postgres::start();
-    database.sql(postgres::MADE_BY_THE_PLATFORM);
+    let database = crate::support::postgres::Postgres::start();
+    database.sql(crate::support::postgres::MADE_BY_THE_PLATFORM);
     let mut home = Home::new();
     home.set("DATABASE_URL", database.url());
     home.set("WIT_USER_ID", "theirs");

@@ -1,11 +1,9 @@
 //! What git and the helper say to each other: the same with every store and every git.
 #![cfg(target_os = "linux")]
 
-mod support;
-
-use support::git::Git;
-use support::session::Session;
-use support::{Home, WIT, gits};
+use crate::support::git::Git;
+use crate::support::session::Session;
+use crate::support::{Home, WIT, gits};
 use wit::store::Store;
 use wit::store::keyutils::Keyutils;
 

@@ -2,13 +2,11 @@
 
 #![cfg(all(unix, feature = "platform"))]
 
-mod support;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use support::platform::{PASSWORD, Server};
-use support::{Home, WIT, text};
+use crate::support::platform::{PASSWORD, Server};
+use crate::support::{Home, WIT, text};
 
 /// A home whose `wit` has seen two tokens, and has the script of each shell.
 struct Desk {

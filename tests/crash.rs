@@ -1,13 +1,11 @@
 //! Processes that are killed in the middle: nothing torn, nothing acknowledged lost, no lock left.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use support::{HELPER, Home, feed, text};
+use crate::support::{HELPER, Home, feed, text};
 
 const SITE: &str = "protocol=https\nhost=example.com\n";
 const WORKERS: u64 = 32;

@@ -2,20 +2,14 @@
 
 #![cfg(feature = "platform")]
 
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "support/postgres.rs"]
-mod postgres;
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Stdio};
 
-use browser::Browser;
+use crate::support::browser::Browser;
+use crate::support::platform::{FORM, PASSWORD, Reply, Server};
+use crate::support::server::{self, answer};
+use crate::support::{Home, WIT, text};
 use serde_json::{Value, json};
-use support::platform::{FORM, PASSWORD, Reply, Server};
-use support::server::{self, answer};
-use support::{Home, WIT, text};
 
 fn ask(server: &Server) -> Value {
     let reply = server.request(
@@ -54,7 +48,7 @@ fn user_code(codes: &Value) -> &str {
 
 #[test]
 fn a_device_is_told_what_its_person_has_said_whichever_server_was_asked() {
-    let database = postgres::Postgres::start();
+    let database = crate::support::postgres::Postgres::start();
     let start = || {
         let mut home = Home::new();
         home.set("DATABASE_URL", database.url());

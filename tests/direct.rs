@@ -1,13 +1,8 @@
 //! The way to a database in direct mode, and what is said where there is none.
 
-mod support;
-
-#[path = "support/postgres.rs"]
-mod postgres;
-
-use postgres::{MADE_BY_THE_PLATFORM, Postgres};
-use support::tls::{Certificate, LOOPBACK};
-use support::{Home, WIT, done, refused};
+use crate::support::postgres::{MADE_BY_THE_PLATFORM, Postgres};
+use crate::support::tls::{Certificate, LOOPBACK};
+use crate::support::{Home, WIT, done, refused};
 
 #[test]
 fn a_database_is_spoken_to_by_tls_where_its_url_asks() {

@@ -2,8 +2,6 @@
 
 #![cfg(all(target_os = "linux", feature = "platform"))]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -11,9 +9,9 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::support::platform::{PASSWORD, Server};
+use crate::support::{HELPER, Home, WIT, server, text};
 use serde_json::Value;
-use support::platform::{PASSWORD, Server};
-use support::{HELPER, Home, WIT, server, text};
 use wit::credential::Site;
 use wit::store::lock::name_of;
 

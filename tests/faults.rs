@@ -3,12 +3,10 @@
 
 #![cfg(all(unix, feature = "platform"))]
 
-mod support;
-
-use support::machine::Machine;
-use support::platform::Server;
-use support::proxy::{Fate, Proxy};
-use support::{Home, done, text};
+use crate::support::machine::Machine;
+use crate::support::platform::Server;
+use crate::support::proxy::{Fate, Proxy};
+use crate::support::{Home, done, text};
 
 /// A machine that reaches its server by a way on which things go wrong.
 fn behind_a_proxy() -> (Machine, Proxy) {

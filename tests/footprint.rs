@@ -1,10 +1,8 @@
 //! What the shipped helper is made of, seen in the release build.
 
-mod support;
-
 use std::process::Command;
 
-use support::{Home, done, feed, release, text};
+use crate::support::{Home, done, feed, release, text};
 
 /// Words that stand in a program's strings where the library is linked in.
 const NETWORK: [&str; 7] = [

@@ -3,18 +3,14 @@
 
 #![cfg(feature = "platform")]
 
-#[path = "support/postgres.rs"]
-mod postgres;
-mod support;
-
 use std::process::Output;
 use std::rc::Rc;
 
-use postgres::{MADE_BY_THE_PLATFORM, Postgres};
+use crate::support::machine::Machine;
+use crate::support::platform::PASSWORD;
+use crate::support::postgres::{MADE_BY_THE_PLATFORM, Postgres};
+use crate::support::{HELPER, Home, WIT, done, refused, text, trpc};
 use serde_json::Value;
-use support::machine::Machine;
-use support::platform::PASSWORD;
-use support::{HELPER, Home, WIT, done, refused, text, trpc};
 use wit::api::database::Direct;
 use wit::api::http::Client;
 use wit::api::login::{self, Login, sign_in};

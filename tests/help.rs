@@ -1,15 +1,13 @@
 //! The help of every command, as it was when somebody last read it.
 //!
-//! After a change that is meant: `SNAPSHOTS=overwrite cargo test --test help`.
+//! After a change that is meant: `SNAPSHOTS=overwrite cargo test help::`.
 
 #![cfg(feature = "platform")]
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::{Home, WIT, done, text};
 use clap::CommandFactory;
-use support::{Home, WIT, done, text};
 
 /// Every command that a person is told of, as the words that run it.
 fn commands(command: &clap::Command, words: &[String]) -> Vec<Vec<String>> {

@@ -1,11 +1,9 @@
 //! The real helper, run by itself and by real git.
 
-mod support;
-
 use std::process::Stdio;
 
-use support::git::Git;
-use support::{HELPER, Home, feed, gits, text};
+use crate::support::git::Git;
+use crate::support::{HELPER, Home, feed, gits, text};
 
 const SITE: &str = "protocol=https\nhost=example.com\n";
 

@@ -1,11 +1,9 @@
 //! Commands against a server that means harm or is broken.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::server::{Server, answer, with_header};
-use support::{Home, WIT, done, refused, text};
+use crate::support::server::{Server, answer, with_header};
+use crate::support::{Home, WIT, done, refused, text};
 
 const PASSWORD: &str = "correct horse battery";
 const SESSION: &str = "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu";

@@ -2,15 +2,13 @@
 
 #![cfg(feature = "platform")]
 
-mod support;
-
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc;
 
-use support::platform::Server;
-use support::{WIT, gits, text, until};
+use crate::support::platform::Server;
+use crate::support::{WIT, gits, text, until};
 
 /// A server with a private repository `alice/demo`, and a token that may all but administer.
 fn hosting() -> (Server, String, String) {
@@ -127,7 +125,7 @@ fn each_git_fetches_with_a_compressed_request_in_every_way() {
                 .args(more)
                 .args([&remote, &clone])
                 .env("GIT_TRACE_CURL", "1");
-            let cloned = support::feed(command, b"");
+            let cloned = crate::support::feed(command, b"");
             succeeds(&cloned);
             let said = text(&cloned.stderr).to_lowercase();
             assert!(said.contains("content-encoding: gzip"), "{git} {protocol}");

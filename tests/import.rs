@@ -1,15 +1,13 @@
 //! `wit import`: what other helpers keep, taken as they keep it, and left there.
 #![cfg(target_os = "linux")]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use support::session::Session;
-use support::{HELPER, Home, WIT, feed, text};
+use crate::support::session::Session;
+use crate::support::{HELPER, Home, WIT, feed, text};
 
 fn wit(home: &Home, words: &[&str]) -> (Option<i32>, String) {
     let output = home.run(WIT, words, "");

@@ -1,12 +1,10 @@
 //! The README's first command, as a new user types it, and what it installs.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Home, WIT, files, text};
+use crate::support::{Home, WIT, files, text};
 
 fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

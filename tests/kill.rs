@@ -3,14 +3,12 @@
 
 #![cfg(all(unix, feature = "platform"))]
 
-mod support;
-
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use support::machine::paths;
-use support::platform::{PASSWORD, Server};
-use support::{HELPER, Home, WIT, done, text};
+use crate::support::machine::paths;
+use crate::support::platform::{PASSWORD, Server};
+use crate::support::{HELPER, Home, WIT, done, text};
 use wit::credential::Site;
 use wit::rotation::journal;
 use wit::store::{self, choice};

@@ -1,10 +1,8 @@
 //! What the commands print, word for word as it is documented.
 
-mod support;
-
+use crate::support::server::{Server, answer};
+use crate::support::{Home, WIT, done, text};
 use snapbox::{assert_data_eq, str};
-use support::server::{Server, answer};
-use support::{Home, WIT, done, text};
 
 const SESSION: &str = "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu";
 const MADE: &str = r#"{"id":"abc12345-e69e-4554-a79f-6e9a48029c82","name":"CI Token",

@@ -2,13 +2,11 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Home, files, release, text};
+use crate::support::{Home, files, release, text};
 
 fn run(command: &mut Command) -> String {
     let output = command

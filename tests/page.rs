@@ -2,15 +2,11 @@
 
 #![cfg(feature = "platform")]
 
-#[path = "support/browser.rs"]
-mod browser;
-mod support;
-
-use browser::{Browser, ENTER, SPACE, TAB};
+use crate::support::browser::{Browser, ENTER, SPACE, TAB};
+use crate::support::platform::{FORM, PASSWORD, Reply, Server};
+use crate::support::tls::{Certificate, LOOPBACK};
+use crate::support::{Home, WIT, text};
 use serde_json::{Value, json};
-use support::platform::{FORM, PASSWORD, Reply, Server};
-use support::tls::{Certificate, LOOPBACK};
-use support::{Home, WIT, text};
 
 /// Signs alice in, from wherever the server sends a stranger.
 fn sign_in(server: &Server, browser: &Browser) {

@@ -1,14 +1,12 @@
 //! The file store under a passphrase: opened for a time, and locked is never empty.
 #![cfg(target_os = "linux")]
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use support::{HELPER, Home, WIT, feed, text};
+use crate::support::{HELPER, Home, WIT, feed, text};
 
 const SITE: &str = "protocol=https\nhost=example.com\n";
 const ENTRY: &str = "protocol=https\nhost=example.com\nusername=ada\npassword=pw\n";

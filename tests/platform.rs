@@ -2,13 +2,9 @@
 
 #![cfg(feature = "platform")]
 
-#[path = "support/postgres.rs"]
-mod postgres;
-mod support;
-
+use crate::support::platform::{PASSWORD, Server};
+use crate::support::{Home, text};
 use serde_json::{Value, json};
-use support::platform::{PASSWORD, Server};
-use support::{Home, text};
 
 #[test]
 fn a_token_clones_and_pushes_and_is_seen_as_used() {
@@ -313,8 +309,8 @@ fn neither_password_nor_token_reaches_the_log_or_the_database() {
 
 #[test]
 fn two_servers_share_a_postgresql_that_the_platform_made() {
-    let database = postgres::Postgres::start();
-    database.sql(postgres::MADE_BY_THE_PLATFORM);
+    let database = crate::support::postgres::Postgres::start();
+    database.sql(crate::support::postgres::MADE_BY_THE_PLATFORM);
     let start = || {
         let mut home = Home::new();
         home.set("DATABASE_URL", database.url());
@@ -361,7 +357,7 @@ fn two_servers_share_a_postgresql_that_the_platform_made() {
 
 #[test]
 fn two_servers_on_one_postgresql_serve_the_same_repositories() {
-    let database = postgres::Postgres::start();
+    let database = crate::support::postgres::Postgres::start();
     let shared = tempfile::tempdir().expect("a directory");
     let shared = shared.path().display().to_string();
     let start = || {

@@ -1,14 +1,12 @@
 //! A locked keyring: the service's prompt where a person can see it, and what its answer means.
 #![cfg(target_os = "linux")]
 
-mod support;
-
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 
-use support::locked_keyring::{Answer, serve};
-use support::session::{Session, inside};
-use support::{HELPER, Home, text};
+use crate::support::locked_keyring::{Answer, serve};
+use crate::support::session::{Session, inside};
+use crate::support::{HELPER, Home, text};
 
 const ITEM: &str = r#"{"version":1,"site":"https://example.com",
     "credentials":[{"username":"ada","password":"pw"}]}"#;
@@ -52,7 +50,7 @@ fn assert_locked(output: &Output) {
 #[test]
 fn a_prompt_that_is_answered_brings_the_secret_and_is_not_shown_again() {
     let name = "a_prompt_that_is_answered_brings_the_secret_and_is_not_shown_again";
-    inside(name, Session::empty, &[], || {
+    inside(&format!("prompt::{name}"), Session::empty, &[], || {
         let place = Place::new(Answer::Unlock, ":0");
         for _ in 0..2 {
             let output = place.run("get", SITE);
@@ -69,7 +67,7 @@ fn a_prompt_that_is_answered_brings_the_secret_and_is_not_shown_again() {
 #[test]
 fn a_prompt_that_is_dismissed_is_no_absence_and_erases_nothing() {
     let name = "a_prompt_that_is_dismissed_is_no_absence_and_erases_nothing";
-    inside(name, Session::empty, &[], || {
+    inside(&format!("prompt::{name}"), Session::empty, &[], || {
         let place = Place::new(Answer::Dismiss, ":0");
         assert_locked(&place.run("get", SITE));
         assert_eq!(place.times("Prompt"), 1);
@@ -84,7 +82,7 @@ fn a_prompt_that_is_dismissed_is_no_absence_and_erases_nothing() {
 #[test]
 fn where_nobody_could_see_it_no_prompt_is_asked_for() {
     let name = "where_nobody_could_see_it_no_prompt_is_asked_for";
-    inside(name, Session::empty, &[], || {
+    inside(&format!("prompt::{name}"), Session::empty, &[], || {
         let place = Place::new(Answer::Unlock, "");
         assert_locked(&place.run("get", SITE));
         assert_eq!(place.times("Prompt"), 0);

@@ -2,15 +2,13 @@
 
 #![cfg(all(target_os = "linux", feature = "platform"))]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use support::platform::{PASSWORD, Server};
-use support::session::Session;
-use support::{HELPER, Home, WIT, text};
+use crate::support::platform::{PASSWORD, Server};
+use crate::support::session::Session;
+use crate::support::{HELPER, Home, WIT, text};
 
 /// Commands that need another place, by the test that runs them there: a part of the command, the
 /// file, and a part of that.

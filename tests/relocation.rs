@@ -1,9 +1,7 @@
 //! `wit store move`: all of it, or nothing, and never a moment in which git finds nothing.
 #![cfg(target_os = "linux")]
 
-mod support;
-
-use support::{HELPER, Home, WIT, text};
+use crate::support::{HELPER, Home, WIT, text};
 use wit::config::Paths;
 use wit::credential::Site;
 use wit::store::{Store, choice};

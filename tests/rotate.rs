@@ -2,13 +2,11 @@
 
 #![cfg(all(unix, feature = "platform"))]
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::machine::Machine;
-use support::proxy::{Fate, Proxy};
-use support::{HELPER, WIT, done, refused, text};
+use crate::support::machine::Machine;
+use crate::support::proxy::{Fate, Proxy};
+use crate::support::{HELPER, WIT, done, refused, text};
 
 #[test]
 fn this_machines_token_is_rotated_and_git_goes_on() {
@@ -222,7 +220,7 @@ fn never_means_never() {
     assert_eq!(machine.ids().len(), 1);
 }
 
-/// Run with: cargo test --features crash-points --test rotate
+/// Run with: cargo test --features crash-points rotate::
 #[cfg(feature = "crash-points")]
 #[test]
 fn a_crash_at_any_point_is_mended_by_typing_the_command_again() {
@@ -261,7 +259,7 @@ fn a_crash_at_any_point_is_mended_by_typing_the_command_again() {
     }
 }
 
-/// Run with: cargo test --features crash-points --test rotate
+/// Run with: cargo test --features crash-points rotate::
 #[cfg(feature = "crash-points")]
 #[test]
 fn a_crash_while_taking_back_is_mended_too() {
@@ -281,7 +279,7 @@ fn a_crash_while_taking_back_is_mended_too() {
     }
 }
 
-/// Run with: cargo test --features crash-points --test rotate
+/// Run with: cargo test --features crash-points rotate::
 #[cfg(feature = "crash-points")]
 #[test]
 fn a_crash_after_any_write_is_mended_by_typing_the_command_again() {

@@ -2,16 +2,12 @@
 
 #![cfg(all(unix, feature = "platform"))]
 
-#[path = "support/postgres.rs"]
-mod postgres;
-mod support;
-
+use crate::support::machine::Machine;
+use crate::support::platform::{Reply, Server};
+use crate::support::proxy::{Fate, Proxy};
+use crate::support::server::{self, answer};
+use crate::support::{Home, WIT, done, refused, text};
 use serde_json::{Value, json};
-use support::machine::Machine;
-use support::platform::{Reply, Server};
-use support::proxy::{Fate, Proxy};
-use support::server::{self, answer};
-use support::{Home, WIT, done, refused, text};
 
 fn rotate(server: &Server, token: &str) -> Reply {
     server.post("/api/tokens/self/rotate", token, json!({}))
@@ -102,7 +98,7 @@ fn a_second_time_ends_the_whole_family() {
 
 #[test]
 fn so_it_does_on_postgresql() {
-    let database = postgres::Postgres::start();
+    let database = crate::support::postgres::Postgres::start();
     let mut home = Home::new();
     home.set("DATABASE_URL", database.url());
     let server = Server::start_in(home);
@@ -270,7 +266,7 @@ fn a_lost_answer_is_looked_after_and_never_asked_for_twice() {
     assert!(lives(&server, &token), "the overlap");
 }
 
-/// Run with: cargo test --features crash-points --test self_rotation
+/// Run with: cargo test --features crash-points self_rotation::
 #[cfg(feature = "crash-points")]
 #[test]
 fn a_crash_is_mended_where_the_new_token_was_kept() {
@@ -322,7 +318,7 @@ fn whoever_is_logged_in_mends_what_got_lost() {
     refused(&rotate_self(&home, &["--deliver", "cat >new"]), 5);
     proxy.set(|_| Fate::Forwarded);
     let login = ["login", &proxy.url, "--username", "ada", "--password-stdin"];
-    let password = format!("{}\n", support::platform::PASSWORD);
+    let password = format!("{}\n", crate::support::platform::PASSWORD);
     done(&home.run(WIT, &login, &password));
     done(&home.run(WIT, &["token", "rotate", "--resume"], ""));
     assert!(lives(&machine.server, &received(&home, "new")));

@@ -2,13 +2,11 @@
 
 #![cfg(unix)]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use support::{HELPER, Home, WIT, gits, text};
+use crate::support::{HELPER, Home, WIT, gits, text};
 
 /// What `credential.helper` holds for this user.
 fn helpers(home: &Home) -> Vec<String> {

@@ -2,15 +2,11 @@
 
 #![cfg(feature = "platform")]
 
-#[path = "support/soak.rs"]
-mod soak;
-mod support;
-
 use std::time::Duration;
 
 #[test]
 fn a_killed_server_has_lost_no_push_and_no_token_and_takes_no_revoked_one() {
-    let tally = soak::run(soak::Plan {
+    let tally = crate::support::soak::run(crate::support::soak::Plan {
         clients: 8,
         time: Duration::from_secs(20),
         kill_every: Duration::from_secs(4),

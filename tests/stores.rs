@@ -1,7 +1,5 @@
 //! The contract of `Store`, the same for each of them, and what each does with what it can't use.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 
 use wit::config::{Config, Paths};
@@ -341,8 +339,8 @@ mod keyring {
     use rustbus::{DuplexConn, get_session_bus_path, standard_messages};
     use wit::store::secret_service::SecretService;
 
-    use super::support::session::{self, Session};
     use super::*;
+    use crate::support::session::{self, Session};
 
     fn in_session(
         name: &str,
@@ -350,7 +348,7 @@ mod keyring {
         variables: &[(&str, &str)],
         body: impl FnOnce(),
     ) {
-        session::inside(&format!("keyring::{name}"), start, variables, body);
+        session::inside(&format!("stores::keyring::{name}"), start, variables, body);
     }
 
     fn run(program: &str, args: &[&str]) -> String {

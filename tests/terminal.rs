@@ -2,13 +2,11 @@
 
 #![cfg(all(target_os = "linux", feature = "platform"))]
 
-mod support;
-
-use support::machine::Machine;
-use support::platform::PASSWORD;
-use support::server::{Server, answer};
-use support::terminal::Terminal;
-use support::{Home, WIT, done, refused, text};
+use crate::support::machine::Machine;
+use crate::support::platform::PASSWORD;
+use crate::support::server::{Server, answer};
+use crate::support::terminal::Terminal;
+use crate::support::{Home, WIT, done, refused, text};
 
 #[test]
 fn a_password_is_asked_for_and_not_shown() {
@@ -172,7 +170,7 @@ fn nothing_in_the_current_directory_is_opened() {
     let run = |program: &str, arguments: &[&str], input: &str| {
         let mut command = machine.home.command(program);
         command.args(arguments).current_dir(&dir);
-        support::feed(command, input.as_bytes())
+        crate::support::feed(command, input.as_bytes())
     };
     for arguments in [
         &["token", "list"][..],
@@ -187,7 +185,7 @@ fn nothing_in_the_current_directory_is_opened() {
         &["status"],
         &["logout"],
     ] {
-        let output = run(support::WIT, arguments, "");
+        let output = run(crate::support::WIT, arguments, "");
         let said = text(&output.stderr);
         assert!(
             matches!(output.status.code(), Some(0 | 3)),
@@ -197,7 +195,7 @@ fn nothing_in_the_current_directory_is_opened() {
     }
     let host = machine.url.strip_prefix("http://").expect("http");
     let answer = run(
-        support::HELPER,
+        crate::support::HELPER,
         &["get"],
         &format!("protocol=http\nhost={host}\n\n"),
     );

@@ -2,17 +2,15 @@
 
 #![cfg(feature = "platform")]
 
-mod support;
-
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::support::tls::{Certificate, LOOPBACK};
+use crate::support::{Home, WIT, text, until};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
-use support::tls::{Certificate, LOOPBACK};
-use support::{Home, WIT, text, until};
 
 /// The certificate that a new connection is shown, with nobody trusted but `trusted`.
 fn shown(address: &str, trusted: &Path) -> Option<CertificateDer<'static>> {

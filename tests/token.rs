@@ -2,13 +2,11 @@
 
 #![cfg(feature = "platform")]
 
-mod support;
-
 use std::path::Path;
 
-use support::machine::Machine;
-use support::platform::PASSWORD;
-use support::{Home, WIT, done, refused, text};
+use crate::support::machine::Machine;
+use crate::support::platform::PASSWORD;
+use crate::support::{Home, WIT, done, refused, text};
 use wit::api::http::Client;
 use wit::api::login::{Login, sign_in};
 use wit::api::server::ServerUrl;
@@ -52,7 +50,7 @@ fn a_token_without_a_name_goes_to_the_store_unseen() {
     assert_eq!(listed[0]["tokenPrefix"], token[..8]);
     let site = machine.url.strip_prefix("http://").expect("http");
     let request = format!("protocol=http\nhost={site}\n\n");
-    let answer = machine.home.run(support::HELPER, &["get"], &request);
+    let answer = machine.home.run(crate::support::HELPER, &["get"], &request);
     let answer = done(&answer);
     assert!(answer.contains("username=ada\n"), "{answer}");
     assert!(
@@ -394,7 +392,7 @@ fn audit_finds_what_prune_and_filters_see() {
 
 #[test]
 fn after_a_lost_answer_it_is_said_whether_the_token_was_made() {
-    use support::server::{Server, answer};
+    use crate::support::server::{Server, answer};
     let made = r#"[{"id":"cf44cc33","name":"ci","tokenPrefix":"wit_8432","scopes":[],
         "createdAt":"2999-01-01T00:00:00Z"}]"#;
     for (list, code, says) in [

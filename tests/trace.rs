@@ -2,12 +2,10 @@
 
 #![cfg(all(unix, feature = "platform"))]
 
-mod support;
-
 use std::os::unix::fs::PermissionsExt;
 
-use support::platform::{PASSWORD, Server};
-use support::{HELPER, Home, WIT, text};
+use crate::support::platform::{PASSWORD, Server};
+use crate::support::{HELPER, Home, WIT, text};
 
 /// Runs what must succeed and returns its stdout and stderr.
 fn run(home: &Home, program: &str, arguments: &[&str], input: &str) -> (String, String) {

@@ -1,11 +1,9 @@
 //! The way to a server: certificates, proxies, plain http. Against doubles that record all they see.
 
-mod support;
-
-use support::http_proxy::HttpProxy;
-use support::server::{Server, answer};
-use support::tls::{Certificate, LOOPBACK};
-use support::{Home, WIT, done, refused};
+use crate::support::http_proxy::HttpProxy;
+use crate::support::server::{Server, answer};
+use crate::support::tls::{Certificate, LOOPBACK};
+use crate::support::{Home, WIT, done, refused};
 
 const SESSION: &str = "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu";
 
@@ -37,7 +35,7 @@ fn a_certificate_of_ones_own_is_trusted_where_its_file_is_given_and_from_then_on
     std::fs::create_dir(&below).expect("made");
     let mut list = home.command(WIT);
     list.args(["token", "list"]).current_dir(below);
-    done(&support::feed(list, b""));
+    done(&crate::support::feed(list, b""));
     let bearer = format!("authorization: Bearer {SESSION}\r\n");
     assert!(server.seen().iter().all(|seen| seen.contains(&bearer)));
 }

@@ -2,11 +2,9 @@
 
 #![cfg(feature = "platform")]
 
-mod support;
-
+use crate::support::platform::{PASSWORD, Server};
+use crate::support::{Home, WIT, text};
 use serde_json::{Value, json};
-use support::platform::{PASSWORD, Server};
-use support::{Home, WIT, text};
 
 #[test]
 fn up_names_the_one_command_to_type_next_and_down_ends_it() {

@@ -2,13 +2,11 @@
 
 #![cfg(all(unix, feature = "platform"))]
 
-mod support;
-
 use std::process::Output;
 
-use support::machine::Machine;
-use support::server::{Server, with_header};
-use support::{HELPER, done, refused, text};
+use crate::support::machine::Machine;
+use crate::support::server::{Server, with_header};
+use crate::support::{HELPER, done, refused, text};
 
 fn get(machine: &Machine) -> Output {
     let request = format!("protocol=http\nhost={}\n\n", machine.server.address);
@@ -100,8 +98,12 @@ fn status_says_how_far_the_clocks_differ() {
         ("not a date", None),
     ] {
         let server = Server::new(move |_, _| with_header(200, &format!("Date: {date}"), ""));
-        let home = support::Home::new();
-        let said = home.run(support::WIT, &["status", "--server", &server.url], "");
+        let home = crate::support::Home::new();
+        let said = home.run(
+            crate::support::WIT,
+            &["status", "--server", &server.url],
+            "",
+        );
         let clock = text(&said.stdout);
         let line = clock
             .lines()
@@ -118,7 +120,7 @@ fn status_says_how_far_the_clocks_differ() {
 #[test]
 fn a_server_that_is_away_does_not_keep_status_from_answering() {
     let machine = Machine::with_a_token();
-    done(&machine.server.home.run(support::WIT, &["down"], ""));
+    done(&machine.server.home.run(crate::support::WIT, &["down"], ""));
     let status = machine.json(&["status"]);
     assert_eq!(status["servers"][0]["clockSkew"], serde_json::Value::Null);
     // For the end of the test.
@@ -126,7 +128,7 @@ fn a_server_that_is_away_does_not_keep_status_from_answering() {
         &machine
             .server
             .home
-            .run(support::WIT, &["up", "--port", "0"], ""),
+            .run(crate::support::WIT, &["up", "--port", "0"], ""),
     );
 }
 
@@ -155,7 +157,7 @@ fn a_grace_that_is_over_is_ended_by_the_next_command() {
     let now = wit::expiry::UnixTime::now().0;
     let file = end(now - 10);
     // While the server is away it is put off, and nothing else suffers.
-    done(&machine.server.home.run(support::WIT, &["down"], ""));
+    done(&machine.server.home.run(crate::support::WIT, &["down"], ""));
     machine.wit(&["status"]);
     let journal = std::fs::read_to_string(&file).expect("a journal");
     let journal: serde_json::Value = serde_json::from_str(&journal).expect("JSON");
@@ -169,7 +171,7 @@ fn a_grace_that_is_over_is_ended_by_the_next_command() {
         &machine
             .server
             .home
-            .run(support::WIT, &["up", "--port", port], ""),
+            .run(crate::support::WIT, &["up", "--port", port], ""),
     );
     end(now - 10);
     machine.wit(&["status"]);
@@ -180,12 +182,12 @@ fn a_grace_that_is_over_is_ended_by_the_next_command() {
 fn a_server_that_says_nothing_is_not_waited_for_longer_than_was_said() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", silent.local_addr().expect("an address"));
-    let mut home = support::Home::new();
+    let mut home = crate::support::Home::new();
     home.set("WIT_HTTP_TIMEOUT", "0.2");
     let begun = std::time::Instant::now();
     let said = refused(
         &home.run(
-            support::WIT,
+            crate::support::WIT,
             &["login", &url, "--username", "a", "--password-stdin"],
             "pw\n",
         ),

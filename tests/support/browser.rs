@@ -1,7 +1,5 @@
 //! A Chromium of the test's own, driven as WebDriver (W3C) says: no window, a throwaway profile.
 
-#![allow(dead_code, reason = "each test crate uses its part of this module")]
-
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -12,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::support::platform::{Reply, request};
+use super::platform::{Reply, request};
 
 /// How long an element or a page is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);

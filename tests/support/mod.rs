@@ -1,7 +1,9 @@
 //! What the tests that drive real programs share: a throwaway home and nothing of the person's.
 
-#![allow(dead_code, reason = "each test crate uses its part of this module")]
+#![allow(dead_code, reason = "each benchmark uses its part of this module")]
 
+#[cfg(feature = "platform")]
+pub mod browser;
 pub mod git;
 pub mod http_proxy;
 #[cfg(target_os = "linux")]
@@ -10,10 +12,14 @@ pub mod locked_keyring;
 pub mod machine;
 #[cfg(feature = "platform")]
 pub mod platform;
+#[cfg(unix)]
+pub mod postgres;
 pub mod proxy;
 pub mod server;
 #[cfg(target_os = "linux")]
 pub mod session;
+#[cfg(feature = "platform")]
+pub mod soak;
 #[cfg(target_os = "linux")]
 pub mod terminal;
 pub mod tls;

@@ -1,12 +1,9 @@
 //! A PostgreSQL of the test's own: in a throwaway directory, on a socket in it, stopped at the end.
 
-#![allow(dead_code, reason = "each test crate uses its part of this module")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the platform itself makes of an account, down to the missing index.
-#[allow(dead_code, reason = "each test crate uses its part of this module")]
 pub const MADE_BY_THE_PLATFORM: &str = r#"
 CREATE TABLE "user" (
     id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE,
