@@ -62,6 +62,8 @@ pub enum DatabaseError {
     NotFound,
     /// The account is suspended.
     Suspended,
+    /// Too many ask at once; the same may be asked again soon.
+    Busy,
     /// The database itself failed. Not for strangers' eyes: SQL may be in it.
     Failed(sqlx::Error),
 }
@@ -72,6 +74,7 @@ impl fmt::Display for DatabaseError {
             DatabaseError::Invalid(what) | DatabaseError::Taken { what, .. } => f.write_str(what),
             DatabaseError::NotFound => f.write_str("not found"),
             DatabaseError::Suspended => f.write_str("this account is suspended"),
+            DatabaseError::Busy => f.write_str("too many ask at once"),
             DatabaseError::Failed(_) => f.write_str("the database failed"),
         }
     }

@@ -16,11 +16,12 @@ mod page;
 mod refusal;
 mod renewal;
 pub mod tls;
+mod turns;
 mod uses;
 mod v1;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +102,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
     crate::config::private_dir(&options.data_dir)
         .with_context(|| format!("can't make {}", options.data_dir.display()))?;
     let mut instance = Instance::start(&options.data_dir)?;
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -176,6 +178,29 @@ async fn open_database(options: &Options) -> anyhow::Result<Database> {
 /// Where the SQLite database of a data directory is.
 pub fn sqlite_file(data_dir: &Path) -> PathBuf {
     data_dir.join("wit.sqlite3")
+}
+
+/// Where this machine reaches a server that listens at an address.
+pub fn reached_at(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
+/// Each connection takes a descriptor, and each git three.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the number of open files can't be raised");
+    }
 }
 
 /// Resolves at the first SIGTERM or SIGINT; installed before the platform says that it is ready.

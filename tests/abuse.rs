@@ -86,18 +86,43 @@ fn who_does_not_read_his_answer_ties_up_no_git() {
             wish.len()
         ),
     );
-    let children = format!("/proc/{0}/task/{0}/children", server.pid());
-    let running = || {
-        // git's children are adopted by whichever thread began them.
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs");
-        tasks.flatten().any(|task| {
-            let children = std::fs::read_to_string(task.path().join("children"));
-            children.is_ok_and(|children| !children.trim().is_empty())
-        })
+    until("git runs", || !gits(&server).is_empty());
+    until("git is gone", || gits(&server).is_empty());
+    drop(stream);
+}
+
+/// The processes that the server has begun and that run.
+fn gits(server: &Server) -> Vec<String> {
+    // They are the children of whichever thread began them.
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs");
+    let children = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.ok()?.path().join("children")).ok()
     };
-    assert!(std::path::Path::new(&children).exists());
-    until("git runs", running);
-    until("git is gone", || !running());
+    let all: Vec<String> = tasks.filter_map(children).collect();
+    let all = all.iter().flat_map(|children| children.split_whitespace());
+    all.map(str::to_owned).collect()
+}
+
+#[test]
+fn no_git_can_take_all_the_memory() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", false);
+    let half = "POST /alice/demo.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n\
+                Content-Type: application/x-git-upload-pack-request\r\nContent-Length: 100\r\n\r\n00";
+    let stream = connect(&server, half);
+    until("git runs", || !gits(&server).is_empty());
+    until("it is bounded", || {
+        let limits = gits(&server)
+            .first()
+            .map(|git| format!("/proc/{git}/limits"));
+        let limits = limits.and_then(|limits| std::fs::read_to_string(limits).ok());
+        let limits = limits.unwrap_or_default();
+        let data = limits
+            .lines()
+            .find(|line| line.starts_with("Max data size"));
+        data.is_some_and(|data| data.contains(&(1 << 30).to_string()))
+    });
     drop(stream);
 }
 

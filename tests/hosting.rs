@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use crate::support::platform::Server;
-use crate::support::{WIT, gits, text, until};
+use crate::support::{Home, WIT, gits, text, until};
 
 /// A server with a private repository `alice/demo`, and a token that may all but administer.
 fn hosting() -> (Server, String, String) {
@@ -147,6 +147,49 @@ fn a_large_push_and_clone_leave_the_servers_memory_small() {
     succeeds(&server.git(&["clone", "-q", &remote, "cloned"]));
     let peak = server.peak_memory();
     assert!(peak < 60 * 1024, "{peak} KiB");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_push_that_is_acknowledged_lies_on_the_disk() {
+    let home = Home::new();
+    let (calls, said) = (home.path().join("calls"), home.path().join("said"));
+    let mut strace = home.command("strace");
+    // -D keeps strace out of the way of `wit up`, which is waited for.
+    let words = "-D -f -qq -e trace=fsync,fdatasync -e signal=none -o";
+    strace.args(words.split(' ')).arg(&calls);
+    strace.args([WIT, "up", "--port", "0", "--json"]);
+    // To a file, since strace holds on to it for as long as the server runs.
+    strace.stdout(std::fs::File::create(&said).expect("a file"));
+    let up = strace.status().expect("strace: apt-get install strace");
+    assert!(up.success());
+    let said = std::fs::read(&said).expect("read");
+    let up: serde_json::Value = serde_json::from_slice(&said).expect("JSON");
+    let url = up["url"].as_str().expect("a URL");
+    let server = Server {
+        address: url.strip_prefix("http://").expect("http").to_owned(),
+        home,
+    };
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let secret = server.secret(&session, &["repo:write"]);
+    let remote = server.remote("alice", &secret, "/alice/demo.git");
+    server.work("work");
+    let tasks = format!("/proc/{}/task", server.pid());
+    // Not by the server itself, whose database does too.
+    let synced = || {
+        let calls = std::fs::read_to_string(&calls).expect("it was begun");
+        let of_git = |line: &&str| {
+            let task = line.split(' ').next().expect("a process id");
+            !Path::new(&tasks).join(task).exists()
+        };
+        calls.lines().filter(of_git).count()
+    };
+    let before = synced();
+    succeeds(&server.git(&["-C", "work", "push", "-q", &remote, "main"]));
+    until("objects and reference are on the disk", || {
+        synced() >= before + 3
+    });
 }
 
 /// Forwards one connection to the server. What it sends back is passed on until `pause` bytes of

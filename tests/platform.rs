@@ -265,6 +265,95 @@ fn passwords_can_not_be_tried_without_end() {
         "{}",
         limited.head
     );
+    // By its other name the account has no more tries.
+    let wrong = json!({ "email": "alice@example.com", "password": "wrong horse" });
+    let limited = server.post("/api/auth/sign-in/email", "", wrong);
+    assert_eq!(limited.status, 429);
+}
+
+#[test]
+fn many_sign_ins_at_once_take_little_memory_and_the_right_one_is_let_in() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let sign_in = |name: &str, password: &str| {
+        let body = json!({ "username": name, "password": password });
+        server.post("/api/auth/sign-in/username", "", body).status
+    };
+    std::thread::scope(|scope| {
+        for number in 0..30 {
+            let sign_in = &sign_in;
+            scope.spawn(move || {
+                let status = sign_in(&format!("nobody{number}"), "wrong horse");
+                assert!([401, 503].contains(&status), "{status}");
+            });
+        }
+    });
+    assert_eq!(sign_in("alice", PASSWORD), 200);
+    // One hash takes 32 MiB.
+    let most = 100 + 32 * std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    assert!(server.peak_memory() / 1024 < most);
+}
+
+#[test]
+fn an_account_with_too_many_tokens_loses_none_by_a_rotation() {
+    let database = crate::support::postgres::Postgres::start();
+    let mut home = Home::new();
+    home.set("DATABASE_URL", database.url());
+    let server = Server::start_in(home);
+    let session = server.sign_up("alice");
+    let token = server.token(&session, &["repo:read"]);
+    // As the platform lets two requests at once have it.
+    database.sql(
+        "INSERT INTO personal_access_tokens (user_id, name, token_hash, token_prefix, scopes)
+         SELECT (SELECT id FROM \"user\"), 'more', n::text, 'wit_0000', '[]'
+         FROM generate_series(1, 50) n",
+    );
+    let path = format!(
+        "/settings/tokens/{}/rotate",
+        token["id"].as_str().expect("an id")
+    );
+    assert_eq!(server.visit("alice").post(&path, "expires=30").status, 400);
+    let secret = token["token"].as_str().expect("the secret");
+    assert_eq!(server.bearing("GET", "/api/v1/user", secret).status, 200);
+}
+
+#[test]
+fn what_the_database_answers_to_one_check_is_no_harm_to_the_next() {
+    let database = crate::support::postgres::Postgres::start();
+    let mut home = Home::new();
+    home.set("DATABASE_URL", database.url());
+    let server = Server::start_in(home);
+    let session = server.sign_up("alice");
+    let odd = server.token(&session, &["repo:read"]);
+    let good = server.secret(&session, &["repo:read"]);
+    // A time that PostgreSQL has and this program has not.
+    let id = odd["id"].as_str().expect("an id");
+    database.sql(&format!(
+        "UPDATE personal_access_tokens SET expires_at = 'infinity' WHERE id = '{id}'"
+    ));
+    let odd = odd["token"].as_str().expect("the secret");
+    assert_ne!(server.bearing("GET", "/api/v1/user", odd).status, 200);
+    assert_eq!(server.bearing("GET", "/api/v1/user", &good).status, 200);
+}
+
+#[test]
+fn an_account_without_a_username_has_its_repositories_below_its_id() {
+    let database = crate::support::postgres::Postgres::start();
+    let mut home = Home::new();
+    home.set("DATABASE_URL", database.url());
+    let server = Server::start_in(home);
+    let session = server.sign_up("alice");
+    // As accounts of the platform are.
+    database.sql(r#"UPDATE "user" SET username = NULL"#);
+    let body = json!({ "name": "demo", "private": true });
+    let made = server.post("/api/repos", &session, body);
+    assert_eq!(made.status, 201, "{}", made.body);
+    let path = made.json()["path"].as_str().expect("a path").to_owned();
+    let secret = server.secret(&session, &["repo:read", "repo:write"]);
+    server.work("work");
+    let remote = server.remote("token", &secret, &path);
+    let push = server.git(&["-C", "work", "push", "-q", &remote, "main"]);
+    assert!(push.status.success(), "{}", text(&push.stderr));
 }
 
 #[test]

@@ -127,6 +127,32 @@ fn of_many_at_once_one_is_the_first() {
 }
 
 #[test]
+fn an_end_in_any_time_zone_is_the_same_end() {
+    let server = Server::start();
+    let session = server.sign_up("ada");
+    let token = server.token(&session, &["repo:read"]);
+    let secret = token["token"].as_str().expect("a secret");
+    let shorten = |at: &str| {
+        let path = format!("/api/tokens/{}", token["id"].as_str().expect("an id"));
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Authorization", &format!("Bearer {session}")),
+        ];
+        let body = serde_json::json!({ "expiresAt": at }).to_string();
+        server.request("PATCH", &path, &headers, &body).status
+    };
+    assert_eq!(shorten("9999-12-31T23:59:59-14:00"), 400);
+    assert_eq!(list(&server, &session).len(), 1);
+    // An hour ago, as a clock far in the east shows it: later than now, as text.
+    let ago = time::OffsetDateTime::now_utc() - time::Duration::hours(1);
+    let east = ago.to_offset(time::UtcOffset::from_hms(14, 0, 0).expect("an offset"));
+    let east = east.format(&time::format_description::well_known::Rfc3339);
+    assert_eq!(shorten(&east.expect("a time")), 200);
+    assert!(!lives(&server, secret));
+    assert_eq!(rotate(&server, secret).status, 401);
+}
+
+#[test]
 fn only_a_token_that_works_replaces_itself() {
     let server = Server::start();
     let session = server.sign_up("ada");

@@ -149,6 +149,38 @@ fn only_the_owner_can_read_what_the_server_keeps() {
 }
 
 #[test]
+fn a_killed_server_is_replaced_at_once() {
+    let server = Server::start();
+    for _ in 0..20 {
+        server.kill_and_start();
+        assert_eq!(server.request("GET", "/health", &[], "").body, "ok\n");
+    }
+}
+
+#[test]
+fn two_that_start_a_server_at_once_have_the_same_one() {
+    let home = Home::new();
+    let ups: Vec<_> = (0..2)
+        .map(|_| {
+            let mut up = home.command(WIT);
+            up.args(["up", "--port", "0", "--json"])
+                .stdout(std::process::Stdio::piped());
+            up.spawn().expect("it starts")
+        })
+        .collect();
+    let urls: Vec<_> = (ups.into_iter())
+        .map(|up| {
+            let up = up.wait_with_output().expect("it ends");
+            assert!(up.status.success());
+            let up: serde_json::Value = serde_json::from_slice(&up.stdout).expect("JSON");
+            up["url"].as_str().expect("a URL").to_owned()
+        })
+        .collect();
+    assert_eq!(urls[0], urls[1]);
+    assert!(home.run(WIT, &["down"], "").status.success());
+}
+
+#[test]
 fn data_outlive_the_server() {
     let mut server = Server::start();
     let session = server.sign_up("alice");

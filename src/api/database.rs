@@ -96,6 +96,7 @@ fn failed(error: DatabaseError) -> ApiError {
         DatabaseError::Taken { what, .. } => ApiError::Refused { message: what },
         DatabaseError::NotFound => ApiError::NotFound,
         DatabaseError::Suspended => ApiError::Unauthorized,
+        DatabaseError::Busy => unreachable(error.to_string()),
         // It answered, so nothing was carried out. The URL itself is not in what it says.
         DatabaseError::Failed(sqlx::Error::Database(refusal)) => ApiError::Refused {
             message: format!("{SERVER} refuses: {}", sentence(refusal.message())),
@@ -145,9 +146,14 @@ impl TokenApi for Direct {
 
     fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {
         let days = new.expires_in_days.map(i64::from);
-        let making = self
-            .database
-            .create_token(&self.user_id, &new.name, &new.scopes, days, None);
+        let making = self.database.create_token(
+            &self.user_id,
+            Uuid::new_v4(),
+            &new.name,
+            &new.scopes,
+            days,
+            None,
+        );
         let (record, secret) = self.wait(making)?;
         Ok(CreatedToken {
             token: record.into(),

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -12,10 +12,11 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::login::first_line;
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, output};
 use crate::config::{self, Config};
 use crate::platform::first_user::Wanted;
-use crate::platform::{self, Ready, instance, tls};
+use crate::platform::instance::{self, Running};
+use crate::platform::{self, Ready, tls};
 
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -161,17 +162,8 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
 }
 
 fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result<Exit> {
-    if let Some(running) = instance::running(data_dir)? {
-        let url = url(running.address, running.is_tls);
-        if context.json {
-            println!(
-                "{}",
-                json!({ "url": url, "data_dir": data_dir, "already_running": true })
-            );
-        } else {
-            println!("wit already runs at {url} (data in {})", data_dir.display());
-        }
-        return Ok(Exit::Done);
+    if let Some(running) = instance::answering(data_dir)? {
+        return already(&running, data_dir, context);
     }
     config::private_dir(data_dir).with_context(|| format!("can't make {}", data_dir.display()))?;
     let log_path = data_dir.join("server.log");
@@ -239,10 +231,27 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
     let Some(started) = started else {
         let _ = server.kill();
         let _ = server.wait();
+        // Another that was started at the same moment.
+        if let Some(running) = instance::answering(data_dir)? {
+            return already(&running, data_dir, context);
+        }
         return Err(not_started(&log_path, log_begin).into());
     };
     remember(&started, context)?;
     report(&started, args, data_dir, context)?;
+    Ok(Exit::Done)
+}
+
+/// Says that there is a server.
+fn already(running: &Running, data_dir: &Path, context: &Context) -> anyhow::Result<Exit> {
+    let url = url(running.address, running.is_tls);
+    if context.json {
+        let document = json!({ "url": url, "data_dir": data_dir, "already_running": true });
+        output::json(&document)?;
+    } else {
+        let data_dir = data_dir.display();
+        output::print(format!("wit already runs at {url} (data in {data_dir})\n").as_bytes())?;
+    }
     Ok(Exit::Done)
 }
 
@@ -334,11 +343,6 @@ fn report(ready: &Ready, args: &Args, data_dir: &Path, context: &Context) -> any
 
 /// Where this machine reaches the server.
 fn url(address: SocketAddr, is_tls: bool) -> String {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
     let scheme = if is_tls { "https" } else { "http" };
-    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
+    format!("{scheme}://{}", platform::reached_at(address))
 }

@@ -1,9 +1,12 @@
 //! Accounts and their sessions.
 
+use std::sync::{Arc, LazyLock};
+
 use sqlx::FromRow;
 use time::Duration;
+use tokio::sync::Semaphore;
 
-use super::{Database, DatabaseError, now, on, password, random_name, without_zone};
+use super::{Database, DatabaseError, PATIENCE, now, on, password, random_name, without_zone};
 use crate::secret::Secret;
 
 /// How long a session lasts, as on the platform.
@@ -43,6 +46,30 @@ pub enum Login {
     Email(String),
     Username(String),
 }
+
+/// An account that somebody wants to be signed in to.
+#[derive(FromRow)]
+pub struct Claimed {
+    #[sqlx(flatten)]
+    pub user: User,
+    /// The hash.
+    password: Option<String>,
+}
+
+/// Takes an account's row for one transaction alone, on either kind of database;
+/// [`DatabaseError::NotFound`] where there is none.
+macro_rules! hold_account {
+    ($transaction:expr, $user_id:expr) => {
+        let held = sqlx::query(r#"UPDATE "user" SET updated_at = updated_at WHERE id = $1"#)
+            .bind($user_id)
+            .execute(&mut *$transaction)
+            .await?;
+        if held.rows_affected() == 0 {
+            return Err(DatabaseError::NotFound);
+        }
+    };
+}
+pub(super) use hold_account;
 
 impl Database {
     /// Makes an account. [`DatabaseError::Taken`] where its email or username has one.
@@ -98,16 +125,9 @@ impl Database {
         Ok(user)
     }
 
-    /// The account of that name and password. [`DatabaseError::NotFound`] for an unknown name and
-    /// for a wrong password, after the same work.
-    pub async fn sign_in(&self, login: &Login, password: Secret) -> Result<User, DatabaseError> {
-        #[derive(FromRow)]
-        struct Row {
-            #[sqlx(flatten)]
-            user: User,
-            password: Option<String>,
-        }
-        let row: Option<Row> = match login {
+    /// The account of that name, if there is one that has a password.
+    pub async fn claimed(&self, login: &Login) -> Result<Option<Claimed>, DatabaseError> {
+        Ok(match login {
             Login::Email(email) => on!(self, pool => {
                 sqlx::query_as(
                     r#"SELECT u.id, u.name, u.email, u.username, u.suspended, a.password
@@ -128,9 +148,17 @@ impl Database {
                 .fetch_optional(pool)
                 .await?
             }),
-        };
-        let (user, stored) = match row {
-            Some(Row { user, password }) => (Some(user), password),
+        })
+    }
+
+    /// The account, where the password is its own. [`DatabaseError::NotFound`] for no account and
+    /// for a wrong password, after the same work.
+    pub async fn sign_in(
+        claimed: Option<Claimed>,
+        password: Secret,
+    ) -> Result<User, DatabaseError> {
+        let (user, stored) = match claimed {
+            Some(Claimed { user, password }) => (Some(user), password),
             None => (None, None),
         };
         let right = slowly(move || match stored {
@@ -149,11 +177,16 @@ impl Database {
         }
     }
 
-    /// Makes a session for an account, and returns its token.
+    /// Makes a session for an account, and returns its token. Those of it that are over are removed.
     pub async fn open_session(&self, user_id: &str) -> Result<Secret, DatabaseError> {
         let token = random_name(32);
         let at = now();
         on!(self, pool => {
+            sqlx::query("DELETE FROM session WHERE user_id = $1 AND expires_at <= $2")
+                .bind(user_id)
+                .bind(without_zone(at))
+                .execute(pool)
+                .await?;
             sqlx::query(
                 r#"INSERT INTO session (id, expires_at, token, created_at, updated_at, user_id)
                    VALUES ($1, $2, $3, $4, $4, $5)"#,
@@ -245,11 +278,22 @@ impl Database {
     }
 }
 
-/// Runs password hashing where it holds up no other request.
+/// Runs password hashing where it holds up no other request: no more of it at once than there are
+/// processors, for each takes 32 MiB, also where nobody waits for it any more.
 async fn slowly<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, DatabaseError> {
-    tokio::task::spawn_blocking(work)
+    static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+        let processors = std::thread::available_parallelism();
+        Arc::new(Semaphore::new(processors.map_or(1, usize::from)))
+    });
+    let turn = tokio::time::timeout(PATIENCE, TURNS.clone().acquire_owned()).await;
+    let turn = turn.map_err(|_| DatabaseError::Busy)?;
+    let worked = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    worked
         .await
         .map_err(|_| DatabaseError::Failed(sqlx::Error::WorkerCrashed))
 }

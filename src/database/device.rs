@@ -167,6 +167,16 @@ impl Database {
         let hash = hash(device_code.expose());
         let at = now();
         let user_id = on!(self, pool => {
+            // SQLite has one writer: who has no code is not to keep the others from it.
+            let (is_known,): (bool,) = sqlx::query_as(
+                "SELECT EXISTS (SELECT 1 FROM wit_device WHERE device_code_hash = $1)",
+            )
+            .bind(&hash)
+            .fetch_one(pool)
+            .await?;
+            if !is_known {
+                return Ok(Answer::Unknown);
+            }
             let mut transaction = pool.begin().await?;
             // Takes the row for itself, on either kind of database.
             sqlx::query("UPDATE wit_device SET pause = pause WHERE device_code_hash = $1")

@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::audit::{Action, record};
-use super::tokens::{MAX_TOKENS, Row, TokenRecord, fresh, hash, insert};
+use super::tokens::{MAX_TOKENS, Row, TokenHash, TokenRecord, fresh, hash, insert, no_room};
 use super::{Database, DatabaseError, now, on};
 use crate::secret::Secret;
 
@@ -42,8 +42,22 @@ impl Database {
         secret: &Secret,
         from: Option<IpAddr>,
     ) -> Result<Succession, DatabaseError> {
-        let (hash, now) = (hash(secret.expose()), now());
+        let Some(TokenHash(hash)) = TokenHash::of(secret) else {
+            return Ok(Succession::Unknown);
+        };
+        let now = now();
         on!(self, pool => {
+            // SQLite has one writer: who knows no token is not to keep the others from it.
+            let (is_known,): (bool,) = sqlx::query_as(
+                "SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE token_hash = $1)
+                     OR EXISTS (SELECT 1 FROM wit_token_family WHERE token_hash = $1)",
+            )
+            .bind(&hash)
+            .fetch_one(pool)
+            .await?;
+            if !is_known {
+                return Ok(Succession::Unknown);
+            }
             let mut transaction = pool.begin().await?;
             // Takes the account's row for itself: of two requests at once, one is the second.
             let account: Option<(String,)> = sqlx::query_as(
@@ -68,7 +82,8 @@ impl Database {
             if let Some((family, true)) = member {
                 let living: Vec<(Uuid,)> = sqlx::query_as(
                     "SELECT t.id FROM personal_access_tokens t
-                     JOIN wit_token_family f ON f.token_id = t.id WHERE f.family = $1",
+                     JOIN wit_token_family f ON f.token_id = t.id WHERE f.family = $1
+                     ORDER BY t.id",
                 )
                 .bind(family)
                 .fetch_all(&mut *transaction)
@@ -85,14 +100,13 @@ impl Database {
             }
             let old: Option<Row> = sqlx::query_as(
                 "SELECT id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at
-                 FROM personal_access_tokens
-                 WHERE token_hash = $1 AND (expires_at IS NULL OR expires_at > $2)",
+                 FROM personal_access_tokens WHERE token_hash = $1",
             )
             .bind(&hash)
-            .bind(now)
             .fetch_optional(&mut *transaction)
             .await?;
-            let Some(old) = old.map(TokenRecord::from) else {
+            let old = old.map(TokenRecord::from);
+            let Some(old) = old.filter(|old| old.expires.is_none_or(|ends| ends > now)) else {
                 return Ok(Succession::Unknown);
             };
             let family = member.map_or(old.id, |(family, _)| family);
@@ -109,8 +123,7 @@ impl Database {
             let (mut new, secret) = fresh(&user_id, &old.name, old.scopes, None)?;
             new.expires = old.expires.map(|ends| new.created + (ends - old.created));
             if insert!(transaction, new, secret).rows_affected() == 0 {
-                let full = "Maximum of 50 tokens allowed per user";
-                return Err(DatabaseError::Invalid(full.to_owned()));
+                return Err(no_room());
             }
             let old_ends = old.expires.map_or(now + OVERLAP, |ends| ends.min(now + OVERLAP));
             sqlx::query("UPDATE personal_access_tokens SET expires_at = $2 WHERE id = $1")

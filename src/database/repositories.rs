@@ -53,7 +53,8 @@ impl Database {
         added.map_err(|error| taken(error, name))
     }
 
-    /// The repository at `OWNER/NAME`, whoever may see it.
+    /// The repository at `OWNER/NAME`, whoever may see it. An account without a username, as the
+    /// platform makes them, goes by its id.
     pub async fn repository(
         &self,
         owner: &str,
@@ -66,10 +67,11 @@ impl Database {
             sqlx::query_as(
                 r#"SELECT r.id, r.owner_id, r.name, r.private
                    FROM wit_repository r JOIN "user" u ON u.id = r.owner_id
-                   WHERE u.username = $1 AND r.name = $2"#,
+                   WHERE (u.username = $1 OR u.username IS NULL AND u.id = $3) AND r.name = $2"#,
             )
             .bind(owner.to_lowercase())
             .bind(name)
+            .bind(owner)
             .fetch_optional(pool)
             .await?
         }))
@@ -139,7 +141,8 @@ impl Database {
     }
 }
 
-fn check_name(name: &str) -> Result<(), DatabaseError> {
+/// [`DatabaseError::Invalid`] for what can be no name of a repository.
+pub fn check_name(name: &str) -> Result<(), DatabaseError> {
     if is_name(name) {
         return Ok(());
     }

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
-use time::{Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
-use super::accounts::User;
+use super::accounts::{User, hold_account};
 use super::audit::{Action, record};
 use super::{Database, DatabaseError, Pool, hex, now, on, random_bytes};
 use crate::secret::Secret;
@@ -86,7 +86,7 @@ pub struct Grant {
 
 /// The hash of what looks like a token: all that is ever asked of the database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TokenHash(String);
+pub struct TokenHash(pub(super) String);
 
 impl TokenHash {
     /// `None` for what can be no token.
@@ -140,41 +140,49 @@ pub(super) use insert;
 impl Database {
     /// Makes a token of `user_id`, asked for `from` there. The secret is returned this once; only
     /// its hash is kept.
-    /// [`DatabaseError::Invalid`] outside the limits, [`DatabaseError::NotFound`] for no account.
+    /// [`DatabaseError::Invalid`] outside the limits, [`DatabaseError::NotFound`] for no account,
+    /// [`DatabaseError::Taken`] where there is a token of that id: the same was asked for twice.
     pub async fn create_token(
         &self,
         user_id: &str,
+        id: Uuid,
         name: &str,
         scopes: &[String],
         expires_in_days: Option<i64>,
         from: Option<IpAddr>,
     ) -> Result<(TokenRecord, Secret), DatabaseError> {
         check_name(name)?;
-        let (record, secret) = fresh(user_id, name, check_scopes(scopes)?, expires_in_days)?;
+        let (mut record, secret) = fresh(user_id, name, check_scopes(scopes)?, expires_in_days)?;
+        record.id = id;
         let made = on!(self, pool => {
             let mut transaction = pool.begin().await?;
-            // Takes the account's row for itself, on either kind of database, so that two
-            // requests at once can't both find room for the fiftieth token.
-            let account = sqlx::query(r#"UPDATE "user" SET updated_at = updated_at WHERE id = $1"#)
-                .bind(user_id)
-                .execute(&mut *transaction)
-                .await?;
-            if account.rows_affected() == 0 {
-                return Err(DatabaseError::NotFound);
+            // Two requests at once can't both find room for the fiftieth token.
+            hold_account!(transaction, user_id);
+            let (is_made,): (bool,) =
+                sqlx::query_as("SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE id = $1)")
+                    .bind(id)
+                    .fetch_one(&mut *transaction)
+                    .await?;
+            if is_made {
+                return Err(DatabaseError::Taken {
+                    code: "TOKEN_EXISTS",
+                    what: "this token was made before".to_owned(),
+                });
             }
             let made = insert!(transaction, record, secret);
             record!(self, transaction, Action::Created, record.id, from);
             transaction.commit().await?;
             made.rows_affected()
         });
-        if made == 0 {
-            return invalid("Maximum of 50 tokens allowed per user");
+        match made {
+            0 => Err(no_room()),
+            _ => Ok((record, secret)),
         }
-        Ok((record, secret))
     }
 
     /// Puts a new token of the same name and scopes in the place of one, which ends at once.
-    /// [`DatabaseError::NotFound`] for another's too.
+    /// [`DatabaseError::NotFound`] for another's too; [`DatabaseError::Invalid`] where the account
+    /// has more tokens than it may have, as the platform's own database lets it.
     pub async fn rotate_token(
         &self,
         user_id: &str,
@@ -197,7 +205,9 @@ impl Database {
             if gone.rows_affected() == 0 {
                 return Err(DatabaseError::NotFound);
             }
-            insert!(transaction, record, secret);
+            if insert!(transaction, record, secret).rows_affected() == 0 {
+                return Err(no_room());
+            }
             record!(self, transaction, Action::Created, record.id, from);
             transaction.commit().await?;
         });
@@ -261,27 +271,38 @@ impl Database {
         Ok(())
     }
 
-    /// Ends a token at `at`, where that is sooner than it ended before.
+    /// Ends a token at `at`, where that is sooner than it ended before. [`DatabaseError::NotFound`]
+    /// for another's too, [`DatabaseError::Invalid`] for a moment that has no year in UTC.
     pub async fn shorten_token(
         &self,
         user_id: &str,
         id: Uuid,
         at: OffsetDateTime,
     ) -> Result<(), DatabaseError> {
-        let token = self.token(user_id, id).await?;
-        let token = token.ok_or(DatabaseError::NotFound)?;
-        if token.expires.is_some_and(|expires| expires <= at) {
-            return Ok(());
-        }
+        // SQLite keeps a time as it is written, and compares it so.
+        let Some(at) = at.checked_to_offset(UtcOffset::UTC) else {
+            return invalid("that is no time at which a token can end");
+        };
         on!(self, pool => {
-            sqlx::query(
-                "UPDATE personal_access_tokens SET expires_at = $3 WHERE user_id = $1 AND id = $2",
+            let mut transaction = pool.begin().await?;
+            // Of two that bring the end forward at once, the later must not put it off again.
+            hold_account!(transaction, user_id);
+            let token: Option<(Option<OffsetDateTime>,)> = sqlx::query_as(
+                "SELECT expires_at FROM personal_access_tokens WHERE user_id = $1 AND id = $2",
             )
             .bind(user_id)
             .bind(id)
-            .bind(at)
-            .execute(pool)
+            .fetch_optional(&mut *transaction)
             .await?;
+            let (expires,) = token.ok_or(DatabaseError::NotFound)?;
+            if expires.is_none_or(|expires| expires > at) {
+                sqlx::query("UPDATE personal_access_tokens SET expires_at = $2 WHERE id = $1")
+                    .bind(id)
+                    .bind(at)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            transaction.commit().await?;
         });
         Ok(())
     }
@@ -448,6 +469,10 @@ fn check_scopes(scopes: &[String]) -> Result<Vec<String>, DatabaseError> {
         return invalid("a token needs at least one scope");
     }
     Ok(kept)
+}
+
+pub(super) fn no_room() -> DatabaseError {
+    DatabaseError::Invalid(format!("Maximum of {MAX_TOKENS} tokens allowed per user"))
 }
 
 fn invalid<T>(what: &str) -> Result<T, DatabaseError> {

@@ -8,10 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::Platform;
+use super::limits::Tried;
 use super::refusal::Refusal;
-use crate::database::DatabaseError;
 use crate::database::accounts::{Login, User};
 use crate::database::tokens::{Grant, TokenHash};
+use crate::database::{Database, DatabaseError};
 use crate::secret::Secret;
 
 /// What a request carries in `Authorization`.
@@ -59,12 +60,18 @@ impl Platform {
                 "Invalid username or password",
             ),
         };
-        self.limits.sign_in(name, from)?;
         let wrong = Refusal::new(StatusCode::UNAUTHORIZED, code, message);
         if name.contains('\0') {
             return Err(wrong);
         }
-        match self.database.sign_in(&login, password).await {
+        let claimed = self.database.claimed(&login).await?;
+        let tried = match &claimed {
+            // Whichever of its names is typed.
+            Some(claimed) => Tried::Account(claimed.user.id.clone()),
+            None => Tried::Name(name.to_lowercase()),
+        };
+        self.limits.sign_in(tried, from)?;
+        match Database::sign_in(claimed, password).await {
             Err(DatabaseError::NotFound) => Err(wrong),
             other => Ok(other?),
         }

@@ -74,7 +74,7 @@ async fn sign_up(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     Input(input): Input<SignUp>,
 ) -> Result<Json<Value>, Refusal> {
-    platform.limits.sign_up(from.ip())?;
+    platform.limits.address(from.ip())?;
     let new = NewUser {
         name: input.name,
         email: input.email,
@@ -140,7 +140,8 @@ pub fn user_json(user: &User) -> Value {
 }
 
 pub(super) fn time_json(time: Option<OffsetDateTime>) -> Value {
-    time.and_then(|time| time.to_offset(time::UtcOffset::UTC).format(TIME).ok())
+    time.and_then(|time| time.checked_to_offset(time::UtcOffset::UTC))
+        .and_then(|time| time.format(TIME).ok())
         .into()
 }
 
@@ -176,6 +177,7 @@ async fn create_token(
         .database
         .create_token(
             &user.id,
+            Uuid::new_v4(),
             &input.name,
             &input.scopes,
             input.expires_in_days,

@@ -2,6 +2,8 @@
 //! next question. So a request costs the database little however many there are, and each is
 //! still answered by what the database says after it came.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::refusal::Refusal;
@@ -11,11 +13,16 @@ use crate::database::{Database, DatabaseError};
 /// Most tokens that one question is about.
 const TOGETHER: usize = 128;
 
+/// How long one question may take: a database that went away without a word holds up those after it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 type Answer = Result<Option<Grant>, Refusal>;
+/// A token, and where its answer is waited for.
+type Asked = (TokenHash, oneshot::Sender<Answer>);
 
 /// Where checks are asked for.
 #[derive(Debug)]
-pub struct Checks(mpsc::Sender<(TokenHash, oneshot::Sender<Answer>)>);
+pub struct Checks(mpsc::Sender<Asked>);
 
 impl Checks {
     /// Answers until the last of these is dropped.
@@ -24,7 +31,13 @@ impl Checks {
         tokio::spawn(async move {
             let mut waiting = Vec::with_capacity(TOGETHER);
             while asked.recv_many(&mut waiting, TOGETHER).await > 0 {
-                answer(&database, &mut waiting).await;
+                let waiting = std::mem::replace(&mut waiting, Vec::with_capacity(TOGETHER));
+                // A task of its own: where it panics, those that wait are refused, and no others.
+                let mut answered = tokio::spawn(answer(database.clone(), waiting));
+                if tokio::time::timeout(PATIENCE, &mut answered).await.is_err() {
+                    answered.abort();
+                    tracing::error!("the database does not answer");
+                }
             }
         });
         Checks(ask)
@@ -39,13 +52,13 @@ impl Checks {
     }
 }
 
-async fn answer(database: &Database, waiting: &mut Vec<(TokenHash, oneshot::Sender<Answer>)>) {
+async fn answer(database: Database, waiting: Vec<Asked>) {
     let hashes: Vec<&TokenHash> = waiting.iter().map(|(hash, _)| hash).collect();
     let found = database.check_tokens(&hashes).await;
     if let Err(DatabaseError::Failed(error)) = &found {
         tracing::error!(%error, "tokens can't be checked");
     }
-    for (hash, answer) in waiting.drain(..) {
+    for (hash, answer) in waiting {
         // Whoever asked may have gone away.
         let _ = answer.send(match &found {
             Ok(grants) => Ok(grants.get(&hash).cloned()),

@@ -106,7 +106,7 @@ async fn ask(
 ) -> Result<Json<Value>, Refused> {
     platform
         .limits
-        .sign_up(from.ip())
+        .address(from.ip())
         .map_err(Refused::Otherwise)?;
     let name = match asking.device_name.filter(|device| !device.is_empty()) {
         Some(device) => format!("{} on {device}", asking.client_id),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::database::accounts::{NewUser, User};
-use crate::database::{Database, random_name};
+use crate::database::{Database, DatabaseError, random_name};
 use crate::secret::Secret;
 
 /// An account that there has to be.
@@ -39,14 +39,24 @@ pub async fn ensure(
             (password, Some(file))
         }
     };
-    let user = database
+    let made = database
         .sign_up(NewUser {
             name: wanted.username.clone(),
             email: wanted.email.clone(),
             username: wanted.username.clone(),
             password,
         })
-        .await
-        .with_context(|| format!("can't make the account {}", wanted.username))?;
+        .await;
+    if let (Err(_), Some(file)) = (&made, &file) {
+        // A password of no account.
+        let _ = std::fs::remove_file(file);
+    }
+    if let Err(DatabaseError::Taken { .. }) = &made
+        && let Some(user) = database.user_named(&wanted.username).await?
+    {
+        // Another server on the same database was first.
+        return Ok((user, None));
+    }
+    let user = made.with_context(|| format!("can't make the account {}", wanted.username))?;
     Ok((user, file))
 }

@@ -20,7 +20,9 @@ use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 use super::Shared;
+use super::limits::network;
 use super::refusal::Refusal;
+use super::turns::{Turn, Turns, Whom};
 
 /// Most that git may answer before its body, in bytes.
 const HEAD_LIMIT: u64 = 16 * 1024;
@@ -31,17 +33,25 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the making of an empty repository may take.
 const CREATE_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Most memory of its own that a git may have, in KiB: the commands of a push, and what a fetch
+/// wants, have no other bound, and a client can send a thousand times as much as it pays for (gzip).
+const MEMORY: u32 = 1024 * 1024;
+
 /// What git is told beside a repository's own config.
-const CONFIG: [(&str, &str); 8] = [
+const CONFIG: [(&str, &str); 10] = [
     // Hooks are never run, whatever lies in a repository.
     ("core.hooksPath", "/dev/null"),
     ("http.receivepack", "true"),
     ("receive.fsckObjects", "true"),
     ("receive.maxInputSize", "4g"),
+    // A push that is acknowledged lies on the disk.
+    ("core.fsync", "added,reference"),
     ("uploadpack.allowFilter", "true"),
-    ("protocol.ext.allow", "never"),
     ("core.fsmonitor", "false"),
-    ("advice.defaultBranchName", "false"),
+    // What keeps a git well below its bound of memory.
+    ("core.bigFileThreshold", "64m"),
+    ("pack.windowMemory", "128m"),
+    ("pack.threads", "2"),
 ];
 
 /// The git of this machine, and where its repositories lie.
@@ -50,6 +60,7 @@ pub struct Git {
     http_backend: PathBuf,
     /// Holds `<id>.git` for each repository.
     repositories: PathBuf,
+    pub turns: Turns,
 }
 
 impl Git {
@@ -76,6 +87,7 @@ impl Git {
         Ok(Git {
             http_backend,
             repositories: repositories.to_owned(),
+            turns: Turns::default(),
         })
     }
 
@@ -106,7 +118,12 @@ impl Git {
 
     /// Removes a repository from disk, as far as that goes.
     pub async fn remove(&self, id: Uuid) {
-        let _ = tokio::fs::remove_dir_all(self.directory(id)).await;
+        let removed = tokio::fs::remove_dir_all(self.directory(id)).await;
+        if let Err(error) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::error!(%error, repository = %id, "a repository is still on the disk");
+        }
     }
 
     fn directory(&self, id: Uuid) -> PathBuf {
@@ -203,14 +220,23 @@ async fn answer(
     request: Request,
     service: Service,
 ) -> Response {
-    match allowed(&platform, request.headers(), from, &owner, &name, service).await {
-        Ok((id, user)) => (run(&platform.git, id, user, from, request, service).await)
-            .unwrap_or_else(|error| {
-                tracing::error!(%error, "git http-backend failed");
-                Refusal::failed().into_text()
-            }),
-        Err(refusal) => refusal.into_text(),
-    }
+    let allowed = allowed(&platform, request.headers(), from, &owner, &name, service).await;
+    let (id, user) = match allowed {
+        Ok(allowed) => allowed,
+        Err(refusal) => return refusal.into_text(),
+    };
+    let whom = match &user {
+        Some(user) => Whom::Account(user.clone()),
+        None => Whom::Network(network(from.ip())),
+    };
+    let turn = match platform.git.turns.take(whom).await {
+        Ok(turn) => turn,
+        Err(refusal) => return refusal.into_text(),
+    };
+    (run(&platform.git, id, user, from, request, service, turn).await).unwrap_or_else(|error| {
+        tracing::error!(%error, "git http-backend failed");
+        Refusal::failed().into_text()
+    })
 }
 
 /// The repository's id, and the account's where there is one, if the request may do what it asks
@@ -266,9 +292,14 @@ async fn run(
     from: SocketAddr,
     request: Request,
     service: Service,
+    turn: Turn,
 ) -> io::Result<Response> {
     let (parts, body) = request.into_parts();
-    let mut command = git.command(&git.http_backend);
+    let mut command = git.command(FilePath::new("sh"));
+    command
+        .args(["-c", r#"ulimit -d "$1" && exec "$0""#])
+        .arg(&git.http_backend)
+        .arg(MEMORY.to_string());
     let advertising = parts.method != Method::POST;
     let path = match advertising {
         true => "info/refs",
@@ -307,7 +338,7 @@ async fn run(
     let mut child = command.spawn()?;
     let pipes = child.stdin.take().zip(child.stdout.take());
     let (stdin, stdout) = pipes.ok_or_else(|| io::Error::other("git has no pipes"))?;
-    tokio::spawn(feed(child, stdin, body));
+    tokio::spawn(feed(child, stdin, body, turn));
     let mut stdout = BufReader::with_capacity(BUFFER, stdout);
     let head = tokio::time::timeout(HEAD_PATIENCE, read_head(&mut stdout)).await??;
     let answer = match service {
@@ -321,7 +352,7 @@ async fn run(
 
 /// Streams the request's body to git, then sees it to its end. Where the body breaks off, or the
 /// client is silent for too long, git's input ends early, and git then changes nothing.
-async fn feed(mut child: Child, mut stdin: ChildStdin, mut body: Body) {
+async fn feed(mut child: Child, mut stdin: ChildStdin, mut body: Body, _turn: Turn) {
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         let Some(Ok(frame)) = frame else { break };

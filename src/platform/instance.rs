@@ -5,12 +5,17 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
+
+/// How long a server that was killed may still hold what it had, and one that starts may take.
+const LAST_MOMENTS: Duration = Duration::from_secs(2);
+/// How long it is waited between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A server that runs, as its file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,13 +43,22 @@ impl std::fmt::Display for AlreadyRunning {
 impl std::error::Error for AlreadyRunning {}
 
 impl Instance {
-    /// Takes the data directory. [`AlreadyRunning`] where another server has it.
+    /// Takes the data directory. [`AlreadyRunning`] where another server has it, and does not let
+    /// go of it within two seconds: one that was killed holds it a moment longer.
     pub fn start(data_dir: &Path) -> anyhow::Result<Self> {
         let mut file = open(data_dir)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(AlreadyRunning.into()),
-            Err(TryLockError::Error(error)) => return Err(error).context("can't lock server.pid"),
+        let until = Instant::now() + LAST_MOMENTS;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                Err(TryLockError::WouldBlock) => return Err(AlreadyRunning.into()),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).context("can't lock server.pid");
+                }
+            }
         }
         write(&mut file, b"")?;
         Ok(Instance(file))
@@ -61,21 +75,58 @@ impl Instance {
     }
 }
 
-/// Who serves a data directory; `None` where nobody does, or it has only begun to start.
-pub fn running(data_dir: &Path) -> anyhow::Result<Option<Running>> {
-    if !pid_file(data_dir).exists() {
-        return Ok(None);
-    }
-    let mut file = open(data_dir)?;
-    match file.try_lock() {
-        Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => {
-            let mut text = Vec::new();
-            file.read_to_end(&mut text)?;
-            Ok(serde_json::from_slice(&text).ok())
+/// Who serves a data directory and answers; `None` where nobody does. One that is starting, or was
+/// killed, is waited for until it is either, for two seconds at most; one that is silent after that
+/// still has the directory, and is told as it is.
+pub fn answering(data_dir: &Path) -> anyhow::Result<Option<Running>> {
+    let until = Instant::now() + LAST_MOMENTS;
+    loop {
+        let found = running(data_dir)?;
+        let is_settled = match &found {
+            Some(found) => answers(super::reached_at(found.address)),
+            None => !is_held(data_dir)?,
+        };
+        if is_settled || Instant::now() >= until {
+            return Ok(found);
         }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Whether anybody says anything at an address. That a connection is taken proves little: the
+/// kernel still takes some for a process that it is ending.
+fn answers(address: SocketAddr) -> bool {
+    let asked = || -> io::Result<usize> {
+        let mut stream = TcpStream::connect_timeout(&address, LAST_MOMENTS)?;
+        stream.set_read_timeout(Some(LAST_MOMENTS))?;
+        stream.set_write_timeout(Some(LAST_MOMENTS))?;
+        stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+        // Where TLS is spoken, that is an alert.
+        stream.read(&mut [0])
+    };
+    asked().is_ok_and(|length| length > 0)
+}
+
+fn is_held(data_dir: &Path) -> anyhow::Result<bool> {
+    if !pid_file(data_dir).exists() {
+        return Ok(false);
+    }
+    // Shared, so that two that look are not in each other's way.
+    match open(data_dir)?.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(error)) => Err(error).context("can't lock server.pid"),
     }
+}
+
+/// Who serves a data directory; `None` where nobody does, or it has only begun to start.
+pub fn running(data_dir: &Path) -> anyhow::Result<Option<Running>> {
+    if !is_held(data_dir)? {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    open(data_dir)?.read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text).ok())
 }
 
 /// Stops the server of a data directory and waits until it is gone. `None` where nobody serves.

@@ -27,9 +27,20 @@ const WITH_ONE_TOKEN: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
 /// How often those are forgotten that no longer count.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
+/// What a password or a code is tried at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Tried {
+    /// The account of an id.
+    Account(String),
+    /// A name that no account has.
+    Name(String),
+    /// The devices that the account of an id could let in.
+    Devices(String),
+}
+
 /// Who has tried what, and how often.
 pub struct Limits {
-    accounts: DefaultKeyedRateLimiter<String>,
+    accounts: DefaultKeyedRateLimiter<Tried>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     tokens:
         RateLimiter<Uuid, DefaultKeyedStateStore<Uuid>, DefaultClock, StateInformationMiddleware>,
@@ -54,20 +65,14 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Counts one sign-in; 429 where there have been too many.
-    pub fn sign_in(&self, account: &str, address: IpAddr) -> Result<(), Refusal> {
-        self.sign_up(address)?;
-        (self.accounts.check_key(&account.to_lowercase())).map_err(|early| too_many(&early))
+    /// Counts one try; 429 where there have been too many.
+    pub fn sign_in(&self, tried: Tried, address: IpAddr) -> Result<(), Refusal> {
+        self.address(address)?;
+        (self.accounts.check_key(&tried)).map_err(|early| too_many(&early))
     }
 
-    /// Counts one try at the code that a device shows; 429 where there have been too many.
-    pub fn user_code(&self, user_id: &str, address: IpAddr) -> Result<(), Refusal> {
-        // No account is called so: a space is in no name.
-        self.sign_in(&format!("device {user_id}"), address)
-    }
-
-    /// Counts one new account, which costs the server as much as a sign-in.
-    pub fn sign_up(&self, address: IpAddr) -> Result<(), Refusal> {
+    /// Counts what costs the server as much as a sign-in, such as a new account.
+    pub fn address(&self, address: IpAddr) -> Result<(), Refusal> {
         (self.addresses.check_key(&network(address))).map_err(|early| too_many(&early))
     }
 
@@ -112,7 +117,7 @@ impl Left {
 }
 
 /// One person has a whole /64 of IPv6 addresses (RFC 6177), and one of IPv4.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
@@ -141,7 +146,10 @@ pub async fn forget(platform: Weak<Platform>) {
     loop {
         tokio::time::sleep(FORGOTTEN).await;
         match platform.upgrade() {
-            Some(platform) => platform.limits.forget(),
+            Some(platform) => {
+                platform.limits.forget();
+                platform.git.turns.forget();
+            }
             None => return,
         }
     }
@@ -155,7 +163,7 @@ mod tests {
     fn addresses_of_one_network_count_as_one() {
         let limits = Limits::default();
         let from = |host: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
-        let tried = (1..).find(|host| limits.sign_up(from(*host)).is_err());
+        let tried = (1..).find(|host| limits.address(from(*host)).is_err());
         assert_eq!(tried, Some(51));
         let mapped = IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1]);
         assert_eq!(network(mapped), IpAddr::from([127, 0, 0, 1]));

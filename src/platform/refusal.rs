@@ -57,6 +57,17 @@ impl Refusal {
         )
     }
 
+    /// There is no room for it now.
+    pub fn busy() -> Self {
+        let mut refusal = Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "SERVICE_UNAVAILABLE",
+            "the server is busy; try again in a moment",
+        );
+        refusal.retry_after = Some(5);
+        refusal
+    }
+
     /// As git shows it: one line of plain text.
     pub fn into_text(self) -> Response {
         let mut response = (self.status, format!("{}\n", self.message)).into_response();
@@ -108,6 +119,7 @@ impl From<DatabaseError> for Refusal {
                 "BANNED_USER",
                 "this account is suspended",
             ),
+            DatabaseError::Busy => Refusal::busy(),
             DatabaseError::Failed(error) => {
                 tracing::error!(%error, "the database failed");
                 Refusal::failed()

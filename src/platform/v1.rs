@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::{Platform, Shared};
 use crate::database::accounts::User;
 use crate::database::profile::ProfileChange;
-use crate::database::repositories::{Repository, is_name};
+use crate::database::repositories::{Repository, check_name, is_name};
 use crate::database::tokens::Grant;
 
 pub fn routes(platform: &Shared) -> Router<Shared> {
@@ -141,24 +141,38 @@ async fn create_repository(
     Input(input): Input<CreateRepository>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let user = platform.acting(grant, &headers, "repo:admin").await?;
-    let id = Uuid::new_v4();
-    // On disk first: a row without a repository would be a broken one, but a directory without a
-    // row is only space.
-    platform.git.create(id).await?;
-    let added = platform
-        .database
-        .add_repository(id, &user.id, &input.name, input.private)
-        .await;
-    match added {
-        Ok(repository) => {
-            let body = repository_json(&user, &repository);
-            Ok((StatusCode::CREATED, Json(body)))
+    check_name(&input.name)?;
+    to_its_end(async move {
+        let id = Uuid::new_v4();
+        // On disk first: a row without a repository would be a broken one, but a directory without
+        // a row is only space.
+        platform.git.create(id).await?;
+        let added = platform
+            .database
+            .add_repository(id, &user.id, &input.name, input.private)
+            .await;
+        match added {
+            Ok(repository) => {
+                let body = repository_json(&user, &repository);
+                Ok((StatusCode::CREATED, Json(body)))
+            }
+            Err(error) => {
+                platform.git.remove(id).await;
+                Err(error.into())
+            }
         }
-        Err(error) => {
-            platform.git.remove(id).await;
-            Err(error.into())
-        }
-    }
+    })
+    .await
+}
+
+/// Does the work also where the client goes away, with which its handler ends: a repository that is
+/// half made or half removed would stay on the disk.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|_| Err(Refusal::failed()))
 }
 
 async fn list_repositories(
@@ -208,8 +222,11 @@ async fn delete_repository(
     if !is_name(&name) {
         return Err(Refusal::not_found());
     }
-    // The row first: without it nobody can reach what is being removed.
-    let gone = platform.database.remove_repository(&user.id, &name).await?;
-    platform.git.remove(gone.id).await;
-    Ok(Json(json!({ "success": true })))
+    to_its_end(async move {
+        // The row first: without it nobody can reach what is being removed.
+        let gone = platform.database.remove_repository(&user.id, &name).await?;
+        platform.git.remove(gone.id).await;
+        Ok(Json(json!({ "success": true })))
+    })
+    .await
 }

@@ -185,15 +185,19 @@ impl Server {
             .expect("a peak")
     }
 
-    /// Ends the server without a word to it, and starts another in its place.
+    /// Ends the server without a word to it, and at once starts another in its place.
     pub fn kill_and_start(&self) {
         let pid = self.pid().to_string();
         let killed = self.home.run("kill", &["-9", &pid], "");
         assert!(killed.status.success(), "{}", text(&killed.stderr));
-        super::until("it is gone", || TcpStream::connect(&self.address).is_err());
         let port = self.address.rsplit(':').next().expect("a port");
         let up = self.home.run(WIT, &["up", "--port", port, "--json"], "");
         assert!(up.status.success(), "{}", text(&up.stderr));
+        let said = text(&up.stdout);
+        assert!(
+            !said.contains("already_running"),
+            "of the one that was killed: {said}"
+        );
     }
 
     /// Where the only repository lies on the server's disk.

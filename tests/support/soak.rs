@@ -38,6 +38,8 @@ pub fn run(plan: Plan) -> Tally {
     let over = AtomicBool::new(false);
     let begun = Instant::now();
     let (mut clients, kills) = std::thread::scope(|scope| {
+        // The clients must end, too, where what follows panics.
+        let _over = SetAtTheEnd(&over);
         let working: Vec<_> = (clients.into_iter())
             .map(|mut client| {
                 let (server, over) = (&server, &over);
@@ -85,6 +87,14 @@ pub fn run(plan: Plan) -> Tally {
         assert!(fsck.status.success(), "{path}: {}", text(&fsck.stderr));
     }
     all
+}
+
+struct SetAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 struct Token {
@@ -310,6 +320,13 @@ impl Client {
         if self.good.is_empty() {
             self.create(server);
         }
+        let pushes = self.tally.pushes;
+        self.push(server);
+        assert_eq!(
+            self.tally.pushes,
+            pushes + 1,
+            "nothing is in the way of a push"
+        );
         let to = format!("{}-last", self.name);
         let clone = server.git(&["clone", "-q", "--bare", &self.remote(server), &to]);
         assert!(clone.status.success(), "{}", text(&clone.stderr));
