@@ -479,6 +479,21 @@ fn a_refused_form_comes_back_as_it_was_filled_in_and_only_as_text() {
 }
 
 #[test]
+fn a_form_that_is_sent_again_makes_no_second_token() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let browser = Browser::start();
+    sign_in(&server, &browser);
+    let secret = make(&browser, "once");
+    browser.reload();
+    assert_eq!(browser.text("h1"), "Tokens");
+    assert!(browser.text(".notice").contains("made before"));
+    let tokens = server.bearing("GET", "/api/tokens", &session).json();
+    assert_eq!(tokens.as_array().map(Vec::len), Some(1));
+    assert!(works(&server, &secret));
+}
+
+#[test]
 fn another_accounts_token_can_be_neither_seen_rotated_nor_revoked() {
     let server = Server::start();
     server.sign_up("alice");

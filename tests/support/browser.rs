@@ -111,6 +111,11 @@ impl Browser {
         self.ask("POST", "/url", json!({ "url": url }));
     }
 
+    /// As the browser's own button does, which sends a form again.
+    pub fn reload(&self) {
+        self.ask("POST", "/refresh", json!({}));
+    }
+
     pub fn back(&self) {
         self.ask("POST", "/back", json!({}));
     }

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use maud::{Markup, html};
+use uuid::Uuid;
 
 use super::frame::{self, Notice, copied, form_token, sentence};
 use super::tokens;
@@ -31,6 +32,8 @@ pub fn routes() -> Router<Shared> {
 
 /// What was filled in, so that a refused form comes back as it was.
 struct Draft<'a> {
+    /// Of the token that will be made: a form that is sent again, by a reload, makes no other.
+    id: Uuid,
     name: &'a str,
     scopes: Vec<&'a str>,
     life: &'a str,
@@ -38,6 +41,7 @@ struct Draft<'a> {
 
 async fn new(visitor: Visitor) -> Markup {
     let draft = Draft {
+        id: Uuid::new_v4(),
         name: "",
         scopes: USUAL_SCOPES.to_vec(),
         life: USUAL_LIFE,
@@ -71,6 +75,7 @@ fn form(visitor: &Visitor, draft: &Draft<'_>, notice: Option<Notice>) -> Markup 
                 button.primary type="submit" { "Create token" }
                 a.button href=(super::TOKENS) { "Cancel" }
             }
+            input type="hidden" name="id" value=(draft.id);
             (form_token(visitor))
         }
     };
@@ -117,6 +122,7 @@ async fn create(
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, Turned> {
     let draft = Draft {
+        id: fields.text("id").parse().unwrap_or_else(|_| Uuid::new_v4()),
         name: fields.text("name").trim(),
         scopes: fields.texts("scope").collect(),
         life: fields.text("expires"),
@@ -130,6 +136,7 @@ async fn create(
         .database
         .create_token(
             &visitor.user.id,
+            draft.id,
             draft.name,
             &scopes,
             days(draft.life),
@@ -146,6 +153,7 @@ async fn create(
             let page = form(&visitor, &draft, notice);
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
+        Err(DatabaseError::Taken { .. }) => Ok(Redirect::to(tokens::MADE_BEFORE).into_response()),
         Err(error) => Err(error.into()),
     }
 }

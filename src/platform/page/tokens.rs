@@ -18,6 +18,8 @@ const SOON: i64 = 7 * DAY;
 
 /// Where a visitor lands who has revoked one.
 pub const REVOKED: &str = "/settings/tokens?done=revoked";
+/// Where a visitor lands who has sent the form of a new token a second time.
+pub const MADE_BEFORE: &str = "/settings/tokens?done=made-before";
 
 pub fn routes() -> Router<Shared> {
     Router::new().route(super::TOKENS, get(list))
@@ -37,6 +39,9 @@ async fn list(
     let tokens = platform.database.tokens(&visitor.user.id).await?;
     let notice = match asked.done.as_str() {
         "revoked" => Some("The token is revoked. Nothing can be done with it any more."),
+        "made-before" => Some(
+            "The token was made before, and is not shown again. If you have no copy, rotate it.",
+        ),
         _ => None,
     };
     let now = UnixTime::now();
