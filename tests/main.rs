@@ -14,6 +14,7 @@ mod dependencies;
 mod device;
 mod direct;
 mod doctor;
+mod examples;
 mod faults;
 mod footprint;
 mod forms;

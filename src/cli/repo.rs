@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::output::{self, escaped};
 use super::session::{self, ServerArgs};
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, examples};
 use crate::api::ApiError;
 use crate::config::Config;
 use crate::database::repositories::is_name;
@@ -20,6 +20,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Make an empty repository
+    #[command(after_help = examples::REPO_CREATE)]
     Create(Create),
 }
 

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::passphrase::{self, PassphraseArgs};
-use super::{Context, Exit, Failure, output};
+use super::{Context, Exit, Failure, examples, output};
 use crate::config;
 use crate::rotation::crash_point;
 use crate::store::choice::{self, NAMES};
@@ -27,10 +27,13 @@ enum Command {
     ///
     /// Nothing is removed before all of it has been read back from the new store. That store is used
     /// from then on where the old one was. After a crash run it again.
+    #[command(after_help = examples::STORE_MOVE)]
     Move(MoveArgs),
     /// Put the file store under a passphrase
+    #[command(after_help = examples::STORE_PROTECT)]
     Protect(PassphraseArgs),
     /// Take the passphrase away
+    #[command(after_help = examples::STORE_UNPROTECT)]
     Unprotect(PassphraseArgs),
 }
 
