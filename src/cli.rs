@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::api::ApiError;
 use crate::config::Paths;
+use crate::progress;
 use crate::trace;
 
 pub mod completion;
@@ -194,11 +195,16 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether git waits for it.
+    fn is_renewal(&self) -> bool {
+        matches!(self, Command::Token(args) if args.is_renewal())
+    }
+
     /// Whether it first ends what a rotation has left for later: not where git waits for it, and
     /// not where nothing is to be changed or asked of a server.
     fn ends_graces(&self) -> bool {
         match self {
-            Command::Token(args) => !args.is_renewal(),
+            Command::Token(_) => !self.is_renewal(),
             Command::Status(_) | Command::Repo(_) => true,
             _ => false,
         }
@@ -239,6 +245,9 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
     };
     if trace::is_on() {
         trace::note(format_args!("wit {}", words(std::env::args().skip(1))));
+    }
+    if !context.json && !cli.command.is_renewal() {
+        progress::allow();
     }
     if cli.command.ends_graces() {
         token::end_what_is_over(&context);

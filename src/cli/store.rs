@@ -9,6 +9,7 @@ use serde_json::json;
 use super::passphrase::{self, PassphraseArgs};
 use super::{Context, Exit, Failure, examples, output};
 use crate::config;
+use crate::progress;
 use crate::rotation::crash_point;
 use crate::store::choice::{self, NAMES};
 use crate::store::file::identity::{IdentityFile, Protection};
@@ -119,7 +120,9 @@ fn move_all(args: &MoveArgs, context: &Context) -> anyhow::Result<Exit> {
     if from == to {
         return Err(Failure::new(Exit::Usage, "both stores are the same").into());
     }
-    let moved = relocation::run(&context.paths, from, to, args.force, &crash_point);
+    let moved = progress::during(&format!("Moving secrets from {from} to {to}"), || {
+        relocation::run(&context.paths, from, to, args.force, &crash_point)
+    });
     let outcome = match moved {
         Err(error @ MoveError::Differs(_)) => {
             return Err(Failure::new(Exit::Attention, error.to_string())
