@@ -160,7 +160,7 @@ pub enum Command {
     /// Make, show and revoke tokens
     #[command(after_help = examples::TOKEN)]
     Token(token::Args),
-    /// Make repositories on a server of `wit up`
+    /// Make, show, rename, hide and delete repositories on a server of `wit up`
     #[command(after_help = examples::REPO)]
     Repo(repo::Args),
     /// Make git ask this helper for credentials, or take that back

@@ -134,11 +134,14 @@ impl Desk {
              rm -rf hello
              server='--server https://wit.example.com'
              wit setup --store file
+             git remote remove origin 2>/dev/null || true
+             git remote add origin https://wit.example.com/ada/hello.git
              wit login https://wit.example.com --username ada --password-stdin <password
              wit token print https://wit.example.com >token || wit token create -e 30 $server
              wit token print https://wit.example.com >token
              wit token list $server | grep -q '  CI$' ||
                  wit token create CI -q -e 30 $server >leaked
+             wit repo list $server | grep -q '^hello ' || wit repo create hello $server
              {more}"
         ));
     }

@@ -34,6 +34,7 @@ mod platform;
 mod prompt;
 mod readme;
 mod relocation;
+mod repo;
 mod rotate;
 mod rotation;
 mod self_rotation;

@@ -117,8 +117,12 @@ Examples:
 
 pub const REPO: &str = "\
 Examples:
+  # Make one, and clone it
   wit repo create demo --private
-  git clone https://wit.example.com/ada/demo.git";
+  git clone https://wit.example.com/ada/demo.git
+
+  # See all of yours
+  wit repo list";
 
 pub const REPO_CREATE: &str = "\
 Examples:
@@ -128,6 +132,36 @@ Examples:
   # Everybody can read it; push there what you have
   wit repo create site
   git push https://wit.example.com/ada/site.git HEAD";
+
+pub const REPO_LIST: &str = "\
+Examples:
+  wit repo list
+
+  # For a script: name, URL, and who can see it
+  wit repo list --json > repositories.json";
+
+pub const REPO_RENAME: &str = "\
+Examples:
+  wit repo rename hello world
+
+  # And then in each clone of it
+  git remote set-url origin https://wit.example.com/ada/world.git";
+
+pub const REPO_EDIT: &str = "\
+Examples:
+  # Hide it from all but you
+  wit repo edit hello --private
+
+  # Show it to everybody
+  wit repo edit hello --public";
+
+pub const REPO_DELETE: &str = "\
+Examples:
+  # It asks first
+  wit repo delete hello
+
+  # In a script
+  wit repo delete hello --yes";
 
 pub const SETUP: &str = "\
 Examples:
