@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::api::ApiError;
 use crate::config::Paths;
+use crate::progress;
 use crate::trace;
 
 pub mod completion;
@@ -14,6 +15,7 @@ mod confirm;
 pub mod doctor;
 #[cfg(feature = "platform")]
 mod down;
+mod examples;
 mod generate;
 mod import;
 pub mod login;
@@ -133,7 +135,8 @@ pub struct Context {
     infer_subcommands = false,
     disable_help_subcommand = true,
     max_term_width = 80,
-    after_long_help = exit_codes()
+    after_help = examples::WIT,
+    after_long_help = format!("{}\n\n{}", examples::WIT, exit_codes())
 )]
 pub struct Cli {
     /// Print JSON instead of text
@@ -146,32 +149,45 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Sign in to a server, or make an account there
+    #[command(after_help = examples::LOGIN)]
     Login(login::Args),
     /// Forget a sign-in
+    #[command(after_help = examples::LOGOUT)]
     Logout(logout::Args),
     /// Show who is logged in where, and what this machine keeps
+    #[command(after_help = examples::STATUS)]
     Status(status::Args),
     /// Make, show and revoke tokens
+    #[command(after_help = examples::TOKEN)]
     Token(token::Args),
-    /// Make repositories on a server of `wit up`
+    /// Make, show, rename, hide and delete repositories on a server of `wit up`
+    #[command(after_help = examples::REPO)]
     Repo(repo::Args),
     /// Make git ask this helper for credentials, or take that back
+    #[command(after_help = examples::SETUP)]
     Setup(setup::Args),
     /// Look for what is wrong between git and its tokens, and say what mends it
+    #[command(after_help = examples::DOCTOR)]
     Doctor(doctor::Args),
     /// Show where secrets lie, move them, or put the file store under a passphrase
+    #[command(after_help = examples::STORE)]
     Store(store::Args),
     /// Bring in what another helper keeps
+    #[command(after_help = examples::IMPORT)]
     Import(import::Args),
     /// Open the file store for a time, with its passphrase
+    #[command(after_help = examples::UNLOCK)]
     Unlock(passphrase::UnlockArgs),
     /// Close the file store before that time is over
+    #[command(after_help = examples::LOCK)]
     Lock,
     /// Start the platform on this machine
     #[cfg(feature = "platform")]
+    #[command(after_help = examples::UP)]
     Up(up::Args),
     /// Stop the platform on this machine
     #[cfg(feature = "platform")]
+    #[command(after_help = examples::DOWN)]
     Down(down::Args),
     /// Write the man pages or a shell's completions
     #[command(hide = true)]
@@ -179,11 +195,16 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether git waits for it.
+    fn is_renewal(&self) -> bool {
+        matches!(self, Command::Token(args) if args.is_renewal())
+    }
+
     /// Whether it first ends what a rotation has left for later: not where git waits for it, and
     /// not where nothing is to be changed or asked of a server.
     fn ends_graces(&self) -> bool {
         match self {
-            Command::Token(args) => !args.is_renewal(),
+            Command::Token(_) => !self.is_renewal(),
             Command::Status(_) | Command::Repo(_) => true,
             _ => false,
         }
@@ -224,6 +245,9 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
     };
     if trace::is_on() {
         trace::note(format_args!("wit {}", words(std::env::args().skip(1))));
+    }
+    if !context.json && !cli.command.is_renewal() {
+        progress::allow();
     }
     if cli.command.ends_graces() {
         token::end_what_is_over(&context);

@@ -262,6 +262,11 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Whether the terminal says that it can do nothing but print, or says nothing (terminfo(5)).
+pub fn terminal_is_dumb() -> bool {
+    variable("TERM").is_none_or(|terminal| terminal == "dumb")
+}
+
 /// A variable as seconds, more than 0 and at most an hour; `usual` where it says nothing usable.
 pub fn seconds(name: &str, usual: Duration) -> Duration {
     const MOST: f64 = 3600.0;

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`secret`], [`expiry`] | nothing of ours |
 //! | [`trace`] | config; whoever takes steps uses it |
+//! | [`progress`] | config, trace; whoever waits long uses it, and only `wit` lets it be shown |
 //! | [`credential`], [`item`] | secret, expiry |
 //! | [`config`] | nothing of ours; the only reader of directories, config file, environment |
 //! | [`store`] | credential, item, config |
@@ -28,6 +29,7 @@ pub mod import;
 pub mod item;
 #[cfg(feature = "platform")]
 pub mod platform;
+pub mod progress;
 pub mod rotation;
 pub mod secret;
 pub mod store;

@@ -4,16 +4,25 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::support::locked_keyring::{Answer, serve};
+use crate::support::machine::paths;
 use crate::support::platform::{PASSWORD, Server};
-use crate::support::{HELPER, Home, WIT, server, text};
+use crate::support::session::{Session, inside};
+use crate::support::tls::Certificate;
+use crate::support::{HELPER, Home, WIT, done, gits, server, text};
 use serde_json::Value;
 use wit::credential::Site;
+use wit::expiry::{Expiry, UnixTime};
+use wit::item;
+use wit::secret::Secret;
 use wit::store::lock::name_of;
+use wit::store::{self, choice};
 
 /// What answers where there is no terminal.
 const TYPED: &str = "--username ada --password-stdin < password";
@@ -73,6 +82,20 @@ fn cured(home: &Home, check: &str) {
     cured_by(home, ":", check, "");
 }
 
+/// The same of what is only worth knowing: it names something to do, and not once that was done.
+fn settled(home: &Home, before: &str, check: &str) {
+    let to_do = |before: &str| {
+        let found = examine(home, before).1.into_iter();
+        let mut notes = found.filter(|finding| finding["check"] == check);
+        notes.find_map(|note| {
+            assert_eq!(note["state"], "note");
+            note["cure"].as_str().map(str::to_owned)
+        })
+    };
+    let cure = to_do(before).unwrap_or_else(|| panic!("{check} says nothing to do"));
+    assert_eq!(to_do(&format!("{before}\n{cure}")), None, "{cure}");
+}
+
 /// A home that git is set up in, logged in to a server of its own, with a token for git.
 struct Patient {
     server: Server,
@@ -107,6 +130,28 @@ impl Patient {
             text(&output.stderr)
         );
         text(&output.stdout)
+    }
+
+    /// Keeps a sign-in to another server too.
+    fn know(&self, url: &str) {
+        let file = self.below(".config/wit/config.json");
+        let config = fs::read_to_string(&file).expect("read");
+        let mut config: Value = serde_json::from_str(&config).expect("JSON");
+        config["servers"][url] = serde_json::json!({ "api": "rest", "account": "ada" });
+        write(file, config.to_string());
+        let (protocol, host) = url.split_once("://").expect("a URL");
+        let site = Site::new(protocol.as_bytes(), host.as_bytes()).expect("a site");
+        let paths = paths(&self.home);
+        let store = choice::by_name(&paths, "file").expect("a store");
+        store::update(store.as_ref(), &paths, &site, |item| {
+            item.sessions.push(item::Session {
+                server: url.to_owned(),
+                account: "ada".to_owned(),
+                token: Secret::from("session".to_owned()),
+                expiry: None,
+            });
+        })
+        .expect("updated");
     }
 
     fn site(&self) -> Site {
@@ -190,6 +235,22 @@ fn a_helper_that_copies_into_plain_text_is_taken_out() {
     assert_eq!(helpers.trim(), HELPER);
 }
 
+#[test]
+fn a_helper_that_keeps_copies_can_be_taken_out() {
+    let patient = Patient::well();
+    for order in ["--add", "--replace-all"] {
+        // Behind ours, then in front of it.
+        let ours = match order {
+            "--add" => String::new(),
+            _ => format!("; git config --global --add credential.helper {HELPER}"),
+        };
+        patient.sh(&format!(
+            "git config --global {order} credential.helper 'cache --timeout 60'{ours}"
+        ));
+        settled(&patient.home, ":", "other-helper");
+    }
+}
+
 /// Of the programs only those that are linked into a directory of the test's own are found.
 fn path_with(home: &mut Home, name: &str, content: Option<&str>) -> PathBuf {
     let dir = home.path().join("bin");
@@ -229,28 +290,72 @@ fn a_helper_that_may_not_be_executed_may_be_again() {
 fn a_helper_of_another_version_gives_way_to_the_one_beside_wit() {
     let mut home = Home::new();
     home.run(WIT, &["setup", "--portable"], "");
-    let old = "#!/bin/sh\necho git-credential-wit 0.0.1\n";
-    path_with(&mut home, "git-credential-wit", Some(old));
-    cured(&home, "helper-program");
+    for other in ["echo git-credential-wit 0.0.1", "exit 1"] {
+        home.run(WIT, &["setup", "--undo"], "");
+        home.run(WIT, &["setup", "--portable"], "");
+        let other = format!("#!/bin/sh\n{other}\n");
+        let _ = fs::remove_dir_all(home.path().join("bin"));
+        path_with(&mut home, "git-credential-wit", Some(&other));
+        cured(&home, "helper-program");
+    }
+}
+
+/// A `sudo` that does one thing only, in place of what a machine would be changed by.
+fn sudo(home: &Home, command: &str, instead: &str) {
+    let script = format!("#!/bin/sh\n[ \"$*\" = '{command}' ] && {instead}\n");
+    let program = home.path().join("bin/sudo");
+    write(&program, script);
+    chmod(&program, 0o755);
 }
 
 #[test]
 fn a_git_that_is_too_old_is_replaced() {
     let mut home = Home::new();
-    let program = path_with(
-        &mut home,
-        "git",
-        Some("#!/bin/sh\necho git version 2.20.1\n"),
-    );
+    let old = "#!/bin/sh\necho git version 2.20.1\n";
+    let program = path_with(&mut home, "git", Some(old));
     // The package is the machine's own git; installing it leaves nothing before it in the PATH.
-    let sudo = format!(
-        "#!/bin/sh\n[ \"$*\" = 'apt-get install git' ] && rm {}\n",
-        program.display()
-    );
-    let sudo_file = home.path().join("bin/sudo");
-    write(&sudo_file, sudo);
-    chmod(&sudo_file, 0o755);
+    let instead = format!("rm {}", program.display());
+    sudo(&home, "apt-get install git", &instead);
     cured(&home, "git");
+}
+
+#[test]
+fn a_git_that_is_missing_is_installed() {
+    let mut home = Home::new();
+    let program = path_with(&mut home, "git", None);
+    home.set("PATH", home.path().join("bin").display().to_string());
+    let git = PathBuf::from(&gits()[0]);
+    let instead = format!("/bin/ln -s {} {}", git.display(), program.display());
+    sudo(&home, "apt-get install git", &instead);
+    cured(&home, "git");
+}
+
+#[test]
+fn the_git_of_windows_gives_way_to_that_of_linux() {
+    let mut home = Home::new();
+    let program = path_with(&mut home, "git", None);
+    symlink(&gits()[0], &program).expect("linked");
+    // WSL has the disks of Windows below /mnt.
+    let bin = home.path().join("bin").display().to_string();
+    home.set("PATH", format!("/mnt/..{bin}:/usr/local/bin:/usr/bin:/bin"));
+    let instead = format!("rm {}", program.display());
+    sudo(&home, "apt-get install git", &instead);
+    cured(&home, "git-of-windows");
+}
+
+#[test]
+fn a_place_without_a_keychain_says_so_where_one_is_wanted() {
+    let mut home = Home::new();
+    home.set("WIT_STORE", "auto");
+    for (before, check) in [
+        ("export WSL_DISTRO_NAME=Debian", "wsl"),
+        ("export container=lxc", "container"),
+        ("export SSH_CONNECTION='192.0.2.1 5 192.0.2.2 22'", "ssh"),
+        (":", "session-bus"),
+    ] {
+        settled(&home, before, check);
+        let _ = fs::remove_dir_all(home.path().join(".config"));
+    }
 }
 
 #[test]
@@ -277,6 +382,72 @@ fn a_keychain_that_is_away_gives_way_to_files() {
 }
 
 #[test]
+fn a_keychain_that_never_answers_gives_way_to_files() {
+    let mut home = Home::new();
+    let bus = home.path().join("bus");
+    let _silent = UnixListener::bind(&bus).expect("a socket");
+    home.set("WIT_STORE", "keychain");
+    home.set("WIT_KEYCHAIN_TIMEOUT", "0.3");
+    home.set(
+        "DBUS_SESSION_BUS_ADDRESS",
+        format!("unix:path={}", bus.display()),
+    );
+    cured(&home, "store");
+}
+
+#[test]
+fn a_file_store_that_is_locked_is_unlocked() {
+    let patient = Patient::well();
+    patient.sh("wit store protect --passphrase-stdin < password");
+    cured_by(&patient.home, ":", "store", "--passphrase-stdin < password");
+    assert_eq!(ailments(&patient.home, ":"), []);
+}
+
+#[test]
+fn a_keyring_that_is_locked_is_unlocked() {
+    let session = Session::with_keyring();
+    let mut home = Home::new();
+    let place = session.home().display().to_string();
+    for (name, value) in [
+        ("WIT_STORE", ""),
+        ("DBUS_SESSION_BUS_ADDRESS", session.address()),
+        // Where the keyring lies, and where its daemon is met.
+        ("HOME", &place),
+        ("XDG_RUNTIME_DIR", &place),
+    ] {
+        home.set(name, value);
+    }
+    done(&home.run(WIT, &["setup", "--store", "keychain"], ""));
+    assert_eq!(ailments(&home, ":"), []);
+    session.lock_keyring();
+    write(home.path().join("password"), "test\n");
+    cured_by(&home, ":", "store", "< password");
+}
+
+#[test]
+fn a_keyring_whose_prompt_was_dismissed_asks_again() {
+    let name = "doctor::a_keyring_whose_prompt_was_dismissed_asks_again";
+    inside(name, Session::empty, &[], || {
+        let called = serve("", Answer::Dismiss);
+        let mut home = Home::new();
+        let bus = std::env::var("DBUS_SESSION_BUS_ADDRESS").expect("a session");
+        home.set("DBUS_SESSION_BUS_ADDRESS", bus);
+        home.set("WIT_STORE", "keychain");
+        home.set("DISPLAY", ":0");
+        let prompts = || {
+            let called = called.lock().expect("no panic");
+            called.iter().filter(|call| *call == "Prompt").count()
+        };
+        let found = ailments(&home, ":");
+        let cure = ("store".to_owned(), "wit doctor".to_owned());
+        assert!(found.contains(&cure), "{found:?}");
+        assert_eq!(prompts(), 1);
+        home.run("/bin/sh", &["-c", &cure.1], "");
+        assert_eq!(prompts(), 2);
+    });
+}
+
+#[test]
 fn an_identity_that_is_gone_takes_the_store_out_of_the_way() {
     let patient = Patient::well();
     let store = patient.paths().0;
@@ -300,6 +471,13 @@ fn what_others_could_get_at_is_closed() {
 }
 
 #[test]
+fn what_its_owner_can_not_work_in_is_opened() {
+    let patient = Patient::well();
+    chmod(patient.paths().0, 0o500);
+    cured(&patient.home, "permissions");
+}
+
+#[test]
 fn what_sudo_made_is_given_back() {
     let patient = Patient::well();
     let state = patient.paths().1;
@@ -317,6 +495,19 @@ fn a_damaged_item_is_set_aside_by_the_next_login() {
     write(item, "torn");
     cured_by(&patient.home, ":", "item", TYPED);
     assert!(store.join(name_of(&patient.site()) + ".damaged-1").exists());
+}
+
+#[test]
+fn an_item_of_a_newer_version_is_left_to_that() {
+    let patient = Patient::well();
+    let store = choice::by_name(&paths(&patient.home), "file").expect("a store");
+    let newer = Secret::from(r#"{"version":99}"#.to_owned());
+    store.write(&patient.site(), &newer).expect("written");
+    let found = ailments(&patient.home, ":");
+    let cure = ("item".to_owned(), "./install.sh".to_owned());
+    assert!(found.contains(&cure), "{found:?}");
+    let left = store.read(&patient.site()).expect("read");
+    assert_eq!(left, Some(newer));
 }
 
 /// A process that holds a lock until it is killed.
@@ -379,6 +570,116 @@ fn a_server_that_is_down_is_started_again() {
 }
 
 #[test]
+fn a_server_that_fails_is_asked_again() {
+    let patient = Patient::well();
+    let failures = AtomicUsize::new(0);
+    let ill = server::Server::new(move |_, _| {
+        // A GET is sent three times.
+        match failures.fetch_add(1, Ordering::Relaxed) < 3 {
+            true => server::answer(500, "{}"),
+            false => server::answer(401, "{}"),
+        }
+    });
+    patient.know(&ill.url);
+    cured(&patient.home, "server");
+}
+
+#[test]
+fn a_server_that_stays_away_is_logged_out_of() {
+    let patient = Patient::well();
+    // To Linux this is the machine itself, to the rules of http another one.
+    let away = "https://0.0.0.0:1";
+    patient.know(away);
+    cured(&patient.home, "server");
+}
+
+#[test]
+fn plain_http_to_another_machine_is_given_up() {
+    let patient = Patient::well();
+    let plain = patient.url().replace("127.0.0.1", "0.0.0.0");
+    patient.sh(&format!("wit login {plain} --allow-http {TYPED}"));
+    cured(&patient.home, "server");
+}
+
+/// A server with TLS that counts as another machine, and who trusts it.
+struct Remote {
+    home: Home,
+    url: String,
+}
+
+impl Remote {
+    fn logged_in() -> Self {
+        let home = Home::new();
+        Certificate::new(&home, "wit", "IP:0.0.0.0");
+        write(home.path().join("password"), PASSWORD);
+        // What a cure calls it.
+        fs::copy(home.path().join("wit.pem"), home.path().join("FILE")).expect("copied");
+        let up = "wit up --port 0 --json --tls-cert wit.pem --tls-key wit.key \
+                  --user ada --password-stdin < password";
+        let up: Value =
+            serde_json::from_str(&done(&home.run("/bin/sh", &["-c", up], ""))).expect("JSON");
+        let url = up["url"].as_str().expect("a URL");
+        let remote = Remote {
+            url: url.replace("127.0.0.1", "0.0.0.0"),
+            home,
+        };
+        // Only by the other name is it known.
+        fs::remove_file(remote.config()).expect("removed");
+        let url = &remote.url;
+        let script = format!(
+            "wit setup --store file && wit login {url} --ca-file wit.pem {TYPED} &&
+             wit token create --expires 30"
+        );
+        done(&remote.home.run("/bin/sh", &["-c", &script], ""));
+        assert_eq!(ailments(&remote.home, ":"), []);
+        remote
+    }
+
+    fn config(&self) -> PathBuf {
+        self.home.path().join(".config/wit/config.json")
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.home.run(WIT, &["down"], "");
+    }
+}
+
+#[test]
+fn a_proxy_that_does_not_let_through_is_gone_round() {
+    let remote = Remote::logged_in();
+    let before = "export HTTPS_PROXY=http://me:hush@127.0.0.1:1";
+    cured_by(&remote.home, before, "server", "");
+    let (_, findings) = examine(&remote.home, before);
+    let proxy = findings.iter().find(|finding| finding["check"] == "proxy");
+    let told = proxy.expect("a finding").to_string();
+    assert!(
+        told.contains("HTTPS_PROXY") && !told.contains("hush"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_given_to_a_login() {
+    let remote = Remote::logged_in();
+    fs::remove_file(remote.home.path().join("wit.pem")).expect("removed");
+    cured_by(&remote.home, ":", "ca", TYPED);
+
+    let config = fs::read_to_string(remote.config()).expect("read");
+    let mut config: Value = serde_json::from_str(&config).expect("JSON");
+    config["servers"][&remote.url]["ca_file"] = Value::Null;
+    write(remote.config(), config.to_string());
+    Certificate::new(&remote.home, "other", "IP:0.0.0.0");
+    let wrong = "export SSL_CERT_FILE=other.pem";
+    let found = ailments(&remote.home, wrong);
+    assert_eq!(found, [("ca".to_owned(), "unset SSL_CERT_FILE".to_owned())]);
+    // Nor does the system know it.
+    let before = format!("{wrong}; {}", found[0].1);
+    cured_by(&remote.home, &before, "ca", TYPED);
+}
+
+#[test]
 fn what_speaks_our_api_no_longer_is_logged_out_of() {
     let home = Home::new();
     home.run(WIT, &["setup", "--portable"], "");
@@ -417,6 +718,27 @@ fn a_login_that_was_ended_elsewhere_is_made_again() {
         ),
     );
     cured_by(&patient.home, ":", "session", TYPED);
+}
+
+#[test]
+fn a_login_that_the_server_ended_is_made_again() {
+    let patient = Patient::well();
+    patient.sh("mkdir other; cp -r .config .local other; HOME=$HOME/other wit logout");
+    cured_by(&patient.home, ":", "session", TYPED);
+}
+
+#[test]
+fn a_login_that_has_ended_or_soon_does_is_made_again() {
+    let patient = Patient::well();
+    for left in [-60, 86_400] {
+        let paths = paths(&patient.home);
+        let store = choice::by_name(&paths, "file").expect("a store");
+        store::update(store.as_ref(), &paths, &patient.site(), |item| {
+            item.sessions[0].expiry = Some(Expiry(UnixTime::now().plus(left)));
+        })
+        .expect("updated");
+        cured_by(&patient.home, ":", "session", TYPED);
+    }
 }
 
 #[test]
@@ -476,15 +798,19 @@ fn a_certificate_file_that_is_missing_is_given_up() {
 
 #[test]
 fn a_clock_that_is_off_is_set() {
-    let home = Home::new();
-    let ahead = "Date: Wed, 24 Nov 2100 00:00:00 GMT";
-    let other = server::Server::new(move |_, _| server::with_header(401, ahead, "{}"));
+    let mut home = Home::new();
+    path_with(&mut home, "none", None);
+    let set = home.path().join("set");
+    let instead = format!("touch {}", set.display());
+    sudo(&home, "timedatectl set-ntp true", &instead);
+    let other = server::Server::new(move |_, _| {
+        let date = match set.exists() {
+            true => "Age: 0",
+            false => "Date: Wed, 24 Nov 2100 00:00:00 GMT",
+        };
+        server::with_header(401, date, "{}")
+    });
     let config = format!(r#"{{"store":"file","servers":{{"{}":{{}}}}}}"#, other.url);
     write(home.path().join(".config/wit/config.json"), config);
-    let found = ailments(&home, ":");
-    let clock = found.iter().find(|(check, _)| check == "clock");
-    assert_eq!(
-        clock.map(|(_, cure)| cure.as_str()),
-        Some("sudo timedatectl set-ntp true")
-    );
+    cured(&home, "clock");
 }

@@ -2,6 +2,13 @@
 
 #![cfg(all(target_os = "linux", feature = "platform"))]
 
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use crate::support::machine::Machine;
 use crate::support::platform::PASSWORD;
 use crate::support::server::{Server, answer};
@@ -122,6 +129,138 @@ fn nothing_is_asked_where_nobody_is() {
     );
     assert!(said.contains("there is no terminal to ask on"), "{said}");
     assert!(said.contains("--password-stdin"), "{said}");
+}
+
+/// A home that is logged in to a server which answers the next request only once that was released.
+struct Slow {
+    server: Server,
+    home: Home,
+    release: Sender<()>,
+}
+
+impl Slow {
+    fn new() -> Self {
+        let (release, released) = channel();
+        let released = Mutex::new(released);
+        let is_slow = Arc::new(AtomicBool::new(false));
+        let waits = Arc::clone(&is_slow);
+        let server = Server::new(move |_, _| {
+            if waits.swap(false, Ordering::Relaxed) {
+                let _ = released.lock().expect("no panic").recv();
+            }
+            answer(200, "[]")
+        });
+        let home = Home::new();
+        let login = ["login", &server.url, "--username", "ada", "--session-stdin"];
+        done(&home.run(WIT, &login, "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu\n"));
+        is_slow.store(true, Ordering::Relaxed);
+        Slow {
+            server,
+            home,
+            release,
+        }
+    }
+
+    /// Answers after a time in which a line would have come.
+    fn later(&self) {
+        let release = self.release.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(1500));
+            let _ = release.send(());
+        });
+    }
+}
+
+/// What is left of what was shown: each erased line is gone (ECMA-48 section 8.3.41).
+fn left(screen: &str) -> String {
+    let lines = screen.split('\n');
+    let lines = lines.map(|line| line.rsplit("\r\u{1b}[K").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_slow_server_is_told_of_after_a_second_and_nothing_of_that_stays() {
+    let slow = Slow::new();
+    let begun = Instant::now();
+    let terminal = Terminal::run(&slow.home, "wit token list");
+    terminal.shows(&format!("Waiting for {}, 1 s", slow.server.url));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    terminal.shows(", 2 s");
+    slow.release.send(()).expect("it waits");
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(0), "{screen}");
+    let left = left(&screen);
+    assert!(left.contains("Personal Access Tokens (0)"), "{left:?}");
+    assert!(!left.contains("Waiting"), "{left:?}");
+}
+
+#[test]
+fn what_is_quick_is_not_told_of() {
+    let machine = Machine::logged_in();
+    let (code, screen) = Terminal::run(&machine.home, "wit token list").ends();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(!screen.contains("Waiting"), "{screen}");
+}
+
+#[test]
+fn nobody_is_told_of_a_slow_server_where_nobody_looks() {
+    for line in [
+        "env CI=1 wit token list",
+        "env TERM=dumb wit token list",
+        "wit token list --json",
+        "sh -c 'wit token list 2>said; cat said'",
+    ] {
+        let slow = Slow::new();
+        slow.later();
+        let (code, screen) = Terminal::run(&slow.home, line).ends();
+        assert_eq!(code, Some(0), "{screen}");
+        assert!(!screen.contains("Waiting"), "{line}: {screen}");
+    }
+    let slow = Slow::new();
+    slow.later();
+    let listed = slow.home.run(WIT, &["token", "list"], "");
+    assert!(done(&listed).contains("Tokens (0)"));
+    assert!(!text(&listed.stderr).contains("Waiting"));
+}
+
+#[test]
+fn a_receiver_that_takes_its_time_is_told_of() {
+    let machine = Machine::with_a_token();
+    let receiver = "cat >new; until [ -e seen ]; do sleep 0.01; done";
+    let line = format!("wit token rotate --deliver '{receiver}'");
+    let terminal = Terminal::run(&machine.home, &line);
+    terminal.shows("Waiting for command `cat >new; until ");
+    std::fs::write(machine.home.path().join("seen"), "").expect("written");
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(left(&screen).starts_with("Rotated laptop"), "{screen:?}");
+}
+
+#[test]
+fn a_server_that_starts_or_stops_slowly_is_told_of() {
+    let mut home = Home::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    home.set("DATABASE_URL", format!("postgres://ada@{address}/wit"));
+    let terminal = Terminal::run(&home, "wit up --port 0");
+    let connected = silent.accept().expect("a connection");
+    terminal.shows("Waiting for the server to start, 1 s");
+    drop((connected, silent));
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(1), "{screen}");
+    assert!(left(&screen).starts_with("wit: can't open"), "{screen:?}");
+
+    let machine = Machine::new();
+    let mut unfinished = TcpStream::connect(&machine.server.address).expect("connected");
+    let head = "POST /api/auth/sign-in/username HTTP/1.1\r\nHost: x\r\n\
+                Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    unfinished.write_all(head.as_bytes()).expect("sent");
+    let terminal = Terminal::run(&machine.server.home, "wit down");
+    terminal.shows("Waiting for requests under way, 1 s");
+    drop(unfinished);
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(left(&screen).starts_with("wit stopped"), "{screen:?}");
 }
 
 /// Tells what is opened in a directory, and the directory itself (inotify(7)).

@@ -12,6 +12,7 @@ use super::{Account, ApiError, CreatedToken, Event, NewToken, Scope, Token, Toke
 use crate::database::tokens::{Grant, TokenRecord, Use, scopes};
 use crate::database::{Database, DatabaseError, audit};
 use crate::expiry::{Expiry, UnixTime};
+use crate::progress;
 use crate::secret::Secret;
 
 /// How long one call may take in all, connecting included.
@@ -45,9 +46,9 @@ impl Direct {
             }
             .map_err(|error| unreachable(cause(&error)))
         };
-        let database = runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, opening).await })
-            .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs())))??;
+        let database =
+            waiting(|| runtime.block_on(async { tokio::time::timeout(PATIENCE, opening).await }))
+                .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs())))??;
         Ok(Direct {
             runtime,
             database,
@@ -70,18 +71,24 @@ impl Direct {
 
     /// Runs a call to its end. One that runs out of time may have been carried out.
     fn wait<T>(&self, call: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, ApiError> {
-        self.runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, call).await })
-            .map_err(|_| ApiError::Lost {
-                server: SERVER.to_owned(),
-                reason: format!("no answer within {} s", PATIENCE.as_secs()),
-            })?
-            .map_err(failed)
+        waiting(|| {
+            self.runtime
+                .block_on(async { tokio::time::timeout(PATIENCE, call).await })
+        })
+        .map_err(|_| ApiError::Lost {
+            server: SERVER.to_owned(),
+            reason: format!("no answer within {} s", PATIENCE.as_secs()),
+        })?
+        .map_err(failed)
     }
 }
 
 /// What stands for the server's name: the URL itself may hold a password.
 pub const SERVER: &str = "the database of DATABASE_URL";
+
+fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    progress::during(&format!("Waiting for {SERVER}"), work)
+}
 
 fn unreachable(reason: String) -> ApiError {
     ApiError::Unreachable {

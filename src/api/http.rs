@@ -18,6 +18,7 @@ use super::ApiError;
 use super::server::ServerUrl;
 use crate::config;
 use crate::expiry::UnixTime;
+use crate::progress;
 use crate::secret::{Secret, SecretBuffer};
 use crate::trace;
 
@@ -127,6 +128,10 @@ impl Client {
 
     /// [`Client::get`] of a URL that has a query, made with [`ServerUrl::at`].
     pub(super) fn get_url(&self, url: Url, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
+        self.waiting(|| self.get_again(url, bearer))
+    }
+
+    fn get_again(&self, url: Url, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
         let mut waits = GET_AGAIN.iter();
         loop {
             let answer = self.send(Method::GET, url.clone(), bearer, None);
@@ -240,7 +245,7 @@ impl Client {
                 self.runtime.get_or_init(|| runtime)
             }
         };
-        let answer = runtime.block_on(self.exchange(request));
+        let answer = self.waiting(|| runtime.block_on(self.exchange(request)));
         // A query may hold what is asked for, so the path is all that is told.
         let (origin, path) = (place.origin().ascii_serialization(), place.path());
         let status = match &answer {
@@ -249,6 +254,10 @@ impl Client {
         };
         step.end(format_args!("http {what} {origin}{path}: {status}"));
         answer
+    }
+
+    fn waiting<T>(&self, work: impl FnOnce() -> T) -> T {
+        progress::during(&format!("Waiting for {}", self.server), work)
     }
 
     async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Answer, ApiError> {

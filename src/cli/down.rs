@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Context, Exit};
 use crate::platform::{LAST_REQUESTS, instance};
+use crate::progress;
 
 /// How long the server may take to finish the requests under way, and stop.
 const PATIENCE: Duration = LAST_REQUESTS.saturating_add(Duration::from_secs(10));
@@ -20,7 +21,9 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = super::up::data_dir(args.data_dir.as_deref(), context)?;
-    let stopped = instance::stop(&data_dir, PATIENCE)?;
+    let stopped = progress::during("Waiting for requests under way", || {
+        instance::stop(&data_dir, PATIENCE)
+    })?;
     if context.json {
         println!(
             "{}",

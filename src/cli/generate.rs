@@ -45,16 +45,23 @@ fn pages(dir: &Path, mut command: clap::Command) -> anyhow::Result<()> {
         .to_owned();
     let path = dir.join(format!("{name}.1"));
     let mut roff = Vec::new();
-    let has_codes = command.get_after_long_help().is_some();
-    // As one paragraph the table could not be read.
-    clap_mangen::Man::new(command.clone().after_long_help(None))
+    // clap_mangen would make paragraphs of them.
+    let plain = command.clone().after_help(None).after_long_help(None);
+    clap_mangen::Man::new(plain)
         .manual("wit")
         .render(&mut roff)?;
-    if has_codes {
+    if command.get_after_long_help().is_some() {
         writeln!(roff, ".SH \"EXIT STATUS\"")?;
         for (exit, meaning) in EXIT_CODES {
             writeln!(roff, ".TP\n\\fB{}\\fR\n{meaning}", exit as u8)?;
         }
+    }
+    if let Some(examples) = command.get_after_help() {
+        writeln!(roff, ".SH EXAMPLES\n.nf")?;
+        for line in examples.to_string().lines().skip(1) {
+            writeln!(roff, "{}", literal(line.strip_prefix("  ").unwrap_or(line)))?;
+        }
+        writeln!(roff, ".fi")?;
     }
     fs::write(&path, roff).with_context(|| path.display().to_string())?;
     for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
@@ -62,4 +69,11 @@ fn pages(dir: &Path, mut command: clap::Command) -> anyhow::Result<()> {
         pages(dir, below.clone().display_name(name))?;
     }
     Ok(())
+}
+
+/// A line of text as roff shows it unchanged (groff_char(7)); none of ours begins like a request.
+fn literal(line: &str) -> String {
+    line.replace('\\', "\\e")
+        .replace('-', "\\-")
+        .replace('\'', "\\*(Aq")
 }

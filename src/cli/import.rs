@@ -14,6 +14,7 @@ use super::output::{self, escaped, quoted};
 use super::{Context, Exit, Failure};
 use crate::config::Paths;
 use crate::import::{self, Fate, Findings, Found};
+use crate::progress;
 use crate::store::{self, Store, choice};
 
 /// The largest file that is read, in bytes.
@@ -54,11 +55,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         true => choice::open(&context.paths, None)?,
         false => choice::decide(&context.paths, None)?.store,
     };
-    let mut done = Vec::new();
     // What is put last is answered first: the source's first.
-    for found in findings.found.iter().rev() {
-        done.push((found, keep(&args, store.as_ref(), found, context)?));
-    }
+    let kept = progress::during("Taking credentials over", || {
+        let from_last = findings.found.iter().rev();
+        let fates =
+            from_last.map(|found| Ok((found, keep(&args, store.as_ref(), found, context)?)));
+        fates.collect::<anyhow::Result<Vec<_>>>()
+    });
+    let mut done = kept?;
     done.reverse();
     let differing = done
         .iter()
@@ -119,7 +123,8 @@ fn read(args: &Args) -> anyhow::Result<(Findings, Vec<PathBuf>)> {
 
 #[cfg(target_os = "linux")]
 fn libsecret() -> anyhow::Result<Findings> {
-    Ok(import::libsecret::read()?)
+    let read = progress::during("Waiting for the keyring", import::libsecret::read);
+    Ok(read?)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -228,7 +228,7 @@ pub(super) fn first_line(what: &str) -> anyhow::Result<Secret> {
     Ok(Secret::from(line))
 }
 
-fn no_terminal(hint: String) -> anyhow::Error {
+pub(super) fn no_terminal(hint: String) -> anyhow::Error {
     Failure::new(Exit::Usage, "there is no terminal to ask on")
         .hint(hint)
         .into()

@@ -39,8 +39,9 @@ pub fn coloured(line: &str, colour: u8) -> String {
 
 /// Never with `NO_COLOR` (no-color.org), nor on a terminal that says it is dumb.
 fn takes_colour() -> bool {
-    let dumb = config::variable("TERM").is_none_or(|terminal| terminal == "dumb");
-    !dumb && config::variable("NO_COLOR").is_none() && io::stdout().is_terminal()
+    !config::terminal_is_dumb()
+        && config::variable("NO_COLOR").is_none()
+        && io::stdout().is_terminal()
 }
 
 /// Writes to stdout. That nobody reads it any more (`wit token list | head`) is not an error.

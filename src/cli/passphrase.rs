@@ -9,6 +9,7 @@ use super::output;
 use super::token::rotate::duration;
 use super::{Context, Exit, Failure};
 use crate::expiry::UnixTime;
+use crate::progress;
 use crate::rotation::crash_point;
 use crate::secret::Secret;
 use crate::store::file::identity::{IdentityFile, Protection, ProtectionError};
@@ -48,9 +49,7 @@ pub fn protect(args: PassphraseArgs, context: &Context) -> anyhow::Result<Exit> 
         return Err(failure(ProtectionError::Protected).into());
     }
     let passphrase = args.read(true, "wit store protect")?;
-    identity
-        .protect(&passphrase, &crash_point)
-        .map_err(failure)?;
+    deriving(|| identity.protect(&passphrase, &crash_point))?;
     say(
         context,
         "The file store now needs its passphrase.\nTo open it for 8 hours: wit unlock\n",
@@ -62,9 +61,7 @@ pub fn unprotect(args: PassphraseArgs, context: &Context) -> anyhow::Result<Exit
     let identity = IdentityFile::new(&context.paths);
     needs_one(&identity)?;
     let passphrase = args.read(false, "wit store unprotect")?;
-    identity
-        .unprotect(&passphrase, &crash_point)
-        .map_err(failure)?;
+    deriving(|| identity.unprotect(&passphrase, &crash_point))?;
     say(
         context,
         "The file store needs no passphrase any more.\n",
@@ -76,7 +73,7 @@ pub fn unlock(args: UnlockArgs, context: &Context) -> anyhow::Result<Exit> {
     let identity = IdentityFile::new(&context.paths);
     needs_one(&identity)?;
     let passphrase = args.passphrase.read(false, "wit unlock")?;
-    identity.unlock(&passphrase, args.time).map_err(failure)?;
+    deriving(|| identity.unlock(&passphrase, args.time))?;
     let seconds = i64::try_from(args.time.as_secs()).unwrap_or(i64::MAX);
     let end = UnixTime::now().plus(seconds);
     say(
@@ -93,6 +90,11 @@ pub fn lock(context: &Context) -> anyhow::Result<Exit> {
         "The file store is locked.\n",
         json!({"protected": true, "locked": true}),
     )
+}
+
+/// Work that derives a key from a passphrase, which is slow on purpose.
+fn deriving(work: impl FnOnce() -> Result<(), ProtectionError>) -> Result<(), Failure> {
+    progress::during("Deriving the key from the passphrase", work).map_err(failure)
 }
 
 /// Refuses, before a passphrase is asked for, where there is none.

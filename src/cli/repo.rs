@@ -1,15 +1,24 @@
 //! `wit repo`: repositories on a server of `wit up`.
 
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+
 use anyhow::Context as _;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::confirm::confirm;
+use super::login::no_terminal;
 use super::output::{self, escaped};
-use super::session::{self, ServerArgs};
-use super::{Context, Exit, Failure};
+use super::session::{self, Login, ServerArgs};
+use super::{Context, Exit, Failure, examples};
 use crate::api::ApiError;
 use crate::config::Config;
 use crate::database::repositories::is_name;
+
+const PLACE: &str = "/api/repos";
+/// What shows the names that can be given.
+const LIST: &str = "wit repo list";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -20,11 +29,25 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Make an empty repository
+    #[command(after_help = examples::REPO_CREATE)]
     Create(Create),
+    /// Show your repositories
+    #[command(visible_alias = "ls", after_help = examples::REPO_LIST)]
+    List(ServerArgs),
+    /// Give a repository another name; clones of it must then be told the new one
+    #[command(after_help = examples::REPO_RENAME)]
+    Rename(Rename),
+    /// Change who can see a repository
+    #[command(after_help = examples::REPO_EDIT)]
+    Edit(Edit),
+    /// Delete a repository, with all that was pushed to it
+    #[command(visible_alias = "rm", after_help = examples::REPO_DELETE)]
+    Delete(Delete),
 }
 
 #[derive(Debug, clap::Args)]
 struct Create {
+    /// Its name
     name: String,
     /// Only its owner can see it
     #[arg(long)]
@@ -33,52 +56,204 @@ struct Create {
     server: ServerArgs,
 }
 
+#[derive(Debug, clap::Args)]
+struct Rename {
+    /// Its name now
+    name: String,
+    /// Its name from then on
+    new_name: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("who").required(true).args(["private", "public"])))]
+struct Edit {
+    /// Its name
+    name: String,
+    /// Only its owner can see it
+    #[arg(long)]
+    private: bool,
+    /// Everybody who reaches the server can read it
+    #[arg(long)]
+    public: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct Delete {
+    /// Its name
+    name: String,
+    /// Do not ask; needed where there is no terminal to ask on
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.command {
         Command::Create(args) => create(args, context),
+        Command::List(server) => list(&server, context),
+        Command::Rename(args) => rename(args, context),
+        Command::Edit(args) => edit(args, context),
+        Command::Delete(args) => delete(args, context),
     }
 }
 
 /// What the server answers of a repository.
 #[derive(Deserialize)]
 struct Repository {
+    name: String,
+    private: bool,
     path: String,
 }
 
-fn create(args: Create, context: &Context) -> anyhow::Result<Exit> {
-    let name = args.name.strip_suffix(".git").unwrap_or(&args.name);
-    if !is_name(name) {
-        return Err(Failure::new(
+impl Repository {
+    fn url(&self, login: &Login) -> String {
+        login.client.server().at(&self.path).to_string()
+    }
+
+    fn json(&self, login: &Login) -> Value {
+        json!({ "name": self.name, "private": self.private, "url": self.url(login) })
+    }
+
+    /// Who can see it.
+    fn kind(&self) -> &'static str {
+        match self.private {
+            true => "private",
+            false => "public",
+        }
+    }
+}
+
+fn login(args: &ServerArgs, context: &Context) -> anyhow::Result<Login> {
+    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    session::login(&config, context, args)
+}
+
+/// A name as the server takes it, without the `.git` that a URL adds.
+fn checked<'a>(name: &'a str, hint: &str) -> Result<&'a str, Failure> {
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    match is_name(name) {
+        true => Ok(name),
+        false => Err(Failure::new(
             Exit::Usage,
             "a repository's name is 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-', \
              starts with no '.' or '-' and holds no '..'",
         )
-        .hint("wit repo create demo")
-        .into());
+        .hint(hint)),
     }
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
-    let login = session::login(&config, context, &args.server)?;
+}
+
+fn create(args: Create, context: &Context) -> anyhow::Result<Exit> {
+    let name = checked(&args.name, "wit repo create demo")?;
+    let login = login(&args.server, context)?;
     let body = json!({ "name": name, "private": args.private });
-    let answer = (login.client).post_json("/api/repos", Some(&login.session.token), &body)?;
-    let repository: Repository = answer.json().map_err(|error| match error {
-        ApiError::NotFound => anyhow::Error::new(
-            Failure::new(
-                Exit::Failed,
-                format!("{} can't make repositories this way", login.client.server()),
-            )
-            .hint("servers of wit up can; elsewhere the server's own page may"),
-        ),
-        error => error.into(),
-    })?;
-    let url = login.client.server().at(&repository.path).to_string();
-    if context.json {
-        output::json(&json!({ "name": name, "private": args.private, "url": url }))?;
-    } else {
-        let url = escaped(&url);
-        let kind = if args.private { "private " } else { "" };
-        output::print(
-            format!("Created the {kind}repository {name}\n\n  git clone {url}\n").as_bytes(),
-        )?;
+    let answer = (login.client).post_json(PLACE, Some(&login.session.token), &body)?;
+    let made: Repository = answer
+        .json()
+        .map_err(|error| no_repositories(error, &login))?;
+    let url = escaped(&made.url(&login));
+    let kind = if made.private { "private " } else { "" };
+    let text = format!("Created the {kind}repository {name}\n\n  git clone {url}\n");
+    say(context, &made.json(&login), &text)
+}
+
+fn list(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
+    let login = login(args, context)?;
+    let answer = login.client.get(PLACE, Some(&login.session.token))?;
+    let all: Vec<Repository> = answer
+        .json()
+        .map_err(|error| no_repositories(error, &login))?;
+    let mut text = format!("Repositories ({})\n", all.len());
+    for one in &all {
+        let (name, url) = (escaped(&one.name), escaped(&one.url(&login)));
+        // Writing to a String can't fail.
+        let _ = write!(text, "\n{name}  ({})\n  {url}\n", one.kind());
+    }
+    let documents: Vec<Value> = all.iter().map(|one| one.json(&login)).collect();
+    say(context, &documents.into(), &text)?;
+    if all.is_empty() && !context.json {
+        eprintln!("hint: wit repo create NAME");
     }
     Ok(Exit::Done)
+}
+
+fn rename(args: Rename, context: &Context) -> anyhow::Result<Exit> {
+    let name = checked(&args.name, LIST)?;
+    let new_name = checked(&args.new_name, &format!("wit repo rename {name} demo"))?;
+    let login = login(&args.server, context)?;
+    let renamed = change(&login, name, &json!({ "name": new_name }))?;
+    let url = escaped(&renamed.url(&login));
+    let text = format!(
+        "Renamed {name} to {new_name}\n\nIn each clone:\n\n  git remote set-url origin {url}\n"
+    );
+    say(context, &renamed.json(&login), &text)
+}
+
+fn edit(args: Edit, context: &Context) -> anyhow::Result<Exit> {
+    let name = checked(&args.name, LIST)?;
+    let login = login(&args.server, context)?;
+    let changed = change(&login, name, &json!({ "private": args.private }))?;
+    let text = format!("The repository {name} is {} now\n", changed.kind());
+    say(context, &changed.json(&login), &text)
+}
+
+fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
+    let name = checked(&args.name, LIST)?;
+    let login = login(&args.server, context)?;
+    if !args.yes && !io::stdin().is_terminal() {
+        return Err(no_terminal(format!("wit repo delete {name} --yes")));
+    }
+    let server = login.client.server();
+    let question = format!("Delete {name} at {server}, with all that was pushed to it?");
+    confirm(&question, args.yes)?;
+    let place = format!("{PLACE}/{name}");
+    let answer = (login.client).delete(&place, Some(&login.session.token))?;
+    answer
+        .done()
+        .map_err(|error| no_such(error, name, &login))?;
+    say(
+        context,
+        &json!({ "deleted": name }),
+        &format!("Deleted the repository {name}\n"),
+    )
+}
+
+fn change(login: &Login, name: &str, change: &Value) -> anyhow::Result<Repository> {
+    let place = format!("{PLACE}/{name}");
+    let answer = (login.client).patch_json(&place, Some(&login.session.token), change)?;
+    answer.json().map_err(|error| no_such(error, name, login))
+}
+
+fn say(context: &Context, document: &Value, text: &str) -> anyhow::Result<Exit> {
+    match context.json {
+        true => output::json(document)?,
+        false => output::print(text.as_bytes())?,
+    }
+    Ok(Exit::Done)
+}
+
+/// A server without such an API, in words.
+fn no_repositories(error: ApiError, login: &Login) -> anyhow::Error {
+    let message = format!(
+        "{} has no repositories to work on this way",
+        login.client.server()
+    );
+    match error {
+        ApiError::NotFound => Failure::new(Exit::Failed, message)
+            .hint("servers of wit up have; elsewhere the server's own page may")
+            .into(),
+        other => other.into(),
+    }
+}
+
+fn no_such(error: ApiError, name: &str, login: &Login) -> anyhow::Error {
+    let message = format!("you have no repository {name} at {}", login.client.server());
+    match error {
+        ApiError::NotFound => Failure::new(Exit::Failed, message).hint(LIST).into(),
+        other => other.into(),
+    }
 }

@@ -7,8 +7,9 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::passphrase::{self, PassphraseArgs};
-use super::{Context, Exit, Failure, output};
+use super::{Context, Exit, Failure, examples, output};
 use crate::config;
+use crate::progress;
 use crate::rotation::crash_point;
 use crate::store::choice::{self, NAMES};
 use crate::store::file::identity::{IdentityFile, Protection};
@@ -27,10 +28,13 @@ enum Command {
     ///
     /// Nothing is removed before all of it has been read back from the new store. That store is used
     /// from then on where the old one was. After a crash run it again.
+    #[command(after_help = examples::STORE_MOVE)]
     Move(MoveArgs),
     /// Put the file store under a passphrase
+    #[command(after_help = examples::STORE_PROTECT)]
     Protect(PassphraseArgs),
     /// Take the passphrase away
+    #[command(after_help = examples::STORE_UNPROTECT)]
     Unprotect(PassphraseArgs),
 }
 
@@ -116,7 +120,9 @@ fn move_all(args: &MoveArgs, context: &Context) -> anyhow::Result<Exit> {
     if from == to {
         return Err(Failure::new(Exit::Usage, "both stores are the same").into());
     }
-    let moved = relocation::run(&context.paths, from, to, args.force, &crash_point);
+    let moved = progress::during(&format!("Moving secrets from {from} to {to}"), || {
+        relocation::run(&context.paths, from, to, args.force, &crash_point)
+    });
     let outcome = match moved {
         Err(error @ MoveError::Differs(_)) => {
             return Err(Failure::new(Exit::Attention, error.to_string())

@@ -17,6 +17,7 @@ use crate::config::{self, Config};
 use crate::platform::first_user::Wanted;
 use crate::platform::instance::{self, Running};
 use crate::platform::{self, Ready, tls};
+use crate::progress;
 
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -225,7 +226,10 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
         let read = BufReader::new(stdout).read_line(&mut line);
         let _ = tell.send(read.map(|_| line));
     });
-    let started = (told.recv_timeout(PATIENCE).ok())
+    let told = progress::during("Waiting for the server to start", || {
+        told.recv_timeout(PATIENCE)
+    });
+    let started = (told.ok())
         .and_then(Result::ok)
         .and_then(|line| serde_json::from_str::<Ready>(&line).ok());
     let Some(started) = started else {

@@ -93,6 +93,22 @@ impl Session {
         session
     }
 
+    /// Locks the login collection.
+    pub fn lock_keyring(&self) {
+        let service = "--dest=org.freedesktop.secrets";
+        let output = self
+            .command("dbus-send")
+            .args(["--session", "--print-reply", service])
+            .args([
+                "/org/freedesktop/secrets",
+                "org.freedesktop.Secret.Service.Lock",
+                "array:objpath:/org/freedesktop/secrets/collection/login",
+            ])
+            .output()
+            .expect("dbus-send: apt-get install dbus");
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// Asks until the answer has `wanted` in it.
     fn wait_for(&self, call: &[&str], argument: &str, wanted: &str) {
         let begun = Instant::now();

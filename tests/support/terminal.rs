@@ -72,6 +72,28 @@ impl<'a> Terminal<'a> {
         self.keyboard.write_all(line.as_bytes()).expect("typed");
     }
 
+    /// Types what `answer` says until the end. It is given what was shown since it last said
+    /// something; where that ends with a colon, what is typed must not be shown.
+    pub fn attended<'b>(
+        mut self,
+        mut answer: impl FnMut(&str) -> Option<&'b str>,
+    ) -> (Option<i32>, String) {
+        let mut seen = 0;
+        until("the end", || {
+            let screen = self.screen();
+            let shown = screen.get(seen..).unwrap_or_default();
+            if let Some(line) = answer(shown) {
+                seen = screen.len();
+                if screen.ends_with(": ") {
+                    self.hides();
+                }
+                self.types(line);
+            }
+            self.child.try_wait().expect("a status").is_some()
+        });
+        self.ends()
+    }
+
     /// Waits for the end: the exit code, and all that was shown.
     pub fn ends(mut self) -> (Option<i32>, String) {
         let ended = self.child.wait().expect("an end");

@@ -116,7 +116,7 @@ fn asked(program: impl AsRef<Path>, arguments: &[&str]) -> Option<Output> {
 
 /// The file of that name that comes first in the PATH, executable or not; an executable one before
 /// one that is not, as a shell takes them.
-fn in_path(name: &str) -> Option<PathBuf> {
+pub(super) fn in_path(name: &str) -> Option<PathBuf> {
     let path = config::variable("PATH")?;
     let files: Vec<PathBuf> = std::env::split_paths(&path)
         .map(|dir| dir.join(name))
@@ -413,6 +413,14 @@ mod tests {
             );
         }
         assert_eq!(numbers("git version 2.47.1.windows.2"), Some((2, 47)));
+    }
+
+    #[test]
+    fn what_an_older_git_lacks_is_told() {
+        let told = |version: &str| check_version(&format!("git version {version}")).what;
+        assert!(told("2.39.5").contains("2.41 also passes on when a password ends"));
+        assert!(told("2.43.0").contains("2.46 also has authtype and state"));
+        assert!(told("2.46.0").ends_with("with expiry, authtype and state"));
     }
 
     #[test]

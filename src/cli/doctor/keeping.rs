@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::git::in_path;
 use super::{Finding, quoted};
 use crate::api::server::ServerUrl;
 use crate::config::{self, Config, Paths};
@@ -34,10 +35,14 @@ pub struct Facts {
     store: Result<String, Refusal>,
     /// Writing, reading and deleting in it; `None` where nothing was chosen yet.
     probe: Option<Result<(), Refusal>>,
+    /// Why a keyring that is locked stays so, and what unlocks it here.
+    unlocking: Option<(&'static str, &'static str)>,
     /// The store's directory, where it has items and no identity to open them with.
     no_identity: Option<PathBuf>,
     /// Items that can't be used, by the server whose they are.
     damaged: Vec<(String, Refusal)>,
+    /// What its own owner can't use.
+    closed: Vec<PathBuf>,
     /// What others may get at, and the mode that mends it.
     loose: Vec<(PathBuf, &'static str)>,
     /// What belongs to another user.
@@ -60,6 +65,7 @@ struct Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Away,
+    Locked,
     Damaged,
     Newer,
     Busy,
@@ -72,9 +78,8 @@ impl From<&StoreError> for Refusal {
             why: error.to_string(),
             hint: error.hint(),
             kind: match error {
-                StoreError::Unavailable { .. }
-                | StoreError::Locked { .. }
-                | StoreError::TimedOut { .. } => Kind::Away,
+                StoreError::Unavailable { .. } | StoreError::TimedOut { .. } => Kind::Away,
+                StoreError::Locked { .. } => Kind::Locked,
                 StoreError::Item {
                     error: ItemError::Newer(_),
                     ..
@@ -117,10 +122,12 @@ impl Facts {
                 Err(error) => Err(error.into()),
             },
             probe,
+            unlocking: unlocking(),
             no_identity: without_identity(&paths.store_dir()).then(|| paths.store_dir()),
             damaged: items
                 .map(|store| damaged(store.as_ref(), servers))
                 .unwrap_or_default(),
+            closed: closed(paths),
             loose: loose(paths),
             foreign: foreign(paths),
             stuck: stuck(&paths.lock_dir()),
@@ -133,6 +140,22 @@ impl Facts {
     pub fn wants_keychain(&self) -> bool {
         matches!(self.chosen.as_str(), "keychain" | "auto")
     }
+}
+
+fn unlocking() -> Option<(&'static str, &'static str)> {
+    let screen = |name| config::variable(name).is_some();
+    if screen("DISPLAY") || screen("WAYLAND_DISPLAY") {
+        return Some((
+            "the keyring is locked, and its prompt was not answered",
+            "wit doctor",
+        ));
+    }
+    in_path("gnome-keyring-daemon").map(|_| {
+        (
+            "the keyring is locked; this takes its password from stdin",
+            "gnome-keyring-daemon --replace --unlock",
+        )
+    })
 }
 
 /// Writes, reads and deletes an item of a site that can't exist (RFC 6761 section 6.4).
@@ -191,6 +214,21 @@ fn loose(paths: &Paths) -> Vec<(PathBuf, &'static str)> {
 }
 
 fn foreign(paths: &Paths) -> Vec<PathBuf> {
+    let of_another =
+        |path: &PathBuf| mode_and_owner(path).is_some_and(|(_, owner)| owner != own_user());
+    own_dirs(paths).filter(of_another).collect()
+}
+
+fn closed(paths: &Paths) -> Vec<PathBuf> {
+    let shut = |path: &PathBuf| {
+        mode_and_owner(path)
+            .is_some_and(|(mode, owner)| owner == own_user() && mode & 0o700 != 0o700)
+    };
+    own_dirs(paths).filter(shut).collect()
+}
+
+/// The directories that this program writes to.
+fn own_dirs(paths: &Paths) -> impl Iterator<Item = PathBuf> {
     let config = paths.config_file().parent().map(Path::to_owned);
     let dirs = [
         paths.data_dir(),
@@ -198,10 +236,7 @@ fn foreign(paths: &Paths) -> Vec<PathBuf> {
         &paths.store_dir(),
         &paths.lock_dir(),
     ];
-    let dirs = dirs.map(Path::to_owned).into_iter().chain(config);
-    let of_another =
-        |path: &PathBuf| mode_and_owner(path).is_some_and(|(_, owner)| owner != own_user());
-    dirs.filter(of_another).collect()
+    dirs.map(Path::to_owned).into_iter().chain(config)
 }
 
 #[cfg(unix)]
@@ -312,6 +347,13 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     } else {
         findings.push(check_store(facts));
     }
+    for path in &facts.closed {
+        let path = quoted(path);
+        findings.push(
+            Finding::wrong("permissions", format!("you can't work in {path}"))
+                .cure(format!("chmod u+rwx {path}")),
+        );
+    }
     for (path, mode) in &facts.loose {
         let path = quoted(path);
         findings.push(
@@ -380,11 +422,15 @@ fn check_store(facts: &Facts) -> Finding {
         match (&facts.no_identity, facts.chosen.as_str(), refusal.kind) {
             (Some(dir), "file", _) => finding.cure(aside(dir)),
             // Its own cure is said with what is wrong in it.
-            (None, "file", Kind::Away) => match refusal.hint.and_then(command) {
+            (None, "file", Kind::Away | Kind::Locked) => match refusal.hint.and_then(command) {
                 Some(hint) if hint != TO_FILE => finding.cure(hint),
                 _ => finding,
             },
             (_, "file", _) => finding,
+            (_, _, Kind::Locked) => match facts.unlocking {
+                Some((why, cure)) => finding.why(why).cure(cure),
+                None => finding.cure(elsewhere),
+            },
             (_, _, Kind::Busy) => finding,
             _ => finding.cure(elsewhere),
         }
@@ -421,8 +467,10 @@ mod tests {
             by_environment: false,
             store: Ok("somewhere".to_owned()),
             probe: Some(Err(refusal)),
+            unlocking: None,
             no_identity: None,
             damaged: Vec::new(),
+            closed: Vec::new(),
             loose: Vec::new(),
             foreign: Vec::new(),
             stuck: Vec::new(),

@@ -1,8 +1,9 @@
 //! A server: whether it is there, speaks the known form, and takes what this machine keeps for it.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::Finding;
+use super::{Finding, quoted};
 use crate::api::http::Client;
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, login};
@@ -31,6 +32,10 @@ pub struct Facts {
     session: Session,
     tokens: Vec<Held>,
     proxied: bool,
+    /// `SSL_CERT_FILE` is set, so that other certificates are trusted than the system's.
+    own_certificates: bool,
+    /// The file of certificates that the login was given, where it can't be read any more.
+    lost_certificates: Option<PathBuf>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -72,14 +77,11 @@ impl Facts {
             session: Session::Unknown,
             tokens: Vec::new(),
             proxied: !server.is_loopback() && is_proxied(),
+            own_certificates: config::variable("SSL_CERT_FILE").is_some(),
+            lost_certificates: known
+                .and_then(|known| known.ca_file.clone())
+                .filter(|file| std::fs::File::open(file).is_err()),
             url,
-        };
-        let client = match session::client(config, server, args) {
-            Ok(client) => Rc::new(client),
-            Err(error) => {
-                facts.answered = Err(error);
-                return facts;
-            }
         };
         let item = server
             .site()
@@ -96,6 +98,13 @@ impl Facts {
             Some(None) => Session::None,
             Some(Some(held)) if held.expiry.is_some_and(|e| e.is_past(now)) => Session::Ended,
             Some(Some(held)) => Session::Good(held.expiry),
+        };
+        let client = match session::client(config, server, args) {
+            Ok(client) => Rc::new(client),
+            Err(error) => {
+                facts.answered = Err(error);
+                return facts;
+            }
         };
         // Anybody may ask this, and is told to sign in.
         let there = client
@@ -225,10 +234,18 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
         )
         .why(why);
     }
+    let trusting = format!("wit login {url} --ca-file FILE");
+    if let Some(file) = &facts.lost_certificates {
+        let what = format!("{} can't be read, by which {url} is trusted", quoted(file));
+        return Finding::wrong("ca", what).why(why).cure(trusting);
+    }
     if why.contains("certificate") {
         return Finding::wrong("ca", format!("the certificate of {url} is not trusted"))
             .why(why)
-            .cure("export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt");
+            .cure(match facts.own_certificates {
+                true => "unset SSL_CERT_FILE",
+                false => &trusting,
+            });
     }
     match error {
         ApiError::NotFound | ApiError::Malformed { .. } => {
@@ -237,16 +254,16 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
                 .cure(format!("wit logout --server {url}"));
         }
         ApiError::Unreachable { .. } | ApiError::Lost { .. } => {}
+        // It may be well again by itself.
         _ => {
-            return Finding::wrong("server", format!("{url} is not well")).why(why);
+            return Finding::wrong("server", format!("{url} is not well"))
+                .why(format!("{why}; run this again later"))
+                .cure(format!("wit doctor --server {url}"));
         }
     }
     let finding = Finding::wrong("server", format!("{url} can't be reached")).why(why);
     match facts.loopback_port {
         Some(port) => finding.cure(format!("wit up --port {port}")),
-        None if url.starts_with("http:") => {
-            finding.cure(format!("wit doctor --server {url} --allow-http"))
-        }
         None if facts.proxied => {
             let host = url.trim_start_matches("https://");
             let host = host.split(['/', ':']).next().unwrap_or(host);
@@ -369,6 +386,8 @@ mod tests {
             session: Session::Unknown,
             tokens: Vec::new(),
             proxied: false,
+            own_certificates: false,
+            lost_certificates: None,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::api::http::Client;
 use crate::api::login::SignedIn;
 use crate::cli::output;
 use crate::config;
+use crate::progress;
 
 /// What is waited longer where the server says so (RFC 8628, section 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
@@ -33,7 +34,10 @@ pub fn sign_in(client: &Client, may_open: bool) -> Result<Option<SignedIn>, ApiE
         "{place}\n\n  {}\n\nenter the code\n\n  {}\n\nIt lasts {minutes} minutes. Ctrl-C gives up.",
         asked.address, asked.user_code
     );
-    wait(client, &asked).map(Some)
+    let signed_in = progress::during("Waiting for the code to be entered", || {
+        wait(client, &asked)
+    });
+    signed_in.map(Some)
 }
 
 fn wait(client: &Client, asked: &Asked) -> Result<SignedIn, ApiError> {

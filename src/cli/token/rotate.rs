@@ -19,6 +19,7 @@ use crate::cli::{Context, Exit, Failure};
 use crate::config;
 use crate::credential::Credential;
 use crate::expiry::UnixTime;
+use crate::progress;
 use crate::rotation::deliver::{self, DeliveryError, Sink};
 use crate::rotation::journal::{self, Journal, Step};
 use crate::rotation::{Outcome, Plan, Rotator, crash_point};
@@ -167,7 +168,9 @@ fn sinks(args: &Args) -> anyhow::Result<Vec<Sink>> {
 fn to_receiver(sink: &Sink, token: &Secret) -> Result<(), DeliveryError> {
     if *sink != Sink::Print {
         let limit = config::seconds("WIT_DELIVER_TIMEOUT", deliver::TIME_LIMIT);
-        return deliver::deliver(sink, token, limit);
+        return progress::during(&format!("Waiting for {sink}"), || {
+            deliver::deliver(sink, token, limit)
+        });
     }
     let mut out = std::io::stdout().lock();
     let written = out

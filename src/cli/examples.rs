@@ -1,0 +1,256 @@
+//! What people most want to do with each command: one to three examples, shown by `--help` and in
+//! the man pages, narrow enough for 80 columns. The tests run each of them.
+
+pub const WIT: &str = "\
+Examples:
+  # Sign in, let git ask wit, and give it a token
+  wit login https://wit.example.com
+  wit setup
+  wit token create --expires 30
+
+  # See what there is, and what is wrong
+  wit status
+  wit doctor";
+
+pub const LOGIN: &str = "\
+Examples:
+  # Sign in by a browser, on this machine or any other
+  wit login https://wit.example.com
+
+  # In a script: the password is the first line of a file
+  wit login https://wit.example.com --username ada \\
+    --password-stdin < password
+
+  # Make an account first
+  wit login https://wit.example.com --sign-up \\
+    --email grace@example.com --username grace";
+
+pub const LOGOUT: &str = "\
+Examples:
+  # Forget the sign-in; tokens that git uses go on working
+  wit logout
+
+  # Also revoke the tokens that this machine made there, without a question
+  wit logout --revoke --yes";
+
+pub const STATUS: &str = "\
+Examples:
+  wit status
+
+  # In a script: exit code 3 where something needs attention
+  wit status --json > status.json";
+
+pub const TOKEN: &str = "\
+Examples:
+  # Give git on this machine a token for 30 days
+  wit token create --expires 30
+
+  # See all tokens of your account, and end one of them
+  wit token list
+  wit token revoke CI";
+
+pub const TOKEN_CREATE: &str = "\
+Examples:
+  # For git on this machine, kept in its store
+  wit token create --expires 30
+
+  # For a job that only reads, printed once
+  wit token create nightly --scopes repo:read --expires 30
+
+  # The same, into a secret of GitHub Actions without being shown
+  wit token create nightly -s repo:read -e 30 -q |
+    gh secret set WIT_TOKEN";
+
+pub const TOKEN_LIST: &str = "\
+Examples:
+  wit token list
+
+  # Those that run out within two weeks; exit code 3 where there is one
+  wit token list --expiring 14";
+
+pub const TOKEN_REVOKE: &str = "\
+Examples:
+  # By its name; its prefix or its id will do, too
+  wit token revoke CI
+
+  # One that has leaked, of which you have nothing but itself
+  wit token revoke --token-stdin < leaked";
+
+pub const TOKEN_ROTATE: &str = "\
+Examples:
+  # Replace the token that git on this machine uses
+  wit token rotate
+
+  # Hand a new one to GitHub Actions; the old one works for an hour more
+  wit token rotate CI --deliver 'gh secret set WIT_TOKEN' --grace 1h
+
+  # For cron: all that this machine keeps and that run out within a week
+  wit token rotate --due 7 --all";
+
+pub const TOKEN_PRUNE: &str = "\
+Examples:
+  # See what has expired and is still listed
+  wit token prune --expired --dry-run
+
+  # Revoke what nobody has used for 90 days
+  wit token prune --unused 90";
+
+pub const TOKEN_AUDIT: &str = "\
+Examples:
+  # Exit code 3 where something is found
+  wit token audit
+
+  # Who did what with your tokens, and from where
+  wit token audit --events";
+
+pub const TOKEN_SCOPES: &str = "\
+Examples:
+  wit token scopes";
+
+pub const TOKEN_PRINT: &str = "\
+Examples:
+  # Hand it to a program that reads it from its stdin
+  wit token print | gh secret set WIT_TOKEN
+
+  # The one for another server, into a file that only you can read
+  (umask 077 && wit token print https://wit.example.com > token)";
+
+pub const REPO: &str = "\
+Examples:
+  # Make one, and clone it
+  wit repo create demo --private
+  git clone https://wit.example.com/ada/demo.git
+
+  # See all of yours
+  wit repo list";
+
+pub const REPO_CREATE: &str = "\
+Examples:
+  # Only you can see it
+  wit repo create demo --private
+
+  # Everybody can read it; push there what you have
+  wit repo create site
+  git push https://wit.example.com/ada/site.git HEAD";
+
+pub const REPO_LIST: &str = "\
+Examples:
+  wit repo list
+
+  # For a script: name, URL, and who can see it
+  wit repo list --json > repositories.json";
+
+pub const REPO_RENAME: &str = "\
+Examples:
+  wit repo rename hello world
+
+  # And then in each clone of it
+  git remote set-url origin https://wit.example.com/ada/world.git";
+
+pub const REPO_EDIT: &str = "\
+Examples:
+  # Hide it from all but you
+  wit repo edit hello --private
+
+  # Show it to everybody
+  wit repo edit hello --public";
+
+pub const REPO_DELETE: &str = "\
+Examples:
+  # It asks first
+  wit repo delete hello
+
+  # In a script
+  wit repo delete hello --yes";
+
+pub const SETUP: &str = "\
+Examples:
+  # git asks wit about every site
+  wit setup
+
+  # git asks wit about one server, and no other helper there
+  wit setup --host https://wit.example.com
+
+  # Take back all that wit setup added
+  wit setup --undo";
+
+pub const DOCTOR: &str = "\
+Examples:
+  wit doctor
+
+  # For a bug report: there is no secret in it
+  wit doctor --json > report.json";
+
+pub const STORE: &str = "\
+Examples:
+  # See where secrets lie
+  wit store
+
+  # Move them all into the keychain, and keep them there from now on
+  wit store move file keychain";
+
+pub const STORE_MOVE: &str = "\
+Examples:
+  wit store move file keychain
+
+  # Back, and what the keychain holds goes before what the files hold
+  wit store move keychain file --force";
+
+pub const STORE_PROTECT: &str = "\
+Examples:
+  # It asks for a new passphrase, twice
+  wit store protect
+
+  # In a script: the passphrase is the first line of a file
+  wit store protect --passphrase-stdin < passphrase";
+
+pub const STORE_UNPROTECT: &str = "\
+Examples:
+  wit store unprotect
+
+  # Change the passphrase
+  wit store unprotect && wit store protect";
+
+pub const IMPORT: &str = "\
+Examples:
+  # See what would be taken from ~/.git-credentials, then take it
+  wit import store --dry-run
+  wit import store
+
+  # The items of git-credential-libsecret in the keyring
+  wit import libsecret
+
+  # A netrc file that is not in its usual place
+  wit import netrc --file other-netrc";
+
+pub const UNLOCK: &str = "\
+Examples:
+  # For 8 hours; it asks for the passphrase
+  wit unlock
+
+  # For a working day, with the passphrase from a file
+  wit unlock --for 10h --passphrase-stdin < passphrase";
+
+pub const LOCK: &str = "\
+Examples:
+  wit lock";
+
+#[cfg(feature = "platform")]
+pub const UP: &str = "\
+Examples:
+  # For this machine, at http://127.0.0.1:3000
+  wit up
+
+  # With a first account, whose password is made up and written into a file
+  wit up --user ada
+
+  # For other machines, with TLS
+  wit up --listen 0.0.0.0 --port 443 --tls-cert wit.pem --tls-key wit.key";
+
+#[cfg(feature = "platform")]
+pub const DOWN: &str = "\
+Examples:
+  wit down
+
+  # The one with another data directory
+  wit down --data-dir ~/other";
