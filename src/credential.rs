@@ -247,6 +247,15 @@ impl Credentials {
         })
     }
 
+    /// Whether there is a token that `wit` made, of the username and kind of `new`.
+    pub fn have_token_like(&self, new: &Credential) -> bool {
+        self.0.iter().any(|entry| {
+            entry.token.is_some()
+                && entry.username == new.username
+                && entry.proof.same_kind(&new.proof)
+        })
+    }
+
     /// Keeps `new` in the place of the entry with the same path, username and kind, or first of
     /// all where there is none. Returns whether anything changed.
     pub fn put(&mut self, mut new: Credential) -> bool {

@@ -244,14 +244,12 @@ fn keep(site: &Site, request: &Description, world: &World) -> Result<(), HelperE
     let store = (world.open)()?;
     // Git stores after each success, mostly what it was just given: a look without the lock is
     // enough to see that.
-    if let Ok(item) = store::load(&*store, site)
-        && !item.credentials.clone().put(entry.clone())
+    if let Ok(mut item) = store::load(&*store, site)
+        && !item.keep(entry.clone())
     {
         return Ok(());
     }
-    store::update(&*store, world.paths, site, |item| {
-        item.credentials.put(entry)
-    })?;
+    store::update(&*store, world.paths, site, |item| item.keep(entry))?;
     Ok(())
 }
 

@@ -81,6 +81,45 @@ fn many_processes_storing_at_once_lose_nothing() {
     }
 }
 
+#[cfg(all(unix, feature = "platform"))]
+#[test]
+fn a_token_that_was_replaced_meanwhile_is_not_put_in_the_place_of_its_successor() {
+    use crate::support::done;
+    use crate::support::machine::Machine;
+    let machine = Machine::with_a_token();
+    let url = format!("url={}\n", machine.url);
+    let kept = || {
+        let server = &machine.json(&["status"])["servers"][0];
+        (server["tokens"].as_array().expect("a list").iter())
+            .map(|token| token["id"].as_str().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    for program in gits() {
+        let git = Git::new(&machine.home, &program);
+        for grace in ["1h", "0s"] {
+            let old = git.fill(&url).expect("a token");
+            done(&machine.rotate(&["--grace", grace]));
+            let (new, ids) = (git.fill(&url), kept());
+            assert_ne!(new.as_ref(), Some(&old));
+            // Without the state[] that a newer git brings back.
+            let old: String = (old.lines())
+                .filter(|line| !line.starts_with("state[]"))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            git.approve(&old);
+            assert_eq!(git.fill(&url), new, "{program}, grace {grace}");
+            assert_eq!(kept(), ids);
+            assert!(ids.iter().all(Option::is_some), "{ids:?}");
+        }
+        // Another password is one that a person has typed.
+        let other = format!("{url}username=ada\npassword=typed\n");
+        git.approve(&other);
+        assert!(git.fill(&url).expect("one").contains("password=typed\n"));
+        git.reject(&other);
+        done(&machine.wit(&["token", "create", "laptop", "--store", "--expires", "90"]));
+    }
+}
+
 #[test]
 fn nothing_that_is_stored_can_be_read_in_a_file_or_by_others() {
     let home = Home::new();

@@ -11,7 +11,7 @@ use wit::credential::Site;
 use wit::expiry::UnixTime;
 use wit::helper::{self, EnvironmentToken, Operation, World, wire};
 use wit::secret::Secret;
-use wit::store::{Store, StoreError};
+use wit::store::{self, Store, StoreError};
 
 #[derive(Clone, Default)]
 struct Memory(Rc<RefCell<BTreeMap<Site, Secret>>>);
@@ -237,6 +237,19 @@ fn expiry_and_refresh_token_come_back_and_an_expired_entry_is_a_miss() {
         "username=alice\npassword=two\npassword_expiry_utc=1000\n",
     ));
     assert_eq!(bench.get(SITE), "");
+}
+
+#[test]
+fn a_replaced_token_is_kept_again_where_it_replaces_no_token() {
+    let bench = alice();
+    let site = Site::new(b"https", b"example.com").unwrap();
+    let mut item = store::load(&bench.store, &site).unwrap();
+    item.retire(&Secret::from("old".to_owned()));
+    bench.store.write(&site, &item.encode(&site)).unwrap();
+    bench.store(&of(SITE, "username=alice\npassword=old\n"));
+    assert_eq!(bench.get(SITE), "username=alice\npassword=old\n");
+    bench.run("erase", &of(SITE, "username=alice\npassword=old\n"));
+    assert!(bench.store.0.borrow().is_empty());
 }
 
 #[test]
