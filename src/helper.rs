@@ -245,11 +245,13 @@ fn keep(site: &Site, request: &Description, world: &World) -> Result<(), HelperE
     // Git stores after each success, mostly what it was just given: a look without the lock is
     // enough to see that.
     if let Ok(mut item) = store::load(&*store, site)
-        && !item.keep(entry.clone())
+        && !item.keep(entry.clone(), world.now)
     {
         return Ok(());
     }
-    store::update(&*store, world.paths, site, |item| item.keep(entry))?;
+    store::update(&*store, world.paths, site, |item| {
+        item.keep(entry, world.now)
+    })?;
     Ok(())
 }
 
@@ -258,11 +260,12 @@ fn erase(site: &Site, request: &Description, world: &World) -> Result<(), Helper
         return Ok(());
     }
     let store = (world.open)()?;
-    if !store::load(&*store, site)?.credentials.remove(request) {
+    let mut item = store::load(&*store, site)?;
+    if !item.credentials.remove(request, world.now) {
         return Ok(());
     }
     store::update(&*store, world.paths, site, |item| {
-        item.credentials.remove(request)
+        item.credentials.remove(request, world.now)
     })?;
     Ok(())
 }

@@ -80,17 +80,17 @@ impl Item {
         self.sessions.is_empty() && entries.iter().all(|entries| entries.is_empty())
     }
 
-    /// Keeps what git says was accepted, as [`Credentials::put`] does. Returns whether anything
+    /// Keeps what git says was accepted, as [`Credentials::keep`] does. Returns whether anything
     /// changed.
     ///
     /// A token that a rotation replaced is not kept: git may have been given it just before, and
     /// would put it in the place of its successor, of which there is no other copy.
-    pub fn keep(&mut self, new: Credential) -> bool {
+    pub fn keep(&mut self, new: Credential, now: UnixTime) -> bool {
         let is_retired = self.retired.contains(&hash(new.proof.secret()));
         if is_retired && self.credentials.have_token_like(&new) {
             return false;
         }
-        self.credentials.put(new)
+        self.credentials.keep(new, now)
     }
 
     /// Remembers a token that was replaced, for as long as it is among the last.

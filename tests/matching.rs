@@ -265,6 +265,49 @@ fn erase_removes_what_matches_and_never_a_newer_secret() {
 }
 
 #[test]
+fn what_was_answered_to_a_path_is_erased_and_kept_where_it_was_found() {
+    let bench = alice();
+    let at = |path: &str, password: &str| {
+        of(
+            SITE,
+            &format!("path={path}\nusername=alice\npassword={password}\n"),
+        )
+    };
+    // Nothing is copied for a path, so that there is one place to change.
+    bench.store(&at("a.git", "one"));
+    bench.store(&of(SITE, "username=alice\npassword=two\n"));
+    assert_eq!(
+        bench.get(&of(SITE, "path=a.git\n")),
+        "username=alice\npassword=two\n"
+    );
+    // A path of its own is not the general entry, and the other way round.
+    bench.store(&at("a.git", "for-a"));
+    bench.run("erase", &at("a.git", "two"));
+    assert!(bench.get(SITE).contains("for-a"));
+    bench.run("erase", &at("b.git", "for-a"));
+    bench.run("erase", &of(SITE, "path=b.git\nusername=alice\n"));
+    assert!(bench.get(&of(SITE, "path=a.git\n")).contains("for-a"));
+    assert!(bench.get(&of(SITE, "path=b.git\n")).contains("two"));
+    // What is refused is not offered again.
+    bench.run("erase", &at("b.git", "two"));
+    assert_eq!(bench.get(&of(SITE, "path=b.git\n")), "");
+    assert!(bench.get(&of(SITE, "path=a.git\n")).contains("for-a"));
+}
+
+#[test]
+fn an_expired_entry_of_a_path_does_not_hide_the_general_one() {
+    let bench = alice();
+    let for_a = "path=a.git\nusername=alice\npassword=";
+    let over = of(SITE, &format!("{for_a}over\npassword_expiry_utc=1000\n"));
+    bench.store(&over);
+    bench.store(&of(SITE, &format!("{for_a}one\n")));
+    bench.store(&of(SITE, "username=alice\npassword=two\n"));
+    assert!(bench.get(&of(SITE, "path=a.git\n")).contains("two"));
+    bench.run("erase", &of(SITE, &format!("{for_a}two\n")));
+    assert_eq!(bench.get(&of(SITE, "path=a.git\n")), "");
+}
+
+#[test]
 fn without_protocol_or_host_nothing_is_answered_and_nothing_erased() {
     for request in [
         "",
