@@ -192,10 +192,9 @@ impl Description {
         })
     }
 
-    /// Whether `entry` may answer this request, its path aside.
-    fn fits(&self, entry: &Credential, now: UnixTime) -> bool {
+    /// Whether `entry` is such as may answer this request, its path and expiry aside.
+    fn fits(&self, entry: &Credential) -> bool {
         agrees(&self.username, &entry.username)
-            && !entry.is_over(now)
             && match entry.proof {
                 Proof::Password(_) => true,
                 Proof::Header { .. } => self.takes_authtype,
@@ -224,7 +223,7 @@ fn agrees(asked: &Option<Vec<u8>>, stored: &Option<Vec<u8>>) -> bool {
     asked.is_none() || asked == stored
 }
 
-/// The entries of one site, the most recently stored first.
+/// The entries of one site, the one that was added last first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials(pub Vec<Credential>);
 
@@ -232,16 +231,18 @@ impl Credentials {
     /// The entry that answers the request, if any does. Expired entries are passed over.
     ///
     /// An entry with the very path goes before one without a path, a newer one before an older.
+    /// Where no username is asked for, the first of them says whose entry it is to be, expired or
+    /// not: git must not become somebody else because time has passed.
     pub fn find(&self, request: &Description, now: UnixTime) -> Option<&Credential> {
-        let pick = |path_fits: &dyn Fn(&Credential) -> bool| {
-            let mut entries = self.0.iter();
-            entries.find(|entry| request.fits(entry, now) && path_fits(entry))
-        };
-        match &request.path {
-            None => pick(&|_| true),
-            Some(_) => pick(&|entry| entry.path == request.path)
-                .or_else(|| pick(&|entry| entry.path.is_none())),
-        }
+        let exact = |entry: &&Credential| agrees(&request.path, &entry.path);
+        let general = |entry: &&Credential| request.path.is_some() && entry.path.is_none();
+        let in_order = self.0.iter().filter(exact);
+        let mut fitting = in_order
+            .chain(self.0.iter().filter(general))
+            .filter(|entry| request.fits(entry))
+            .peekable();
+        let first: &Credential = fitting.peek()?;
+        fitting.find(|entry| entry.username == first.username && !entry.is_over(now))
     }
 
     /// The entry with the path, username and kind of `new`, which `put` would replace.
@@ -286,6 +287,8 @@ impl Credentials {
     /// Keeps what git says was accepted. That may be what an entry without a path answered to a
     /// request with one: then it is that entry that is kept, not a copy of it for each repository.
     /// Returns whether anything changed.
+    ///
+    /// What is new goes first where the account that went first has expired.
     pub fn keep(&mut self, mut new: Credential, now: UnixTime) -> bool {
         let answers = |entry: &&Credential| entry.is_like(&new) && !entry.is_over(now);
         let mut answering = self.0.iter().filter(answers);
@@ -294,7 +297,20 @@ impl Credentials {
         {
             new.path = None;
         }
-        self.put(new)
+        if !self.put(new.clone()) {
+            return false;
+        }
+        let anybody = Description {
+            path: new.path.clone(),
+            takes_authtype: true,
+            ..Description::default()
+        };
+        if self.find(&anybody, now).is_none()
+            && let Some(at) = self.position(&new)
+        {
+            self.0[..=at].rotate_right(1);
+        }
+        true
     }
 
     /// Removes every entry that the request is about. Returns whether any was.
@@ -303,7 +319,9 @@ impl Credentials {
     /// entry is meant too, but only by its secret: it may be good for every other path.
     pub fn remove(&mut self, request: &Description, now: UnixTime) -> bool {
         let has_secret = request.password.is_some() || request.credential.is_some();
-        let has_path = |entry: &Credential| entry.path == request.path && request.fits(entry, now);
+        let has_path = |entry: &Credential| {
+            entry.path == request.path && request.fits(entry) && !entry.is_over(now)
+        };
         let is_general = has_secret && !self.0.iter().any(has_path);
         let path_agrees = |entry: &Credential| {
             agrees(&request.path, &entry.path) || is_general && entry.path.is_none()

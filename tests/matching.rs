@@ -253,6 +253,42 @@ fn a_replaced_token_is_kept_again_where_it_replaces_no_token() {
 }
 
 #[test]
+fn that_an_account_expires_makes_nobody_else_of_git() {
+    let bench = alice();
+    bench.store(&of(
+        SITE,
+        "username=bob\npassword=two\npassword_expiry_utc=1000\n",
+    ));
+    assert_eq!(bench.get(SITE), "");
+    assert_eq!(bench.get(&of(SITE, "path=a.git\n")), "");
+    assert!(bench.get(&of(SITE, "username=alice\n")).contains("one"));
+    // Who is let in with another password after that is who git goes on as.
+    bench.store(&of(SITE, "username=alice\npassword=three\n"));
+    assert_eq!(bench.get(SITE), "username=alice\npassword=three\n");
+}
+
+#[test]
+fn another_entry_of_an_account_answers_where_one_has_expired() {
+    let bench = alice();
+    let header = "username=bob\nauthtype=Bearer\ncredential=token\n";
+    bench.store(&of(SITE, header));
+    bench.store(&of(
+        SITE,
+        "username=bob\npassword=two\npassword_expiry_utc=1000\n",
+    ));
+    let answer = bench.get(&of(SITE, "capability[]=authtype\n"));
+    assert!(answer.ends_with(header), "{answer}");
+}
+
+#[test]
+fn the_account_that_was_added_last_answers() {
+    let bench = alice();
+    bench.store(&of(SITE, "username=bob\npassword=two\n"));
+    bench.store(&of(SITE, "username=alice\npassword=three\n"));
+    assert_eq!(bench.get(SITE), "username=bob\npassword=two\n");
+}
+
+#[test]
 fn erase_removes_what_matches_and_never_a_newer_secret() {
     let bench = alice();
     bench.run("erase", &of(SITE, "username=alice\npassword=old\n"));
