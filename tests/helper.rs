@@ -1,9 +1,10 @@
 //! The real helper, run by itself and by real git.
 
+use std::io::Write;
 use std::process::Stdio;
 
 use crate::support::git::Git;
-use crate::support::{HELPER, Home, feed, gits, text};
+use crate::support::{HELPER, Home, feed, gits, text, until};
 
 const SITE: &str = "protocol=https\nhost=example.com\n";
 
@@ -28,6 +29,25 @@ fn an_unknown_operation_is_silent_and_reads_nothing() {
     drop(stdin);
     assert!(output.status.success());
     assert_eq!((output.stdout.len(), output.stderr.len()), (0, 0));
+}
+
+#[test]
+fn a_blank_line_ends_the_request_also_where_more_could_come() {
+    let home = Home::new();
+    home.run(HELPER, &["store"], &site("username=alice\npassword=one\n"));
+    let mut command = home.command(HELPER);
+    let mut child = command
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(site("\n").as_bytes()).unwrap();
+    until("it answers", || child.try_wait().unwrap().is_some());
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(&output.stdout), "username=alice\npassword=one\n");
 }
 
 #[test]

@@ -441,6 +441,26 @@ fn the_environments_token_is_never_offered_in_plain_http() {
     assert_ne!(bench.get("protocol=http\nhost=127.0.0.1:3000\n"), "");
 }
 
+/// Gives a byte at a time, and nothing but a panic after the end.
+struct Piecemeal<'a>(&'a [u8]);
+
+impl std::io::Read for Piecemeal<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let (first, rest) = self.0.split_first().expect("it was asked for more");
+        self.0 = rest;
+        buffer[0] = *first;
+        Ok(1)
+    }
+}
+
+#[test]
+fn nothing_is_read_after_the_blank_line() {
+    for (message, host) in [("host=a.example\n\n", Some("a.example")), ("\n", None)] {
+        let said = wire::read(Piecemeal(message.as_bytes())).unwrap();
+        assert_eq!(said.host.as_deref(), host.map(str::as_bytes));
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_answered_without_a_panic(input in proptest::collection::vec(any::<u8>(), 0..400)) {
