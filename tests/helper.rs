@@ -51,6 +51,33 @@ fn a_blank_line_ends_the_request_also_where_more_could_come() {
 }
 
 #[test]
+fn a_stderr_that_nobody_reads_costs_no_answer() {
+    let mut home = Home::new();
+    home.run(HELPER, &["store"], &site("username=alice\npassword=one\n"));
+    // Something to say, and nobody to say it to.
+    home.set("WIT_TRACE", "/nowhere/trace");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = home.command(HELPER);
+    let mut child = command
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(SITE.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output.stdout), "username=alice\npassword=one\n");
+}
+
+#[test]
 fn a_miss_says_nothing_and_leaves_nothing_behind() {
     let mut home = Home::new();
     for store in ["file", "auto"] {

@@ -10,6 +10,7 @@ use wit::expiry::UnixTime;
 use wit::helper::{self, EnvironmentToken, Operation, World, renewal};
 use wit::secret::Secret;
 use wit::store::choice;
+use wit::trace;
 
 const USAGE: &str = "usage: git-credential-wit [--store NAME] (get | store | erase | capability)
 
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         Parsed::Run(arguments) => arguments,
         Parsed::Print(text) => return print(text),
         Parsed::Refuse => {
-            eprint!("{USAGE}");
+            let _ = std::io::stderr().write_all(USAGE.as_bytes());
             return ExitCode::from(2);
         }
     };
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     match run(operation, arguments.store.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("git-credential-wit: {message}");
+            trace::tell(format_args!("{message}"));
             ExitCode::FAILURE
         }
     }
@@ -63,7 +64,7 @@ fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) ->
     if config::variable("WIT_QUIET").is_none()
         && let Some(warning) = renewal::warning(paths, site, entry, now)
     {
-        eprintln!("git-credential-wit: {warning}");
+        trace::tell(format_args!("{warning}"));
     }
     false
 }
