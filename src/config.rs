@@ -262,6 +262,13 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A variable without the line ends that a file or a command left after its value.
+pub fn line(name: &str) -> Option<String> {
+    let mut value = variable(name)?;
+    value.truncate(value.trim_end_matches(['\r', '\n']).len());
+    Some(value)
+}
+
 /// A variable as seconds, more than 0 and at most an hour; `usual` where it says nothing usable.
 pub fn seconds(name: &str, usual: Duration) -> Duration {
     const MOST: f64 = 3600.0;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use crate::support::git::Git;
-use crate::support::{HELPER, Home, feed, gits, text, until};
+use crate::support::{HELPER, Home, done, feed, gits, refused, text, until};
 
 const SITE: &str = "protocol=https\nhost=example.com\n";
 
@@ -105,6 +105,23 @@ fn the_environments_token_wins_and_is_never_stored() {
 }
 
 #[test]
+fn a_line_end_after_the_environments_token_is_none_of_it_and_another_is_told() {
+    let mut home = Home::new();
+    home.set("WIT_URL", "https://example.com");
+    for end in ["\n", "\r\n", "\n\n"] {
+        home.set("WIT_TOKEN", format!("wit_0123456789{end}"));
+        let answer = done(&home.run(HELPER, &["get"], SITE));
+        assert_eq!(answer, "username=token\npassword=wit_0123456789\n");
+    }
+    home.set("WIT_TOKEN", "wit_0123456789\nwit_0123456789");
+    let told = refused(&home.run(HELPER, &["get"], SITE), 1);
+    assert!(told.contains("WIT_TOKEN can't be given to git"), "{told}");
+    assert!(!told.contains("0123"), "{told}");
+    home.set("WIT_TOKEN", "\n");
+    assert_eq!(done(&home.run(HELPER, &["get"], SITE)), "");
+}
+
+#[test]
 fn many_processes_storing_at_once_lose_nothing() {
     let home = Home::new();
     let children: Vec<_> = (0..64)
@@ -131,7 +148,6 @@ fn many_processes_storing_at_once_lose_nothing() {
 #[cfg(all(unix, feature = "platform"))]
 #[test]
 fn a_token_that_was_replaced_meanwhile_is_not_put_in_the_place_of_its_successor() {
-    use crate::support::done;
     use crate::support::machine::Machine;
     let machine = Machine::with_a_token();
     let url = format!("url={}\n", machine.url);

@@ -182,6 +182,11 @@ impl Answer {
         }
     }
 
+    /// Whether one of the lines is not allowed, so that none will be written.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Writes all lines, or none where one of them is refused.
     pub fn write(&self, output: &mut impl Write) -> io::Result<()> {
         if self.refused {
