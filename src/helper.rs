@@ -252,11 +252,12 @@ fn keep(site: &Site, request: &Description, world: &World) -> Result<(), HelperE
     }
     let store = (world.open)()?;
     // Git stores after each success, mostly what it was just given: a look without the lock is
-    // enough to see that.
-    if let Ok(mut item) = store::load(&*store, site)
-        && !item.keep(entry.clone(), world.now)
-    {
-        return Ok(());
+    // enough to see that. Only what an update mends by itself is no reason to stop there: a person
+    // who has not unlocked the keyring is not to be asked again.
+    match store::load(&*store, site).map(|mut item| item.keep(entry.clone(), world.now)) {
+        Ok(false) => return Ok(()),
+        Ok(true) | Err(StoreError::Item { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     store::update(&*store, world.paths, site, |item| {
         item.keep(entry, world.now)

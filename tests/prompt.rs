@@ -73,6 +73,7 @@ fn a_prompt_that_is_dismissed_is_no_absence_and_erases_nothing() {
         assert_eq!(place.times("Prompt"), 1);
         assert_locked(&place.run("erase", ENTRY));
         assert_locked(&place.run("store", ENTRY));
+        assert_eq!(place.times("Prompt"), 3, "once each");
         for member in ["Delete", "CreateItem", "SetSecret"] {
             assert_eq!(place.times(member), 0, "{member}");
         }
