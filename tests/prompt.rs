@@ -89,3 +89,30 @@ fn where_nobody_could_see_it_no_prompt_is_asked_for() {
         assert_eq!(place.times("Prompt"), 0);
     });
 }
+
+#[test]
+fn where_nobody_is_to_be_asked_no_prompt_is_asked_for() {
+    let name = "where_nobody_is_to_be_asked_no_prompt_is_asked_for";
+    inside(&format!("prompt::{name}"), Session::empty, &[], || {
+        let mut place = Place::new(Answer::Unlock, ":0");
+        let helper = format!("credential.helper={HELPER}");
+        let fill = |place: &Place, interactive: &str| {
+            let interactive = format!("credential.interactive={interactive}");
+            let only = ["-c", "credential.helper=", "-c", &helper];
+            let words = [&only[..], &["-c", &interactive, "credential", "fill"]].concat();
+            place.home.run("git", &words, SITE)
+        };
+        for no in ["false", "0", "never"] {
+            assert!(!fill(&place, no).status.success(), "{no}");
+        }
+        // Goes before what git says.
+        place.home.set("WIT_INTERACTIVE", "0");
+        assert!(!fill(&place, "true").status.success());
+        assert_locked(&place.run("get", SITE));
+        assert_eq!(place.times("Prompt"), 0);
+        place.home.set("WIT_INTERACTIVE", "");
+        let answer = fill(&place, "true");
+        assert!(text(&answer.stdout).contains("password=pw\n"), "{answer:?}");
+        assert_eq!(place.times("Prompt"), 1);
+    });
+}

@@ -5,6 +5,7 @@
 //! its time in a thread, introspection and slow arithmetic. Section names are of the Secret Service
 //! API draft 0.2.
 
+mod asking;
 mod bus;
 mod foreign;
 mod session;
@@ -21,7 +22,6 @@ use rustbus::{Marshal, Signature};
 use self::bus::{Bus, BusError, message, nonsense};
 use self::session::{ALGORITHM, Exchange, Key};
 use super::{Store, StoreError, patience};
-use crate::config;
 use crate::credential::Site;
 use crate::item::ItemError;
 use crate::secret::Secret;
@@ -78,7 +78,7 @@ impl SecretService {
     pub fn probe(&self) -> Result<(), StoreError> {
         self.with(|connection| match default_is_locked(&mut connection.bus)? {
             false => Ok(()),
-            true if can_prompt() => Ok(()),
+            true if asking::has_screen() => Ok(()),
             true => unlock(&mut connection.bus, &[DEFAULT.to_owned()]),
         })
     }
@@ -279,19 +279,13 @@ fn paths(objects: &[String]) -> Result<Vec<ObjectPath<&str>>, StoreError> {
         .collect()
 }
 
-fn can_prompt() -> bool {
-    ["DISPLAY", "WAYLAND_DISPLAY"]
-        .iter()
-        .any(|name| config::variable(name).is_some())
-}
-
 /// Shows the service's prompt and waits for its end; `/` means that none is needed.
 fn run_prompt(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
     let path = prompt.as_ref();
     if path == "/" {
         return Ok(());
     }
-    if !can_prompt() {
+    if !asking::has_screen() || !asking::is_wanted() {
         return Err(locked_error());
     }
     let daemon = "org.freedesktop.DBus";
