@@ -81,6 +81,18 @@ fn a_prompt_that_is_dismissed_is_no_absence_and_erases_nothing() {
 }
 
 #[test]
+fn what_is_erased_while_it_is_read_is_a_miss() {
+    let name = "what_is_erased_while_it_is_read_is_a_miss";
+    inside(&format!("prompt::{name}"), Session::empty, &[], || {
+        let place = Place::new(Answer::Erase, "");
+        let output = place.run("get", SITE);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!((output.stdout.len(), output.stderr.len()), (0, 0));
+        assert_eq!(place.times("GetSecrets"), 1);
+    });
+}
+
+#[test]
 fn where_nobody_could_see_it_no_prompt_is_asked_for() {
     let name = "where_nobody_could_see_it_no_prompt_is_asked_for";
     inside(&format!("prompt::{name}"), Session::empty, &[], || {

@@ -325,16 +325,26 @@ impl Store for SecretService {
     }
 
     fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
-        self.with_items(&attributes_of(site), |connection, items| {
-            let Some(item) = items.first() else {
-                return Ok(None);
-            };
-            let item = secret_at(connection, item)?;
-            item.map(Some).ok_or_else(|| StoreError::Item {
+        let look = || {
+            self.with_items(&attributes_of(site), |connection, items| {
+                let path = items.first();
+                path.map(|path| secret_at(connection, path)).transpose()
+            })
+        };
+        let found = match look()? {
+            // Then another process has just erased it, or made it anew.
+            Some(Found::Gone) => look()?,
+            found => found,
+        };
+        match found {
+            None => Ok(None),
+            Some(Found::Secret(item)) => Ok(Some(item)),
+            Some(Found::Gone) => Err(locked_error()),
+            Some(Found::Unreadable) => Err(StoreError::Item {
                 site: site.clone(),
                 error: ItemError::Damaged,
-            })
-        })
+            }),
+        }
     }
 
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
@@ -427,8 +437,17 @@ impl Store for SecretService {
     }
 }
 
-/// The secret of an unlocked item; `None` where it is not encrypted for this session.
-fn secret_at(connection: &mut Connection, path: &str) -> Result<Option<Secret>, StoreError> {
+/// What a path that a search has just found leads to.
+enum Found {
+    Secret(Secret),
+    /// Something that is not encrypted for this session.
+    Unreadable,
+    /// Nothing: erased, or locked, between the two calls.
+    Gone,
+}
+
+/// The secret of an unlocked item.
+fn secret_at(connection: &mut Connection, path: &str) -> Result<Found, StoreError> {
     let mut get = message(SERVICE, ROOT, I_SERVICE, "GetSecrets");
     get.body
         .push_param2(paths(&[path.to_owned()])?, connection.session.clone())
@@ -437,14 +456,17 @@ fn secret_at(connection: &mut Connection, path: &str) -> Result<Option<Secret>, 
     // The service encrypts while the key is worked out here.
     connection.bus.flush()?;
     connection.key()?;
-    let reply = connection.bus.reply(serial)?;
+    let reply = match connection.bus.reply(serial) {
+        Err(BusError::Refused(name)) if name.ends_with(".NoSuchObject") => return Ok(Found::Gone),
+        reply => reply?,
+    };
     let secrets: HashMap<Path, Encrypted<&[u8]>> =
         reply.body.parser().get().map_err(|_| nonsense())?;
     let Some((_, iv, encrypted, _)) = secrets.into_values().next() else {
-        // Erased, or locked, between the two calls.
-        return Err(locked_error());
+        return Ok(Found::Gone);
     };
-    Ok(connection.key()?.decrypt(iv, encrypted))
+    let secret = connection.key()?.decrypt(iv, encrypted);
+    Ok(secret.map_or(Found::Unreadable, Found::Secret))
 }
 
 /// Asks for a property of an item; its value is in the reply.
