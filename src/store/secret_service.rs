@@ -300,12 +300,24 @@ fn run_prompt(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
     let done = bus.wait(|message| {
         message.dynheader.member.as_deref() == Some("Completed")
             && message.dynheader.object.as_deref() == Some(path)
-    })?;
+    });
+    let done = done.map_err(unanswered)?;
     bus.set_deadline(Instant::now() + patience());
     match done.body.parser().get::<bool>() {
         Ok(false) => Ok(()),
         Ok(true) => Err(locked_error()),
         Err(_) => Err(nonsense().into()),
+    }
+}
+
+/// Why a prompt did not end. It is a person who was waited for, not the service.
+fn unanswered(error: BusError) -> StoreError {
+    match error {
+        BusError::TimedOut => StoreError::Locked {
+            reason: format!("the keyring's prompt was not answered within {PROMPT:?}"),
+            hint: super::UNLOCK_KEYRING,
+        },
+        other => other.into(),
     }
 }
 
@@ -526,5 +538,16 @@ impl From<BusError> for StoreError {
                 },
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_that_nobody_answers_is_told_with_its_own_time() {
+        let told = unanswered(BusError::TimedOut).to_string();
+        assert!(told.ends_with("was not answered within 60s"), "{told}");
     }
 }
