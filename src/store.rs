@@ -100,12 +100,14 @@ impl StoreError {
     /// What a person can type to mend it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            StoreError::Unavailable { .. } | StoreError::TimedOut { .. } => {
+            StoreError::Unavailable { .. }
+            | StoreError::TimedOut { .. }
+            | StoreError::TooLarge { .. } => {
                 Some("to keep secrets in encrypted files instead: wit setup --store file")
             }
             StoreError::Locked { hint, .. } => Some(hint),
             StoreError::Item { .. } | StoreError::Busy { .. } => Some("wit status"),
-            StoreError::TooLarge { .. } | StoreError::Io { .. } => None,
+            StoreError::Io { .. } => None,
         }
     }
 }

@@ -121,6 +121,20 @@ fn a_line_end_after_the_environments_token_is_none_of_it_and_another_is_told() {
     assert_eq!(done(&home.run(HELPER, &["get"], SITE)), "");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_too_large_for_its_store_is_told_with_one_that_takes_it() {
+    let mut home = Home::new();
+    home.set("WIT_STORE", "keyutils");
+    let large = site(&format!(
+        "username=alice\npassword={}\n",
+        "x".repeat(60_000)
+    ));
+    let told = refused(&home.run(HELPER, &["store"], &large), 1);
+    assert!(told.contains("the store takes at most"), "{told}");
+    assert!(told.ends_with("wit setup --store file\n"), "{told}");
+}
+
 #[test]
 fn many_processes_storing_at_once_lose_nothing() {
     let home = Home::new();
