@@ -198,6 +198,27 @@ fn a_token_that_was_replaced_meanwhile_is_not_put_in_the_place_of_its_successor(
 }
 
 #[test]
+fn the_config_files_lock_is_not_waited_for_without_end() {
+    let mut home = Home::new();
+    // The first write chooses the store.
+    home.set("WIT_STORE", "auto");
+    let dir = home.path().join(".config/wit");
+    std::fs::create_dir_all(&dir).unwrap();
+    let lock = std::fs::File::create(dir.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let begun = std::time::Instant::now();
+    let entry = site("username=alice\npassword=one\n");
+    let told = refused(&home.run(HELPER, &["store"], &entry), 1);
+    assert!(
+        told.contains("another process held the config file's lock"),
+        "{told}"
+    );
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+    drop(lock);
+    done(&home.run(HELPER, &["store"], &entry));
+}
+
+#[test]
 fn nothing_that_is_stored_can_be_read_in_a_file_or_by_others() {
     let home = Home::new();
     home.run(
