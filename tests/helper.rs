@@ -197,6 +197,42 @@ fn a_token_that_was_replaced_meanwhile_is_not_put_in_the_place_of_its_successor(
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn two_first_writes_at_once_are_both_kept() {
+    let home = Home::new();
+    let identity = home.path().join(".local/share/wit/store/identity.txt");
+    let log = home.path().join("log");
+    // The one is held up just after it has seen that there is no identity yet.
+    let mut command = home.command("strace");
+    command
+        .args([
+            "-e",
+            "trace=openat",
+            "-e",
+            "inject=openat:delay_exit=2s:when=1",
+        ])
+        .args([
+            "-P",
+            identity.to_str().unwrap(),
+            "-o",
+            log.to_str().unwrap(),
+        ])
+        .args([HELPER, "store"]);
+    let first = std::thread::spawn(move || {
+        feed(command, site("username=alice\npassword=one\n").as_bytes())
+    });
+    until("strace (apt-get install strace) has held it up", || {
+        std::fs::read_to_string(&log).is_ok_and(|log| log.contains("ENOENT"))
+    });
+    let other = "protocol=https\nhost=example.org\n";
+    let entry = format!("{other}username=bob\npassword=two\n");
+    done(&home.run(HELPER, &["store"], &entry));
+    done(&first.join().unwrap());
+    assert!(done(&home.run(HELPER, &["get"], SITE)).contains("password=one"));
+    assert!(done(&home.run(HELPER, &["get"], other)).contains("password=two"));
+}
+
 #[test]
 fn the_config_files_lock_is_not_waited_for_without_end() {
     let mut home = Home::new();
