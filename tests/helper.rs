@@ -197,6 +197,29 @@ fn a_token_that_was_replaced_meanwhile_is_not_put_in_the_place_of_its_successor(
     }
 }
 
+#[test]
+fn a_damaged_item_that_is_set_aside_is_told_with_its_new_place() {
+    let home = Home::new();
+    let entry = site("username=alice\npassword=one\n");
+    done(&home.run(HELPER, &["store"], &entry));
+    let store = home.path().join(".local/share/wit/store");
+    let item = (std::fs::read_dir(&store).unwrap())
+        .map(|file| file.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "age"))
+        .unwrap();
+    std::fs::write(&item, "torn").unwrap();
+    let output = home.run(HELPER, &["store"], &entry);
+    assert!(output.status.success());
+    let told = text(&output.stderr);
+    let place = told.trim_end().rsplit_once(": ").unwrap().1;
+    assert_eq!(std::fs::read(place).unwrap(), b"torn", "{told}");
+    assert!(
+        told.contains("https://example.com: the stored item is damaged"),
+        "{told}"
+    );
+    assert!(done(&home.run(HELPER, &["get"], SITE)).contains("password=one"));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn two_first_writes_at_once_are_both_kept() {
