@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use wit::config::{self, Paths};
 use wit::credential::{Credential, Site};
 use wit::expiry::UnixTime;
-use wit::helper::{self, EnvironmentToken, Operation, World, renewal};
+use wit::helper::renewal::{self, Renewal};
+use wit::helper::{self, EnvironmentToken, Operation, World};
 use wit::secret::Secret;
 use wit::store::choice;
 use wit::trace;
@@ -58,15 +59,13 @@ fn run(operation: Operation, store: Option<&str>) -> Result<(), String> {
 
 fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) -> bool {
     let now = UnixTime::now();
-    if renewal::renew(paths, site, entry, store, now) {
-        return true;
-    }
+    let renewal = renewal::renew(paths, site, entry, store, now);
     if config::variable("WIT_QUIET").is_none()
-        && let Some(warning) = renewal::warning(paths, site, entry, now)
+        && let Some(warning) = renewal::warning(paths, site, entry, renewal, now)
     {
         trace::tell(format_args!("{warning}"));
     }
-    false
+    renewal == Renewal::Done
 }
 
 fn environment_token() -> Option<EnvironmentToken> {
