@@ -1,11 +1,17 @@
 //! Directories, the config file and the environment: the only reader of any of them.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+
+/// How long another process's change of the config file is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it is slept between two looks at a lock.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Where this program keeps things, after `directories` (XDG on Linux).
 #[derive(Clone, Debug)]
@@ -146,8 +152,14 @@ impl Config {
     /// Reads, changes and writes the config file under a lock of its own.
     pub fn update<T>(paths: &Paths, change: impl FnOnce(&mut Config) -> T) -> io::Result<T> {
         private_dir(&paths.config)?;
-        let lock = std::fs::File::create(paths.config.join(".lock"))?;
-        lock.lock()?;
+        let lock = File::create(paths.config.join(".lock"))?;
+        lock_within(&lock, File::try_lock, PATIENCE).map_err(|error| match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => {
+                let why = format!("another process held the config file's lock for {PATIENCE:?}");
+                io::Error::new(io::ErrorKind::TimedOut, why)
+            }
+        })?;
         let before = Config::load(paths)?;
         let mut after = before.clone();
         let answer = change(&mut after);
@@ -157,6 +169,23 @@ impl Config {
             write_private(&paths.config_file(), &text)?;
         }
         Ok(answer)
+    }
+}
+
+/// Tries `lock` until it is got or `patience` is over: flock(2) has no form with a time limit.
+pub fn lock_within(
+    file: &File,
+    lock: fn(&File) -> Result<(), TryLockError>,
+    patience: Duration,
+) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match lock(file) {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < patience => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            tried => return tried,
+        }
     }
 }
 
@@ -194,7 +223,7 @@ pub fn remove_abandoned(dir: &Path) {
         let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
         if is_temporary && age().is_some_and(|age| age >= ABANDONED) {
             // A writer that was stopped for long, as by a sleeping laptop, still holds its lock.
-            let dead = std::fs::File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+            let dead = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
             if dead {
                 let _ = std::fs::remove_file(entry.path());
             }
@@ -222,7 +251,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.persist(path)?;
     crash_point();
     #[cfg(unix)]
-    std::fs::File::open(dir)?.sync_all()?;
+    File::open(dir)?.sync_all()?;
     crash_point();
     Ok(())
 }
@@ -265,6 +294,13 @@ pub fn variable(name: &str) -> Option<String> {
 /// Whether the terminal says that it can do nothing but print, or says nothing (terminfo(5)).
 pub fn terminal_is_dumb() -> bool {
     variable("TERM").is_none_or(|terminal| terminal == "dumb")
+}
+
+/// A variable without the line ends that a file or a command left after its value.
+pub fn line(name: &str) -> Option<String> {
+    let mut value = variable(name)?;
+    value.truncate(value.trim_end_matches(['\r', '\n']).len());
+    Some(value)
 }
 
 /// A variable as seconds, more than 0 and at most an hour; `usual` where it says nothing usable.

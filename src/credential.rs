@@ -122,6 +122,18 @@ pub struct Credential {
     pub token: Option<TokenInfo>,
 }
 
+impl Credential {
+    /// Whether it has expired.
+    pub fn is_over(&self, now: UnixTime) -> bool {
+        self.expiry.is_some_and(|expiry| expiry.is_past(now))
+    }
+
+    /// Whether `other` has the same username and a proof of the same kind.
+    fn is_like(&self, other: &Credential) -> bool {
+        self.username == other.username && self.proof.same_kind(&other.proof)
+    }
+}
+
 /// A request of git's: the attributes of git-credential(1) that a helper acts on.
 #[derive(Clone, Debug, Default)]
 pub struct Description {
@@ -180,7 +192,16 @@ impl Description {
         })
     }
 
-    /// Whether an `erase` of this request means `entry`.
+    /// Whether `entry` is such as may answer this request, its path and expiry aside.
+    fn fits(&self, entry: &Credential) -> bool {
+        agrees(&self.username, &entry.username)
+            && match entry.proof {
+                Proof::Password(_) => true,
+                Proof::Header { .. } => self.takes_authtype,
+            }
+    }
+
+    /// Whether an `erase` of this request means `entry`, its path aside.
     fn erases(&self, entry: &Credential) -> bool {
         let secret_agrees = match &entry.proof {
             // With either secret given, an entry of the other kind is not what was refused.
@@ -193,7 +214,7 @@ impl Description {
                 (None, given) => given.is_none(),
             },
         };
-        agrees(&self.username, &entry.username) && agrees(&self.path, &entry.path) && secret_agrees
+        agrees(&self.username, &entry.username) && secret_agrees
     }
 }
 
@@ -202,7 +223,7 @@ fn agrees(asked: &Option<Vec<u8>>, stored: &Option<Vec<u8>>) -> bool {
     asked.is_none() || asked == stored
 }
 
-/// The entries of one site, the most recently stored first.
+/// The entries of one site, the one that was added last first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials(pub Vec<Credential>);
 
@@ -210,28 +231,18 @@ impl Credentials {
     /// The entry that answers the request, if any does. Expired entries are passed over.
     ///
     /// An entry with the very path goes before one without a path, a newer one before an older.
+    /// Where no username is asked for, the first of them says whose entry it is to be, expired or
+    /// not: git must not become somebody else because time has passed.
     pub fn find(&self, request: &Description, now: UnixTime) -> Option<&Credential> {
-        let usable = |entry: &&Credential| {
-            agrees(&request.username, &entry.username)
-                && entry.expiry.is_none_or(|expiry| !expiry.is_past(now))
-                && match entry.proof {
-                    Proof::Password(_) => true,
-                    Proof::Header { .. } => request.takes_authtype,
-                }
-        };
-        let pick = |path_fits: &dyn Fn(&Credential) -> bool| {
-            let mut fitting = self
-                .0
-                .iter()
-                .filter(usable)
-                .filter(|entry| path_fits(entry));
-            fitting.next()
-        };
-        match &request.path {
-            None => pick(&|_| true),
-            Some(_) => pick(&|entry| entry.path == request.path)
-                .or_else(|| pick(&|entry| entry.path.is_none())),
-        }
+        let exact = |entry: &&Credential| agrees(&request.path, &entry.path);
+        let general = |entry: &&Credential| request.path.is_some() && entry.path.is_none();
+        let in_order = self.0.iter().filter(exact);
+        let mut fitting = in_order
+            .chain(self.0.iter().filter(general))
+            .filter(|entry| request.fits(entry))
+            .peekable();
+        let first: &Credential = fitting.peek()?;
+        fitting.find(|entry| entry.username == first.username && !entry.is_over(now))
     }
 
     /// The entry with the path, username and kind of `new`, which `put` would replace.
@@ -240,11 +251,14 @@ impl Credentials {
     }
 
     fn position(&self, new: &Credential) -> Option<usize> {
-        self.0.iter().position(|entry| {
-            entry.username == new.username
-                && entry.path == new.path
-                && entry.proof.same_kind(&new.proof)
-        })
+        let same = |entry: &Credential| entry.path == new.path && entry.is_like(new);
+        self.0.iter().position(same)
+    }
+
+    /// Whether there is a token that `wit` made, of the username and kind of `new`.
+    pub fn have_token_like(&self, new: &Credential) -> bool {
+        let token = |entry: &Credential| entry.token.is_some() && entry.is_like(new);
+        self.0.iter().any(token)
     }
 
     /// Keeps `new` in the place of the entry with the same path, username and kind, or first of
@@ -270,10 +284,51 @@ impl Credentials {
         true
     }
 
+    /// Keeps what git says was accepted. That may be what an entry without a path answered to a
+    /// request with one: then it is that entry that is kept, not a copy of it for each repository.
+    /// Returns whether anything changed.
+    ///
+    /// What is new goes first where the account that went first has expired.
+    pub fn keep(&mut self, mut new: Credential, now: UnixTime) -> bool {
+        let answers = |entry: &&Credential| entry.is_like(&new) && !entry.is_over(now);
+        let mut answering = self.0.iter().filter(answers);
+        if !answering.clone().any(|entry| entry.path == new.path)
+            && answering.any(|entry| entry.path.is_none() && entry.proof == new.proof)
+        {
+            new.path = None;
+        }
+        if !self.put(new.clone()) {
+            return false;
+        }
+        let anybody = Description {
+            path: new.path.clone(),
+            takes_authtype: true,
+            ..Description::default()
+        };
+        if self.find(&anybody, now).is_none()
+            && let Some(at) = self.position(&new)
+        {
+            self.0[..=at].rotate_right(1);
+        }
+        true
+    }
+
     /// Removes every entry that the request is about. Returns whether any was.
-    pub fn remove(&mut self, request: &Description) -> bool {
+    ///
+    /// Where [`Credentials::find`] answers a request with a path by an entry without one, that
+    /// entry is meant too, but only by its secret: it may be good for every other path.
+    pub fn remove(&mut self, request: &Description, now: UnixTime) -> bool {
+        let has_secret = request.password.is_some() || request.credential.is_some();
+        let has_path = |entry: &Credential| {
+            entry.path == request.path && request.fits(entry) && !entry.is_over(now)
+        };
+        let is_general = has_secret && !self.0.iter().any(has_path);
+        let path_agrees = |entry: &Credential| {
+            agrees(&request.path, &entry.path) || is_general && entry.path.is_none()
+        };
         let before = self.0.len();
-        self.0.retain(|entry| !request.erases(entry));
+        self.0
+            .retain(|entry| !(path_agrees(entry) && request.erases(entry)));
         self.0.len() != before
     }
 }

@@ -56,12 +56,13 @@ pub struct EnvironmentToken {
 }
 
 impl EnvironmentToken {
-    /// `None` where `url` has no origin that a token may be sent to: https, or http on loopback.
+    /// `None` where there is no token, or where `url` has no origin that one may be sent to: https,
+    /// or http on loopback.
     pub fn new(url: &str, token: Secret) -> Option<Self> {
         let message = [b"url=", url.as_bytes()].concat();
         let site = wire::parse(&message).ok()?.site()?;
-        (site.protocol() == "https" || site.is_http_on_loopback())
-            .then_some(EnvironmentToken { site, token })
+        let is_safe = site.protocol() == "https" || site.is_http_on_loopback();
+        (is_safe && !token.is_empty()).then_some(EnvironmentToken { site, token })
     }
 }
 
@@ -82,6 +83,8 @@ pub enum HelperError {
     Wire(wire::WireError),
     Store(StoreError),
     Output(io::Error),
+    /// The token of the environment is no value for git's protocol.
+    EnvironmentToken,
 }
 
 impl fmt::Display for HelperError {
@@ -90,6 +93,9 @@ impl fmt::Display for HelperError {
             HelperError::Wire(error) => error.fmt(f),
             HelperError::Store(error) => error.fmt(f),
             HelperError::Output(error) => write!(f, "can't answer git: {error}"),
+            HelperError::EnvironmentToken => {
+                f.write_str("WIT_TOKEN can't be given to git: it has several lines, or is too long")
+            }
         }
     }
 }
@@ -101,7 +107,7 @@ impl HelperError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             HelperError::Store(error) => error.hint(),
-            HelperError::Wire(_) | HelperError::Output(_) => None,
+            HelperError::Wire(_) | HelperError::Output(_) | HelperError::EnvironmentToken => None,
         }
     }
 }
@@ -155,6 +161,9 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
         let username = request.username.as_deref().unwrap_or(b"token");
         answer.line("username", username);
         answer.line("password", environment.token.expose());
+        if answer.is_refused() {
+            return Err(HelperError::EnvironmentToken);
+        }
         return Ok(answer);
     }
     let store = (world.open)()?;
@@ -243,14 +252,15 @@ fn keep(site: &Site, request: &Description, world: &World) -> Result<(), HelperE
     }
     let store = (world.open)()?;
     // Git stores after each success, mostly what it was just given: a look without the lock is
-    // enough to see that.
-    if let Ok(item) = store::load(&*store, site)
-        && !item.credentials.clone().put(entry.clone())
-    {
-        return Ok(());
+    // enough to see that. Only what an update mends by itself is no reason to stop there: a person
+    // who has not unlocked the keyring is not to be asked again.
+    match store::load(&*store, site).map(|mut item| item.keep(entry.clone(), world.now)) {
+        Ok(false) => return Ok(()),
+        Ok(true) | Err(StoreError::Item { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     store::update(&*store, world.paths, site, |item| {
-        item.credentials.put(entry)
+        item.keep(entry, world.now)
     })?;
     Ok(())
 }
@@ -260,11 +270,12 @@ fn erase(site: &Site, request: &Description, world: &World) -> Result<(), Helper
         return Ok(());
     }
     let store = (world.open)()?;
-    if !store::load(&*store, site)?.credentials.remove(request) {
+    let mut item = store::load(&*store, site)?;
+    if !item.credentials.remove(request, world.now) {
         return Ok(());
     }
     store::update(&*store, world.paths, site, |item| {
-        item.credentials.remove(request)
+        item.credentials.remove(request, world.now)
     })?;
     Ok(())
 }

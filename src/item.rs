@@ -8,6 +8,7 @@
 //! raises the version.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::credential::{Credential, Credentials, Proof, Site, TokenInfo};
@@ -16,6 +17,9 @@ use crate::secret::{Secret, SecretBuffer};
 
 /// The format's version. A higher one is never overwritten.
 const VERSION: u64 = 1;
+
+/// How many replaced tokens of a site are remembered.
+const REMEMBERED: usize = 8;
 
 /// Everything that is stored about one site.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub struct Item {
     pub pending: Vec<Credential>,
     /// Tokens that a rotation replaced and that may still have to be revoked; never shown to git.
     pub previous: Vec<Credential>,
+    /// Hashes of the tokens that rotations replaced last, the newest first.
+    pub retired: Vec<String>,
 }
 
 /// A sign-in to a server's token API.
@@ -70,7 +76,29 @@ impl std::error::Error for ItemError {}
 impl Item {
     /// Whether nothing worth storing is left.
     pub fn is_empty(&self) -> bool {
-        self == &Item::default()
+        let entries = [&self.credentials.0, &self.pending, &self.previous];
+        self.sessions.is_empty() && entries.iter().all(|entries| entries.is_empty())
+    }
+
+    /// Keeps what git says was accepted, as [`Credentials::keep`] does. Returns whether anything
+    /// changed.
+    ///
+    /// A token that a rotation replaced is not kept: git may have been given it just before, and
+    /// would put it in the place of its successor, of which there is no other copy.
+    pub fn keep(&mut self, new: Credential, now: UnixTime) -> bool {
+        let is_retired = self.retired.contains(&hash(new.proof.secret()));
+        if is_retired && self.credentials.have_token_like(&new) {
+            return false;
+        }
+        self.credentials.keep(new, now)
+    }
+
+    /// Remembers a token that was replaced, for as long as it is among the last.
+    pub fn retire(&mut self, secret: &Secret) {
+        let hash = hash(secret);
+        self.retired.retain(|other| *other != hash);
+        self.retired.insert(0, hash);
+        self.retired.truncate(REMEMBERED);
     }
 
     /// Takes in what another item of the same site holds. Where both hold an entry with another
@@ -111,6 +139,8 @@ impl Item {
                 }
             }
         }
+        self.retired.extend(other.retired);
+        self.retired.truncate(REMEMBERED);
         differing
     }
 
@@ -149,6 +179,7 @@ impl Item {
                 .collect(),
             pending: all(stored.pending)?,
             previous: all(stored.previous)?,
+            retired: stored.retired,
         })
     }
 
@@ -171,12 +202,23 @@ impl Item {
                 .collect(),
             pending: all(&self.pending),
             previous: all(&self.previous),
+            retired: self.retired.clone(),
         };
         let mut bytes = SecretBuffer::default();
         serde_json::to_writer(&mut bytes, &stored)
             .expect("strings and numbers always serialise into memory");
         Secret::from(bytes)
     }
+}
+
+/// What a token is known by after it is gone. Tokens are random, so that a hash without a key
+/// gives nobody anything to guess at; 64 bits tell a few apart.
+fn hash(secret: &Secret) -> String {
+    let digest = Sha256::digest(secret.expose());
+    digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Bytes as JSON: a string where they are UTF-8, an array of numbers where not.
@@ -221,6 +263,8 @@ struct StoredItem {
     pending: Vec<StoredCredential>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     previous: Vec<StoredCredential>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retired: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -81,17 +81,24 @@ impl SecretBuffer {
         &self.0
     }
 
-    /// Adds what `input` gives until its end, or until there are `most` bytes in all.
-    pub fn read_to_end(&mut self, mut input: impl Read, most: usize) -> io::Result<()> {
-        while self.0.len() < most {
-            self.make_room_for(1);
-            let room = self.0.capacity().min(most) - self.0.len();
-            let read = input.by_ref().take(room as u64).read_to_end(&mut self.0)?;
-            if read < room {
-                break;
-            }
+    /// Adds what `input` gives at once, up to `most` bytes in all. Returns how much that was: 0 at
+    /// its end.
+    pub fn read(&mut self, input: &mut impl Read, most: usize) -> io::Result<usize> {
+        let before = self.0.len();
+        if before >= most {
+            return Ok(0);
         }
-        Ok(())
+        self.make_room_for(1);
+        let room = self.0.capacity().min(most);
+        self.0.resize(room, 0);
+        let read = loop {
+            match input.read(&mut self.0[before..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.0.truncate(before + *read.as_ref().unwrap_or(&0));
+        read
     }
 
     /// Adds bytes at the end.
@@ -149,7 +156,8 @@ mod tests {
         let bytes: Vec<u8> = (0..10_000).map(|n| n as u8).collect();
         for most in [0, 1, 1024, 1025, 9_999, 10_000, 20_000] {
             let mut buffer = SecretBuffer::default();
-            buffer.read_to_end(&*bytes, most).unwrap();
+            let mut input = &*bytes;
+            while buffer.read(&mut input, most).unwrap() > 0 {}
             assert_eq!(buffer.expose(), &bytes[..most.min(bytes.len())]);
         }
     }

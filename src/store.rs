@@ -7,6 +7,7 @@ use crate::config::Paths;
 use crate::credential::Site;
 use crate::item::{Item, ItemError};
 use crate::secret::Secret;
+use crate::trace;
 
 pub mod choice;
 pub mod file;
@@ -100,12 +101,14 @@ impl StoreError {
     /// What a person can type to mend it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            StoreError::Unavailable { .. } | StoreError::TimedOut { .. } => {
+            StoreError::Unavailable { .. }
+            | StoreError::TimedOut { .. }
+            | StoreError::TooLarge { .. } => {
                 Some("to keep secrets in encrypted files instead: wit setup --store file")
             }
             StoreError::Locked { hint, .. } => Some(hint),
             StoreError::Item { .. } | StoreError::Busy { .. } => Some("wit status"),
-            StoreError::TooLarge { .. } | StoreError::Io { .. } => None,
+            StoreError::Io { .. } => None,
         }
     }
 }
@@ -134,7 +137,8 @@ pub fn load(store: &dyn Store, site: &Site) -> Result<Item, StoreError> {
 /// Reads, changes and writes the item of `site` under its lock. Writes nothing where `change`
 /// changes nothing, and deletes an item that has become empty.
 ///
-/// A damaged item is set aside first, never overwritten; one of a newer format is left alone.
+/// A damaged item is set aside first and told on stderr, never overwritten; one of a newer format is
+/// left alone.
 pub fn update<T>(
     store: &dyn Store,
     paths: &Paths,
@@ -154,10 +158,11 @@ fn update_locked<T>(
 ) -> Result<T, StoreError> {
     let before = match load(store, site) {
         Err(StoreError::Item {
-            error: ItemError::Damaged | ItemError::OtherSite,
+            error: error @ (ItemError::Damaged | ItemError::OtherSite),
             ..
         }) => {
-            store.set_aside(site)?;
+            let place = store.set_aside(site)?;
+            trace::tell(format_args!("{site}: {error} and was set aside: {place}"));
             Item::default()
         }
         other => other?,

@@ -26,7 +26,7 @@ fn sink() -> &'static Sink {
         Some(path) if Path::new(path).is_absolute() => match open(Path::new(path)) {
             Ok(file) => Sink::File(file),
             Err(error) => {
-                eprintln!("wit: can't write the trace: {error}");
+                tell(format_args!("can't write the trace: {error}"));
                 Sink::Off
             }
         },
@@ -45,6 +45,12 @@ fn open(path: &Path) -> io::Result<File> {
 /// Whether anybody looks: for what is costly to tell.
 pub fn is_on() -> bool {
     !matches!(sink(), Sink::Off)
+}
+
+/// Tells a person something on stderr, whether there is a trace or not. That nobody can read it is
+/// no reason to fail at what was asked.
+pub fn tell(what: Arguments) {
+    let _ = io::stderr().write_all(format!("{}: {what}\n", program()).as_bytes());
 }
 
 /// Tells something that takes no time.
@@ -87,12 +93,7 @@ fn write(what: Arguments, took: Option<Duration>) {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let program = std::env::args_os().next().unwrap_or_default();
-    let program = Path::new(&program)
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let mut line = line(since, &program, what);
+    let mut line = line(since, &program(), what);
     if let Some(took) = took {
         // Writing to a String can't fail.
         let _ = write!(line, ", {:.3} ms", took.as_secs_f64() * 1000.0);
@@ -105,6 +106,13 @@ fn write(what: Arguments, took: Option<Duration>) {
         Sink::Stderr => io::stderr().write_all(line.as_bytes()),
         Sink::File(file) => (&*file).write_all(line.as_bytes()),
     };
+}
+
+/// What this program was called as.
+fn program() -> String {
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&path).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// `12:51:41.123456 wit[4711]: what`, in UTC, on one line whatever is in it.

@@ -125,6 +125,9 @@ fn a_path_has_its_own_entry(asked: &Asked) {
     asked.approve("username=all\npassword=three\n");
     asked.assert_answer("path=team/a.git\n", "ada", "one");
     asked.assert_answer("path=team/c.git\n", "all", "three");
+    asked.reject("path=team/c.git\nusername=all\npassword=three\n");
+    assert_eq!(asked.fill("path=team/c.git\n"), None);
+    asked.assert_answer("path=team/a.git\n", "ada", "one");
 }
 
 fn odd_bytes_come_back(asked: &Asked) {

@@ -11,7 +11,7 @@ use wit::credential::Site;
 use wit::expiry::UnixTime;
 use wit::helper::{self, EnvironmentToken, Operation, World, wire};
 use wit::secret::Secret;
-use wit::store::{Store, StoreError};
+use wit::store::{self, Store, StoreError};
 
 #[derive(Clone, Default)]
 struct Memory(Rc<RefCell<BTreeMap<Site, Secret>>>);
@@ -240,6 +240,55 @@ fn expiry_and_refresh_token_come_back_and_an_expired_entry_is_a_miss() {
 }
 
 #[test]
+fn a_replaced_token_is_kept_again_where_it_replaces_no_token() {
+    let bench = alice();
+    let site = Site::new(b"https", b"example.com").unwrap();
+    let mut item = store::load(&bench.store, &site).unwrap();
+    item.retire(&Secret::from("old".to_owned()));
+    bench.store.write(&site, &item.encode(&site)).unwrap();
+    bench.store(&of(SITE, "username=alice\npassword=old\n"));
+    assert_eq!(bench.get(SITE), "username=alice\npassword=old\n");
+    bench.run("erase", &of(SITE, "username=alice\npassword=old\n"));
+    assert!(bench.store.0.borrow().is_empty());
+}
+
+#[test]
+fn that_an_account_expires_makes_nobody_else_of_git() {
+    let bench = alice();
+    bench.store(&of(
+        SITE,
+        "username=bob\npassword=two\npassword_expiry_utc=1000\n",
+    ));
+    assert_eq!(bench.get(SITE), "");
+    assert_eq!(bench.get(&of(SITE, "path=a.git\n")), "");
+    assert!(bench.get(&of(SITE, "username=alice\n")).contains("one"));
+    // Who is let in with another password after that is who git goes on as.
+    bench.store(&of(SITE, "username=alice\npassword=three\n"));
+    assert_eq!(bench.get(SITE), "username=alice\npassword=three\n");
+}
+
+#[test]
+fn another_entry_of_an_account_answers_where_one_has_expired() {
+    let bench = alice();
+    let header = "username=bob\nauthtype=Bearer\ncredential=token\n";
+    bench.store(&of(SITE, header));
+    bench.store(&of(
+        SITE,
+        "username=bob\npassword=two\npassword_expiry_utc=1000\n",
+    ));
+    let answer = bench.get(&of(SITE, "capability[]=authtype\n"));
+    assert!(answer.ends_with(header), "{answer}");
+}
+
+#[test]
+fn the_account_that_was_added_last_answers() {
+    let bench = alice();
+    bench.store(&of(SITE, "username=bob\npassword=two\n"));
+    bench.store(&of(SITE, "username=alice\npassword=three\n"));
+    assert_eq!(bench.get(SITE), "username=bob\npassword=two\n");
+}
+
+#[test]
 fn erase_removes_what_matches_and_never_a_newer_secret() {
     let bench = alice();
     bench.run("erase", &of(SITE, "username=alice\npassword=old\n"));
@@ -249,6 +298,49 @@ fn erase_removes_what_matches_and_never_a_newer_secret() {
     bench.run("erase", &of(SITE, "username=alice\npassword=one\n"));
     assert_eq!(bench.get(SITE), "");
     assert!(bench.store.0.borrow().is_empty());
+}
+
+#[test]
+fn what_was_answered_to_a_path_is_erased_and_kept_where_it_was_found() {
+    let bench = alice();
+    let at = |path: &str, password: &str| {
+        of(
+            SITE,
+            &format!("path={path}\nusername=alice\npassword={password}\n"),
+        )
+    };
+    // Nothing is copied for a path, so that there is one place to change.
+    bench.store(&at("a.git", "one"));
+    bench.store(&of(SITE, "username=alice\npassword=two\n"));
+    assert_eq!(
+        bench.get(&of(SITE, "path=a.git\n")),
+        "username=alice\npassword=two\n"
+    );
+    // A path of its own is not the general entry, and the other way round.
+    bench.store(&at("a.git", "for-a"));
+    bench.run("erase", &at("a.git", "two"));
+    assert!(bench.get(SITE).contains("for-a"));
+    bench.run("erase", &at("b.git", "for-a"));
+    bench.run("erase", &of(SITE, "path=b.git\nusername=alice\n"));
+    assert!(bench.get(&of(SITE, "path=a.git\n")).contains("for-a"));
+    assert!(bench.get(&of(SITE, "path=b.git\n")).contains("two"));
+    // What is refused is not offered again.
+    bench.run("erase", &at("b.git", "two"));
+    assert_eq!(bench.get(&of(SITE, "path=b.git\n")), "");
+    assert!(bench.get(&of(SITE, "path=a.git\n")).contains("for-a"));
+}
+
+#[test]
+fn an_expired_entry_of_a_path_does_not_hide_the_general_one() {
+    let bench = alice();
+    let for_a = "path=a.git\nusername=alice\npassword=";
+    let over = of(SITE, &format!("{for_a}over\npassword_expiry_utc=1000\n"));
+    bench.store(&over);
+    bench.store(&of(SITE, &format!("{for_a}one\n")));
+    bench.store(&of(SITE, "username=alice\npassword=two\n"));
+    assert!(bench.get(&of(SITE, "path=a.git\n")).contains("two"));
+    bench.run("erase", &of(SITE, &format!("{for_a}two\n")));
+    assert_eq!(bench.get(&of(SITE, "path=a.git\n")), "");
 }
 
 #[test]
@@ -347,6 +439,26 @@ fn the_environments_token_is_never_offered_in_plain_http() {
     assert_eq!(bench.get("protocol=http\nhost=example.com\n"), "");
     bench.environment = Some(("http://127.0.0.1:3000", "wit_env"));
     assert_ne!(bench.get("protocol=http\nhost=127.0.0.1:3000\n"), "");
+}
+
+/// Gives a byte at a time, and nothing but a panic after the end.
+struct Piecemeal<'a>(&'a [u8]);
+
+impl std::io::Read for Piecemeal<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let (first, rest) = self.0.split_first().expect("it was asked for more");
+        self.0 = rest;
+        buffer[0] = *first;
+        Ok(1)
+    }
+}
+
+#[test]
+fn nothing_is_read_after_the_blank_line() {
+    for (message, host) in [("host=a.example\n\n", Some("a.example")), ("\n", None)] {
+        let said = wire::read(Piecemeal(message.as_bytes())).unwrap();
+        assert_eq!(said.host.as_deref(), host.map(str::as_bytes));
+    }
 }
 
 proptest! {

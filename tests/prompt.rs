@@ -73,9 +73,22 @@ fn a_prompt_that_is_dismissed_is_no_absence_and_erases_nothing() {
         assert_eq!(place.times("Prompt"), 1);
         assert_locked(&place.run("erase", ENTRY));
         assert_locked(&place.run("store", ENTRY));
+        assert_eq!(place.times("Prompt"), 3, "once each");
         for member in ["Delete", "CreateItem", "SetSecret"] {
             assert_eq!(place.times(member), 0, "{member}");
         }
+    });
+}
+
+#[test]
+fn what_is_erased_while_it_is_read_is_a_miss() {
+    let name = "what_is_erased_while_it_is_read_is_a_miss";
+    inside(&format!("prompt::{name}"), Session::empty, &[], || {
+        let place = Place::new(Answer::Erase, "");
+        let output = place.run("get", SITE);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!((output.stdout.len(), output.stderr.len()), (0, 0));
+        assert_eq!(place.times("GetSecrets"), 1);
     });
 }
 
@@ -86,5 +99,32 @@ fn where_nobody_could_see_it_no_prompt_is_asked_for() {
         let place = Place::new(Answer::Unlock, "");
         assert_locked(&place.run("get", SITE));
         assert_eq!(place.times("Prompt"), 0);
+    });
+}
+
+#[test]
+fn where_nobody_is_to_be_asked_no_prompt_is_asked_for() {
+    let name = "where_nobody_is_to_be_asked_no_prompt_is_asked_for";
+    inside(&format!("prompt::{name}"), Session::empty, &[], || {
+        let mut place = Place::new(Answer::Unlock, ":0");
+        let helper = format!("credential.helper={HELPER}");
+        let fill = |place: &Place, interactive: &str| {
+            let interactive = format!("credential.interactive={interactive}");
+            let only = ["-c", "credential.helper=", "-c", &helper];
+            let words = [&only[..], &["-c", &interactive, "credential", "fill"]].concat();
+            place.home.run("git", &words, SITE)
+        };
+        for no in ["false", "0", "never"] {
+            assert!(!fill(&place, no).status.success(), "{no}");
+        }
+        // Goes before what git says.
+        place.home.set("WIT_INTERACTIVE", "0");
+        assert!(!fill(&place, "true").status.success());
+        assert_locked(&place.run("get", SITE));
+        assert_eq!(place.times("Prompt"), 0);
+        place.home.set("WIT_INTERACTIVE", "");
+        let answer = fill(&place, "true");
+        assert!(text(&answer.stdout).contains("password=pw\n"), "{answer:?}");
+        assert_eq!(place.times("Prompt"), 1);
     });
 }

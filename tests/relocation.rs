@@ -206,6 +206,9 @@ fn a_change_that_was_waiting_goes_to_the_new_store() {
     let request = wit::helper::wire::parse(b"username=ada\npassword=pw\n").unwrap();
     let entry = request.to_credential().unwrap();
     wit::store::update(&*chosen, &paths, &site, |item| item.credentials.put(entry)).unwrap();
+    // As a rotation does before it begins.
+    let item = chosen.read(&site).unwrap().unwrap();
+    chosen.write(&site, &item).unwrap();
     assert!(
         choice::by_name(&paths, "file")
             .unwrap()
@@ -216,7 +219,8 @@ fn a_change_that_was_waiting_goes_to_the_new_store() {
     let keys = choice::by_name(&paths, "keyutils").unwrap();
     assert!(keys.read(&site).unwrap().is_some());
     assert!(chosen.read(&site).unwrap().is_some(), "a read follows too");
-    keys.delete(&site).unwrap();
+    chosen.delete(&site).unwrap();
+    assert!(keys.read(&site).unwrap().is_none());
 }
 
 #[test]

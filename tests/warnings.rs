@@ -35,15 +35,14 @@ fn a_token_that_can_not_be_renewed_is_announced_once_a_day() {
     machine.age_stored_token(85);
     // The sign-in is gone, so that renewing fails.
     done(&machine.wit(&["logout"]));
-    let answer = get(&machine);
-    assert!(text(&answer.stdout).contains("password=wit_"), "{answer:?}");
-    assert_eq!(text(&answer.stderr), "", "it has only just failed");
-
-    seconds_later(&machine, "begun", 120);
     machine.home.set("WIT_QUIET", "1");
     assert_eq!(text(&get(&machine).stderr), "");
     machine.home.set("WIT_QUIET", "");
-    let said = text(&get(&machine).stderr);
+    // Who comes after the pause has a failure of its own.
+    seconds_later(&machine, "begun", 7_200);
+    let answer = get(&machine);
+    assert!(text(&answer.stdout).contains("password=wit_"), "{answer:?}");
+    let said = text(&answer.stderr);
     let login = format!(
         "wit login {0} && wit token rotate --server {0}\n",
         machine.url
@@ -55,12 +54,62 @@ fn a_token_that_can_not_be_renewed_is_announced_once_a_day() {
     );
     assert_eq!(text(&get(&machine).stderr), "", "said today");
     seconds_later(&machine, "warned", 90_000);
+    assert_eq!(
+        text(&get(&machine).stderr),
+        "",
+        "it may have only just begun"
+    );
+    seconds_later(&machine, "begun", 120);
     assert!(text(&get(&machine).stderr).contains("was not renewed"));
 
     let status = machine.wit(&["status"]);
     assert_eq!(status.status.code(), Some(3));
     let told = format!("not renewed since the login is over: {login}");
     assert!(text(&status.stdout).contains(&told), "{status:?}");
+}
+
+/// A `get` of the helper in a directory of its own, beside a `wit` that this script is.
+fn get_beside(machine: &Machine, script: Option<&str>) -> Output {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = machine.home.path().join("elsewhere");
+    std::fs::create_dir_all(&dir).expect("made");
+    let helper = dir.join("git-credential-wit");
+    std::fs::copy(HELPER, &helper).expect("copied");
+    if let Some(script) = script {
+        let wit = dir.join("wit");
+        std::fs::write(&wit, script).expect("written");
+        std::fs::set_permissions(wit, PermissionsExt::from_mode(0o755)).expect("a program");
+    }
+    let request = format!("protocol=http\nhost={}\n\n", machine.server.address);
+    let helper = helper.to_str().expect("text");
+    machine.home.run(helper, &["get"], &request)
+}
+
+#[test]
+fn a_helper_without_wit_beside_it_says_so_and_pauses() {
+    let machine = Machine::with_a_token();
+    machine.age_stored_token(85);
+    let answer = get_beside(&machine, None);
+    assert!(text(&answer.stdout).contains("password=wit_"), "{answer:?}");
+    let said = text(&answer.stderr);
+    assert!(said.contains("was not renewed"), "{said}");
+    assert!(said.ends_with("elsewhere/wit can't be run\n"), "{said}");
+    assert!(remembered(&machine, "begun").exists());
+    assert_eq!(text(&get_beside(&machine, None).stderr), "", "said today");
+}
+
+#[test]
+fn a_renewal_that_takes_long_is_told_where_the_one_before_it_failed() {
+    let machine = Machine::with_a_token();
+    machine.age_stored_token(85);
+    let slow = Some("#!/bin/sh\nexec sleep 5\n");
+    assert_eq!(text(&get_beside(&machine, slow).stderr), "");
+    let begun = remembered(&machine, "begun");
+    std::fs::create_dir_all(begun.parent().expect("a directory")).expect("made");
+    let earlier = wit::expiry::UnixTime::now().plus(-7_200).0;
+    std::fs::write(begun, format!("{earlier}\n")).expect("written");
+    let said = text(&get_beside(&machine, slow).stderr);
+    assert!(said.contains("was not renewed"), "{said}");
 }
 
 #[test]

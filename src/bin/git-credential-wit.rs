@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use wit::config::{self, Paths};
 use wit::credential::{Credential, Site};
 use wit::expiry::UnixTime;
-use wit::helper::{self, EnvironmentToken, Operation, World, renewal};
+use wit::helper::renewal::{self, Renewal};
+use wit::helper::{self, EnvironmentToken, Operation, World};
 use wit::secret::Secret;
 use wit::store::choice;
+use wit::trace;
 
 const USAGE: &str = "usage: git-credential-wit [--store NAME] (get | store | erase | capability)
 
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
         Parsed::Run(arguments) => arguments,
         Parsed::Print(text) => return print(text),
         Parsed::Refuse => {
-            eprint!("{USAGE}");
+            let _ = std::io::stderr().write_all(USAGE.as_bytes());
             return ExitCode::from(2);
         }
     };
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
     match run(operation, arguments.store.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("git-credential-wit: {message}");
+            trace::tell(format_args!("{message}"));
             ExitCode::FAILURE
         }
     }
@@ -57,19 +59,17 @@ fn run(operation: Operation, store: Option<&str>) -> Result<(), String> {
 
 fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) -> bool {
     let now = UnixTime::now();
-    if renewal::renew(paths, site, entry, store, now) {
-        return true;
-    }
+    let renewal = renewal::renew(paths, site, entry, store, now);
     if config::variable("WIT_QUIET").is_none()
-        && let Some(warning) = renewal::warning(paths, site, entry, now)
+        && let Some(warning) = renewal::warning(paths, site, entry, renewal, now)
     {
-        eprintln!("git-credential-wit: {warning}");
+        trace::tell(format_args!("{warning}"));
     }
-    false
+    renewal == Renewal::Done
 }
 
 fn environment_token() -> Option<EnvironmentToken> {
-    let token = Secret::from(config::variable("WIT_TOKEN")?);
+    let token = Secret::from(config::line("WIT_TOKEN")?);
     EnvironmentToken::new(&config::variable("WIT_URL")?, token)
 }
 

@@ -51,44 +51,82 @@ pub fn days(config: &Config) -> Option<i64> {
     }
 }
 
-/// Has the tokens of `site` renewed. Returns whether it is worth reading the store again.
+/// How it stands with a renewal that `get` has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The store is worth reading again.
+    Done,
+    /// It is not time for one yet, by the config.
+    NotDue,
+    /// Tokens are not to be renewed.
+    SwitchedOff,
+    /// It has begun, here or in another process, and may go well.
+    UnderWay,
+    /// It failed. Where nobody knows yet, the one before it did.
+    Failed,
+    /// There is no `wit` beside the helper that could be run.
+    NoProgram,
+}
+
+/// Has the tokens of `site` renewed, where `entry` is due for that.
 pub fn renew(
     paths: &Paths,
     site: &Site,
     entry: &Credential,
     store: Option<&str>,
     now: UnixTime,
-) -> bool {
-    let configured = Config::load(paths).ok().and_then(|config| days(&config));
-    if !configured.is_some_and(|days| is_due(entry, days, now)) {
-        return false;
+) -> Renewal {
+    let Ok(config) = Config::load(paths) else {
+        return Renewal::Failed;
+    };
+    match days(&config) {
+        None => return Renewal::SwitchedOff,
+        Some(days) if !is_due(entry, days, now) => return Renewal::NotDue,
+        Some(_) => {}
     }
     match SiteLock::acquire_rotation(paths, site, Duration::ZERO) {
         // Another process is at it: its end is what is waited for.
         Err(StoreError::Busy { .. }) => {
-            return SiteLock::acquire_rotation(paths, site, PATIENCE).is_ok();
+            return match SiteLock::acquire_rotation(paths, site, PATIENCE) {
+                Ok(_) => Renewal::Done,
+                Err(_) => Renewal::UnderWay,
+            };
         }
-        Err(_) => return false,
+        Err(_) => return Renewal::Failed,
         Ok(_free) => {}
     }
+    // Whoever asks seldom finds no failure of the last hour, but this.
+    let unknown = match failed_before(paths, site, now) {
+        true => Renewal::Failed,
+        false => Renewal::UnderWay,
+    };
     if is_paused(paths, site, now) {
-        return false;
+        return unknown;
     }
     let step = trace::begin();
-    let result = run_wit(site, store);
-    let outcome = match &result {
-        Ok(true) => "done",
-        Ok(false) => "not done in time, or failed",
-        Err(_) => "can't be started",
+    let (renewal, outcome) = match run_wit(site, store) {
+        Ok(Some(true)) => (Renewal::Done, "done".to_owned()),
+        Ok(Some(false)) => (Renewal::Failed, "failed".to_owned()),
+        Ok(None) => (unknown, "not done in time".to_owned()),
+        Err(error) => {
+            // The pause is for this, too. Where it can't be remembered there is none.
+            let _ = begun(paths, site, now);
+            (Renewal::NoProgram, format!("can't be started: {error}"))
+        }
     };
     step.end(format_args!("renewal at {site}: {outcome}"));
-    result.unwrap_or(false)
+    renewal
 }
 
-fn run_wit(site: &Site, store: Option<&str>) -> io::Result<bool> {
-    let wit =
-        std::env::current_exe()?.with_file_name(format!("wit{}", std::env::consts::EXE_SUFFIX));
-    let mut command = Command::new(wit);
+/// The `wit` beside this program.
+fn wit() -> io::Result<PathBuf> {
+    let name = format!("wit{}", std::env::consts::EXE_SUFFIX);
+    Ok(std::env::current_exe()?.with_file_name(name))
+}
+
+/// Whether the renewal succeeded; `None` where that is not known in time.
+fn run_wit(site: &Site, store: Option<&str>) -> io::Result<Option<bool>> {
+    let mut command = Command::new(wit()?);
     command
         .args(["token", "renew", "--site", &site.to_string()])
         // Git reads the helper's streams to their end: nothing that outlives it may hold them.
@@ -107,11 +145,11 @@ fn run_wit(site: &Site, store: Option<&str>) -> io::Result<bool> {
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
+            return Ok(Some(status.success()));
         }
         if begun.elapsed() >= PATIENCE {
             // It goes on by itself, and the next `get` finds what it made.
-            return Ok(false);
+            return Ok(None);
         }
         std::thread::sleep(LOOK_AGAIN);
     }
@@ -125,6 +163,13 @@ fn file(paths: &Paths, site: &Site, extension: &str) -> PathBuf {
 fn read_time(path: &std::path::Path) -> Option<UnixTime> {
     let text = std::fs::read_to_string(path).ok()?;
     text.trim().parse().ok().map(UnixTime)
+}
+
+/// Whether an earlier renewal has not succeeded and had the time to. One of a week ago is about
+/// a token that is no more.
+fn failed_before(paths: &Paths, site: &Site, now: UnixTime) -> bool {
+    let begun = read_time(&file(paths, site, "begun"));
+    begun.is_some_and(|begun| (JUST_BEGUN..DAYS * DAY).contains(&now.since(begun)))
 }
 
 /// Whether a renewal was begun within the hour and did not succeed. A time that lies ahead, from a
@@ -151,19 +196,24 @@ pub fn succeeded(paths: &Paths, site: &Site) -> io::Result<()> {
     }
 }
 
-/// What to tell a person, once a day, of a token that runs out within a week and is not renewed:
-/// because it failed, or because that is switched off.
-pub fn warning(paths: &Paths, site: &Site, entry: &Credential, now: UnixTime) -> Option<String> {
-    let info = entry.token.as_ref()?;
+/// What to tell a person, once a day, of a token that runs out within a week and is not renewed.
+pub fn warning(
+    paths: &Paths,
+    site: &Site,
+    entry: &Credential,
+    renewal: Renewal,
+    now: UnixTime,
+) -> Option<String> {
+    let server = &entry.token.as_ref()?.server;
+    let rotate = format!("wit token rotate --server {server}");
+    let mend = match renewal {
+        Renewal::Done | Renewal::NotDue | Renewal::UnderWay => return None,
+        Renewal::SwitchedOff => format!("type: {rotate}"),
+        Renewal::Failed => format!("type: wit login {server} && {rotate}"),
+        Renewal::NoProgram => format!("{} can't be run", wit().ok()?.display()),
+    };
     let left = entry.expiry?.left(now);
     if left > DAYS * DAY {
-        return None;
-    }
-    let begun = read_time(&file(paths, site, "begun"));
-    // One that has only just begun may be another process's, and going well.
-    let failed = begun.is_some_and(|begun| (JUST_BEGUN..PAUSE).contains(&now.since(begun)));
-    let switched_off = || Config::load(paths).is_ok_and(|config| days(&config).is_none());
-    if !failed && !switched_off() {
         return None;
     }
     let path = file(paths, site, "warned");
@@ -172,15 +222,9 @@ pub fn warning(paths: &Paths, site: &Site, entry: &Credential, now: UnixTime) ->
     }
     // Where it can't be remembered it would be said at each call: better not at all.
     write_private(&path, format!("{}\n", now.0).as_bytes()).ok()?;
-    let login = match failed {
-        true => format!("wit login {} && ", info.server),
-        false => String::new(),
-    };
     let hours = left / 3_600;
     Some(format!(
-        "the token for {site} expires in {hours} hours and was not renewed; type: \
-         {login}wit token rotate --server {}",
-        info.server
+        "the token for {site} expires in {hours} hours and was not renewed; {mend}"
     ))
 }
 

@@ -36,11 +36,21 @@ impl fmt::Display for WireError {
 impl std::error::Error for WireError {}
 
 /// Reads a message up to its blank line or the end of the input.
-pub fn read(input: impl Read) -> Result<Description, WireError> {
+pub fn read(mut input: impl Read) -> Result<Description, WireError> {
     let mut message = SecretBuffer::default();
-    message
-        .read_to_end(input, LONGEST_MESSAGE + 1)
-        .map_err(WireError::Read)?;
+    let mut seen = 0;
+    while message
+        .read(&mut input, LONGEST_MESSAGE + 1)
+        .map_err(WireError::Read)?
+        > 0
+    {
+        // Who has said all may leave the other end open.
+        let new = &message.expose()[seen..];
+        if new.windows(2).any(|two| two == b"\n\n") || message.expose().starts_with(b"\n") {
+            break;
+        }
+        seen = message.expose().len() - 1;
+    }
     if message.expose().len() > LONGEST_MESSAGE {
         return Err(WireError::TooLong);
     }
@@ -170,6 +180,11 @@ impl Answer {
         for part in [key.as_bytes(), b"=", value, b"\n"] {
             self.bytes.add(part);
         }
+    }
+
+    /// Whether one of the lines is not allowed, so that none will be written.
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Writes all lines, or none where one of them is refused.

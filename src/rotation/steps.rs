@@ -489,6 +489,7 @@ fn promote(item: &mut Item, old_id: &str, new_id: &str) -> bool {
     match item.credentials.0.iter().position(is_old) {
         Some(at) => {
             let old = std::mem::replace(&mut item.credentials.0[at], new);
+            item.retire(old.proof.secret());
             item.previous.push(old);
         }
         // Git erased it meanwhile, as it does with a password that was refused.
@@ -505,6 +506,7 @@ fn put_back(item: &mut Item, journal: &Journal) -> Option<String> {
             |entry: &Credential| entry.token.as_ref().is_some_and(|info| info.id == *new_id);
         if let Some(at) = item.credentials.0.iter().position(is_new) {
             let new = std::mem::replace(&mut item.credentials.0[at], old);
+            item.retire(new.proof.secret());
             item.pending.push(new);
         }
         remove_id(&mut item.previous, &journal.old_id);

@@ -155,19 +155,24 @@ impl Store for Configured {
     }
 
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
-        let store = self.store();
-        if !self.undecided {
-            return store.write(site, item);
+        if let Some(next) = self.successor()? {
+            return next.write(site, item);
         }
-        let settled = remember(&self.paths, store.name())?;
-        if settled != store.name() {
-            return by_name(&self.paths, &settled)?.write(site, item);
+        let store = self.store();
+        if self.undecided {
+            let settled = remember(&self.paths, store.name())?;
+            if settled != store.name() {
+                return by_name(&self.paths, &settled)?.write(site, item);
+            }
         }
         store.write(site, item)
     }
 
     fn delete(&self, site: &Site) -> Result<(), StoreError> {
-        self.store().delete(site)
+        match self.successor()? {
+            Some(next) => next.delete(site),
+            None => self.store().delete(site),
+        }
     }
 
     fn sites(&self) -> Result<Vec<Site>, StoreError> {
@@ -175,7 +180,10 @@ impl Store for Configured {
     }
 
     fn set_aside(&self, site: &Site) -> Result<String, StoreError> {
-        self.store().set_aside(site)
+        match self.successor()? {
+            Some(next) => next.set_aside(site),
+            None => self.store().set_aside(site),
+        }
     }
 
     fn successor(&self) -> Result<Option<Box<dyn Store>>, StoreError> {

@@ -54,8 +54,9 @@ impl FileStore {
             return Ok(identity);
         }
         if self.files()?.next().is_some() {
-            // A new identity would make what lies here look damaged.
-            return Err(self.identity.missing());
+            // A new identity would make what lies here look damaged. Unless another process has
+            // just made both.
+            return self.needed_identity();
         }
         self.identity.make()
     }

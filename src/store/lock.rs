@@ -2,12 +2,12 @@
 //! dies, however it dies.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
-use crate::config::Paths;
+use crate::config::{self, Paths};
 use crate::credential::Site;
 use crate::trace;
 
@@ -16,8 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The lock file of all sites, and how a person reads of it.
 const STORE: &str = "store.lock";
 const STORE_IN_WORDS: &str = "the store";
-/// How long it sleeps between two looks: flock(2) has no form with a time limit.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Keeps every other change of one site away until dropped.
 #[derive(Debug)]
@@ -85,29 +83,24 @@ fn wait(
         what: format!("can't lock {}", path.display()),
         error,
     };
-    crate::config::private_dir(&paths.lock_dir()).map_err(io)?;
+    config::private_dir(&paths.lock_dir()).map_err(io)?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
         .map_err(io)?;
-    let (begun, step) = (Instant::now(), trace::begin());
-    loop {
-        match lock(&file) {
-            Ok(()) => {
-                step.end(format_args!("the lock of {what} waited for"));
-                return Ok(file);
-            }
-            Err(TryLockError::Error(error)) => return Err(io(error)),
-            Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => {
-                return Err(StoreError::Busy {
-                    what: what.to_owned(),
-                    after: patience,
-                });
-            }
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
+    let step = trace::begin();
+    match config::lock_within(&file, lock, patience) {
+        Ok(()) => {
+            step.end(format_args!("the lock of {what} waited for"));
+            Ok(file)
         }
+        Err(TryLockError::Error(error)) => Err(io(error)),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Busy {
+            what: what.to_owned(),
+            after: patience,
+        }),
     }
 }
 

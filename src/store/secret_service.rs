@@ -5,6 +5,7 @@
 //! its time in a thread, introspection and slow arithmetic. Section names are of the Secret Service
 //! API draft 0.2.
 
+mod asking;
 mod bus;
 mod foreign;
 mod session;
@@ -21,7 +22,6 @@ use rustbus::{Marshal, Signature};
 use self::bus::{Bus, BusError, message, nonsense};
 use self::session::{ALGORITHM, Exchange, Key};
 use super::{Store, StoreError, patience};
-use crate::config;
 use crate::credential::Site;
 use crate::item::ItemError;
 use crate::secret::Secret;
@@ -78,7 +78,7 @@ impl SecretService {
     pub fn probe(&self) -> Result<(), StoreError> {
         self.with(|connection| match default_is_locked(&mut connection.bus)? {
             false => Ok(()),
-            true if can_prompt() => Ok(()),
+            true if asking::has_screen() => Ok(()),
             true => unlock(&mut connection.bus, &[DEFAULT.to_owned()]),
         })
     }
@@ -279,19 +279,13 @@ fn paths(objects: &[String]) -> Result<Vec<ObjectPath<&str>>, StoreError> {
         .collect()
 }
 
-fn can_prompt() -> bool {
-    ["DISPLAY", "WAYLAND_DISPLAY"]
-        .iter()
-        .any(|name| config::variable(name).is_some())
-}
-
 /// Shows the service's prompt and waits for its end; `/` means that none is needed.
 fn run_prompt(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
     let path = prompt.as_ref();
     if path == "/" {
         return Ok(());
     }
-    if !can_prompt() {
+    if !asking::has_screen() || !asking::is_wanted() {
         return Err(locked_error());
     }
     let daemon = "org.freedesktop.DBus";
@@ -306,12 +300,24 @@ fn run_prompt(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
     let done = bus.wait(|message| {
         message.dynheader.member.as_deref() == Some("Completed")
             && message.dynheader.object.as_deref() == Some(path)
-    })?;
+    });
+    let done = done.map_err(unanswered)?;
     bus.set_deadline(Instant::now() + patience());
     match done.body.parser().get::<bool>() {
         Ok(false) => Ok(()),
         Ok(true) => Err(locked_error()),
         Err(_) => Err(nonsense().into()),
+    }
+}
+
+/// Why a prompt did not end. It is a person who was waited for, not the service.
+fn unanswered(error: BusError) -> StoreError {
+    match error {
+        BusError::TimedOut => StoreError::Locked {
+            reason: format!("the keyring's prompt was not answered within {PROMPT:?}"),
+            hint: super::UNLOCK_KEYRING,
+        },
+        other => other.into(),
     }
 }
 
@@ -331,16 +337,26 @@ impl Store for SecretService {
     }
 
     fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
-        self.with_items(&attributes_of(site), |connection, items| {
-            let Some(item) = items.first() else {
-                return Ok(None);
-            };
-            let item = secret_at(connection, item)?;
-            item.map(Some).ok_or_else(|| StoreError::Item {
+        let look = || {
+            self.with_items(&attributes_of(site), |connection, items| {
+                let path = items.first();
+                path.map(|path| secret_at(connection, path)).transpose()
+            })
+        };
+        let found = match look()? {
+            // Then another process has just erased it, or made it anew.
+            Some(Found::Gone) => look()?,
+            found => found,
+        };
+        match found {
+            None => Ok(None),
+            Some(Found::Secret(item)) => Ok(Some(item)),
+            Some(Found::Gone) => Err(locked_error()),
+            Some(Found::Unreadable) => Err(StoreError::Item {
                 site: site.clone(),
                 error: ItemError::Damaged,
-            })
-        })
+            }),
+        }
     }
 
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
@@ -433,8 +449,17 @@ impl Store for SecretService {
     }
 }
 
-/// The secret of an unlocked item; `None` where it is not encrypted for this session.
-fn secret_at(connection: &mut Connection, path: &str) -> Result<Option<Secret>, StoreError> {
+/// What a path that a search has just found leads to.
+enum Found {
+    Secret(Secret),
+    /// Something that is not encrypted for this session.
+    Unreadable,
+    /// Nothing: erased, or locked, between the two calls.
+    Gone,
+}
+
+/// The secret of an unlocked item.
+fn secret_at(connection: &mut Connection, path: &str) -> Result<Found, StoreError> {
     let mut get = message(SERVICE, ROOT, I_SERVICE, "GetSecrets");
     get.body
         .push_param2(paths(&[path.to_owned()])?, connection.session.clone())
@@ -443,14 +468,17 @@ fn secret_at(connection: &mut Connection, path: &str) -> Result<Option<Secret>, 
     // The service encrypts while the key is worked out here.
     connection.bus.flush()?;
     connection.key()?;
-    let reply = connection.bus.reply(serial)?;
+    let reply = match connection.bus.reply(serial) {
+        Err(BusError::Refused(name)) if name.ends_with(".NoSuchObject") => return Ok(Found::Gone),
+        reply => reply?,
+    };
     let secrets: HashMap<Path, Encrypted<&[u8]>> =
         reply.body.parser().get().map_err(|_| nonsense())?;
     let Some((_, iv, encrypted, _)) = secrets.into_values().next() else {
-        // Erased, or locked, between the two calls.
-        return Err(locked_error());
+        return Ok(Found::Gone);
     };
-    Ok(connection.key()?.decrypt(iv, encrypted))
+    let secret = connection.key()?.decrypt(iv, encrypted);
+    Ok(secret.map_or(Found::Unreadable, Found::Secret))
 }
 
 /// Asks for a property of an item; its value is in the reply.
@@ -510,5 +538,16 @@ impl From<BusError> for StoreError {
                 },
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_that_nobody_answers_is_told_with_its_own_time() {
+        let told = unanswered(BusError::TimedOut).to_string();
+        assert!(told.ends_with("was not answered within 60s"), "{told}");
     }
 }

@@ -16,6 +16,7 @@ use rustbus::{DuplexConn, MessageType, get_session_bus_path, standard_messages};
 type Path = ObjectPath<String>;
 
 const ITEM: &str = "/org/freedesktop/secrets/collection/login/1";
+const COLLECTION: &str = "/org/freedesktop/secrets/collection/login";
 const PROMPT: &str = "/org/freedesktop/secrets/prompt/1";
 
 /// What the person does with the prompt.
@@ -23,6 +24,8 @@ const PROMPT: &str = "/org/freedesktop/secrets/prompt/1";
 pub enum Answer {
     Unlock,
     Dismiss,
+    /// Nothing is locked. Another program erases the item once it has been found.
+    Erase,
 }
 
 /// Serves on this process's session bus until that ends. Each member that was called is noted.
@@ -41,7 +44,8 @@ pub fn serve(secret: &'static str, answer: Answer) -> Arc<Mutex<Vec<String>>> {
         let mut service = Service {
             secret,
             answer,
-            locked: true,
+            locked: !matches!(answer, Answer::Erase),
+            found: 0,
             key: [0; 16],
         };
         while let Ok(call) = bus.recv.get_next_message(Timeout::Infinite) {
@@ -62,6 +66,8 @@ struct Service {
     secret: &'static str,
     answer: Answer,
     locked: bool,
+    /// How often the item has been found.
+    found: usize,
     key: [u8; 16],
 }
 
@@ -82,10 +88,13 @@ impl Service {
                 reply.body.push_param(path("/session")).expect("a path");
             }
             "SearchItems" => {
+                let erased = matches!(self.answer, Answer::Erase);
                 let (open, locked) = match self.locked {
                     true => (none(), items),
+                    false if erased && self.found > 0 => (none(), none()),
                     false => (items, none()),
                 };
+                self.found += 1;
                 reply.body.push_param2(open, locked).expect("two lists");
             }
             "Unlock" => reply
@@ -110,9 +119,14 @@ impl Service {
                     self.encrypted(),
                     String::new(),
                 );
-                let secrets = HashMap::from([(path(ITEM), secret)]);
+                let mut secrets = HashMap::from([(path(ITEM), secret)]);
+                if matches!(self.answer, Answer::Erase) {
+                    secrets.clear();
+                }
                 reply.body.push_param(secrets).expect("secrets");
             }
+            "ReadAlias" => reply.body.push_param(path(COLLECTION)).expect("a path"),
+            "Get" => reply.body.push_variant(self.locked).expect("a variant"),
             _ => {}
         }
         let mut messages = vec![reply];

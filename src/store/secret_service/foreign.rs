@@ -2,7 +2,7 @@
 
 use rustbus::wire::unmarshal::traits::Variant;
 
-use super::{Attributes, SecretService, ask_property, attributes_in, nonsense, secret_at};
+use super::{Attributes, Found, SecretService, ask_property, attributes_in, nonsense, secret_at};
 use crate::secret::Secret;
 use crate::store::StoreError;
 
@@ -26,10 +26,13 @@ impl SecretService {
                 let label = label.body.parser().get::<Variant>();
                 let label = label.and_then(|value| value.get::<String>());
                 let attributes = attributes_in(&connection.bus.reply(attributes)?)?;
+                let Found::Secret(secret) = secret_at(connection, path)? else {
+                    return Err(nonsense().into());
+                };
                 items.push(ForeignItem {
                     label: label.map_err(|_| nonsense())?,
                     attributes,
-                    secret: secret_at(connection, path)?.ok_or_else(nonsense)?,
+                    secret,
                 });
             }
             Ok(items)
