@@ -127,28 +127,21 @@ impl Database {
 
     /// The account of that name, if there is one that has a password.
     pub async fn claimed(&self, login: &Login) -> Result<Option<Claimed>, DatabaseError> {
-        Ok(match login {
-            Login::Email(email) => on!(self, pool => {
-                sqlx::query_as(
-                    r#"SELECT u.id, u.name, u.email, u.username, u.suspended, a.password
-                       FROM "user" u JOIN account a ON a.user_id = u.id
-                       WHERE u.email = $1 AND a.provider_id = 'credential'"#,
-                )
-                .bind(email.to_lowercase())
-                .fetch_optional(pool)
-                .await?
-            }),
-            Login::Username(username) => on!(self, pool => {
-                sqlx::query_as(
-                    r#"SELECT u.id, u.name, u.email, u.username, u.suspended, a.password
-                       FROM "user" u JOIN account a ON a.user_id = u.id
-                       WHERE u.username = $1 AND a.provider_id = 'credential'"#,
-                )
-                .bind(username.to_lowercase())
-                .fetch_optional(pool)
-                .await?
-            }),
-        })
+        let (email, username) = match login {
+            Login::Email(email) => (Some(email.to_lowercase()), None),
+            Login::Username(username) => (None, Some(username.to_lowercase())),
+        };
+        Ok(on!(self, pool => {
+            sqlx::query_as(
+                r#"SELECT u.id, u.name, u.email, u.username, u.suspended, a.password
+                   FROM "user" u JOIN account a ON a.user_id = u.id
+                   WHERE a.provider_id = 'credential' AND (u.email = $1 OR u.username = $2)"#,
+            )
+            .bind(email)
+            .bind(username)
+            .fetch_optional(pool)
+            .await?
+        }))
     }
 
     /// The account, where the password is its own. [`DatabaseError::NotFound`] for no account and
