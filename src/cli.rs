@@ -224,7 +224,9 @@ pub fn parse() -> Result<Cli, Exit> {
         let shown = output::redacted(&plain);
         if std::env::args_os().any(|argument| argument == "--json") {
             let message = shown.trim_start_matches("error: ").trim_end();
-            Failure::new(Exit::Usage, message).report(true);
+            Failure::new(Exit::Usage, message)
+                .hint(general_hint(Exit::Usage))
+                .report(true);
         } else if shown == plain {
             let _ = error.print();
         } else {

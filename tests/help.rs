@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Home, WIT, done, text};
+use crate::support::machine::Machine;
+use crate::support::{HELPER, Home, WIT, done, refused, text};
 use clap::CommandFactory;
 
 /// Every command that a person is told of, as the words that run it.
@@ -42,7 +43,15 @@ fn the_help_of_every_command_is_the_one_that_was_read() {
 
 #[test]
 fn help_fits_80_columns_and_is_plain_text() {
-    let home = Home::new();
+    let mut home = Home::new();
+    home.set("COLUMNS", "80");
+    let plain = |help: &str, whose: &dyn std::fmt::Debug| {
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{whose:?}: {line}");
+            assert!(!line.contains('\u{1b}'), "{whose:?}: {line:?}");
+        }
+    };
+    plain(&done(&home.run(HELPER, &["--help"], "")), &HELPER);
     for words in every_command() {
         for option in ["-h", "--help"] {
             let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -50,10 +59,7 @@ fn help_fits_80_columns_and_is_plain_text() {
             let output = home.run(WIT, &arguments, "");
             let help = done(&output);
             assert_eq!(text(&output.stderr), "", "{words:?}");
-            for line in help.lines() {
-                assert!(line.chars().count() <= 80, "{words:?}: {line}");
-                assert!(!line.contains('\u{1b}'), "{words:?}: {line:?}");
-            }
+            plain(&help, &words);
         }
     }
 }
@@ -124,4 +130,87 @@ fn exit_codes_are_those_of_the_man_page_and_the_readme() {
         codes += 1;
     }
     assert_eq!(codes, 6);
+}
+
+#[test]
+fn every_refusal_says_what_and_what_to_type_next() {
+    let machine = Machine::logged_in();
+    let url = &machine.url;
+    let refusal = |line: &str, code: i32| {
+        let script = format!("wit {}", line.replace("URL", url));
+        refused(&machine.home.run("sh", &["-c", &script], ""), code)
+    };
+    for (line, code, what, next) in [
+        ("tokens", 2, "subcommand 'tokens'", "--help"),
+        ("token list --unused x", 2, "'x'", "--help"),
+        ("login ftp://x", 2, "only http", "wit login https://"),
+        ("login URL --username a", 2, "no terminal", "-stdin"),
+        ("login URL --session-stdin", 2, "no session", "first line"),
+        (
+            "logout --server x.example",
+            4,
+            "not logged",
+            "wit login https",
+        ),
+        ("token create x -e 0", 2, "1 to 365 days", "--expires 30"),
+        ("token create x -s repo:reed", 2, "'repo:reed'", "repo:read"),
+        ("token create ''", 2, "is empty", "wit token create"),
+        ("token revoke none", 1, "'none'", "wit token list"),
+        ("token rotate none", 1, "'none'", "wit token list"),
+        (
+            "token rotate",
+            1,
+            "keeps no token",
+            "wit token create --server",
+        ),
+        ("token print", 1, "no token", "wit token create --server"),
+        ("repo create 'a b'", 2, "1 to 100", "wit repo create demo"),
+        (
+            "repo delete none --yes",
+            1,
+            "no repository none",
+            "repo list",
+        ),
+        (
+            "setup --store cloud",
+            2,
+            "\"cloud\"",
+            "wit setup --store file",
+        ),
+        (
+            "store move file file",
+            2,
+            "same",
+            "wit store move file keychain",
+        ),
+        ("store unprotect", 1, "no passphrase", "wit store protect"),
+        (
+            "import libsecret --file x",
+            2,
+            "no file",
+            "wit import libsecret",
+        ),
+        ("import netrc", 1, ".netrc", "--file FILE"),
+        ("up --listen 0.0.0.0", 2, "not encrypted", "--tls-cert FILE"),
+    ] {
+        let said = refusal(line, code);
+        let (first, rest) = said.split_once('\n').expect("two lines");
+        assert!(
+            first.contains(what) && rest.contains(next),
+            "{line}: {said}"
+        );
+
+        let said = refusal(&format!("{line} --json"), code);
+        let document: serde_json::Value = serde_json::from_str(&said).expect("one document");
+        let field = |name: &str| document["error"][name].as_str().unwrap_or_default();
+        assert!(field("message").contains(what), "{line}: {said}");
+        assert!(!field("hint").is_empty(), "{line}: {said}");
+        assert_eq!(document["error"]["exit"], code, "{said}");
+    }
+    let short = ["--email", "b@c.d", "--username", "b", "--password-stdin"];
+    let sign_up = [&["login", url, "--sign-up"], &short[..]].concat();
+    let said = refused(&machine.home.run(WIT, &sign_up, "long enough"), 1);
+    let (what, next) = said.split_once("\nhint: ").expect("a hint");
+    assert!(what.contains("a username is 3 to 30"), "{said}");
+    assert!(next.starts_with(&format!("wit login {url} --sign-up --email EMAIL")));
 }

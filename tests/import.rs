@@ -197,7 +197,7 @@ fn without_a_file_it_says_where_it_looked() {
     let (code, said) = wit(&home, &["import", "netrc"]);
     assert_eq!(code, Some(1));
     assert!(
-        said.contains(".netrc") && said.contains("--file PATH"),
+        said.contains(".netrc") && said.contains("--file FILE"),
         "{said}"
     );
 }

@@ -53,6 +53,49 @@ fn colour_is_for_terminals_that_take_it() {
     assert!(!coloured("env NO_COLOR=1"));
     assert!(!coloured("env TERM=dumb"));
     assert!(!done(&machine.wit(&["token", "list"])).contains('\u{1b}'));
+    for (line, code) in [("wit --help", 0), ("wit token list --nothing", 2)] {
+        let shown = |before: &str| {
+            let (ended, screen) = Terminal::run(&machine.home, &format!("{before} {line}")).ends();
+            assert_eq!(ended, Some(code), "{screen}");
+            screen.contains('\u{1b}')
+        };
+        assert!(shown("env"), "{line}");
+        assert!(
+            !shown("env NO_COLOR=1") && !shown("env TERM=dumb"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let machine = Machine::with_a_token();
+    for line in [
+        "wit --help",
+        "wit --version",
+        "wit token create --help",
+        "wit token list",
+        "wit token list --json",
+        "wit token scopes",
+        "wit token print",
+        "wit token audit --events",
+        "wit repo list",
+        "wit status",
+        "wit store",
+        "wit setup --dry-run",
+        "wit setup --host https://a.example --host https://b.example",
+        "wit setup --undo",
+        "wit generate completions bash",
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = machine.home.command("sh");
+        command.args(["-c", line]).stdout(writer);
+        let output = command.output().expect("a shell");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{line}: {said}");
+        assert!(!said.contains("panicked"), "{line}: {said}");
+    }
 }
 
 #[test]

@@ -2,13 +2,13 @@
 //! Hidden: it serves whoever builds or packages.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{CommandFactory, Subcommand};
 
-use super::{Cli, Context, EXIT_CODES, Exit, completion};
+use super::{Cli, Context, EXIT_CODES, Exit, completion, output};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -29,7 +29,7 @@ pub fn run(args: Args, _context: &Context) -> anyhow::Result<Exit> {
         What::Man { dir } => pages(&dir, Cli::command().display_name("wit"))?,
         What::Completions { shell } => {
             let script = completion::script(&shell.to_string()).context("no such shell")??;
-            io::stdout().write_all(&script)?;
+            output::print(&script)?;
         }
     }
     Ok(Exit::Done)

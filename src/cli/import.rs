@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(value_enum)]
     source: Source,
     /// Another file than the usual one; may be repeated
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "FILE")]
     file: Vec<PathBuf>,
     /// Say what would be taken
     #[arg(long)]
@@ -48,7 +48,9 @@ enum Source {
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if matches!(args.source, Source::Libsecret) && !args.file.is_empty() {
-        return Err(Failure::new(Exit::Usage, "libsecret keeps no file").into());
+        return Err(Failure::new(Exit::Usage, "libsecret keeps no file")
+            .hint("wit import libsecret")
+            .into());
     }
     let (findings, files) = read(&args)?;
     let store = match args.dry_run {
@@ -115,7 +117,7 @@ fn read(args: &Args) -> anyhow::Result<(Findings, Vec<PathBuf>)> {
             .collect();
         let message = format!("there is no {}", usual.join(", nor "));
         return Err(Failure::new(Exit::Failed, message)
-            .hint("name the file with --file PATH")
+            .hint("name the file with --file FILE")
             .into());
     }
     Ok((findings, files))
@@ -129,7 +131,11 @@ fn libsecret() -> anyhow::Result<Findings> {
 
 #[cfg(not(target_os = "linux"))]
 fn libsecret() -> anyhow::Result<Findings> {
-    Err(Failure::new(Exit::Failed, "there is no Secret Service on this system").into())
+    Err(
+        Failure::new(Exit::Failed, "there is no Secret Service on this system")
+            .hint("wit import store, or wit import netrc")
+            .into(),
+    )
 }
 
 fn content(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {

@@ -185,6 +185,12 @@ fn sign_in(
         )
         .hint("wit login https://your.server")
         .into(),
+        ApiError::Refused { message } if args.sign_up => Failure::new(Exit::Failed, message)
+            .hint(format!(
+                "wit login {} --sign-up --email EMAIL --username NAME",
+                client.server()
+            ))
+            .into(),
         other => anyhow::Error::from(other),
     })
 }
@@ -223,7 +229,9 @@ pub(super) fn first_line(what: &str) -> anyhow::Result<Secret> {
         line.pop();
     }
     if line.is_empty() {
-        return Err(Failure::new(Exit::Usage, format!("no {what} on stdin")).into());
+        return Err(Failure::new(Exit::Usage, format!("no {what} on stdin"))
+            .hint(format!("put the {what} on the first line of stdin"))
+            .into());
     }
     Ok(Secret::from(line))
 }
@@ -255,7 +263,9 @@ fn asked_login(remembered: Option<String>, server: &str) -> anyhow::Result<Login
         .read_line(&mut line)?;
     match (line.trim(), remembered) {
         ("", Some(name)) => Ok(named(name)),
-        ("", None) => Err(Failure::new(Exit::Usage, "no name was given").into()),
+        ("", None) => Err(Failure::new(Exit::Usage, "no name was given")
+            .hint(format!("wit login {server} --username NAME"))
+            .into()),
         (name, _) => Ok(named(name.to_owned())),
     }
 }
@@ -284,10 +294,14 @@ pub(super) fn asked(what: &str, new: bool, hint: String) -> anyhow::Result<Secre
     let prompt = format!("{}{}: ", what[..1].to_uppercase(), &what[1..]);
     let secret = Secret::from(rpassword::prompt_password(prompt)?);
     if secret.is_empty() {
-        return Err(Failure::new(Exit::Usage, format!("no {what} was given")).into());
+        return Err(Failure::new(Exit::Usage, format!("no {what} was given"))
+            .hint("run it again, and type one")
+            .into());
     }
     if new && Secret::from(rpassword::prompt_password("Once more: ")?) != secret {
-        return Err(Failure::new(Exit::Usage, format!("the two {what}s differ")).into());
+        return Err(Failure::new(Exit::Usage, format!("the two {what}s differ"))
+            .hint("run it again, and type the same twice")
+            .into());
     }
     Ok(secret)
 }

@@ -246,7 +246,7 @@ fn no_repositories(error: ApiError, login: &Login) -> anyhow::Error {
         ApiError::NotFound => Failure::new(Exit::Failed, message)
             .hint("servers of wit up have; elsewhere the server's own page may")
             .into(),
-        other => other.into(),
+        other => refused(other),
     }
 }
 
@@ -254,6 +254,14 @@ fn no_such(error: ApiError, name: &str, login: &Login) -> anyhow::Error {
     let message = format!("you have no repository {name} at {}", login.client.server());
     match error {
         ApiError::NotFound => Failure::new(Exit::Failed, message).hint(LIST).into(),
+        other => refused(other),
+    }
+}
+
+/// A name that is taken is told with those that are.
+fn refused(error: ApiError) -> anyhow::Error {
+    match error {
+        ApiError::Refused { message } => Failure::new(Exit::Failed, message).hint(LIST).into(),
         other => other.into(),
     }
 }

@@ -216,9 +216,10 @@ pub fn parse_url(text: &str) -> Result<ServerUrl, Failure> {
 
 /// The site of a server, which every http URL has.
 pub fn site_of(server: &ServerUrl) -> Result<Site, Failure> {
-    server
-        .site()
-        .ok_or_else(|| Failure::new(Exit::Usage, format!("bad server URL: {server}")))
+    server.site().ok_or_else(|| {
+        Failure::new(Exit::Usage, format!("bad server URL: {server}"))
+            .hint("wit login https://your.server")
+    })
 }
 
 /// The server that a command means: the one named, `WIT_URL`, the config's default, the only one.

@@ -10,7 +10,8 @@ pub(super) mod program;
 mod record;
 mod schedule;
 
-use super::{Context, Exit, Failure, output, session};
+use super::output::{self, say};
+use super::{Context, Exit, Failure, session};
 use crate::config::{self, Config};
 use crate::store::choice::{self, NAMES};
 use git::{Addition, Scope};
@@ -147,13 +148,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }))?;
         return Ok(Exit::Done);
     }
-    println!(
+    say!(
         "Secrets lie in the {} store: {}",
         store.name(),
         store.location()
-    );
+    )?;
     if let Some(place) = place {
-        println!("What runs out within 7 days is rotated once a day, by {place}");
+        say!("What runs out within 7 days is rotated once a day, by {place}")?;
     }
     if entries.iter().any(|entry| entry.helper == PORTABLE) && !helper_in_path() {
         eprintln!("wit: git-credential-wit is not in the PATH, so git will not find it");
@@ -216,32 +217,32 @@ impl Entry {
         let whom = self.host.as_deref().unwrap_or("every site");
         match &self.addition {
             Some(_) => {
-                println!("git now asks the helper {helper} for {whom} ({scope} configuration).")
+                say!("git now asks the helper {helper} for {whom} ({scope} configuration).")?
             }
-            None => println!("git asks the helper {helper} for {whom} already; nothing to change."),
+            None => say!("git asks the helper {helper} for {whom} already; nothing to change.")?,
         }
         if self.host.is_some() && others.is_empty() {
-            println!("It asks no other helper there.");
+            say!("It asks no other helper there.")?;
         }
         if !before.is_empty() {
-            println!(
+            say!(
                 "These are asked before it, so what they know goes first: {}",
                 before.join(", ")
-            );
-            println!("For a server without them: wit setup --host URL");
+            )?;
+            say!("For a server without them: wit setup --host URL")?;
         }
         if !others.is_empty() {
             let names: Vec<&str> = others.iter().map(|helper| helper.as_str()).collect();
-            println!(
+            say!(
                 "git hands what worked to these as well, and they may keep it: {}",
                 names.join(", ")
-            );
+            )?;
         }
         if others
             .iter()
             .any(|helper| helper.split(' ').next() == Some("store"))
         {
-            println!("The helper store keeps what it is handed in plain text.");
+            say!("The helper store keeps what it is handed in plain text.")?;
         }
         Ok(serde_json::Value::Null)
     }
@@ -339,19 +340,19 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
         return Ok(Exit::Done);
     }
     if removed.is_empty() && schedule.is_none() {
-        println!(
+        say!(
             "wit setup has added nothing to the {} configuration; nothing to take back.",
             scope.name()
-        );
+        )?;
         return Ok(Exit::Done);
     }
     for file in removed {
-        println!("{} is as if wit setup had not been there.", file.display());
+        say!("{} is as if wit setup had not been there.", file.display())?;
     }
     if let Some(schedule) = schedule {
-        println!("Nothing is rotated daily any more: {}", schedule.place());
+        say!("Nothing is rotated daily any more: {}", schedule.place())?;
     }
-    println!("Secrets that were stored stay where they are.");
+    say!("Secrets that were stored stay where they are.")?;
     Ok(Exit::Done)
 }
 
@@ -359,10 +360,10 @@ fn print_commands(commands: &[String], context: &Context) -> anyhow::Result<Exit
     if context.json {
         output::json(&json!({ "commands": commands }))?;
     } else if commands.is_empty() {
-        println!("# nothing to change");
+        say!("# nothing to change")?;
     } else {
         for command in commands {
-            println!("{command}");
+            say!("{command}")?;
         }
     }
     Ok(Exit::Done)

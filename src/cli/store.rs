@@ -118,7 +118,9 @@ fn move_all(args: &MoveArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     let (from, to) = (&args.from, &args.to);
     if from == to {
-        return Err(Failure::new(Exit::Usage, "both stores are the same").into());
+        return Err(Failure::new(Exit::Usage, "both stores are the same")
+            .hint("wit store move file keychain")
+            .into());
     }
     let moved = progress::during(&format!("Moving secrets from {from} to {to}"), || {
         relocation::run(&context.paths, from, to, args.force, &crash_point)

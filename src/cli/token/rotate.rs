@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "COMMAND")]
     deliver: Vec<String>,
     /// A file to write the new token to
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "FILE")]
     deliver_file: Vec<PathBuf>,
     /// Print the new token, once
     #[arg(long)]
