@@ -66,10 +66,24 @@ ours() { [ -f "$manifest" ] && grep -qxF "f $1" "$manifest"; }
 uninstall() {
     [ -f "$manifest" ] || die "nothing of this installer below $prefix" \
         "./install.sh --prefix DIR --uninstall, with the DIR that it was installed to"
-    if command -v git >/dev/null 2>&1 &&
-        git config --global --get-all credential.helper 2>/dev/null | grep -qE '^wit( |$)|git-credential-wit'; then
-        say "git still asks the helper wit. To make it stop:"
-        say "    git config --global --unset-all credential.helper '^wit( |\$)|git-credential-wit'"
+    # Only wit itself takes back to the byte what `wit setup` did.
+    for record in "${XDG_STATE_HOME:-${HOME-}/.local/state}/wit/setup.json" \
+        "${HOME-}/Library/Application Support/wit/setup.json"; do
+        if [ -f "$record" ] && [ -x "$prefix/bin/wit" ]; then
+            die "wit setup is still in effect, and only wit can take it back; nothing was removed" \
+                "$prefix/bin/wit setup --undo" \
+                "the same with --system, or with --local in its repository, for what was set up so" \
+                "to leave all of that as it is: rm '$record'"
+        fi
+    done
+    if command -v git >/dev/null 2>&1; then
+        # A key is followed by the helper as it was configured.
+        git config --global --get-regexp '^credential\.(.*\.)?helper$' 2>/dev/null |
+            grep -E '^[^ ]+ (wit( |$)|.*git-credential-wit)' | sed 's/ .*//' | sort -u |
+            while read -r key; do
+                say "git still asks the helper wit. To make it stop:"
+                say "    git config --global --unset-all '$key' '^wit( |\$)|git-credential-wit'"
+            done
     fi
     while read -r kind path; do
         if [ "$kind" = f ] && [ -e "$prefix/$path" ]; then

@@ -165,6 +165,43 @@ fn an_interrupted_installation_can_be_taken_back_and_finished() {
 }
 
 #[test]
+fn what_could_undo_the_setup_is_not_removed_before_that_is_done() {
+    let home = Home::new();
+    let prefix = home.path().join("prefix");
+    let place = ["--prefix", prefix.to_str().unwrap()];
+    let uninstall = [&place[..], &["--uninstall"]].concat();
+    let (said, done) = install(&home, home.path(), &place);
+    assert!(done, "{said}");
+    let wit = prefix.join("bin/wit");
+    let wit = wit.to_str().unwrap();
+    let helper = |key: &str| home.run("git", &["config", "--global", "--get-all", key], "");
+    let of_host = "credential.https://git.example.helper";
+    let set_up = home.run(wit, &["setup", "--host", "https://git.example"], "");
+    assert!(set_up.status.success(), "{set_up:?}");
+
+    let before = files(&prefix);
+    let (said, done) = install(&home, home.path(), &uninstall);
+    assert!(!done, "{said}");
+    assert!(
+        said.contains(&format!("hint: {wit} setup --undo\n")),
+        "{said}"
+    );
+    assert_eq!(files(&prefix), before);
+
+    assert!(home.run(wit, &["setup", "--undo"], "").status.success());
+    assert_eq!(text(&helper(of_host).stdout), "");
+    // What a person configured is told.
+    home.run("git", &["config", "--global", of_host, "wit"], "");
+    let (said, done) = install(&home, home.path(), &uninstall);
+    assert!(done && files(&prefix).is_empty(), "{said}");
+    let unset = (said.lines())
+        .find(|line| line.contains("--unset-all"))
+        .unwrap_or_else(|| panic!("{said}"));
+    home.run("sh", &["-c", unset], "");
+    assert_eq!(text(&helper(of_host).stdout), "");
+}
+
+#[test]
 fn the_completions_are_what_the_program_makes() {
     for (shell, file) in [
         ("bash", "wit.bash"),
