@@ -396,6 +396,25 @@ fn a_url_counts_as_its_parts() {
     );
 }
 
+/// What git itself makes of these, asked of its 2.47.
+#[test]
+fn a_url_is_taken_apart_as_git_does_it() {
+    for (url, host, path) in [
+        ("https://h///a//", "h", Some("a")),
+        ("https://h/a//b", "h", Some("a//b")),
+        ("https://h//%2fa", "h", Some("/a")),
+        ("https://h/x%2f/", "h", Some("x")),
+        ("https://h/%2f%2f", "h", Some("/")),
+        ("https://h//", "h", None),
+        ("https://h?q//", "h", Some("?q")),
+        ("https://a:p@b@c/", "b@c", None),
+    ] {
+        let said = wire::parse(format!("url={url}\n").as_bytes()).unwrap();
+        assert_eq!(said.host.as_deref(), Some(host.as_bytes()), "{url}");
+        assert_eq!(said.path.as_deref(), path.map(str::as_bytes), "{url}");
+    }
+}
+
 #[test]
 fn store_after_an_unchanged_get_touches_no_store() {
     let bench = alice();

@@ -111,7 +111,8 @@ fn take(description: &mut Description, key: &[u8], value: &[u8]) -> bool {
     true
 }
 
-/// `url=` counts as if its parts had been given one by one; a part that it lacks is unset.
+/// `url=` counts as if its parts had been given one by one; a part that it lacks is unset. It is
+/// taken apart as git does it (credential_from_url in credential.c).
 fn take_url(description: &mut Description, url: &[u8]) -> Option<()> {
     let at = url.windows(3).position(|three| three == b"://")?;
     let (protocol, rest) = (&url[..at], &url[at + 3..]);
@@ -120,8 +121,8 @@ fn take_url(description: &mut Description, url: &[u8]) -> Option<()> {
         .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
         .unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let (user, host) = match authority.iter().rposition(|&byte| byte == b'@') {
-        Some(at) => (Some(&authority[..at]), &authority[at + 1..]),
+    let (user, host) = match cut(authority, b'@') {
+        Some((user, host)) => (Some(user), host),
         None => (None, authority),
     };
     let (username, password) = match user.map(|user| cut(user, b':').ok_or(user)) {
@@ -129,15 +130,19 @@ fn take_url(description: &mut Description, url: &[u8]) -> Option<()> {
         Some(Ok((username, password))) => (Some(username), Some(password)),
         Some(Err(username)) => (Some(username), None),
     };
-    let mut path = path.strip_prefix(b"/").unwrap_or(path);
-    while let Some(shorter) = path.strip_suffix(b"/") {
-        path = shorter;
-    }
+    let slashes = path.iter().take_while(|&&byte| byte == b'/').count();
+    let path = &path[slashes..];
     description.protocol = Some(protocol.to_vec());
     description.host = Some(decode(host)?);
     description.path = match path {
         b"" => None,
-        path => Some(decode(path)?),
+        path => {
+            let mut path = decode(path)?;
+            while path.len() > 1 && path.ends_with(b"/") {
+                path.pop();
+            }
+            Some(path)
+        }
     };
     description.username = match username {
         None => None,
