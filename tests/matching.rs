@@ -416,6 +416,16 @@ fn a_url_is_taken_apart_as_git_does_it() {
 }
 
 #[test]
+fn an_expiry_of_0_is_none() {
+    let bench = Bench::new();
+    bench.store(&of(
+        SITE,
+        "username=alice\npassword=one\npassword_expiry_utc=0\n",
+    ));
+    assert_eq!(bench.get(SITE), "username=alice\npassword=one\n");
+}
+
+#[test]
 fn store_after_an_unchanged_get_touches_no_store() {
     let bench = alice();
     let answer = bench.get(&of(SITE, "capability[]=state\n"));
