@@ -10,6 +10,7 @@ use wit::config::Paths;
 use wit::credential::Site;
 use wit::expiry::UnixTime;
 use wit::helper::{self, EnvironmentToken, Operation, World, wire};
+use wit::item::{Item, ItemError};
 use wit::secret::Secret;
 use wit::store::{self, Store, StoreError};
 
@@ -423,6 +424,27 @@ fn an_expiry_of_0_is_none() {
         "username=alice\npassword=one\npassword_expiry_utc=0\n",
     ));
     assert_eq!(bench.get(SITE), "username=alice\npassword=one\n");
+}
+
+#[test]
+fn stored_bytes_are_text_or_an_array_and_nothing_else() {
+    let site = Site::new(b"https", b"host").unwrap();
+    let decoded = |password: &str| {
+        let entry = format!(r#"{{"username":"me","password":{password}}}"#);
+        let item = format!(r#"{{"version":1,"site":"https://host","credentials":[{entry}]}}"#);
+        Item::decode(&site, &Secret::from(item))
+    };
+    for (password, bytes) in [
+        (r#""\"\u00e9\"""#, "\"é\"".as_bytes()),
+        ("[255,0]", b"\xff\0"),
+    ] {
+        let item = decoded(password).unwrap();
+        assert_eq!(item.credentials.0[0].proof.secret().expose(), bytes);
+        assert_eq!(Item::decode(&site, &item.encode(&site)), Ok(item));
+    }
+    for other in ["5", "[256]", "[\"a\"]", "{}", "true"] {
+        assert_eq!(decoded(other), Err(ItemError::Damaged), "{other}");
+    }
 }
 
 #[test]

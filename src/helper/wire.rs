@@ -14,6 +14,10 @@ const LONGEST_LINE: usize = 65_535;
 /// The longest message that is looked at: a bound on memory, far above what git sends.
 const LONGEST_MESSAGE: usize = 1 << 20;
 
+/// How much is read at once, in bytes: what git says fits, and what is no smaller than std's own
+/// buffer of stdin is not left behind in that.
+const AT_ONCE: usize = 8 * 1024;
+
 /// Why a message was not understood. It names a line by its number, never by its content, which
 /// may be a secret.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ impl std::error::Error for WireError {}
 
 /// Reads a message up to its blank line or the end of the input.
 pub fn read(mut input: impl Read) -> Result<Description, WireError> {
-    let mut message = SecretBuffer::default();
+    let mut message = SecretBuffer::with_room(AT_ONCE);
     let mut seen = 0;
     while message
         .read(&mut input, LONGEST_MESSAGE + 1)
@@ -81,15 +85,16 @@ pub fn parse(message: &[u8]) -> Result<Description, WireError> {
 
 /// False where the value can't be what its key says.
 fn take(description: &mut Description, key: &[u8], value: &[u8]) -> bool {
-    let text = Some(value.to_vec());
+    // Not before it is known to be no secret.
+    let text = || Some(value.to_vec());
     let secret = || Some(Secret::new(value.to_vec()));
     match key {
-        b"protocol" => description.protocol = text,
-        b"host" => description.host = text,
-        b"path" => description.path = text,
-        b"username" => description.username = text,
+        b"protocol" => description.protocol = text(),
+        b"host" => description.host = text(),
+        b"path" => description.path = text(),
+        b"username" => description.username = text(),
         b"password" => description.password = secret(),
-        b"authtype" => description.authtype = text,
+        b"authtype" => description.authtype = text(),
         b"credential" => description.credential = secret(),
         b"ephemeral" => description.ephemeral = matches!(value, b"1" | b"true"),
         b"password_expiry_utc" => description.expiry = Expiry::parse(value),
