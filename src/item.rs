@@ -43,7 +43,9 @@ pub struct Session {
     pub server: String,
     /// Username or email that signed in.
     pub account: String,
+    /// What the server takes in its API, and never from git.
     pub token: Secret,
+    /// When a person has to sign in again.
     pub expiry: Option<Expiry>,
 }
 

@@ -22,8 +22,11 @@ const AT_ONCE: usize = 8 * 1024;
 /// may be a secret.
 #[derive(Debug)]
 pub enum WireError {
+    /// The input failed.
     Read(io::Error),
+    /// It is longer than is looked at.
     TooLong,
+    /// A line, counted from 1, is no key and value, or holds what its key can't have.
     Malformed { line: usize },
 }
 
