@@ -66,10 +66,24 @@ ours() { [ -f "$manifest" ] && grep -qxF "f $1" "$manifest"; }
 uninstall() {
     [ -f "$manifest" ] || die "nothing of this installer below $prefix" \
         "./install.sh --prefix DIR --uninstall, with the DIR that it was installed to"
-    if command -v git >/dev/null 2>&1 &&
-        git config --global --get-all credential.helper 2>/dev/null | grep -qE '^wit( |$)|git-credential-wit'; then
-        say "git still asks the helper wit. To make it stop:"
-        say "    git config --global --unset-all credential.helper '^wit( |\$)|git-credential-wit'"
+    # Only wit itself takes back to the byte what `wit setup` did.
+    for record in "${XDG_STATE_HOME:-${HOME-}/.local/state}/wit/setup.json" \
+        "${HOME-}/Library/Application Support/wit/setup.json"; do
+        if [ -f "$record" ] && [ -x "$prefix/bin/wit" ]; then
+            die "wit setup is still in effect, and only wit can take it back; nothing was removed" \
+                "$prefix/bin/wit setup --undo" \
+                "the same with --system, or with --local in its repository, for what was set up so" \
+                "to leave all of that as it is: rm '$record'"
+        fi
+    done
+    if command -v git >/dev/null 2>&1; then
+        # A key is followed by the helper as it was configured.
+        git config --global --get-regexp '^credential\.(.*\.)?helper$' 2>/dev/null |
+            grep -E '^[^ ]+ (wit( |$)|.*git-credential-wit)' | sed 's/ .*//' | sort -u |
+            while read -r key; do
+                say "git still asks the helper wit. To make it stop:"
+                say "    git config --global --unset-all '$key' '^wit( |\$)|git-credential-wit'"
+            done
     fi
     while read -r kind path; do
         if [ "$kind" = f ] && [ -e "$prefix/$path" ]; then
@@ -122,37 +136,62 @@ check_needs() {
     exit 1
 }
 
-# Makes a directory below the prefix, and notes the ones that were not there.
-make_dir() {
+# Calls $1 with the source, the path below the prefix and the mode of each file.
+for_each_file() {
+    "$1" "$built/git-credential-wit" bin/git-credential-wit 755
+    "$1" "$built/wit" bin/wit 755
+    for page in man/*.1; do
+        "$1" "$page" "share/man/man1/${page##*/}" 644
+    done
+    "$1" completions/wit.bash share/bash-completion/completions/wit 644
+    "$1" completions/_wit share/zsh/site-functions/_wit 644
+    "$1" completions/wit.fish share/fish/vendor_completions.d/wit.fish 644
+    # PowerShell has no directory of its own for them.
+    "$1" completions/wit.ps1 share/git-credential-wit/wit.ps1 644
+}
+
+refuse_foreign() {
+    if [ -e "$prefix/$2" ] && ! ours "$2"; then
+        die "$prefix/$2 is there already and is not from this installer" \
+            "move it away, or choose another directory: ./install.sh --prefix DIR"
+    fi
+}
+
+# Prints the manifest's lines for a file and for the directories that will be made for it.
+note() {
+    note_dir "${2%/*}"
+    printf 'f %s\n' "$2"
+}
+
+note_dir() {
     [ -d "$prefix/$1" ] && return 0
-    case $1 in */*) make_dir "${1%/*}" ;; esac
-    mkdir -- "$prefix/$1"
-    printf 'd %s\n' "$1" >>"$list"
+    case $1 in */*) note_dir "${1%/*}" ;; esac
+    printf 'd %s\n' "$1"
+}
+
+write_manifest() {
+    sort -u >"$manifest.new"
+    mv -f -- "$manifest.new" "$manifest"
 }
 
 # place SOURCE PATH MODE: by rename, so that a program that runs meanwhile sees the old file or the
 # new one, never half of one.
 place() {
-    case $2 in */*) make_dir "${2%/*}" ;; esac
+    mkdir -p -- "$prefix/${2%/*}"
     partial=$prefix/${2%/*}/.install.$$
     cp -- "$1" "$partial"
     chmod "$3" "$partial"
     mv -f -- "$partial" "$prefix/$2"
-    printf 'f %s\n' "$2" >>"$list"
     say "installed $prefix/$2"
 }
 
 install() {
     check_needs
-    for path in bin/git-credential-wit bin/wit; do
-        if [ -e "$prefix/$path" ] && ! ours "$path"; then
-            die "$prefix/$path is there already and is not from this installer" \
-                "move it away, or choose another directory: ./install.sh --prefix DIR"
-        fi
-    done
+    cd "$source_dir"
+    built=
+    for_each_file refuse_foreign
 
     say "Building a release; the first time takes some minutes."
-    cd "$source_dir"
     cargo build --release --locked --bins
     target=$(cargo metadata --no-deps --format-version 1 --locked |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
@@ -160,39 +199,28 @@ install() {
     [ -x "$built/wit" ] || die "cargo built no $built/wit" \
         "unset CARGO_BUILD_TARGET; ./install.sh"
 
-    work=$(mktemp -d "${TMPDIR:-/tmp}/wit-install.XXXXXX")
-    trap 'rm -rf -- "$work"' EXIT
+    # For everybody who may use the prefix, whatever this shell makes otherwise.
+    umask 022
+    partial=
+    trap 'rm -f -- "$manifest.new" ${partial:+"$partial"}' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    list=$work/manifest
-    : >"$list"
-
-    if [ -f "$manifest" ]; then
-        sed -n '/^[dp]/p' "$manifest" >"$list"
-    fi
-    if [ ! -d "$prefix" ]; then
-        mkdir -p -- "$prefix"
-        say p >>"$list"
-    fi
-    place "$built/git-credential-wit" bin/git-credential-wit 755
-    place "$built/wit" bin/wit 755
-    for page in man/*.1; do
-        place "$page" "share/man/man1/${page##*/}" 644
-    done
-    place completions/wit.bash share/bash-completion/completions/wit 644
-    place completions/_wit share/zsh/site-functions/_wit 644
-    place completions/wit.fish share/fish/vendor_completions.d/wit.fish 644
-    # PowerShell has no directory of its own for them.
-    place completions/wit.ps1 share/git-credential-wit/wit.ps1 644
+    # All that will be there is written down first: an installation that was interrupted can be
+    # finished, and taken back.
+    before=
+    [ ! -f "$manifest" ] || before=$(cat -- "$manifest")
+    now=$(
+        [ -d "$prefix" ] || say p
+        for_each_file note
+    )
+    mkdir -p -- "${manifest%/*}"
+    printf '%s\n' "$before" "$now" | grep . | write_manifest
+    for_each_file place
     # What an earlier version installed and this one does not have.
-    if [ -f "$manifest" ]; then
-        sed -n 's/^f //p' "$manifest" | while read -r path; do
-            grep -qxF "f $path" "$list" || rm -f -- "$prefix/$path"
-        done
-    fi
-    cp -- "$list" "$manifest.new"
-    mv -f -- "$manifest.new" "$manifest"
-    rm -rf -- "$work"
+    printf '%s\n' "$before" | sed -n 's/^f //p' | while read -r path; do
+        printf '%s\n' "$now" | grep -qxF "f $path" || rm -f -- "$prefix/$path"
+    done
+    { printf '%s\n' "$before" | grep '^[dp]' || :; printf '%s\n' "$now"; } | write_manifest
     trap - EXIT INT TERM HUP
 }
 

@@ -114,11 +114,17 @@ pub struct TokenInfo {
 /// One stored entry of a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
+    /// Any bytes; an empty one is a value. A header may do without.
     pub username: Option<Vec<u8>>,
+    /// The one path that it is for; `None` is for all that have no entry of their own.
     pub path: Option<Vec<u8>>,
+    /// What is sent.
     pub proof: Proof,
+    /// From when on it is passed over.
     pub expiry: Option<Expiry>,
+    /// Of OAuth, for the helper that made the password; kept for it, never used here.
     pub refresh_token: Option<Secret>,
+    /// Where `wit` made it.
     pub token: Option<TokenInfo>,
 }
 
@@ -134,19 +140,30 @@ impl Credential {
     }
 }
 
-/// A request of git's: the attributes of git-credential(1) that a helper acts on.
+/// A request of git's: the attributes of git-credential(1) that a helper acts on, as they came.
 #[derive(Clone, Debug, Default)]
 pub struct Description {
+    /// Such as `https`.
     pub protocol: Option<Vec<u8>>,
+    /// With its port, where the URL has one.
     pub host: Option<Vec<u8>>,
+    /// For http only under `credential.useHttpPath`.
     pub path: Option<Vec<u8>>,
+    /// Asked for, or that of the secret.
     pub username: Option<Vec<u8>>,
+    /// To be stored or erased.
     pub password: Option<Secret>,
+    /// The scheme of `credential`, such as `Bearer`.
     pub authtype: Option<Vec<u8>>,
+    /// To be stored or erased, with `authtype` in the place of a password.
     pub credential: Option<Secret>,
+    /// `password_expiry_utc`.
     pub expiry: Option<Expiry>,
+    /// `oauth_refresh_token`.
     pub refresh_token: Option<Secret>,
+    /// Whether it is good for this once only, and never stored.
     pub ephemeral: bool,
+    /// What helpers have given git to bring back, ours among others.
     pub state: Vec<Vec<u8>>,
     /// Whether git announced that it understands `authtype`, `credential` and `ephemeral`.
     pub takes_authtype: bool,

@@ -44,13 +44,14 @@ impl UnixTime {
 pub struct Expiry(pub UnixTime);
 
 impl Expiry {
-    /// Reads git's decimal form. Anything but digits that fit in an `i64` is `None`.
+    /// Reads git's decimal form. Anything but digits that fit in an `i64` is `None`, and so is 0,
+    /// which is no end for git either.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
             return None;
         }
         let seconds = std::str::from_utf8(text).ok()?.parse().ok()?;
-        Some(Expiry(UnixTime(seconds)))
+        (seconds != 0).then_some(Expiry(UnixTime(seconds)))
     }
 
     /// Whether the moment has come.
@@ -136,6 +137,7 @@ mod tests {
             b"1e9",
             b" 1",
             b"99999999999999999999",
+            b"0",
         ] {
             assert_eq!(Expiry::parse(bad), None, "{bad:?}");
         }

@@ -15,12 +15,16 @@ pub mod renewal;
 pub mod state;
 pub mod wire;
 
-/// What git asks a helper to do.
+/// What git asks a helper to do (git-credential(1), gitcredentials(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// Answer with a credential.
     Get,
+    /// Keep one that was accepted.
     Store,
+    /// Forget those that were refused.
     Erase,
+    /// Say what the helper understands beyond the oldest form of the protocol (git 2.46).
     Capability,
 }
 
@@ -68,8 +72,11 @@ impl EnvironmentToken {
 
 /// What the operations need of the world.
 pub struct World<'a> {
+    /// By the clock of this machine.
     pub now: UnixTime,
+    /// Where locks and the key of `state[]` lie.
     pub paths: &'a Paths,
+    /// Answers its site before any store does.
     pub environment_token: Option<EnvironmentToken>,
     /// Opens the store. Called only where it is really needed.
     pub open: &'a dyn Fn() -> Result<Box<dyn Store>, StoreError>,
@@ -80,8 +87,11 @@ pub struct World<'a> {
 /// Why an operation failed. What stdout got by then is nothing.
 #[derive(Debug)]
 pub enum HelperError {
+    /// The request was not understood.
     Wire(wire::WireError),
+    /// The store did not do its part.
     Store(StoreError),
+    /// The answer can't be written.
     Output(io::Error),
     /// The token of the environment is no value for git's protocol.
     EnvironmentToken,

@@ -11,27 +11,34 @@ pub mod netrc;
 /// A credential and the site that it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// What git would ask about.
     pub site: Site,
+    /// What it would be answered.
     pub credential: Credential,
 }
 
 /// Something that is no credential of ours, by where it stands: never by what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
+    /// Such as `~/.netrc, line 3`.
     pub place: String,
+    /// In words for a person.
     pub why: &'static str,
 }
 
 /// All that one source holds, the entries that it prefers first.
 #[derive(Debug, Default)]
 pub struct Findings {
+    /// What can be taken.
     pub found: Vec<Found>,
+    /// What can't.
     pub skipped: Vec<Skipped>,
 }
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
+    /// Kept, where there was none.
     Taken,
     /// In the place of another secret.
     Replaced,

@@ -7,9 +7,9 @@
 //! Text that is not UTF-8 is written as an array of bytes. A change that an older program would lose
 //! raises the version.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 use crate::credential::{Credential, Credentials, Proof, Site, TokenInfo};
 use crate::expiry::{Expiry, UnixTime};
@@ -43,7 +43,9 @@ pub struct Session {
     pub server: String,
     /// Username or email that signed in.
     pub account: String,
+    /// What the server takes in its API, and never from git.
     pub token: Secret,
+    /// When a person has to sign in again.
     pub expiry: Option<Expiry>,
 }
 
@@ -173,7 +175,7 @@ impl Item {
                 .map(|session| Session {
                     server: session.server,
                     account: session.account,
-                    token: session.token.into_secret(),
+                    token: session.token.0,
                     expiry: session.expiry,
                 })
                 .collect(),
@@ -222,32 +224,55 @@ fn hash(secret: &Secret) -> String {
 }
 
 /// Bytes as JSON: a string where they are UTF-8, an array of numbers where not.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Bytes {
-    Text(Zeroizing<String>),
-    Raw(Zeroizing<Vec<u8>>),
-}
+struct Bytes(Secret);
 
 impl From<&[u8]> for Bytes {
     fn from(bytes: &[u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Bytes::Text(Zeroizing::new(text.to_owned())),
-            Err(_) => Bytes::Raw(Zeroizing::new(bytes.to_vec())),
+        Bytes(Secret::new(bytes.to_vec()))
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.expose_str() {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_seq(self.0.expose()),
         }
+    }
+}
+
+/// Not as an untagged enum: serde keeps what it reads for one in a buffer that it does not wipe.
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string or an array of bytes")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Bytes, E> {
+                Ok(text.as_bytes().into())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Bytes, A::Error> {
+                let mut bytes = SecretBuffer::default();
+                while let Some(byte) = array.next_element()? {
+                    bytes.add(&[byte]);
+                }
+                Ok(Bytes(bytes.into()))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
     }
 }
 
 impl Bytes {
     fn into_vec(self) -> Vec<u8> {
-        match self {
-            Bytes::Text(mut text) => std::mem::take(&mut *text).into_bytes(),
-            Bytes::Raw(mut raw) => std::mem::take(&mut *raw),
-        }
-    }
-
-    fn into_secret(self) -> Secret {
-        Secret::new(self.into_vec())
+        self.0.expose().to_vec()
     }
 }
 
@@ -343,10 +368,10 @@ impl From<&Credential> for StoredCredential {
 impl StoredCredential {
     fn into_credential(self) -> Result<Credential, ItemError> {
         let proof = match (self.password, self.authtype, self.credential) {
-            (Some(password), None, None) => Proof::Password(password.into_secret()),
+            (Some(password), None, None) => Proof::Password(password.0),
             (None, Some(authtype), Some(credential)) => Proof::Header {
                 authtype: authtype.into_vec(),
-                credential: credential.into_secret(),
+                credential: credential.0,
             },
             _ => return Err(ItemError::Damaged),
         };
@@ -355,7 +380,7 @@ impl StoredCredential {
             path: self.path.map(Bytes::into_vec),
             proof,
             expiry: self.expiry,
-            refresh_token: self.refresh_token.map(Bytes::into_secret),
+            refresh_token: self.refresh_token.map(|bytes| bytes.0),
             token: self.token.map(|token| TokenInfo {
                 server: token.server,
                 id: token.id,

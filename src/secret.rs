@@ -76,6 +76,11 @@ impl SecretBuffer {
     /// The least that is allocated, in bytes: what git asks and is told mostly fits.
     const LEAST: usize = 1024;
 
+    /// One that need not grow before there are so many bytes in it.
+    pub fn with_room(bytes: usize) -> Self {
+        SecretBuffer(Zeroizing::new(Vec::with_capacity(bytes)))
+    }
+
     /// The bytes so far, under the same rule as [`Secret::expose`].
     pub fn expose(&self) -> &[u8] {
         &self.0

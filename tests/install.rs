@@ -11,7 +11,10 @@ fn checkout() -> &'static Path {
 }
 
 fn install(home: &Home, temporary: &Path, arguments: &[&str]) -> (String, bool) {
-    let mut command = home.command(checkout().join("install.sh"));
+    let mut command = home.command("sh");
+    // Strict, as some people's shells are.
+    command.args(["-c", "umask 077; exec \"$0\" \"$@\""]);
+    command.arg(checkout().join("install.sh"));
     // The toolchain is not in the throwaway home, and a build is not to be made twice.
     for name in ["CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"] {
         if let Some(value) = std::env::var_os(name) {
@@ -99,18 +102,103 @@ fn a_new_user_installs_tries_and_uninstalls() {
 }
 
 #[test]
-fn a_program_of_somebody_elses_is_not_replaced() {
+fn what_is_installed_can_be_used_by_everybody() {
+    use std::os::unix::fs::PermissionsExt;
     let home = Home::new();
-    let bin = home.path().join("prefix/bin");
-    std::fs::create_dir_all(&bin).unwrap();
-    std::fs::write(bin.join("wit"), "somebody's").unwrap();
-    let prefix = bin.parent().unwrap().to_str().unwrap();
-    let (said, done) = install(&home, home.path(), &["--prefix", prefix]);
+    let prefix = home.path().join("not/there");
+    let (said, done) = install(&home, home.path(), &["--prefix", prefix.to_str().unwrap()]);
+    assert!(done, "{said}");
+    for (path, mode) in [
+        ("../../not", 0o755),
+        ("bin", 0o755),
+        ("bin/wit", 0o755),
+        ("share/man/man1", 0o755),
+        ("share/man/man1/wit.1", 0o644),
+    ] {
+        let found = std::fs::metadata(prefix.join(path)).unwrap().permissions();
+        assert_eq!(found.mode() & 0o777, mode, "{path}");
+    }
+}
+
+#[test]
+fn what_is_somebody_elses_is_not_replaced() {
+    let home = Home::new();
+    let prefix = home.path().join("prefix");
+    for file in ["bin/wit", "share/man/man1/wit-token.1"] {
+        let file = prefix.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "somebody's").unwrap();
+        let (said, done) = install(&home, home.path(), &["--prefix", prefix.to_str().unwrap()]);
+        assert!(
+            !done && said.contains("is not from this installer"),
+            "{said}"
+        );
+        assert_eq!(files(&prefix).len(), 1, "{said}");
+        assert_eq!(std::fs::read(&file).unwrap(), b"somebody's");
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
+fn an_interrupted_installation_can_be_taken_back_and_finished() {
+    let home = Home::new();
+    let prefix = home.path().join("prefix");
+    let place = ["--prefix", prefix.to_str().unwrap()];
+    let uninstall = [&place[..], &["--uninstall"]].concat();
+    // What stands in the way is met after the programs were put in place.
+    let obstacle = prefix.join("share/zsh");
+    std::fs::create_dir_all(obstacle.parent().unwrap()).unwrap();
+    std::fs::write(&obstacle, "").unwrap();
+    for next in [&uninstall[..], &place[..]] {
+        let (said, done) = install(&home, home.path(), &place);
+        assert!(!done && prefix.join("bin/wit").exists(), "{said}");
+        if next == place {
+            std::fs::remove_file(&obstacle).unwrap();
+        }
+        let (said, done) = install(&home, home.path(), next);
+        assert!(done, "{said}");
+        assert_eq!(prefix.join("bin/wit").exists(), next == place);
+    }
+    let (said, done) = install(&home, home.path(), &uninstall);
+    assert!(done, "{said}");
+    assert_eq!(files(&prefix), BTreeSet::new());
+}
+
+#[test]
+fn what_could_undo_the_setup_is_not_removed_before_that_is_done() {
+    let home = Home::new();
+    let prefix = home.path().join("prefix");
+    let place = ["--prefix", prefix.to_str().unwrap()];
+    let uninstall = [&place[..], &["--uninstall"]].concat();
+    let (said, done) = install(&home, home.path(), &place);
+    assert!(done, "{said}");
+    let wit = prefix.join("bin/wit");
+    let wit = wit.to_str().unwrap();
+    let helper = |key: &str| home.run("git", &["config", "--global", "--get-all", key], "");
+    let of_host = "credential.https://git.example.helper";
+    let set_up = home.run(wit, &["setup", "--host", "https://git.example"], "");
+    assert!(set_up.status.success(), "{set_up:?}");
+
+    let before = files(&prefix);
+    let (said, done) = install(&home, home.path(), &uninstall);
+    assert!(!done, "{said}");
     assert!(
-        !done && said.contains("is not from this installer"),
+        said.contains(&format!("hint: {wit} setup --undo\n")),
         "{said}"
     );
-    assert_eq!(std::fs::read(bin.join("wit")).unwrap(), b"somebody's");
+    assert_eq!(files(&prefix), before);
+
+    assert!(home.run(wit, &["setup", "--undo"], "").status.success());
+    assert_eq!(text(&helper(of_host).stdout), "");
+    // What a person configured is told.
+    home.run("git", &["config", "--global", of_host, "wit"], "");
+    let (said, done) = install(&home, home.path(), &uninstall);
+    assert!(done && files(&prefix).is_empty(), "{said}");
+    let unset = (said.lines())
+        .find(|line| line.contains("--unset-all"))
+        .unwrap_or_else(|| panic!("{said}"));
+    home.run("sh", &["-c", unset], "");
+    assert_eq!(text(&helper(of_host).stdout), "");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use wit::config::Paths;
 use wit::credential::Site;
 use wit::expiry::UnixTime;
 use wit::helper::{self, EnvironmentToken, Operation, World, wire};
+use wit::item::{Item, ItemError};
 use wit::secret::Secret;
 use wit::store::{self, Store, StoreError};
 
@@ -394,6 +395,56 @@ fn a_url_counts_as_its_parts() {
         bench.get(&of(SITE, "username=b@b\n")),
         "username=b@b\npassword=s:cret\n"
     );
+}
+
+/// What git itself makes of these, asked of its 2.47.
+#[test]
+fn a_url_is_taken_apart_as_git_does_it() {
+    for (url, host, path) in [
+        ("https://h///a//", "h", Some("a")),
+        ("https://h/a//b", "h", Some("a//b")),
+        ("https://h//%2fa", "h", Some("/a")),
+        ("https://h/x%2f/", "h", Some("x")),
+        ("https://h/%2f%2f", "h", Some("/")),
+        ("https://h//", "h", None),
+        ("https://h?q//", "h", Some("?q")),
+        ("https://a:p@b@c/", "b@c", None),
+    ] {
+        let said = wire::parse(format!("url={url}\n").as_bytes()).unwrap();
+        assert_eq!(said.host.as_deref(), Some(host.as_bytes()), "{url}");
+        assert_eq!(said.path.as_deref(), path.map(str::as_bytes), "{url}");
+    }
+}
+
+#[test]
+fn an_expiry_of_0_is_none() {
+    let bench = Bench::new();
+    bench.store(&of(
+        SITE,
+        "username=alice\npassword=one\npassword_expiry_utc=0\n",
+    ));
+    assert_eq!(bench.get(SITE), "username=alice\npassword=one\n");
+}
+
+#[test]
+fn stored_bytes_are_text_or_an_array_and_nothing_else() {
+    let site = Site::new(b"https", b"host").unwrap();
+    let decoded = |password: &str| {
+        let entry = format!(r#"{{"username":"me","password":{password}}}"#);
+        let item = format!(r#"{{"version":1,"site":"https://host","credentials":[{entry}]}}"#);
+        Item::decode(&site, &Secret::from(item))
+    };
+    for (password, bytes) in [
+        (r#""\"\u00e9\"""#, "\"é\"".as_bytes()),
+        ("[255,0]", b"\xff\0"),
+    ] {
+        let item = decoded(password).unwrap();
+        assert_eq!(item.credentials.0[0].proof.secret().expose(), bytes);
+        assert_eq!(Item::decode(&site, &item.encode(&site)), Ok(item));
+    }
+    for other in ["5", "[256]", "[\"a\"]", "{}", "true"] {
+        assert_eq!(decoded(other), Err(ItemError::Damaged), "{other}");
+    }
 }
 
 #[test]

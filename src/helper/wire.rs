@@ -14,12 +14,19 @@ const LONGEST_LINE: usize = 65_535;
 /// The longest message that is looked at: a bound on memory, far above what git sends.
 const LONGEST_MESSAGE: usize = 1 << 20;
 
+/// How much is read at once, in bytes: what git says fits, and what is no smaller than std's own
+/// buffer of stdin is not left behind in that.
+const AT_ONCE: usize = 8 * 1024;
+
 /// Why a message was not understood. It names a line by its number, never by its content, which
 /// may be a secret.
 #[derive(Debug)]
 pub enum WireError {
+    /// The input failed.
     Read(io::Error),
+    /// It is longer than is looked at.
     TooLong,
+    /// A line, counted from 1, is no key and value, or holds what its key can't have.
     Malformed { line: usize },
 }
 
@@ -37,7 +44,7 @@ impl std::error::Error for WireError {}
 
 /// Reads a message up to its blank line or the end of the input.
 pub fn read(mut input: impl Read) -> Result<Description, WireError> {
-    let mut message = SecretBuffer::default();
+    let mut message = SecretBuffer::with_room(AT_ONCE);
     let mut seen = 0;
     while message
         .read(&mut input, LONGEST_MESSAGE + 1)
@@ -81,15 +88,16 @@ pub fn parse(message: &[u8]) -> Result<Description, WireError> {
 
 /// False where the value can't be what its key says.
 fn take(description: &mut Description, key: &[u8], value: &[u8]) -> bool {
-    let text = Some(value.to_vec());
+    // Not before it is known to be no secret.
+    let text = || Some(value.to_vec());
     let secret = || Some(Secret::new(value.to_vec()));
     match key {
-        b"protocol" => description.protocol = text,
-        b"host" => description.host = text,
-        b"path" => description.path = text,
-        b"username" => description.username = text,
+        b"protocol" => description.protocol = text(),
+        b"host" => description.host = text(),
+        b"path" => description.path = text(),
+        b"username" => description.username = text(),
         b"password" => description.password = secret(),
-        b"authtype" => description.authtype = text,
+        b"authtype" => description.authtype = text(),
         b"credential" => description.credential = secret(),
         b"ephemeral" => description.ephemeral = matches!(value, b"1" | b"true"),
         b"password_expiry_utc" => description.expiry = Expiry::parse(value),
@@ -111,7 +119,8 @@ fn take(description: &mut Description, key: &[u8], value: &[u8]) -> bool {
     true
 }
 
-/// `url=` counts as if its parts had been given one by one; a part that it lacks is unset.
+/// `url=` counts as if its parts had been given one by one; a part that it lacks is unset. It is
+/// taken apart as git does it (credential_from_url in credential.c).
 fn take_url(description: &mut Description, url: &[u8]) -> Option<()> {
     let at = url.windows(3).position(|three| three == b"://")?;
     let (protocol, rest) = (&url[..at], &url[at + 3..]);
@@ -120,8 +129,8 @@ fn take_url(description: &mut Description, url: &[u8]) -> Option<()> {
         .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
         .unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let (user, host) = match authority.iter().rposition(|&byte| byte == b'@') {
-        Some(at) => (Some(&authority[..at]), &authority[at + 1..]),
+    let (user, host) = match cut(authority, b'@') {
+        Some((user, host)) => (Some(user), host),
         None => (None, authority),
     };
     let (username, password) = match user.map(|user| cut(user, b':').ok_or(user)) {
@@ -129,15 +138,19 @@ fn take_url(description: &mut Description, url: &[u8]) -> Option<()> {
         Some(Ok((username, password))) => (Some(username), Some(password)),
         Some(Err(username)) => (Some(username), None),
     };
-    let mut path = path.strip_prefix(b"/").unwrap_or(path);
-    while let Some(shorter) = path.strip_suffix(b"/") {
-        path = shorter;
-    }
+    let slashes = path.iter().take_while(|&&byte| byte == b'/').count();
+    let path = &path[slashes..];
     description.protocol = Some(protocol.to_vec());
     description.host = Some(decode(host)?);
     description.path = match path {
         b"" => None,
-        path => Some(decode(path)?),
+        path => {
+            let mut path = decode(path)?;
+            while path.len() > 1 && path.ends_with(b"/") {
+                path.pop();
+            }
+            Some(path)
+        }
     };
     description.username = match username {
         None => None,
