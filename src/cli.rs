@@ -307,6 +307,7 @@ fn hint(error: &ApiError) -> &'static str {
         ApiError::Unreachable { reason, .. } if reason.contains("certificate") => {
             "--ca-file FILE trusts one of your own too"
         }
+        ApiError::PlainHttp { .. } => "use https, or --allow-http",
         ApiError::Unreachable { .. } | ApiError::Lost { .. } => {
             "is it running? wit up starts one on this machine"
         }

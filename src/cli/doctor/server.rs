@@ -236,6 +236,11 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
                 .why(why)
                 .cure(format!("wit logout --server {url}"));
         }
+        ApiError::PlainHttp { .. } => {
+            return Finding::wrong("server", format!("{url} is not asked"))
+                .why(why)
+                .cure(format!("wit doctor --server {url} --allow-http"));
+        }
         ApiError::Unreachable { .. } | ApiError::Lost { .. } => {}
         _ => {
             return Finding::wrong("server", format!("{url} is not well")).why(why);
@@ -244,9 +249,6 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
     let finding = Finding::wrong("server", format!("{url} can't be reached")).why(why);
     match facts.loopback_port {
         Some(port) => finding.cure(format!("wit up --port {port}")),
-        None if url.starts_with("http:") => {
-            finding.cure(format!("wit doctor --server {url} --allow-http"))
-        }
         None if facts.proxied => {
             let host = url.trim_start_matches("https://");
             let host = host.split(['/', ':']).next().unwrap_or(host);
