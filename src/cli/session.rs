@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use anyhow::Context as _;
 
-use super::output::escaped;
+use super::output::{escaped, quoted};
 use super::{Context, Exit, Failure};
 use crate::api::database::{self, Direct};
 use crate::api::http::Client;
@@ -252,6 +252,22 @@ pub fn server(config: &Config, named: Option<&str>) -> Result<ServerUrl, Failure
 pub fn account(config: &Config, server: &ServerUrl, named: Option<&str>) -> Option<String> {
     let remembered = || config.servers.get(&server.to_string())?.account.clone();
     named.map(str::to_owned).or_else(remembered)
+}
+
+/// The options that name an account on a server, as far as a command would not mean them anyway.
+pub fn naming(config: &Config, url: &str, named: &str) -> String {
+    let mut options = String::new();
+    if !server(config, None).is_ok_and(|meant| meant.to_string() == url) {
+        options += &format!(" --server {}", quoted(url));
+    }
+    let remembered = config
+        .servers
+        .get(url)
+        .and_then(|known| known.account.as_deref());
+    if remembered != Some(named) {
+        options += &format!(" --account {}", quoted(named));
+    }
+    options
 }
 
 /// What `wit login` remembered of a server.

@@ -47,7 +47,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     // All are found before any is ended.
     let mut chosen: Vec<&Token> = Vec::new();
     for text in &args.ids {
-        let token = pick::pick(&tokens, text)?;
+        let token = pick::pick(&tokens, text, "revoke")?;
         if !chosen.iter().any(|known| known.id == token.id) {
             chosen.push(token);
         }
@@ -80,7 +80,7 @@ fn pick_whole<'a>(
         );
     }
     let prefix = whole.expose_str().and_then(|text| text.get(..8));
-    Ok(pick::pick(tokens, prefix.unwrap_or_default())?)
+    Ok(pick::pick(tokens, prefix.unwrap_or_default(), "revoke")?)
 }
 
 /// Revokes tokens one after the other, removes them from this machine, and says so.
