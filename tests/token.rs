@@ -81,7 +81,10 @@ fn json_holds_the_token_only_where_it_is_printed() {
     assert_eq!(printed["stored"], false);
     let stored = machine.json(&["token", "create"]);
     assert_eq!(stored["stored"], true);
+    assert_eq!(stored["replaced"], serde_json::Value::Null);
     assert!(stored.get("token").is_none());
+    let next = machine.json(&["token", "create"]);
+    assert_eq!(next["replaced"], stored["id"]);
 }
 
 #[test]
@@ -393,15 +396,33 @@ fn audit_finds_what_prune_and_filters_see() {
 #[test]
 fn after_a_lost_answer_it_is_said_whether_the_token_was_made() {
     use crate::support::server::{Server, answer};
-    let made = r#"[{"id":"cf44cc33","name":"ci","tokenPrefix":"wit_8432","scopes":[],
-        "createdAt":"2999-01-01T00:00:00Z"}]"#;
-    for (list, code, says) in [
-        (made, 5, "wit token revoke cf44cc33"),
-        ("[]", 1, "no token was made"),
+    use std::sync::atomic::{AtomicBool, Ordering};
+    // One of the same name was there already, and just as new.
+    let token = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","name":"ci","tokenPrefix":"wit_8432","scopes":[],
+            "createdAt":"2999-01-01T00:00:00Z"}}"#
+        )
+    };
+    let (before, made) = (token("aaaa1111"), token("cf44cc33"));
+    for (lost, after, code, says) in [
+        (None, vec![&made], 5, "wit token revoke cf44cc33"),
+        (answer(200, "no JSON"), vec![&made], 5, "revoke cf44cc33"),
+        (None, vec![], 1, "no token was made"),
     ] {
+        let list = |tokens: &[&String]| {
+            let all: Vec<&str> = tokens.iter().map(|token| token.as_str()).collect();
+            format!("[{}]", all.join(","))
+        };
+        let (before, after) = (list(&[&before]), list(&[&after[..], &[&before]].concat()));
+        let asked = AtomicBool::new(false);
         let server = Server::new(move |first, _| match first {
-            "POST /api/tokens HTTP/1.1" => None,
-            "GET /api/tokens HTTP/1.1" => answer(200, list),
+            "POST /api/tokens HTTP/1.1" => {
+                asked.store(true, Ordering::Relaxed);
+                lost.clone()
+            }
+            "GET /api/tokens HTTP/1.1" if asked.load(Ordering::Relaxed) => answer(200, &after),
+            "GET /api/tokens HTTP/1.1" => answer(200, &before),
             _ => answer(404, "{}"),
         });
         let home = Home::new();
