@@ -394,6 +394,60 @@ fn audit_finds_what_prune_and_filters_see() {
 }
 
 #[test]
+fn what_an_audit_says_of_a_wide_token_replaces_it_where_it_is_used() {
+    let machine = Machine::logged_in();
+    let wide = ["-s", "repo:read,repo:admin", "-e", "never"];
+    for create in [&["ci", "-q"][..], &["laptop", "--store"]] {
+        done(&machine.wit(&[&["token", "create"], create, &wide].concat()));
+    }
+    let stored = done(&machine.wit(&["token", "print"]));
+    let found = machine.wit(&["token", "audit", "--json"]);
+    let found: serde_json::Value = serde_json::from_slice(&found.stdout).expect("JSON");
+    let mends = found.as_array().expect("a list").iter();
+    let mut mends: Vec<&str> = mends.filter_map(|one| one["mend"].as_str()).collect();
+    mends.dedup();
+    assert_eq!(mends.len(), 2, "{mends:?}");
+    for mend in mends {
+        done(&machine.home.run("sh", &["-c", mend], ""));
+    }
+    assert!(done(&machine.wit(&["token", "audit"])).contains("Nothing to mend"));
+    assert_eq!(machine.list().len(), 2);
+    let now = done(&machine.wit(&["token", "print"]));
+    assert_ne!(now, stored, "git's own token is not the new one");
+}
+
+#[test]
+fn of_several_tokens_those_that_ended_are_told_where_one_could_not_be() {
+    use crate::support::server::{Server, answer};
+    let token = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","name":"{id}","tokenPrefix":"wit_8432","scopes":[],
+            "createdAt":"2024-01-01T00:00:00Z"}}"#
+        )
+    };
+    let list = format!("[{},{}]", token("first"), token("second"));
+    let server = Server::new(move |first, _| match first.trim_end_matches(" HTTP/1.1") {
+        "GET /api/tokens" => answer(200, &list),
+        "DELETE /api/tokens/first" => answer(204, ""),
+        "DELETE /api/tokens/second" => answer(500, "{}"),
+        _ => answer(404, "{}"),
+    });
+    let home = Home::new();
+    let login = ["login", &server.url, "--username", "ada", "--session-stdin"];
+    done(&home.run(WIT, &login, "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu\n"));
+    let revoke = ["token", "revoke", "first", "second"];
+    let output = home.run(WIT, &revoke, "");
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("can't revoke 'second'"));
+    let output = home.run(WIT, &[&revoke[..], &["--json"]].concat(), "");
+    assert_eq!(output.status.code(), Some(5));
+    let ended: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(ended, serde_json::json!({ "revoked": ["first"] }));
+    let output = home.run(WIT, &["token", "revoke", "second"], "");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn after_a_lost_answer_it_is_said_whether_the_token_was_made() {
     use crate::support::server::{Server, answer};
     use std::sync::atomic::{AtomicBool, Ordering};
