@@ -184,7 +184,9 @@ impl Command {
     fn ends_graces(&self) -> bool {
         match self {
             Command::Token(args) => !args.is_renewal(),
-            Command::Status(_) | Command::Repo(_) => true,
+            Command::Logout(_) | Command::Status(_) | Command::Repo(_) => true,
+            Command::Setup(_) | Command::Doctor(_) => true,
+            // `wit login` does it once it has a login to do it with.
             _ => false,
         }
     }

@@ -185,7 +185,7 @@ impl Journal {
     }
 
     /// Forgets the rotation. A journal that is not there is not an error.
-    pub(super) fn clear(&self, paths: &Paths) -> io::Result<()> {
+    pub fn clear(&self, paths: &Paths) -> io::Result<()> {
         crate::config::remove_abandoned(&dir(paths));
         match std::fs::remove_file(file(paths, &self.rotation)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
