@@ -29,7 +29,7 @@ const PASSWORD_LIMIT: u64 = 4096;
 pub struct Args {
     /// The server [default: the one known already]
     url: Option<String>,
-    /// The same, as other commands take it
+    /// The same as URL, as other commands take it
     #[arg(long, value_name = "URL", conflicts_with = "url")]
     server: Option<String>,
     /// Sign in with an email address and a password

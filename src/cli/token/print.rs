@@ -16,7 +16,7 @@ pub struct Args {
     /// The URL of the site, where it is not that of the only or default server
     #[arg(conflicts_with = "server")]
     url: Option<String>,
-    /// The same, as other commands take it
+    /// The same as URL, as other commands take it
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// The account, where there is more than one on the server
