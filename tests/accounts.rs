@@ -3,7 +3,7 @@
 #![cfg(feature = "platform")]
 
 use crate::support::machine::Machine;
-use crate::support::{HELPER, WIT, done, refused, text};
+use crate::support::{HELPER, Home, WIT, done, refused, text, trpc};
 use serde_json::Value;
 
 fn password(machine: &Machine, url: &str, username: &str) -> String {
@@ -140,6 +140,31 @@ fn an_old_token_that_nobody_can_end_after_a_logout_is_named() {
     let said = text(&output.stderr);
     assert_eq!(said.matches("warning: ").count(), 1, "{said}");
     assert!(said.contains(id), "{said}");
+}
+
+#[test]
+fn a_grace_that_the_server_does_not_end_is_named_at_the_logout() {
+    let (server, home) = (trpc::platform(), Home::new());
+    let wit = |arguments: &[&str], input: &str| home.run(WIT, arguments, input);
+    let login = ["login", &server.url, "--username", "ada"];
+    let login = || {
+        done(&wit(
+            &[&login[..], &["--session-stdin"]].concat(),
+            trpc::SESSION,
+        ))
+    };
+    login();
+    done(&wit(&["token", "create", "laptop", "--store"], ""));
+    done(&wit(&["token", "rotate", "--grace", "1h"], ""));
+    let output = wit(&["logout", "--json"], "");
+    assert_eq!(output.status.code(), Some(5));
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["unfinished"][0]["name"], "laptop");
+    // With its tokens the rotation is over too.
+    login();
+    done(&wit(&["logout", "--revoke"], ""));
+    let journals = home.path().join(".local/state/wit/rotations");
+    assert_eq!(std::fs::read_dir(journals).expect("there").count(), 0);
 }
 
 #[test]

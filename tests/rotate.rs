@@ -361,6 +361,35 @@ fn one_receiver_is_not_for_several_rotations() {
 }
 
 #[test]
+fn a_hint_names_the_account_that_would_not_be_meant() {
+    let machine = Machine::with_a_token();
+    done(&machine.sign_up("bob"));
+    let rotate = ["--account", "ada", "--deliver", "test -e mended"];
+    let said = refused(&machine.rotate(&rotate), 5);
+    std::fs::write(machine.home.path().join("mended"), "").expect("written");
+    let hint = said
+        .lines()
+        .find_map(|line| line.strip_prefix("hint: mend it, then: "));
+    done(
+        &machine
+            .home
+            .run("sh", &["-c", hint.expect("a command")], ""),
+    );
+    assert_eq!(machine.journals(), 0);
+}
+
+#[test]
+fn a_receiver_that_comes_too_late_is_refused() {
+    let machine = Machine::with_a_token();
+    done(&machine.rotate(&["--grace", "1h"]));
+    let late = ["laptop", "--resume", "--deliver", "cat >got"];
+    let said = refused(&machine.rotate(&late), 2);
+    assert!(said.contains("has reached its receivers"), "{said}");
+    let said = done(&machine.rotate(&["laptop", "--resume"]));
+    assert!(said.contains("the old one lives until"), "{said}");
+}
+
+#[test]
 fn one_rotation_that_can_not_be_finished_leaves_the_others_no_worse() {
     let (machine, first) = with_undelivered(&["--deliver", "exit 1"]);
     refused(&machine.rotate(&["--deliver", "test -e mended"]), 5);

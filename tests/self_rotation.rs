@@ -367,6 +367,12 @@ fn a_certificate_of_ones_own_is_trusted_here_too() {
     let trust = ["--print", "--ca-file", "tls.pem"];
     let said = refused(&rotate_self(&home, &trust), 4);
     assert!(said.contains("does not accept the token"), "{said}");
+    let doctor = home.run(WIT, &["doctor", "--ca-file", "tls.pem"], "");
+    let found = text(&doctor.stdout);
+    assert!(
+        found.contains("does not take the token in WIT_TOKEN"),
+        "{found}"
+    );
     let config = format!(
         r#"{{"servers":{{"{}":{{"ca_file":"{}"}}}}}}"#,
         server.url,

@@ -70,7 +70,7 @@ fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<(
                 continue;
             }
             if journal.waits_for_print() {
-                return Err(for_a_person(&journal));
+                return Err(for_a_person(&journal, context));
             }
             rotator.resume(&journal)?;
         }

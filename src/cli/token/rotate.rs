@@ -24,7 +24,7 @@ use crate::rotation::journal::{self, Journal, Step};
 use crate::rotation::{Outcome, Plan, Rotator, crash_point};
 use crate::secret::Secret;
 use crate::store::Store;
-use report::{failure, nothing, report, show};
+use report::{again, failure, nothing, report, show};
 
 /// How long another rotation at the same site is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -234,7 +234,7 @@ fn resume(journal: &Journal, means: &Means, context: &Context) -> anyhow::Result
         let name = escaped(&journal.name);
         let message = format!("the new token of {name} is to be printed, which --json is not for");
         return Err(Failure::new(Exit::Usage, message)
-            .hint(format!("wit token rotate {} --resume", journal.old_id))
+            .hint(format!("{} --resume", again(journal, context)))
             .into());
     }
     let outcome = with_rotator(means, context, PATIENCE, |rotator| rotator.resume(journal));
@@ -290,20 +290,24 @@ fn meant_by(
 
 /// Sends the new tokens to the receivers that were named now. Those of several rotations would all
 /// go to the same ones.
-fn redirect(journals: &mut [Journal], sinks: &[Sink]) -> Result<(), Failure> {
+/// Answers whether there is one that goes there.
+fn redirect(journals: &mut [Journal], sinks: &[Sink]) -> Result<bool, Failure> {
     if sinks.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    if journals.len() > 1 {
-        let all: Vec<String> = (journals.iter())
+    let begun = |journal: &&mut Journal| journal.step <= Step::Delivering;
+    let begun: Vec<&mut Journal> = journals.iter_mut().filter(begun).collect();
+    if begun.len() > 1 {
+        let all: Vec<String> = (begun.iter())
             .map(|journal| format!("\n  {}  {}", journal.old_id, escaped(&journal.name)))
             .collect();
         let message = format!("several rotations are unfinished:{}", all.concat());
         return Err(Failure::new(Exit::Usage, message)
             .hint("name the one whose new token goes there: wit token rotate ID --resume"));
     }
-    journals.iter_mut().for_each(|one| one.redirect(sinks));
-    Ok(())
+    let any = !begun.is_empty();
+    begun.into_iter().for_each(|one| one.redirect(sinks));
+    Ok(any)
 }
 
 /// Whether a rotation that was begun is the one that is asked for now: it keeps what it began with.
@@ -373,7 +377,13 @@ fn finish(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Resul
     if journals.is_empty() {
         return nothing(context);
     }
-    redirect(&mut journals, &sinks(args)?)?;
+    let sinks = sinks(args)?;
+    if !redirect(&mut journals, &sinks)? && !sinks.is_empty() {
+        let message = "all that is unfinished has reached its receivers";
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("wit token rotate --resume without a receiver")
+            .into());
+    }
     let mut finished = Vec::new();
     let mut failed: Option<anyhow::Error> = None;
     for journal in &journals {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::report::{report, show};
+use super::report::{again, report, show};
 use super::{Args, Done, resume, rotation_id, start, unfinished};
 use crate::api::server::ServerUrl;
 use crate::cli::output::escaped;
@@ -121,7 +121,7 @@ impl Work<'_> {
             // What could not be finished is not rotated a second time.
             left.retain(|journal| {
                 let done = match journal.waits_for_print() {
-                    true => Err(for_a_person(journal)),
+                    true => Err(for_a_person(journal, self.context)),
                     false => resume(journal, &(&signed_in).into(), self.context),
                 };
                 let failed = done.map(|done| self.finished.push(done)).err();
@@ -159,11 +159,11 @@ impl Work<'_> {
 }
 
 /// Why a rotation is not finished where nobody looks at what is printed.
-pub fn for_a_person(journal: &Journal) -> anyhow::Error {
+pub fn for_a_person(journal: &Journal, context: &Context) -> anyhow::Error {
     let name = escaped(&journal.name);
     let message = format!("the new token of {name} waits to be printed for a person");
     Failure::new(Exit::Unfinished, message)
-        .hint(format!("wit token rotate {} --resume", journal.old_id))
+        .hint(format!("{} --resume", again(journal, context)))
         .into()
 }
 

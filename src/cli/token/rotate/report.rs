@@ -190,6 +190,21 @@ pub(super) fn failure(error: RotationError, rotation: &str, context: &Context) -
     Failure::new(exit, message).hint(hint).into()
 }
 
+/// The command about one rotation, as far as its `--resume` or `--abort`.
+pub(super) fn again(journal: &Journal, context: &Context) -> String {
+    format!(
+        "wit token rotate{} {}",
+        naming(journal, context),
+        journal.old_id
+    )
+}
+
+/// The options for the account of a rotation.
+fn naming(journal: &Journal, context: &Context) -> String {
+    let config = Config::load(&context.paths).unwrap_or_default();
+    session::naming(&config, &journal.server, &journal.account)
+}
+
 /// What to type next; `None` where the error itself says it. `left` is the journal that remains.
 fn hint(error: &RotationError, left: Option<&Journal>, context: &Context) -> Option<String> {
     let Some(left) = left else {
@@ -203,14 +218,14 @@ fn hint(error: &RotationError, left: Option<&Journal>, context: &Context) -> Opt
         };
         return Some(hint.to_owned());
     };
-    let config = Config::load(&context.paths).unwrap_or_default();
-    let naming = session::naming(&config, &left.server, &left.account);
+    let naming = naming(left, context);
     let rotate = format!("wit token rotate{naming}");
     let (old, new) = (&left.old_id, left.new_id.as_deref().unwrap_or_default());
     Some(match error {
-        RotationError::NewGone => format!("{rotate} {old} --abort"),
+        RotationError::NewGone => format!("{} --abort", again(left, context)),
         RotationError::NotKept => {
-            format!("wit token revoke{naming} {new}, then {rotate} {old} --abort")
+            let again = again(left, context);
+            format!("wit token revoke{naming} {new}, then {again} --abort")
         }
         RotationError::TooLateToAbort(_) if left.step == Step::Grace => {
             format!("wit token revoke{naming} {old} ends the old one now")
