@@ -130,6 +130,8 @@ pub trait TokenApi {
 pub enum ApiError {
     /// Nothing was carried out: the request never got there.
     Unreachable { server: String, reason: String },
+    /// Nothing was sent: plain http to another machine would show the secret on its way.
+    PlainHttp { server: String },
     /// The request went out and the answer did not come: it may have been carried out.
     Lost { server: String, reason: String },
     /// The session or token is missing, expired or revoked.
@@ -150,10 +152,30 @@ pub enum ApiError {
     Unsupported { what: &'static str },
 }
 
+impl ApiError {
+    /// Whether the server may have done what was asked, although it did not say so.
+    pub fn may_be_carried_out(&self) -> bool {
+        match self {
+            ApiError::Lost { .. } | ApiError::Failed { .. } | ApiError::Malformed { .. } => true,
+            ApiError::Unreachable { .. }
+            | ApiError::PlainHttp { .. }
+            | ApiError::Unauthorized
+            | ApiError::Forbidden { .. }
+            | ApiError::NotFound
+            | ApiError::Refused { .. }
+            | ApiError::Limited { .. }
+            | ApiError::Unsupported { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ApiError::Unreachable { server, reason } => write!(f, "can't reach {server}: {reason}"),
+            ApiError::PlainHttp { server } => {
+                write!(f, "{server}: plain http would show the secret on its way")
+            }
             ApiError::Lost { server, reason } => write!(f, "no answer from {server}: {reason}"),
             ApiError::Unauthorized => f.write_str("the server does not accept this login"),
             ApiError::Forbidden { message } | ApiError::Refused { message } => f.write_str(message),

@@ -205,7 +205,9 @@ impl Command {
     fn ends_graces(&self) -> bool {
         match self {
             Command::Token(_) => !self.is_renewal(),
-            Command::Status(_) | Command::Repo(_) => true,
+            Command::Logout(_) | Command::Status(_) | Command::Repo(_) => true,
+            Command::Setup(_) | Command::Doctor(_) => true,
+            // `wit login` does it once it has a login to do it with.
             _ => false,
         }
     }
@@ -333,6 +335,7 @@ fn hint(error: &ApiError) -> &'static str {
         ApiError::Unreachable { reason, .. } if reason.contains("certificate") => {
             "--ca-file FILE trusts one of your own too"
         }
+        ApiError::PlainHttp { .. } => "use https, or --allow-http",
         ApiError::Unreachable { .. } | ApiError::Lost { .. } => {
             "is it running? wit up starts one on this machine"
         }

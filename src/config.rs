@@ -133,6 +133,9 @@ pub struct Server {
     /// A file of certificates (PEM) that are trusted for it besides the system's; absolute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// Of a `wit up` on this machine, where its data lie: its address may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
@@ -147,6 +150,12 @@ impl Config {
             Err(error) => return Err(in_file(&path, error)),
         };
         serde_json::from_slice(&text).map_err(|error| in_file(&path, error.into()))
+    }
+
+    /// Forgets a server, also as the one that is meant where none is named.
+    pub fn forget(&mut self, url: &str) {
+        self.servers.remove(url);
+        self.default_server.take_if(|default| default == url);
     }
 
     /// Reads, changes and writes the config file under a lock of its own.

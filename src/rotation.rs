@@ -36,6 +36,9 @@ const CREATE_WINDOW: i64 = 600;
 /// How long a grace that could not be ended is left alone, in seconds.
 const GRACE_AGAIN: i64 = 3_600;
 
+/// Of a token that has replaced itself (`OVERLAP` in `database::family`).
+pub const OLD_ENDS: &str = "the old one ends by itself, ten minutes after it was replaced";
+
 /// What is to be rotated, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -154,18 +157,28 @@ pub enum RotationError {
     OldRefused,
     /// The new token would have nowhere to go. Nothing was done.
     NoReceiver,
-    /// The new token is not what was asked for; it was revoked, and the old one kept.
+    /// The new token is not what was asked for. It was revoked and the old one kept, unless that
+    /// has replaced itself.
     NotAsAsked {
         what: String,
+        revoked: bool,
     },
     /// Several tokens could be the one whose answer got lost; a person must revoke the right ones.
     Ambiguous {
         ids: Vec<String>,
     },
     /// Some receivers do not have the new token.
-    Undelivered(Vec<(Sink, DeliveryError)>),
-    /// A receiver already has the new token, or the old one is dead: it can only be finished.
-    TooLateToAbort,
+    Undelivered {
+        failed: Vec<(Sink, DeliveryError)>,
+        /// Whether the old token ends by itself, soon.
+        by_itself: bool,
+    },
+    /// The new token's secret is gone from the store, and somebody may still need it.
+    NotKept,
+    /// The server has ended the new token: the old one is all there is, and is not revoked.
+    NewGone,
+    /// There is no way back, for this reason.
+    TooLateToAbort(&'static str),
 }
 
 impl fmt::Display for RotationError {
@@ -183,26 +196,32 @@ impl fmt::Display for RotationError {
             RotationError::NoReceiver => {
                 f.write_str("this token is not stored here, so the new one needs a receiver")
             }
-            RotationError::NotAsAsked { what } => {
-                write!(
-                    f,
-                    "the new token is not as asked for, and was revoked: {what}"
-                )
+            RotationError::NotAsAsked { what, revoked } => {
+                let revoked = if *revoked { ", and was revoked" } else { "" };
+                write!(f, "the new token is not as asked for{revoked}: {what}")
             }
             RotationError::Ambiguous { ids } => write!(
                 f,
                 "one of these tokens was made by a request whose answer got lost: {}",
                 ids.join(", ")
             ),
-            RotationError::Undelivered(failed) => {
-                f.write_str("the new token did not reach every receiver; the old one still works")?;
+            RotationError::Undelivered { failed, by_itself } => {
+                let old = match by_itself {
+                    true => OLD_ENDS,
+                    false => "the old one still works",
+                };
+                write!(f, "the new token did not reach every receiver; {old}")?;
                 for (sink, error) in failed {
                     write!(f, "\n{sink}: {error}")?;
                 }
                 Ok(())
             }
-            RotationError::TooLateToAbort => {
-                f.write_str("the new token is in use already, so the rotation can only be finished")
+            RotationError::NotKept => f.write_str("the new token is no longer kept here"),
+            RotationError::NewGone => {
+                f.write_str("the server has ended the new token; the old one was not revoked")
+            }
+            RotationError::TooLateToAbort(why) => {
+                write!(f, "{why}, so the rotation can only be finished")
             }
         }
     }

@@ -3,7 +3,7 @@
 #![cfg(feature = "platform")]
 
 use crate::support::machine::Machine;
-use crate::support::{HELPER, WIT, done, refused, text};
+use crate::support::{HELPER, Home, WIT, done, refused, text, trpc};
 use serde_json::Value;
 
 fn password(machine: &Machine, url: &str, username: &str) -> String {
@@ -45,6 +45,156 @@ fn each_account_of_a_server_has_its_tokens_and_its_credential() {
     assert_eq!(names("ada"), ["ada"]);
     refused(&machine.wit(&["token", "list", "--account", "bob"]), 4);
     assert_eq!(password(&machine, &machine.url, "ada"), ada);
+}
+
+#[test]
+fn after_a_logout_commands_mean_an_account_that_is_logged_in() {
+    let machine = Machine::logged_in();
+    for name in ["bob", "eve"] {
+        done(&machine.sign_up(name));
+    }
+    let account = || {
+        let list = machine.wit(&["token", "create", "x", "--store", "--json"]);
+        done(&list);
+        let request = format!("protocol=http\nhost={}\n\n", machine.server.address);
+        let answer = done(&machine.home.run(HELPER, &["get"], &request));
+        let name = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("username="));
+        name.expect("a username").to_owned()
+    };
+    done(&machine.wit(&["logout", "--account", "ada"]));
+    assert_eq!(account(), "eve");
+    done(&machine.wit(&["logout", &machine.url]));
+    assert_eq!(account(), "bob");
+}
+
+#[test]
+fn a_server_of_which_nothing_is_left_is_forgotten() {
+    let machine = Machine::logged_in();
+    machine.configure("default_server", machine.url.as_str());
+    done(&machine.wit(&["token", "create"]));
+    done(&machine.wit(&["logout"]));
+    let said = machine.wit(&["status"]);
+    assert_eq!(said.status.code(), Some(3), "its token is still kept");
+    done(&machine.log_in("ada"));
+    done(&machine.wit(&["logout", "--revoke"]));
+    let said = refused(&machine.wit(&["status"]), 4);
+    assert!(said.contains("not logged in to any server"), "{said}");
+    assert_eq!(done(&machine.rotate(&["--due", "7", "--all"])), "");
+    let config = machine.home.path().join(".config/wit/config.json");
+    let config = std::fs::read_to_string(config).expect("a config");
+    assert!(!config.contains(&machine.url), "{config}");
+    // One that was only known is forgotten too.
+    machine.configure("servers", serde_json::json!({ machine.url.as_str(): {} }));
+    done(&machine.wit(&["logout", "--server", &machine.url]));
+    refused(&machine.wit(&["logout", "--server", &machine.url]), 4);
+}
+
+#[test]
+fn a_login_elsewhere_takes_the_place_of_a_default_that_nobody_uses() {
+    let machine = Machine::new();
+    done(&machine.home.run(WIT, &["up", "--port", "0"], ""));
+    done(&machine.sign_up("ada"));
+    assert_eq!(machine.list().len(), 0);
+    done(&machine.home.run(WIT, &["down"], ""));
+}
+
+#[test]
+fn a_server_is_named_in_each_way_with_each_command() {
+    let machine = Machine::new();
+    let (url, password) = (machine.url.as_str(), "correct horse\n");
+    machine.server.sign_up("ada");
+    let typed = ["--username", "ada", "--password-stdin"];
+    for server in [&[url][..], &["--server", url]] {
+        let login = [&["login"], server, &typed].concat();
+        done(&machine.home.run(WIT, &login, password));
+        done(&machine.wit(&["token", "create"]));
+        let print = [&["token", "print"], server].concat();
+        let token = done(&machine.wit(&print));
+        let of_ada = [&print[..], &["--account", "ada"]].concat();
+        assert_eq!(done(&machine.wit(&of_ada)), token);
+        let of_bob = [&print[..], &["--account", "bob"]].concat();
+        refused(&machine.wit(&of_bob), 1);
+        done(&machine.wit(&[&["logout"], server].concat()));
+    }
+    for twice in [&["login"][..], &["logout"], &["token", "print"]] {
+        let both = [twice, &[url, "--server", url]].concat();
+        refused(&machine.wit(&both), 2);
+    }
+}
+
+#[test]
+fn an_old_token_that_nobody_can_end_after_a_logout_is_named() {
+    let machine = Machine::with_a_token();
+    done(&machine.wit(&["token", "create", "ci", "--expires", "30"]));
+    let list = machine.list();
+    let ci = list.iter().find(|token| token["name"] == "ci");
+    let id = ci.expect("ci")["id"].as_str().expect("an id");
+    let failed = machine.rotate(&["ci", "--deliver", "exit 1"]);
+    assert_eq!(failed.status.code(), Some(5));
+    // This server ends the old one in time by itself.
+    done(&machine.rotate(&["--grace", "1h"]));
+    let output = machine.wit(&["logout"]);
+    assert_eq!(output.status.code(), Some(5));
+    let said = text(&output.stderr);
+    assert_eq!(said.matches("warning: ").count(), 1, "{said}");
+    assert!(said.contains(id), "{said}");
+}
+
+#[test]
+fn a_grace_that_the_server_does_not_end_is_named_at_the_logout() {
+    let (server, home) = (trpc::platform(), Home::new());
+    let wit = |arguments: &[&str], input: &str| home.run(WIT, arguments, input);
+    let login = ["login", &server.url, "--username", "ada"];
+    let login = || {
+        done(&wit(
+            &[&login[..], &["--session-stdin"]].concat(),
+            trpc::SESSION,
+        ))
+    };
+    login();
+    done(&wit(&["token", "create", "laptop", "--store"], ""));
+    done(&wit(&["token", "rotate", "--grace", "1h"], ""));
+    let output = wit(&["logout", "--json"], "");
+    assert_eq!(output.status.code(), Some(5));
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["unfinished"][0]["name"], "laptop");
+    // With its tokens the rotation is over too.
+    login();
+    done(&wit(&["logout", "--revoke"], ""));
+    let journals = home.path().join(".local/state/wit/rotations");
+    assert_eq!(std::fs::read_dir(journals).expect("there").count(), 0);
+}
+
+#[test]
+fn what_a_rotation_has_left_behind_is_told_with_what_ends_it() {
+    let machine = Machine::with_a_token();
+    done(&machine.sign_up("bob"));
+    let rotate = ["--account", "ada", "--deliver", "test -e mended"];
+    assert_eq!(machine.rotate(&rotate).status.code(), Some(5));
+    let mend = || {
+        let said = text(&machine.wit(&["status"]).stdout);
+        let line = said.lines().find(|line| line.contains("to be ended: "));
+        line.map(|line| line.rsplit("ended: ").next().expect("a command").to_owned())
+    };
+    std::fs::write(machine.home.path().join("mended"), "").expect("written");
+    let command = mend().expect("one is left");
+    assert!(
+        command.starts_with("wit token rotate --resume"),
+        "{command}"
+    );
+    done(&machine.home.run("sh", &["-c", &command], ""));
+    assert_eq!(mend(), None);
+
+    std::fs::remove_file(machine.home.path().join("mended")).expect("removed");
+    assert_eq!(machine.rotate(&rotate).status.code(), Some(5));
+    let journals = machine.home.path().join(".local/state/wit/rotations");
+    std::fs::remove_dir_all(journals).expect("removed");
+    let command = mend().expect("one is left");
+    assert!(command.starts_with("wit token revoke "), "{command}");
+    done(&machine.home.run("sh", &["-c", &command], ""));
+    assert_eq!(mend(), None);
 }
 
 #[test]
@@ -106,7 +256,10 @@ fn status_says_what_needs_attention_and_ends_with_3() {
         .expect("a prefix");
     assert_eq!(prefix, machine.list()[0]["tokenPrefix"]);
 
+    // One that is meant to be short is renewed in time.
     done(&machine.wit(&["token", "create", "--expires", "1"]));
+    assert_eq!(machine.json(&["status"])["attention"], false);
+    machine.configure("renew", "never");
     let output = machine.wit(&["status", "--json"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");

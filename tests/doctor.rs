@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::locked_keyring::{Answer, serve};
-use crate::support::machine::paths;
+use crate::support::machine::{age_tokens, paths};
 use crate::support::platform::{PASSWORD, Server};
 use crate::support::session::{Session, inside};
-use crate::support::tls::Certificate;
+use crate::support::tls::{Certificate, LOOPBACK};
 use crate::support::{HELPER, Home, WIT, done, gits, server, text};
 use serde_json::Value;
 use wit::credential::Site;
@@ -273,6 +273,43 @@ fn a_helper_that_git_does_not_find_is_named_by_its_path() {
     let mut home = Home::new();
     home.run(WIT, &["setup", "--portable"], "");
     path_with(&mut home, "git-credential-wit", None);
+    cured(&home, "helper-program");
+}
+
+#[test]
+fn what_names_a_missing_helper_is_replaced_and_nothing_else() {
+    let mut home = Home::new();
+    let systemctl = path_with(&mut home, "systemctl", Some("#!/bin/sh\n"));
+    write(
+        home.path().join(".gitconfig"),
+        "[credential]\n\thelper = wit\n[user]\n\tname = Ada\n",
+    );
+    for arguments in [
+        &["setup", "--host", "https://a.example"][..],
+        &["setup", "--renew", "daily"],
+    ] {
+        assert!(home.run(WIT, arguments, "").status.success());
+    }
+    cured(&home, "helper-program");
+    let git = |key: &str| {
+        let values = home.run("git", &["config", "--global", "--get-all", key], "");
+        text(&values.stdout)
+    };
+    assert_eq!(git("credential.helper"), format!("{HELPER}\n"));
+    assert_eq!(git("user.name"), "Ada\n");
+    let host = git("credential.https://a.example.helper");
+    assert_eq!(host, format!("\n{HELPER}\n"));
+    let timer = home.path().join(".config/systemd/user/wit-renew.timer");
+    assert!(timer.exists() && systemctl.exists());
+
+    let mut home = Home::new();
+    path_with(&mut home, "unused", None);
+    let host = ["setup", "--portable", "--host", "https://a.example"];
+    assert!(home.run(WIT, &host, "").status.success());
+    write(
+        home.path().join(".config/wit/config.json"),
+        r#"{"servers":{"https://a.example":{}}}"#,
+    );
     cured(&home, "helper-program");
 }
 
@@ -594,11 +631,14 @@ fn a_server_that_stays_away_is_logged_out_of() {
 }
 
 #[test]
-fn plain_http_to_another_machine_is_given_up() {
+fn plain_http_to_another_machine_is_told_and_not_spoken() {
     let patient = Patient::well();
     let plain = patient.url().replace("127.0.0.1", "0.0.0.0");
     patient.sh(&format!("wit login {plain} --allow-http {TYPED}"));
-    cured(&patient.home, "server");
+    let (code, findings) = examine(&patient.home, ":");
+    assert_eq!(code, 0, "{findings:?}");
+    let what = format!("{plain} is not asked");
+    assert!(findings.iter().any(|finding| finding["what"] == what));
 }
 
 /// A server with TLS that counts as another machine, and who trusts it.
@@ -765,7 +805,7 @@ fn a_token_that_is_missing_or_was_revoked_elsewhere_is_made_again() {
 #[test]
 fn a_token_that_ends_soon_is_rotated() {
     let patient = Patient::well();
-    patient.sh("wit token revoke laptop && wit token create laptop --store --expires 1");
+    age_tokens(&patient.home, &patient.server.address, 28);
     cured_by(&patient.home, ":", "token", "--expires 30");
 }
 
@@ -787,6 +827,79 @@ fn a_token_of_the_environment_is_for_one_server() {
         patient.url()
     );
     cured_by(&patient.home, &wrong, "environment-token", "");
+}
+
+#[test]
+fn a_job_with_a_token_of_the_environment_is_well() {
+    let patient = Patient::well();
+    let mut job = Home::new();
+    job.run(WIT, &["setup"], "");
+    job.set("WIT_URL", patient.url());
+    job.set("WIT_TOKEN", patient.sh("wit token print").trim());
+    assert_eq!(ailments(&job, ":"), []);
+    // Nor is it one where somebody is logged in for other work.
+    write(job.path().join("password"), PASSWORD);
+    let login = format!("wit login {} {TYPED}", patient.url());
+    assert_eq!(ailments(&job, &login), []);
+}
+
+#[test]
+fn a_server_that_is_worked_on_in_its_database_needs_no_login() {
+    let patient = Patient::well();
+    let token = patient.sh("wit token print");
+    let user = (patient.server).bearing("GET", "/api/v1/user", token.trim());
+    let id = user.json()["id"].as_str().expect("an id").to_owned();
+    let file = patient.server.data_dir().join("wit.sqlite3");
+    let mut home = Home::new();
+    home.run(WIT, &["setup"], "");
+    home.set("DATABASE_URL", format!("sqlite:{}", file.display()));
+    home.set("WIT_USER_ID", id);
+    let login = format!("wit login {} --api database", patient.url());
+    let create = "wit token create --expires 30";
+    assert_eq!(ailments(&home, &format!("{login} && {create}")), []);
+}
+
+#[test]
+fn a_token_that_is_meant_to_be_short_is_well_while_it_is_renewed() {
+    let patient = Patient::well();
+    patient.sh("wit token create --expires 1");
+    assert_eq!(ailments(&patient.home, ":"), []);
+    let file = patient.below(".config/wit/config.json");
+    let config = fs::read_to_string(&file).expect("read");
+    write(file, config.replacen('{', r#"{"renew": "never","#, 1));
+    assert_eq!(ailments(&patient.home, ":")[0].0, "token");
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_given_by_its_file() {
+    let home = Home::new();
+    let certificate = Certificate::new(&home, "FILE", LOOPBACK);
+    let other = server::Server::tls(&certificate, |first, _| match first {
+        "GET /api/tokens HTTP/1.1" => server::answer(200, "[]"),
+        _ => server::answer(401, "{}"),
+    });
+    // What is stored there makes it one that is in use.
+    let login = ["login", &other.url, "--username", "ada", "--session-stdin"];
+    let trusted = [&login[..], &["--ca-file", "FILE.pem"]].concat();
+    let session = "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu";
+    assert!(home.run(WIT, &trusted, session).status.success());
+    let known = format!(r#"{{"store":"file","servers":{{"{}":{{}}}}}}"#, other.url);
+    write(home.path().join(".config/wit/config.json"), known);
+    fs::rename(certificate.file, home.path().join("FILE")).expect("renamed");
+    let typed = "--username ada --session-stdin <session";
+    write(home.path().join("session"), session);
+    cured_by(&home, ":", "ca", typed);
+}
+
+#[test]
+fn a_server_that_fails_is_told_with_what_to_do() {
+    let home = Home::new();
+    let failing = server::Server::new(|_, _| server::answer(500, "{}"));
+    let url = format!("export WIT_TOKEN=wit_1 WIT_URL={}", failing.url);
+    let found = ailments(&home, &url);
+    let server = found.iter().find(|(check, _)| check == "server");
+    let (_, cure) = server.expect("the server is not well");
+    assert!(cure.contains("wit up --port"), "{cure}");
 }
 
 #[test]

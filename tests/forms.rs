@@ -409,6 +409,27 @@ fn the_environment_goes_before_a_login_and_what_is_stored_is_not_mixed_up() {
 }
 
 #[test]
+fn a_token_of_one_servers_database_is_not_stored_for_another() {
+    let (mut machine, other) = (Machine::with_a_token(), Machine::logged_in());
+    let works = done(&machine.wit(&["token", "print"]));
+    let (user_id, _) = ids(&other);
+    let file = other.server.data_dir().join("wit.sqlite3");
+    machine
+        .home
+        .set("DATABASE_URL", format!("sqlite:{}", file.display()));
+    machine.home.set("WIT_USER_ID", user_id);
+    for create in [
+        &["token", "create"][..],
+        &["token", "create", "x", "--store"],
+    ] {
+        let said = refused(&machine.wit(create), 2);
+        assert!(said.contains("wit login URL --api database"), "{said}");
+    }
+    assert_eq!(done(&machine.wit(&["token", "print"])), works);
+    assert_eq!(machine.list().len(), 0, "it was made all the same");
+}
+
+#[test]
 fn a_database_needs_an_account_and_for_git_a_server() {
     let machine = Machine::logged_in();
     let (user_id, _) = ids(&machine);
@@ -419,7 +440,7 @@ fn a_database_needs_an_account_and_for_git_a_server() {
     let printed = done(&home.run(WIT, &["token", "create", "direct", "-q", "-e", "2"], ""));
     assert_eq!(printed.len(), 45);
     let said = refused(&home.run(WIT, &["token", "create"], ""), 2);
-    assert!(said.contains("--server"), "{said}");
+    assert!(said.contains("wit login URL --api database"), "{said}");
     home.set("WIT_USER_ID", "nobody");
     let said = refused(&home.run(WIT, &["token", "list"], ""), 4);
     assert!(said.contains("WIT_USER_ID"), "{said}");

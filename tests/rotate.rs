@@ -220,6 +220,218 @@ fn never_means_never() {
     assert_eq!(machine.ids().len(), 1);
 }
 
+/// The id of the token of that name, which is the only one.
+fn id_of(machine: &Machine, name: &str) -> String {
+    let list = machine.list();
+    let mut named = list.iter().filter(|token| token["name"] == name);
+    let id = named.next().expect("a token")["id"].as_str();
+    assert!(named.next().is_none(), "several are called {name}");
+    id.expect("an id").to_owned()
+}
+
+/// A machine with a token `ci` besides the stored one, whose rotation stops at its receiver.
+fn with_undelivered(receiver: &[&str]) -> (Machine, String) {
+    let machine = Machine::with_a_token();
+    done(&machine.wit(&["token", "create", "ci", "--expires", "90"]));
+    let id = id_of(&machine, "ci");
+    refused(&machine.rotate(&[&["ci"], receiver].concat()), 5);
+    (machine, id)
+}
+
+#[test]
+fn a_token_that_is_to_be_printed_waits_for_a_person() {
+    let machine = Machine::with_a_token();
+    done(&machine.wit(&["token", "create", "ci", "--expires", "90"]));
+    let id = id_of(&machine, "ci");
+    let unread = "wit token rotate ci --print >/dev/full";
+    let failed = machine.home.run("sh", &["-c", unread], "");
+    assert_eq!(failed.status.code(), Some(5), "{}", text(&failed.stderr));
+
+    machine.age_stored_token(85);
+    assert!(machine.git().status.success());
+    assert_eq!(machine.ids().len(), 4, "git's own token was not renewed");
+    assert!(machine.ids().contains(&id), "the old one was revoked");
+    let daily = machine.rotate(&["--due", "7", "--all"]);
+    let said = text(&daily.stderr);
+    assert_eq!(daily.status.code(), Some(5), "{said}");
+    assert!(!text(&daily.stdout).contains("wit_"), "it was printed");
+    let hint = format!("hint: wit token rotate {id} --resume");
+    assert!(said.contains(&hint), "{said}");
+    let said = refused(&machine.rotate(&[&id, "--resume", "--json"]), 2);
+    assert!(said.contains("to be printed"), "{said}");
+    assert!(machine.ids().contains(&id), "the old one was revoked");
+
+    let printed = done(&machine.rotate(&[&id, "--resume"]));
+    assert_eq!(printed.trim().len(), 44, "the token and nothing else");
+    assert!(!machine.ids().contains(&id));
+}
+
+#[test]
+fn a_rotation_that_can_not_be_delivered_keeps_no_other_token_from_renewal() {
+    let (machine, _) = with_undelivered(&["--deliver", "exit 1"]);
+    machine.age_stored_token(85);
+    assert!(machine.git().status.success());
+    assert_eq!(machine.ids().len(), 4, "git's own token was not renewed");
+}
+
+#[test]
+fn an_account_that_is_logged_out_keeps_no_other_from_renewal() {
+    let machine = Machine::logged_in();
+    done(&machine.sign_up("bob"));
+    for name in ["ada", "bob"] {
+        let create = ["token", "create", name, "--store", "--expires", "90"];
+        done(&machine.wit(&[&create[..], &["--account", name]].concat()));
+    }
+    done(&machine.wit(&["logout", "--account", "bob"]));
+    machine.age_stored_token(85);
+    let host = &machine.server.address;
+    let request = format!("protocol=http\nhost={host}\nusername=ada\n\n");
+    done(&machine.home.run(HELPER, &["get"], &request));
+    let tokens = machine.json(&["token", "list", "--account", "ada"]);
+    assert_eq!(tokens.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn an_old_token_whose_new_one_was_revoked_is_kept_and_can_go_on() {
+    let good = ["--deliver", "cat >good"];
+    let (machine, old) = with_undelivered(&[&good[..], &["--deliver", "exit 1"]].concat());
+    let new = machine.json(&["token", "list"]);
+    let mut new = new.as_array().expect("a list").iter();
+    let new = new.find(|token| token["name"] == "ci" && token["id"] != old.as_str());
+    let new = new.expect("a new token")["id"].as_str().expect("an id");
+    done(&machine.wit(&["token", "revoke", new]));
+    for again in [&["ci", "--deliver", "cat >good"][..], &["--resume"]] {
+        let said = refused(&machine.rotate(again), 5);
+        assert!(said.contains("has ended the new token"), "{said}");
+        assert!(said.contains(&format!("hint: wit token rotate {old} --abort")));
+    }
+    assert!(machine.ids().contains(&old), "no token is left");
+    done(&machine.rotate(&[&old, "--abort"]));
+    assert_eq!(machine.journals(), 0);
+    done(&machine.rotate(&["ci", "--deliver", "cat >good"]));
+    assert_ne!(id_of(&machine, "ci"), old);
+}
+
+#[test]
+fn an_unfinished_rotation_is_named_as_its_token_is() {
+    let (machine, old) = with_undelivered(&["--deliver", "test -e mended"]);
+    let list = machine.list();
+    let token = list.iter().find(|token| token["id"] == old.as_str());
+    let prefix = token.expect("the old one")["tokenPrefix"].as_str();
+    let prefix = prefix.expect("a prefix");
+    refused(&machine.rotate(&[prefix, "--deliver", "exit 1"]), 5);
+    assert_eq!(machine.journals(), 1, "a second rotation was begun");
+    let said = refused(&machine.rotate(&["nobody", "--resume"]), 1);
+    assert!(said.contains("no token is 'nobody'"), "{said}");
+    done(&machine.rotate(&[prefix, "--abort"]));
+    assert_eq!(machine.journals(), 0);
+}
+
+#[test]
+fn what_is_asked_for_is_not_dropped_where_another_rotation_was_begun() {
+    let (machine, old) = with_undelivered(&["--deliver", "test -e mended"]);
+    std::fs::write(machine.home.path().join("mended"), "").expect("written");
+    for other in [
+        ["--scopes", "repo:read"],
+        ["--expires", "7"],
+        ["--grace", "1h"],
+    ] {
+        let said = refused(&machine.rotate(&[&["ci"], &other[..]].concat()), 3);
+        assert!(said.contains(&format!("wit token rotate {old} --resume")));
+        refused(&machine.rotate(&[&["--resume"], &other[..]].concat()), 2);
+        refused(&machine.rotate(&[&["--abort"], &other[..]].concat()), 2);
+    }
+    refused(&machine.rotate(&["--due", "7", "--scopes", "repo:read"]), 2);
+    assert!(machine.ids().contains(&old));
+    // The same again goes on.
+    done(&machine.rotate(&["ci", "--expires", "90"]));
+    assert!(!machine.ids().contains(&old));
+}
+
+#[test]
+fn one_receiver_is_not_for_several_rotations() {
+    let (machine, first) = with_undelivered(&["--deliver", "exit 1"]);
+    refused(&machine.rotate(&["--deliver", "exit 1"]), 5);
+    let said = refused(&machine.rotate(&["--resume", "--deliver", "cat >got"]), 2);
+    assert!(said.contains("several rotations are unfinished"), "{said}");
+    assert!(!machine.home.path().join("got").exists());
+    done(&machine.rotate(&[&first, "--resume", "--deliver", "cat >got"]));
+    assert!(!machine.ids().contains(&first));
+    assert_eq!(machine.journals(), 1);
+}
+
+#[test]
+fn a_hint_names_the_account_that_would_not_be_meant() {
+    let machine = Machine::with_a_token();
+    done(&machine.sign_up("bob"));
+    let rotate = ["--account", "ada", "--deliver", "test -e mended"];
+    let said = refused(&machine.rotate(&rotate), 5);
+    std::fs::write(machine.home.path().join("mended"), "").expect("written");
+    let hint = said
+        .lines()
+        .find_map(|line| line.strip_prefix("hint: mend it, then: "));
+    done(
+        &machine
+            .home
+            .run("sh", &["-c", hint.expect("a command")], ""),
+    );
+    assert_eq!(machine.journals(), 0);
+}
+
+#[test]
+fn a_receiver_that_comes_too_late_is_refused() {
+    let machine = Machine::with_a_token();
+    done(&machine.rotate(&["--grace", "1h"]));
+    let late = ["laptop", "--resume", "--deliver", "cat >got"];
+    let said = refused(&machine.rotate(&late), 2);
+    assert!(said.contains("has reached its receivers"), "{said}");
+    let said = done(&machine.rotate(&["laptop", "--resume"]));
+    assert!(said.contains("the old one lives until"), "{said}");
+}
+
+#[test]
+fn one_rotation_that_can_not_be_finished_leaves_the_others_no_worse() {
+    let (machine, first) = with_undelivered(&["--deliver", "exit 1"]);
+    refused(&machine.rotate(&["--deliver", "test -e mended"]), 5);
+    std::fs::write(machine.home.path().join("mended"), "").expect("written");
+    let resumed = machine.rotate(&["--resume"]);
+    assert_eq!(resumed.status.code(), Some(5), "{}", text(&resumed.stderr));
+    assert!(text(&resumed.stdout).starts_with("Rotated laptop: now "));
+    assert!(machine.ids().contains(&first));
+}
+
+#[test]
+fn a_grace_is_not_taken_back_and_it_is_said_what_ends_it() {
+    let machine = Machine::with_a_token();
+    let old = machine.ids().remove(0);
+    done(&machine.rotate(&["--grace", "1h"]));
+    let said = refused(&machine.rotate(&["laptop", "--abort"]), 5);
+    let hint = format!("hint: wit token revoke {old} ends the old one now");
+    assert!(said.contains(&hint), "{said}");
+}
+
+#[test]
+fn every_account_with_something_due_is_looked_after_and_no_other_asked() {
+    let machine = Machine::logged_in();
+    done(&machine.sign_up("bob"));
+    for name in ["ada", "bob"] {
+        let create = ["token", "create", name, "--store", "--expires", "90"];
+        done(&machine.wit(&[&create[..], &["--account", name]].concat()));
+    }
+    done(&machine.sign_up("eve"));
+    done(&machine.wit(&["logout", "--account", "eve"]));
+    let planned = machine.json(&["token", "rotate", "--due", "91", "--all", "--dry-run"]);
+    assert_eq!(planned["rotations"].as_array().map(Vec::len), Some(2));
+    let nothing = machine.json(&["token", "rotate", "--due", "7", "--all", "--dry-run"]);
+    assert_eq!(nothing["rotations"], serde_json::json!([]));
+    let rotated = done(&machine.rotate(&["--due", "91", "--all"]));
+    assert_eq!(rotated.lines().count(), 2, "{rotated}");
+    done(&machine.wit(&["logout", "--account", "ada"]));
+    assert_eq!(done(&machine.rotate(&["--due", "7", "--all"])), "");
+    let said = text(&machine.rotate(&["--due", "91", "--all"]).stderr);
+    assert_eq!(said.matches("not logged in").count(), 1, "{said}");
+}
+
 /// Run with: cargo test --features crash-points rotate::
 #[cfg(feature = "crash-points")]
 #[test]

@@ -56,6 +56,8 @@ struct World {
     clock: Cell<UnixTime>,
     made: Cell<u32>,
     stored: bool,
+    /// Whether it may be that nothing works: a person has revoked it.
+    free: Cell<bool>,
 }
 
 struct Crash;
@@ -77,6 +79,7 @@ impl World {
             clock: Cell::new(NOW),
             made: Cell::new(0),
             stored,
+            free: Cell::new(false),
         };
         // Somebody else's token of the same name and scopes, older than the rotation.
         world.make("laptop", &["repo:read"], Some(90), NOW.plus(-40 * DAY));
@@ -133,6 +136,9 @@ impl World {
 
     /// One moment: something that works must be at hand, and the process may die here.
     fn event(&self) {
+        if self.free.get() {
+            return;
+        }
         let item = self.item();
         let works = if self.stored {
             let entry = item.credentials.0.first().expect("an entry");
@@ -542,7 +548,7 @@ fn an_abort_gives_the_old_token_back_from_wherever_it_still_can() {
                 assert_eq!(info.id, "id-2", "aborted at {moment}");
                 undone += 1;
             }
-            Ok(Err(RotationError::TooLateToAbort)) => {
+            Ok(Err(RotationError::TooLateToAbort(_))) => {
                 world.rotate_until_done();
                 world.assert_tidy(&format!("too late at {moment}"));
             }
@@ -559,15 +565,15 @@ fn a_failed_receiver_keeps_the_old_token_alive_and_is_the_only_one_asked_again()
     let mut plan = world.plan();
     plan.deliver = vec![bad.clone(), good.clone()];
     world.refusing.borrow_mut().push(bad.clone());
-    let Ok(Err(RotationError::Undelivered(failed))) = world.run(|rotator| rotator.start(&plan))
-    else {
+    let started = world.run(|rotator| rotator.start(&plan));
+    let Ok(Err(RotationError::Undelivered { failed, .. })) = started else {
         panic!("delivered");
     };
     assert_eq!(failed.len(), 1);
     assert!(!world.is_rotated());
     let journal = journal::all(&world.paths()).expect("journals").remove(0);
     let aborted = world.run(|rotator| rotator.abort(&journal));
-    assert!(matches!(aborted, Ok(Err(RotationError::TooLateToAbort))));
+    assert!(matches!(aborted, Ok(Err(RotationError::TooLateToAbort(_)))));
 
     world.refusing.borrow_mut().clear();
     world.rotate_until_done();
@@ -579,6 +585,112 @@ fn a_failed_receiver_keeps_the_old_token_alive_and_is_the_only_one_asked_again()
         .map(|(sink, _)| sink.clone())
         .collect();
     assert_eq!(asked, [good, bad]);
+}
+
+/// A rotation of which one receiver has the new token and the other not.
+fn half_delivered(stored: bool, grace: Duration) -> (World, journal::Journal) {
+    let world = World::new(stored);
+    let (good, bad) = (Sink::Command("good".into()), Sink::Command("bad".into()));
+    let mut plan = world.plan();
+    plan.deliver = vec![good, bad.clone()];
+    plan.grace = grace;
+    world.refusing.borrow_mut().push(bad);
+    let started = world.run(|rotator| rotator.start(&plan));
+    assert!(matches!(
+        started,
+        Ok(Err(RotationError::Undelivered { .. }))
+    ));
+    let journal = journal::all(&world.paths()).expect("journals").remove(0);
+    (world, journal)
+}
+
+#[test]
+fn the_old_token_is_kept_where_somebody_has_revoked_the_new_one() {
+    for (stored, grace) in [(true, 0), (false, 0), (true, 3600), (false, 3600)] {
+        let (world, mut journal) = half_delivered(stored, Duration::from_secs(grace));
+        let new_id = journal.new_id.clone().expect("a new token");
+        let is_new = |(token, _): &(Token, Secret)| token.id == new_id;
+        world.tokens.borrow_mut().retain(|token| !is_new(token));
+        // Only the receiver that has it is asked for now, so that there is nothing to deliver.
+        journal.redirect(&[]);
+        journal.save(&world.paths()).expect("saved");
+        world.free.set(true);
+        let resumed = world.run(|rotator| rotator.resume(&journal));
+        assert!(matches!(resumed, Ok(Err(RotationError::NewGone))));
+        assert!(!world.is_rotated());
+        let aborted = world.run(|rotator| rotator.abort(&journal));
+        assert!(matches!(aborted, Ok(Ok(Outcome::Undone))));
+        assert!(!world.is_rotated());
+        assert_eq!(journal::all(&world.paths()).expect("journals"), []);
+        let item = world.item();
+        assert!(item.pending.is_empty() && item.previous.is_empty());
+        let info = item.credentials.0.first().and_then(|one| one.token.clone());
+        let stored_id = info.map(|info| info.id);
+        assert_eq!(stored_id.as_deref(), stored.then_some("id-2"));
+    }
+}
+
+#[test]
+fn a_rotation_whose_two_tokens_are_gone_can_be_forgotten() {
+    let (world, journal) = half_delivered(true, Duration::ZERO);
+    world.free.set(true);
+    world.tokens.borrow_mut().clear();
+    let aborted = world.run(|rotator| rotator.abort(&journal));
+    assert!(matches!(aborted, Ok(Err(RotationError::Missing))));
+    assert_eq!(journal::all(&world.paths()).expect("journals"), []);
+    assert!(world.item().is_empty());
+}
+
+#[test]
+fn a_grace_ends_as_it_was_told_though_the_new_token_was_rotated_since() {
+    let world = World::new(true);
+    let mut plan = world.plan();
+    plan.grace = Duration::from_secs(3600);
+    let first = world.run(|rotator| rotator.start(&plan));
+    assert!(matches!(first, Ok(Ok(Outcome::InGrace { .. }))));
+    let grace = journal::all(&world.paths()).expect("journals").remove(0);
+    let plan = world.plan();
+    let second = world.run(|rotator| rotator.start(&plan));
+    assert!(matches!(second, Ok(Ok(Outcome::Rotated { .. }))));
+    world.clock.set(NOW.plus(3600));
+    let ended = world.run(|rotator| rotator.end_grace(&grace));
+    assert!(matches!(ended, Ok(Ok(Outcome::Rotated { .. }))));
+    world.assert_tidy("both are over");
+}
+
+#[test]
+fn what_has_replaced_itself_is_not_taken_back() {
+    let world = World::new(false);
+    let mut plan = world.plan();
+    plan.by_itself = true;
+    plan.deliver = vec![Sink::Command("bad".into())];
+    world.refusing.borrow_mut().push(plan.deliver[0].clone());
+    let started = world.run(|rotator| rotator.start(&plan));
+    let Ok(Err(error)) = started else {
+        panic!("delivered");
+    };
+    assert!(error.to_string().contains("ends by itself"), "{error}");
+    let journal = journal::all(&world.paths()).expect("journals").remove(0);
+    let aborted = world.run(|rotator| rotator.abort(&journal));
+    assert!(matches!(aborted, Ok(Err(RotationError::TooLateToAbort(_)))));
+    assert_eq!(world.tokens.borrow().len(), 3, "the new one lives");
+    world.refusing.borrow_mut().clear();
+    world.rotate_until_done();
+    world.assert_tidy("finished");
+}
+
+#[test]
+fn a_store_that_takes_nothing_is_noticed_before_a_token_replaces_itself() {
+    // The first write tries the store, the third is to keep the new token.
+    for (write, tokens) in [(0, 2), (2, 3)] {
+        let world = World::new(false);
+        world.store_fails_at.set(Some(write));
+        let mut plan = world.plan();
+        plan.by_itself = true;
+        let started = world.run(|rotator| rotator.start(&plan));
+        assert!(matches!(started, Ok(Err(RotationError::Store(_)))));
+        assert_eq!(world.tokens.borrow().len(), tokens, "write {write}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::support::machine::Machine;
 use crate::support::platform::{Reply, Server};
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::server::{self, answer};
+use crate::support::tls::{Certificate, LOOPBACK};
 use crate::support::{Home, WIT, done, refused, text};
 use serde_json::{Value, json};
 
@@ -352,6 +353,60 @@ fn whoever_is_logged_in_mends_what_got_lost() {
     let list: Vec<Value> = serde_json::from_str(&list).expect("JSON");
     assert_eq!(list.iter().filter(|token| token["name"] == "ci").count(), 1);
     assert!(is_idle(&home));
+}
+
+#[test]
+fn nothing_is_begun_where_only_what_is_unfinished_is_asked_for() {
+    let (server, token) = server_with_token();
+    let job = job(&format!("http://{}", server.address), &token);
+    let said = done(&rotate_self(&job, &["--resume", "--print"]));
+    assert_eq!(said, "No rotation is unfinished.\n");
+    let this = server.bearing("GET", "/api/tokens/self", &token).json();
+    assert_eq!(this["replacedBy"], Value::Null);
+}
+
+#[test]
+fn what_was_not_delivered_is_not_taken_back_and_its_end_is_told() {
+    let (server, token) = server_with_token();
+    let url = format!("http://{}", server.address);
+    let job = job(&url, &token);
+    let failed = rotate_self(&job, &["--deliver", "cat >got; exit 1"]);
+    let said = refused(&failed, 5);
+    assert!(said.contains("ten minutes after it was replaced"), "{said}");
+    let login = ["login", &url, "--username", "ada", "--password-stdin"];
+    let password = format!("{}\n", crate::support::platform::PASSWORD);
+    done(&job.run(WIT, &login, &password));
+    let said = refused(&job.run(WIT, &["token", "rotate", "--abort"], ""), 5);
+    assert!(said.contains("can only be finished"), "{said}");
+    assert!(lives(&server, &received(&job, "got")));
+}
+
+#[test]
+fn a_certificate_of_ones_own_is_trusted_here_too() {
+    let mut home = Home::new();
+    let certificate = Certificate::new(&home, "tls", LOOPBACK);
+    let server = server::Server::tls(&certificate, |_, _| answer(401, "{}"));
+    home.set("WIT_URL", &server.url);
+    home.set("WIT_TOKEN", "wit_0123456789012345678901234567890123456789");
+    let said = refused(&rotate_self(&home, &["--print"]), 1);
+    assert!(said.contains("certificate"), "{said}");
+    let trust = ["--print", "--ca-file", "tls.pem"];
+    let said = refused(&rotate_self(&home, &trust), 4);
+    assert!(said.contains("does not accept the token"), "{said}");
+    let doctor = home.run(WIT, &["doctor", "--ca-file", "tls.pem"], "");
+    let found = text(&doctor.stdout);
+    assert!(
+        found.contains("does not take the token in WIT_TOKEN"),
+        "{found}"
+    );
+    let config = format!(
+        r#"{{"servers":{{"{}":{{"ca_file":"{}"}}}}}}"#,
+        server.url,
+        certificate.path()
+    );
+    std::fs::create_dir_all(home.path().join(".config/wit")).expect("made");
+    std::fs::write(home.path().join(".config/wit/config.json"), config).expect("written");
+    refused(&rotate_self(&home, &["--print"]), 4);
 }
 
 #[test]

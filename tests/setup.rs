@@ -153,6 +153,79 @@ fn it_goes_before_the_helpers_of_its_file_and_names_those_that_keep_copies() {
 }
 
 #[test]
+fn a_shell_command_of_another_helper_is_not_shown() {
+    let secret = "[credential]\n\thelper = \"!f() { echo password=hunter2; }; f\"\n";
+    for format in [&[][..], &["--json"]] {
+        let home = configured(secret);
+        for _ in 0..2 {
+            let out = set_up(&home, format);
+            assert!(!out.contains("hunter2"), "{out}");
+            assert!(out.contains("!…"), "{out}");
+        }
+    }
+}
+
+#[test]
+fn while_another_git_changes_the_file_it_is_left_alone() {
+    for before in ["", "[credential]\n\thelper = store\n"] {
+        let home = configured(before);
+        let lock = home.path().join(".gitconfig.lock");
+        fs::write(&lock, "another's").unwrap();
+        let (code, _, err) = wit(&home, &["setup"]);
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains("is another git at it?"), "{err}");
+        assert_eq!(configuration(&home), before);
+        assert_eq!(fs::read_to_string(&lock).unwrap(), "another's");
+        assert!(!home.path().join(".local/state/wit/setup.json").exists());
+        fs::remove_file(&lock).unwrap();
+
+        set_up(&home, &[]);
+        let after = configuration(&home);
+        fs::write(&lock, "another's").unwrap();
+        assert_eq!(wit(&home, &["setup", "--undo"]).0, 1);
+        assert_eq!(configuration(&home), after);
+        fs::remove_file(&lock).unwrap();
+        set_up(&home, &["--undo"]);
+        assert_eq!(configuration(&home), before);
+        assert!(!lock.exists());
+    }
+}
+
+#[test]
+fn nothing_is_changed_that_could_not_be_taken_back() {
+    for (before, how) in [
+        ("", &[][..]),
+        ("[credential]\n\thelper = store\n", &[]),
+        ("", &["--host", "https://a.example"]),
+    ] {
+        let home = configured(before);
+        let record = home.path().join(".local/state/wit/setup.json");
+        // Where a directory lies no file can be put.
+        fs::create_dir_all(record.join("in the way")).unwrap();
+        let (code, _, err) = wit(&home, &[&["setup"], how].concat());
+        assert_ne!(code, 0, "{err}");
+        assert_eq!(configuration(&home), before);
+    }
+}
+
+#[test]
+fn a_configuration_that_git_can_not_read_is_named_and_left() {
+    let home = configured("[credential\n");
+    let (code, _, err) = wit(&home, &["setup", "--host", "https://a.example"]);
+    assert_ne!(code, 0);
+    assert!(err.contains(".gitconfig"), "{err}");
+    assert_eq!(configuration(&home), "[credential\n");
+}
+
+#[test]
+fn a_server_is_named_as_with_other_commands_too() {
+    let home = Home::new();
+    set_up(&home, &["--server", "https://a.example"]);
+    let key = "credential.https://a.example.helper";
+    assert_eq!(values(&home, key), ["", HELPER]);
+}
+
+#[test]
 fn it_says_which_helpers_are_asked_before_it() {
     let mut home = Home::new();
     let system = home.path().join("system");
@@ -363,6 +436,38 @@ fn systemd_rotates_daily_until_it_is_undone() {
         files(&home.path().join(".config")).iter().find(ours),
         before.iter().find(ours)
     );
+}
+
+#[test]
+fn a_timer_that_ends_at_the_logout_is_said_to() {
+    for (linger, said) in [("no", true), ("yes", false)] {
+        let mut home = Home::new();
+        program(&mut home, "systemctl", "");
+        program(&mut home, "loginctl", &format!("echo Linger={linger}\n"));
+        let (code, _, err) = wit(&home, &["setup", "--renew", "daily"]);
+        assert_eq!(code, 0, "{err}");
+        let hint = "hint: loginctl enable-linger";
+        assert_eq!(err.contains(hint), said, "{err}");
+    }
+}
+
+#[test]
+fn what_a_dry_run_prints_sets_up_the_renewal_whatever_the_path() {
+    let mut home = Home::new();
+    program(&mut home, "systemctl", "");
+    let odd = home.path().join("it's a home");
+    home.set("XDG_CONFIG_HOME", odd.display().to_string());
+    let commands = set_up(&home, &["--renew", "daily", "--dry-run"]);
+    let typed = home.run("sh", &["-e", "-c", &commands], "");
+    assert!(typed.status.success(), "{}", text(&typed.stderr));
+    let by_hand = files(&odd.join("systemd"));
+    let units = odd.join("systemd/user");
+    let service = fs::read_to_string(units.join("wit-renew.service")).unwrap();
+    fs::remove_dir_all(odd.join("systemd")).unwrap();
+    set_up(&home, &["--renew", "daily"]);
+    assert_eq!(files(&odd.join("systemd")), by_hand);
+    let made = fs::read_to_string(units.join("wit-renew.service")).unwrap();
+    assert_eq!(made, service);
 }
 
 #[test]

@@ -81,7 +81,10 @@ fn json_holds_the_token_only_where_it_is_printed() {
     assert_eq!(printed["stored"], false);
     let stored = machine.json(&["token", "create"]);
     assert_eq!(stored["stored"], true);
+    assert_eq!(stored["replaced"], serde_json::Value::Null);
     assert!(stored.get("token").is_none());
+    let next = machine.json(&["token", "create"]);
+    assert_eq!(next["replaced"], stored["id"]);
 }
 
 #[test]
@@ -235,9 +238,8 @@ fn status_and_logout_tell_what_is_kept() {
     );
     assert!(said.contains("git on "), "{said}");
     done(&machine.wit(&["logout", "--revoke"]));
-    let said = machine.wit(&["status"]);
-    assert_eq!(said.status.code(), Some(3));
-    refused(&machine.wit(&["token", "print"]), 1);
+    refused(&machine.wit(&["status"]), 4);
+    refused(&machine.wit(&["token", "print"]), 4);
     refused(&machine.wit(&["logout"]), 4);
 }
 
@@ -391,17 +393,89 @@ fn audit_finds_what_prune_and_filters_see() {
 }
 
 #[test]
+fn what_an_audit_says_of_a_wide_token_replaces_it_where_it_is_used() {
+    let machine = Machine::logged_in();
+    let wide = ["-s", "repo:read,repo:admin", "-e", "never"];
+    for create in [&["ci", "-q"][..], &["laptop", "--store"]] {
+        done(&machine.wit(&[&["token", "create"], create, &wide].concat()));
+    }
+    let stored = done(&machine.wit(&["token", "print"]));
+    let found = machine.wit(&["token", "audit", "--json"]);
+    let found: serde_json::Value = serde_json::from_slice(&found.stdout).expect("JSON");
+    let mends = found.as_array().expect("a list").iter();
+    let mut mends: Vec<&str> = mends.filter_map(|one| one["mend"].as_str()).collect();
+    mends.dedup();
+    assert_eq!(mends.len(), 2, "{mends:?}");
+    for mend in mends {
+        done(&machine.home.run("sh", &["-c", mend], ""));
+    }
+    assert!(done(&machine.wit(&["token", "audit"])).contains("Nothing to mend"));
+    assert_eq!(machine.list().len(), 2);
+    let now = done(&machine.wit(&["token", "print"]));
+    assert_ne!(now, stored, "git's own token is not the new one");
+}
+
+#[test]
+fn of_several_tokens_those_that_ended_are_told_where_one_could_not_be() {
+    use crate::support::server::{Server, answer};
+    let token = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","name":"{id}","tokenPrefix":"wit_8432","scopes":[],
+            "createdAt":"2024-01-01T00:00:00Z"}}"#
+        )
+    };
+    let list = format!("[{},{}]", token("first"), token("second"));
+    let server = Server::new(move |first, _| match first.trim_end_matches(" HTTP/1.1") {
+        "GET /api/tokens" => answer(200, &list),
+        "DELETE /api/tokens/first" => answer(204, ""),
+        "DELETE /api/tokens/second" => answer(500, "{}"),
+        _ => answer(404, "{}"),
+    });
+    let home = Home::new();
+    let login = ["login", &server.url, "--username", "ada", "--session-stdin"];
+    done(&home.run(WIT, &login, "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu\n"));
+    let revoke = ["token", "revoke", "first", "second"];
+    let output = home.run(WIT, &revoke, "");
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("can't revoke 'second'"));
+    let output = home.run(WIT, &[&revoke[..], &["--json"]].concat(), "");
+    assert_eq!(output.status.code(), Some(5));
+    let ended: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(ended, serde_json::json!({ "revoked": ["first"] }));
+    let output = home.run(WIT, &["token", "revoke", "second"], "");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn after_a_lost_answer_it_is_said_whether_the_token_was_made() {
     use crate::support::server::{Server, answer};
-    let made = r#"[{"id":"cf44cc33","name":"ci","tokenPrefix":"wit_8432","scopes":[],
-        "createdAt":"2999-01-01T00:00:00Z"}]"#;
-    for (list, code, says) in [
-        (made, 5, "wit token revoke cf44cc33"),
-        ("[]", 1, "no token was made"),
+    use std::sync::atomic::{AtomicBool, Ordering};
+    // One of the same name was there already, and just as new.
+    let token = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","name":"ci","tokenPrefix":"wit_8432","scopes":[],
+            "createdAt":"2999-01-01T00:00:00Z"}}"#
+        )
+    };
+    let (before, made) = (token("aaaa1111"), token("cf44cc33"));
+    for (lost, after, code, says) in [
+        (None, vec![&made], 5, "wit token revoke cf44cc33"),
+        (answer(200, "no JSON"), vec![&made], 5, "revoke cf44cc33"),
+        (None, vec![], 1, "no token was made"),
     ] {
+        let list = |tokens: &[&String]| {
+            let all: Vec<&str> = tokens.iter().map(|token| token.as_str()).collect();
+            format!("[{}]", all.join(","))
+        };
+        let (before, after) = (list(&[&before]), list(&[&after[..], &[&before]].concat()));
+        let asked = AtomicBool::new(false);
         let server = Server::new(move |first, _| match first {
-            "POST /api/tokens HTTP/1.1" => None,
-            "GET /api/tokens HTTP/1.1" => answer(200, list),
+            "POST /api/tokens HTTP/1.1" => {
+                asked.store(true, Ordering::Relaxed);
+                lost.clone()
+            }
+            "GET /api/tokens HTTP/1.1" if asked.load(Ordering::Relaxed) => answer(200, &after),
+            "GET /api/tokens HTTP/1.1" => answer(200, &before),
             _ => answer(404, "{}"),
         });
         let home = Home::new();

@@ -103,6 +103,7 @@ fn a_proxy_sees_plain_http_only_where_that_was_allowed() {
     home.set("http_proxy", &proxy.url);
     let said = refused(&login(&home, "http://wit.test", &[]), 1);
     assert!(said.contains("plain http"), "{said}");
+    assert!(said.contains("hint: use https, or --allow-http"), "{said}");
     assert_eq!(proxy.seen(), "");
     done(&login(&home, "http://wit.test", &["--allow-http"]));
     assert!(

@@ -42,7 +42,7 @@ fn up_makes_the_first_account_without_a_keyboard() {
     let up = home.run(WIT, &arguments, "");
     assert!(up.status.success(), "{}", text(&up.stderr));
     let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
-    let file = up["password_file"].as_str().expect("a file");
+    let file = up["passwordFile"].as_str().expect("a file");
     let mode = std::fs::metadata(file).expect("it exists").permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
     let next = up["next"].as_str().expect("a command");
@@ -53,8 +53,8 @@ fn up_makes_the_first_account_without_a_keyboard() {
 
     // What it prints is enough to work on the database itself.
     let mut direct = Home::new();
-    direct.set("DATABASE_URL", up["database_url"].as_str().expect("a URL"));
-    direct.set("WIT_USER_ID", up["user_id"].as_str().expect("an id"));
+    direct.set("DATABASE_URL", up["databaseUrl"].as_str().expect("a URL"));
+    direct.set("WIT_USER_ID", up["userId"].as_str().expect("an id"));
     let list = direct.run(WIT, &["token", "list"], "");
     assert!(
         text(&list.stdout).contains("first"),
@@ -66,8 +66,8 @@ fn up_makes_the_first_account_without_a_keyboard() {
     // Asked again, it leaves the account as it is.
     let again = home.run(WIT, &arguments, "");
     let again: Value = serde_json::from_slice(&again.stdout).expect("JSON");
-    assert_eq!(again["user_id"], up["user_id"]);
-    assert!(again["password_file"].is_null());
+    assert_eq!(again["userId"], up["userId"]);
+    assert!(again["passwordFile"].is_null());
     assert!(home.run(WIT, &["down"], "").status.success());
 }
 
@@ -90,6 +90,110 @@ fn up_takes_the_password_of_the_first_account_from_stdin() {
     let said = text(&refused.stderr);
     assert!(said.contains("a password is 8 to 128 characters"), "{said}");
     assert!(!said.contains("short"), "{said}");
+}
+
+/// What is known of servers, in the configuration file.
+fn config(home: &Home) -> Value {
+    let file = home.path().join(".config/wit/config.json");
+    let text = std::fs::read(file).expect("a config");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+#[test]
+fn up_at_another_port_takes_the_place_of_its_earlier_address() {
+    let home = Home::new();
+    let up = |more: &[&str]| {
+        let up = [&["up", "--port", "0", "--json"], more].concat();
+        let up = home.run(WIT, &up, "");
+        let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
+        assert!(home.run(WIT, &["down"], "").status.success());
+        up
+    };
+    let other = up(&["--data-dir", "other"]);
+    assert!(
+        home.run(WIT, &["down", "--data-dir", "other"], "")
+            .status
+            .success()
+    );
+    let first = up(&["--user", "ada"]);
+    let mut known = config(&home);
+    known["default_server"] = first["url"].clone();
+    known["servers"][first["url"].as_str().expect("a URL")]["account"] = "ada".into();
+    let file = home.path().join(".config/wit/config.json");
+    std::fs::write(file, known.to_string()).expect("written");
+
+    let second = up(&[]);
+    assert_ne!(first["url"], second["url"]);
+    let url = second["url"].as_str().expect("a URL");
+    assert_eq!(second["next"], format!("wit login {url}"));
+    let known = config(&home);
+    assert_eq!(known["default_server"], url);
+    let servers: Vec<&String> = known["servers"]
+        .as_object()
+        .expect("servers")
+        .keys()
+        .collect();
+    assert_eq!(servers.len(), 2, "{servers:?}");
+    assert!(
+        servers
+            .iter()
+            .any(|known| **known == *other["url"].as_str().expect("a URL"))
+    );
+}
+
+#[test]
+fn up_with_an_odd_data_directory_says_what_can_be_pasted() {
+    let home = Home::new();
+    let data_dir = ["--data-dir", "it's a dir"];
+    let up = home.run(
+        WIT,
+        &[&["up", "--port", "0", "--user", "ada"], &data_dir[..]].concat(),
+        "",
+    );
+    let said = text(&up.stdout);
+    let login = said.lines().find(|line| line.contains("wit login"));
+    let direct: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("export "))
+        .collect();
+    let pasted = format!(
+        "{}\n{}\nwit token list",
+        login.expect("a command"),
+        direct.join("\n")
+    );
+    let done = home.run("sh", &["-e", "-c", &pasted], "");
+    assert!(done.status.success(), "{pasted}: {}", text(&done.stderr));
+    assert!(
+        home.run(WIT, &[&["down"], &data_dir[..]].concat(), "")
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn that_nobody_reads_what_is_said_is_no_failure() {
+    let home = Home::new();
+    for words in [
+        "up --port 0",
+        "up",
+        "up --json",
+        "setup --dry-run",
+        "setup",
+        "setup",
+        "setup --undo",
+        "setup --undo",
+        "down",
+        "down --json",
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = home.command(WIT);
+        command.args(words.split(' ')).stdout(writer);
+        let output = command.stderr(std::process::Stdio::piped()).output();
+        let output = output.expect("it ends");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{words}: {said}");
+    }
 }
 
 #[test]

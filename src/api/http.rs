@@ -70,9 +70,8 @@ impl Client {
             reason,
         };
         if server.is_plain() && !server.is_loopback() && !allow_http {
-            return Err(unreachable(
-                "plain http would show the secret on its way; use https, or --allow-http".into(),
-            ));
+            let server = server.to_string();
+            return Err(ApiError::PlainHttp { server });
         }
         // An error means that one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();

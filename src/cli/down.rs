@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Context, Exit};
+use super::{Context, Exit, output};
 use crate::platform::{LAST_REQUESTS, instance};
 use crate::progress;
 
@@ -24,15 +24,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let stopped = progress::during("Waiting for requests under way", || {
         instance::stop(&data_dir, PATIENCE)
     })?;
-    if context.json {
-        println!(
-            "{}",
-            json!({ "stopped": stopped.is_some(), "data_dir": data_dir })
-        );
-    } else if stopped.is_some() {
-        println!("wit stopped. Its data stay in {}", data_dir.display());
-    } else {
-        println!("wit does not run on {}", data_dir.display());
-    }
+    let place = data_dir.display();
+    let text = match stopped {
+        _ if context.json => {
+            let stopped = stopped.is_some();
+            output::json(&json!({ "stopped": stopped, "dataDir": data_dir }))?;
+            return Ok(Exit::Done);
+        }
+        Some(_) => format!("wit stopped. Its data stay in {place}\n"),
+        None => format!("wit does not run on {place}\n"),
+    };
+    output::print(text.as_bytes())?;
     Ok(Exit::Done)
 }

@@ -29,6 +29,9 @@ const PASSWORD_LIMIT: u64 = 4096;
 pub struct Args {
     /// The server [default: the one known already]
     url: Option<String>,
+    /// The same as URL, as other commands take it
+    #[arg(long, value_name = "URL", conflicts_with = "url")]
+    server: Option<String>,
     /// Sign in with an email address and a password
     #[arg(long)]
     email: Option<String>,
@@ -60,7 +63,7 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let config = Config::load(&context.paths).context("can't read the configuration")?;
-    let server = match &args.url {
+    let server = match args.url.as_ref().or(args.server.as_ref()) {
         Some(url) => parse_url(url)?,
         None => session::server(&config, None)?,
     };
@@ -124,8 +127,18 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         known.api = Some(api.form().to_owned());
         known.account = Some(signed_in.account.clone());
         known.ca_file = ca_file.or(known.ca_file.take());
+        // A default that nobody is logged in at, as `wit up` leaves it, would lead nowhere.
+        let nobody = |url: &String| {
+            let known = config.servers.get(url);
+            known.is_some_and(|known| known.account.is_none())
+        };
+        if config.default_server.as_ref().is_some_and(nobody) {
+            config.default_server = Some(name.clone());
+        }
     })
     .context("can't write the configuration")?;
+    // As each command that has to do with a server; now there is a login to do it with.
+    super::token::end_what_is_over(context);
     let location = decided.store.location();
     if context.json {
         output::json(&json!({

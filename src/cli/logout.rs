@@ -4,16 +4,22 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::confirm::confirm;
+use super::output::escaped;
 use super::session::{self, ServerArgs};
 use super::token::forget;
 use super::{Context, Exit, Failure, output};
 use crate::api::{ApiError, login};
 use crate::config::Config;
 use crate::credential::Credential;
+use crate::item::{Item, Session};
+use crate::rotation::journal::{self, Journal};
 use crate::store;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The server, where more than one is known
+    #[arg(conflicts_with = "server")]
+    url: Option<String>,
     /// Also revoke the tokens that this machine made there
     #[arg(long)]
     revoke: bool,
@@ -24,7 +30,8 @@ pub struct Args {
     server: ServerArgs,
 }
 
-pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
+    args.server.server = args.url.or(args.server.server);
     let mut revoked = Vec::new();
     if args.revoke {
         let signed_in = session::signed_in(context, &args.server)?;
@@ -60,33 +67,45 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let account = session::account(&config, &server, args.server.account.as_deref());
     let site = session::site_of(&server)?;
     let store = store::choice::open(&context.paths, None)?;
-    let ended = store::update(store.as_ref(), &context.paths, &site, |item| {
-        let (ended, kept): (Vec<_>, Vec<_>) = item.sessions.drain(..).partition(|session| {
+    let remembered = session::account(&config, &server, None);
+    let (ended, left) = store::update(store.as_ref(), &context.paths, &site, |item| {
+        let is_meant = |session: &mut Session| {
             session.server == name && account.as_ref().is_none_or(|a| *a == session.account)
-        });
-        item.sessions = kept;
-        ended
+        };
+        let ended: Vec<Session> = item.sessions.extract_if(.., is_meant).collect();
+        (ended, Left::of(item, &name, remembered.as_deref()))
     })?;
     let direct = session::is_direct(&config, &server);
-    if direct {
-        Config::update(&context.paths, |config| config.servers.remove(&name))
-            .context("can't write the configuration")?;
-    }
-    if ended.is_empty() && !direct {
+    let is_idle = config.servers.contains_key(&name) && !left.tokens && left.account.is_none();
+    if ended.is_empty() && !direct && !is_idle {
         return Err(
             Failure::new(Exit::NotLoggedIn, format!("not logged in to {name}"))
                 .hint(format!("wit login {name}"))
                 .into(),
         );
     }
+    Config::update(&context.paths, |config| match &left.account {
+        None if !left.tokens => config.forget(&name),
+        account => {
+            if let Some(known) = config.servers.get_mut(&name) {
+                known.api.take_if(|form| form == "database");
+                known.account = account.clone();
+            }
+        }
+    })
+    .context("can't write the configuration")?;
     // It is gone from this machine; that the server forgets it too is a courtesy, tried once.
     if let Ok(client) = session::client(&config, &server, &args.server) {
         for session in &ended {
             let _ = login::sign_out(&client, &session.token);
         }
     }
+    let unfinished = unfinished(&name, &ended, &revoked, context)?;
     if context.json {
-        output::json(&json!({ "server": name, "revoked": revoked }))?;
+        let unfinished: Vec<_> = (unfinished.iter())
+            .map(|journal| json!({ "name": journal.name, "oldId": journal.old_id }))
+            .collect();
+        output::json(&json!({ "server": name, "revoked": revoked, "unfinished": unfinished }))?;
     } else {
         let tokens = match revoked.len() {
             0 => String::new(),
@@ -94,6 +113,70 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             many => format!(" and revoked {many} tokens"),
         };
         output::print(format!("Logged out of {name}{tokens}.\n").as_bytes())?;
+        for journal in &unfinished {
+            let (name, id) = (escaped(&journal.name), &journal.old_id);
+            eprintln!("warning: nothing ends the old token of {name} now: {id}");
+        }
+        if !unfinished.is_empty() {
+            eprintln!("hint: wit login {name}, then wit token revoke ID");
+        }
     }
-    Ok(Exit::Done)
+    match unfinished.is_empty() {
+        true => Ok(Exit::Done),
+        false => Ok(Exit::Unfinished),
+    }
+}
+
+/// What an item still has of a server.
+struct Left {
+    /// An account that is logged in: the one that commands mean so far, if it still is.
+    account: Option<String>,
+    /// Whether there is a token that was made there.
+    tokens: bool,
+}
+
+impl Left {
+    fn of(item: &Item, server: &str, remembered: Option<&str>) -> Self {
+        let all = [&item.credentials.0, &item.pending, &item.previous];
+        let made_there = |entry: &Credential| {
+            let token = entry.token.as_ref();
+            token.is_some_and(|token| token.server == server)
+        };
+        let accounts = (item.sessions.iter())
+            .filter(|session| session.server == server)
+            .map(|session| session.account.as_str());
+        let mut accounts: Vec<&str> = accounts.collect();
+        accounts.sort_by_key(|account| Some(*account) != remembered);
+        Left {
+            account: accounts.first().map(|account| (*account).to_owned()),
+            tokens: all.into_iter().flatten().any(made_there),
+        }
+    }
+}
+
+/// The rotations that need one of the sign-ins that ended, so that their old tokens live on. Those
+/// of which nothing lives any more are forgotten.
+fn unfinished(
+    server: &str,
+    ended: &[Session],
+    revoked: &[String],
+    context: &Context,
+) -> anyhow::Result<Vec<Journal>> {
+    let mut left = Vec::new();
+    for journal in journal::all(&context.paths).unwrap_or_default() {
+        let is_theirs = |session: &Session| session.account == journal.account;
+        if journal.server != server || !ended.iter().any(is_theirs) {
+            continue;
+        }
+        let is_new_over = journal
+            .new_id
+            .as_ref()
+            .is_none_or(|id| revoked.contains(id));
+        if revoked.contains(&journal.old_id) && is_new_over {
+            journal.clear(&context.paths)?;
+        } else if !journal.shortened && !journal.by_itself {
+            left.push(journal);
+        }
+    }
+    Ok(left)
 }

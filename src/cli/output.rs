@@ -53,14 +53,6 @@ pub fn print(text: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Prints a line as [`print`] does: `println!` panics where nobody reads it any more.
-macro_rules! say {
-    ($($line:tt)*) => {
-        $crate::cli::output::print(format!("{}\n", format_args!($($line)*)).as_bytes())
-    };
-}
-pub(crate) use say;
-
 /// How this machine's clock differs from a server's, which is ahead by `skew` seconds.
 pub fn clock(skew: i64, server: &str) -> String {
     let side = if skew > 0 { "behind" } else { "ahead of" };

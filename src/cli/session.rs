@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use anyhow::Context as _;
 
-use super::output::escaped;
+use super::output::{escaped, quoted};
 use super::{Context, Exit, Failure};
 use crate::api::database::{self, Direct};
 use crate::api::http::Client;
@@ -68,6 +68,7 @@ pub struct Acting {
 }
 
 /// A server and the site that git knows it by.
+#[derive(Clone)]
 pub struct Place {
     pub server: ServerUrl,
     pub site: Site,
@@ -157,24 +158,10 @@ pub fn acting(context: &Context, args: &ServerArgs) -> anyhow::Result<Acting> {
     })
 }
 
-/// [`acting`] where stored tokens are replaced or ended: in direct mode it must be known that they
-/// are in that database, and not in another.
+/// [`acting`] where stored tokens are replaced or ended.
 pub fn signed_in(context: &Context, args: &ServerArgs) -> anyhow::Result<SignedIn> {
     let acting = acting(context, args)?;
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
-    let theirs =
-        |place: &Place| acting.api.form() != "database" || is_direct(&config, &place.server);
-    let Some(Place { server, site }) = acting.place.filter(theirs) else {
-        let why = format!(
-            "are the tokens of git on this machine in {}?",
-            database::SERVER
-        );
-        return Err(Failure::new(Exit::Usage, why)
-            .hint(
-                "wit login URL --api database says so; unset DATABASE_URL to go through the server",
-            )
-            .into());
-    };
+    let Place { server, site } = git_place(&acting, context)?.clone();
     Ok(SignedIn {
         server,
         site,
@@ -183,6 +170,24 @@ pub fn signed_in(context: &Context, args: &ServerArgs) -> anyhow::Result<SignedI
         store: acting.store,
         item: acting.item,
     })
+}
+
+/// Where git meets the tokens that are worked on: in direct mode it must be known that they are in
+/// that database, and not in another.
+pub fn git_place<'a>(acting: &'a Acting, context: &Context) -> anyhow::Result<&'a Place> {
+    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let theirs =
+        |place: &&Place| acting.api.form() != "database" || is_direct(&config, &place.server);
+    let place = acting.place.as_ref().filter(theirs);
+    Ok(place.ok_or_else(|| {
+        let why = format!(
+            "are the tokens of git on this machine in {}?",
+            database::SERVER
+        );
+        Failure::new(Exit::Usage, why).hint(
+            "wit login URL --api database says so; unset DATABASE_URL to go through the server",
+        )
+    })?)
 }
 
 /// The database of `DATABASE_URL` and the name of the account of `WIT_USER_ID`; `None` where the
@@ -253,6 +258,22 @@ pub fn server(config: &Config, named: Option<&str>) -> Result<ServerUrl, Failure
 pub fn account(config: &Config, server: &ServerUrl, named: Option<&str>) -> Option<String> {
     let remembered = || config.servers.get(&server.to_string())?.account.clone();
     named.map(str::to_owned).or_else(remembered)
+}
+
+/// The options that name an account on a server, as far as a command would not mean them anyway.
+pub fn naming(config: &Config, url: &str, named: &str) -> String {
+    let mut options = String::new();
+    if !server(config, None).is_ok_and(|meant| meant.to_string() == url) {
+        options += &format!(" --server {}", quoted(url));
+    }
+    let remembered = config
+        .servers
+        .get(url)
+        .and_then(|known| known.account.as_deref());
+    if remembered != Some(named) {
+        options += &format!(" --account {}", quoted(named));
+    }
+    options
 }
 
 /// What `wit login` remembered of a server.

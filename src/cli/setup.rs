@@ -10,7 +10,7 @@ pub(super) mod program;
 mod record;
 mod schedule;
 
-use super::output::{self, say};
+use super::output;
 use super::{Context, Exit, Failure, session};
 use crate::config::{self, Config};
 use crate::store::choice::{self, NAMES};
@@ -26,7 +26,7 @@ pub struct Args {
     #[command(flatten)]
     scope: ScopeArgs,
     /// For this server only, and there no other helper; may be repeated
-    #[arg(long, value_name = "URL", num_args = 1.., conflicts_with = "undo")]
+    #[arg(long, alias = "server", value_name = "URL", num_args = 1.., conflicts_with = "undo")]
     host: Vec<String>,
     /// Keep secrets in this store from now on: keychain, file or keyutils
     #[arg(long, value_name = "NAME", conflicts_with = "undo")]
@@ -124,8 +124,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Config::update(&context.paths, |config| config.store = Some(name))?;
     }
     for addition in entries.iter().filter_map(|entry| entry.addition.as_ref()) {
-        record.changes.push(addition.make()?);
-        record.save(&context.paths)?;
+        let before = record.changes.len();
+        let made = addition.make(|change| {
+            record.changes.push(change);
+            record.save(&context.paths)
+        });
+        if made.is_err() {
+            record.changes.truncate(before);
+            record.save(&context.paths)?;
+        }
+        made?;
     }
     if renew.is_some() {
         record.schedule = Some(Schedule::make(&own_path("wit")?, &context.paths)?);
@@ -133,10 +141,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
 
     let mut documents = Vec::new();
+    let mut text = String::new();
     for entry in &entries {
-        documents.push(entry.report(scope, context)?);
+        let chain = git::chain(scope, entry.host.as_deref())?;
+        documents.push(entry.report(&chain, scope, &mut text));
     }
-    let place = record.schedule.as_ref().map(Schedule::place);
+    let schedule = record.schedule.as_ref();
+    let asked = schedule.filter(|_| args.renew.is_some());
+    let lasts = asked.and_then(Schedule::outlives_logout);
+    let place = schedule.map(Schedule::place);
     let store = decided.store.as_ref();
     if context.json {
         output::json(&json!({
@@ -145,20 +158,23 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             "store": store.name(),
             "location": store.location(),
             "renew": place,
+            "renewOutlivesLogout": lasts,
         }))?;
         return Ok(Exit::Done);
     }
-    say!(
-        "Secrets lie in the {} store: {}",
-        store.name(),
-        store.location()
-    )?;
+    let (name, location) = (store.name(), store.location());
+    text += &format!("Secrets lie in the {name} store: {location}\n");
     if let Some(place) = place {
-        say!("What runs out within 7 days is rotated once a day, by {place}")?;
+        text += &format!("What runs out within 7 days is rotated once a day, by {place}\n");
+    }
+    output::print(text.as_bytes())?;
+    if lasts == Some(false) {
+        eprintln!("wit: systemd stops that when you log out of this machine");
+        eprintln!("hint: loginctl enable-linger");
     }
     if entries.iter().any(|entry| entry.helper == PORTABLE) && !helper_in_path() {
         eprintln!("wit: git-credential-wit is not in the PATH, so git will not find it");
-        eprintln!("hint: wit setup --undo && wit setup --absolute");
+        eprintln!("hint: wit doctor says what mends it");
     }
     Ok(Exit::Done)
 }
@@ -198,54 +214,53 @@ impl Entry {
         })
     }
 
-    /// Says what git does now; answers the same as JSON.
-    fn report(&self, scope: Scope, context: &Context) -> anyhow::Result<serde_json::Value> {
-        let chain = git::chain(scope, self.host.as_deref())?;
+    /// What git does now by its `chain` of helpers: as JSON, and for a person in `text`.
+    fn report(&self, chain: &[String], scope: Scope, text: &mut String) -> serde_json::Value {
         let at = chain.iter().position(|helper| git::is_ours(helper));
         let (before, after) = chain.split_at(at.unwrap_or(chain.len()));
-        let others: Vec<&String> = before.iter().chain(after.iter().skip(1)).collect();
-        if context.json {
-            return Ok(json!({
-                "host": self.host,
-                "helper": self.helper,
-                "added": self.addition.is_some(),
-                "before": before,
-                "other_helpers": others,
-            }));
-        }
-        let (helper, scope) = (&self.helper, scope.name());
+        let others: Vec<String> = (before.iter().chain(after.iter().skip(1)))
+            .map(|helper| shown(helper))
+            .collect();
+        let before: Vec<String> = before.iter().map(|helper| shown(helper)).collect();
+        let (helper, name) = (shown(&self.helper), scope.name());
         let whom = self.host.as_deref().unwrap_or("every site");
-        match &self.addition {
+        *text += &match &self.addition {
             Some(_) => {
-                say!("git now asks the helper {helper} for {whom} ({scope} configuration).")?
+                format!("git now asks the helper {helper} for {whom} ({name} configuration).\n")
             }
-            None => say!("git asks the helper {helper} for {whom} already; nothing to change.")?,
-        }
+            None => {
+                format!("git asks the helper {helper} for {whom} already; nothing to change.\n")
+            }
+        };
         if self.host.is_some() && others.is_empty() {
-            say!("It asks no other helper there.")?;
+            *text += "It asks no other helper there.\n";
         }
         if !before.is_empty() {
-            say!(
-                "These are asked before it, so what they know goes first: {}",
-                before.join(", ")
-            )?;
-            say!("For a server without them: wit setup --host URL")?;
+            let names = before.join(", ");
+            *text += &format!("These are asked before it, so what they know goes first: {names}\n");
+            *text += "For a server without them: wit setup --host URL\n";
         }
         if !others.is_empty() {
-            let names: Vec<&str> = others.iter().map(|helper| helper.as_str()).collect();
-            say!(
-                "git hands what worked to these as well, and they may keep it: {}",
-                names.join(", ")
-            )?;
+            let names = others.join(", ");
+            *text +=
+                &format!("git hands what worked to these as well, and they may keep it: {names}\n");
         }
-        if others
-            .iter()
-            .any(|helper| helper.split(' ').next() == Some("store"))
-        {
-            say!("The helper store keeps what it is handed in plain text.")?;
+        if others.iter().any(|helper| helper == "store") {
+            *text += "The helper store keeps what it is handed in plain text.\n";
         }
-        Ok(serde_json::Value::Null)
+        json!({
+            "host": self.host,
+            "helper": helper,
+            "added": self.addition.is_some(),
+            "before": before,
+            "otherHelpers": others,
+        })
     }
+}
+
+/// A helper as a person may be shown it.
+fn shown(helper: &str) -> String {
+    output::redacted(&output::escaped(&git::name(helper)))
 }
 
 /// Where one of our two programs lies: by the PATH where that leads to the one beside this one,
@@ -339,20 +354,23 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
         output::json(&json!({ "scope": scope, "removed": removed, "renew": schedule }))?;
         return Ok(Exit::Done);
     }
-    if removed.is_empty() && schedule.is_none() {
-        say!(
-            "wit setup has added nothing to the {} configuration; nothing to take back.",
+    removed.dedup();
+    let mut text = String::new();
+    for file in &removed {
+        let file = file.display();
+        text += &format!("{file} is as if wit setup had not been there.\n");
+    }
+    if let Some(schedule) = &schedule {
+        text += &format!("Nothing is rotated daily any more: {}\n", schedule.place());
+    }
+    text += &match text.is_empty() {
+        true => format!(
+            "wit setup has added nothing to the {} configuration; nothing to take back.\n",
             scope.name()
-        )?;
-        return Ok(Exit::Done);
-    }
-    for file in removed {
-        say!("{} is as if wit setup had not been there.", file.display())?;
-    }
-    if let Some(schedule) = schedule {
-        say!("Nothing is rotated daily any more: {}", schedule.place())?;
-    }
-    say!("Secrets that were stored stay where they are.")?;
+        ),
+        false => "Secrets that were stored stay where they are.\n".to_owned(),
+    };
+    output::print(text.as_bytes())?;
     Ok(Exit::Done)
 }
 
@@ -360,11 +378,9 @@ fn print_commands(commands: &[String], context: &Context) -> anyhow::Result<Exit
     if context.json {
         output::json(&json!({ "commands": commands }))?;
     } else if commands.is_empty() {
-        say!("# nothing to change")?;
+        output::print(b"# nothing to change\n")?;
     } else {
-        for command in commands {
-            say!("{command}")?;
-        }
+        output::print(format!("{}\n", commands.join("\n")).as_bytes())?;
     }
     Ok(Exit::Done)
 }

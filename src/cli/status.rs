@@ -57,6 +57,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         attention: false,
         now,
         context,
+        config: &config,
         renews: renewal::days(&config).is_some(),
         journals: journal::all(&context.paths).unwrap_or_default(),
     };
@@ -91,6 +92,7 @@ struct Report<'a> {
     attention: bool,
     now: UnixTime,
     context: &'a Context,
+    config: &'a Config,
     /// Whether tokens are renewed at all.
     renews: bool,
     journals: Vec<Journal>,
@@ -109,7 +111,9 @@ impl Report<'_> {
         }
         let mut sessions = Vec::new();
         for session in item.sessions.iter().filter(|held| held.server == server) {
-            let state = self.state(session.expiry, format!("wit login {server}"));
+            let is_soon = is_within(session.expiry, SOON, self.now);
+            let login = format!("wit login {server}");
+            let state = self.state(session.expiry, is_soon, login);
             self.line(format!(
                 "  Logged in as {}, {state}",
                 escaped(&session.account)
@@ -130,11 +134,12 @@ impl Report<'_> {
             tokens.push(self.token(server, entry, item, direct));
         }
         let left_over = |entry: &&Credential| !self.is_in_grace(entry);
-        let previous = item.previous.iter().filter(left_over).count();
-        for (number, what) in [(item.pending.len(), "unfinished"), (previous, "replaced")] {
-            if number > 0 {
+        let previous: Vec<&Credential> = item.previous.iter().filter(left_over).collect();
+        let pending: Vec<&Credential> = item.pending.iter().collect();
+        for (entries, what) in [(pending, "unfinished"), (previous, "replaced")] {
+            if let Some(mend) = self.end_of(&entries) {
                 self.attention = true;
-                self.line(format!("  {number} {what}, to be ended: wit token rotate"));
+                self.line(format!("  {} {what}, to be ended: {mend}", entries.len()));
             }
         }
         json!({
@@ -145,6 +150,21 @@ impl Report<'_> {
             "pending": item.pending.len(),
             "previous": item.previous.len(),
         })
+    }
+
+    /// What ends tokens that a rotation has left behind; `None` where there are none.
+    fn end_of(&self, entries: &[&Credential]) -> Option<String> {
+        let infos: Vec<&TokenInfo> = (entries.iter())
+            .filter_map(|entry| entry.token.as_ref())
+            .collect();
+        let first = infos.first()?;
+        let naming = session::naming(self.config, &first.server, &first.account);
+        let mut journals = self.journals.iter();
+        if journals.any(|journal| journal.server == first.server) {
+            return Some(format!("wit token rotate --resume{naming}"));
+        }
+        let ids: Vec<String> = infos.iter().map(|info| escaped(&info.id)).collect();
+        Some(format!("wit token revoke {}{naming}", ids.join(" ")))
     }
 
     /// Whether a replaced token still lives because that was asked for.
@@ -187,13 +207,15 @@ impl Report<'_> {
     fn token(&mut self, server: &str, entry: &Credential, item: &Item, direct: bool) -> Value {
         let username = entry.username.as_deref().map(String::from_utf8_lossy);
         let hindrance = (entry.token.as_ref())
-            .filter(|_| {
-                entry
-                    .expiry
-                    .is_some_and(|e| e.left(self.now) <= SOON_UNRENEWED)
-            })
+            .filter(|_| is_within(entry.expiry, SOON_UNRENEWED, self.now))
             .and_then(|token| self.hindrance(token, item, direct));
-        let mut state = self.state(entry.expiry, format!("wit token create --server {server}"));
+        // One that is renewed in time needs nobody, however short its life.
+        let is_soon = match &entry.token {
+            Some(_) if hindrance.is_none() => renewal::is_due(entry, SOON / DAY, self.now),
+            _ => is_within(entry.expiry, SOON, self.now),
+        };
+        let create = format!("wit token create --server {server}");
+        let mut state = self.state(entry.expiry, is_soon, create);
         if let Some((reason, mend)) = hindrance
             && entry.expiry.is_some_and(|expiry| !expiry.is_past(self.now))
         {
@@ -226,7 +248,7 @@ impl Report<'_> {
     }
 
     /// In words when it ends, with the command that mends it where that is soon.
-    fn state(&mut self, expiry: Option<Expiry>, mend: String) -> String {
+    fn state(&mut self, expiry: Option<Expiry>, is_soon: bool, mend: String) -> String {
         let Some(expiry) = expiry else {
             return "no end known".into();
         };
@@ -238,7 +260,7 @@ impl Report<'_> {
         } else {
             format!("expires in {} days", (left + DAY / 2) / DAY)
         };
-        if left > SOON {
+        if !is_soon {
             return words;
         }
         self.attention = true;
@@ -249,6 +271,11 @@ impl Report<'_> {
         // Writing to a String can't fail.
         let _ = writeln!(self.text, "{line}");
     }
+}
+
+/// Whether something ends within so many seconds, or has.
+fn is_within(expiry: Option<Expiry>, seconds: i64, now: UnixTime) -> bool {
+    expiry.is_some_and(|expiry| expiry.left(now) <= seconds)
 }
 
 /// Server clock minus this machine's, in seconds; `None` where the server does not answer at once.

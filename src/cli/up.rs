@@ -12,7 +12,9 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::login::first_line;
-use super::{Context, Exit, Failure, output};
+use super::output::{self, quoted};
+use super::session::parse_url;
+use super::{Context, Exit, Failure};
 use crate::config::{self, Config};
 use crate::platform::first_user::Wanted;
 use crate::platform::instance::{self, Running};
@@ -141,8 +143,8 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
             std::io::stdout().write_all(line.as_bytes())?;
             return Ok(());
         }
-        remember(&ready, context)?;
-        report(&ready, args, &options.data_dir, context)
+        let moved = remember(&ready, &options.data_dir, context)?;
+        report(&ready, moved, args, &options.data_dir, context)
     };
     let mut told = Ok(());
     let served = platform::serve(&options, |ready| told = said(ready));
@@ -151,10 +153,7 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
     {
         let message = format!("{error}: {}", options.data_dir.display());
         return Err(Failure::new(Exit::Failed, message)
-            .hint(format!(
-                "wit down --data-dir {}",
-                options.data_dir.display()
-            ))
+            .hint(format!("wit down --data-dir {}", quoted(&options.data_dir)))
             .into());
     }
     served?;
@@ -241,17 +240,16 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
         }
         return Err(not_started(&log_path, log_begin).into());
     };
-    remember(&started, context)?;
-    report(&started, args, data_dir, context)?;
+    let moved = remember(&started, data_dir, context)?;
+    report(&started, moved, args, data_dir, context)?;
     Ok(Exit::Done)
 }
 
 /// Says that there is a server.
 fn already(running: &Running, data_dir: &Path, context: &Context) -> anyhow::Result<Exit> {
-    let url = url(running.address, running.is_tls);
+    let url = url(running.address, running.is_tls)?;
     if context.json {
-        let document = json!({ "url": url, "data_dir": data_dir, "already_running": true });
-        output::json(&document)?;
+        output::json(&json!({ "url": url, "dataDir": data_dir, "alreadyRunning": true }))?;
     } else {
         let data_dir = data_dir.display();
         output::print(format!("wit already runs at {url} (data in {data_dir})\n").as_bytes())?;
@@ -276,30 +274,51 @@ fn not_started(log_path: &Path, begin: u64) -> Failure {
             }
         }
         None => Failure::new(Exit::Failed, "the server did not start")
-            .hint(format!("cat {}", log_path.display())),
+            .hint(format!("cat {}", quoted(log_path))),
     }
 }
 
-/// Writes the server into the config, so that no other command needs to be told of it.
-fn remember(ready: &Ready, context: &Context) -> anyhow::Result<()> {
-    let url = url(ready.address, ready.is_tls);
+/// Writes the server into the config, so that no other command needs to be told of it. It takes
+/// the place of an earlier address of its own; whether somebody was logged in there is answered.
+fn remember(ready: &Ready, data_dir: &Path, context: &Context) -> anyhow::Result<bool> {
+    let url = url(ready.address, ready.is_tls)?;
     Config::update(&context.paths, |config| {
-        config.servers.entry(url.clone()).or_default().api = Some("rest".to_owned());
+        let earlier = config
+            .servers
+            .iter()
+            .filter(|(other, known)| **other != url && known.data_dir.as_deref() == Some(data_dir));
+        let earlier: Vec<(String, bool)> = earlier
+            .map(|(other, known)| (other.clone(), known.account.is_some()))
+            .collect();
+        for (other, _) in &earlier {
+            config.forget(other);
+        }
+        let known = config.servers.entry(url.clone()).or_default();
+        known.api.get_or_insert_with(|| "rest".to_owned());
+        known.data_dir = Some(data_dir.to_owned());
         config.default_server.get_or_insert(url);
+        earlier.iter().any(|(_, logged_in)| *logged_in)
     })
     .context("can't write the server into the config")
 }
 
-fn report(ready: &Ready, args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result<()> {
-    let url = url(ready.address, ready.is_tls);
+fn report(
+    ready: &Ready,
+    moved: bool,
+    args: &Args,
+    data_dir: &Path,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let url = url(ready.address, ready.is_tls)?;
     let next = match (&args.user, &ready.password_file) {
         (Some(user), Some(file)) => Some(format!(
             "wit login {url} --username {user} --password-stdin < {}",
-            file.display()
+            quoted(file)
         )),
         _ if ready.is_empty => Some(format!(
             "wit login {url} --sign-up --email you@example.com --username you"
         )),
+        _ if moved => Some(format!("wit login {url}")),
         _ => None,
     };
     // A URL that the person has set himself may hold a password; he knows it.
@@ -310,43 +329,58 @@ fn report(ready: &Ready, args: &Args, data_dir: &Path, context: &Context) -> any
             platform::sqlite_file(data_dir).display()
         )),
     };
-    let mut out = std::io::stdout().lock();
     if context.json {
-        let document = json!({
+        return Ok(output::json(&json!({
             "url": url,
-            "data_dir": data_dir,
+            "dataDir": data_dir,
+            "alreadyRunning": false,
             "next": next,
-            "database_url": database_url,
-            "user_id": ready.user_id,
-            "password_file": ready.password_file,
-        });
-        writeln!(out, "{document}")?;
-        return Ok(());
+            "databaseUrl": database_url,
+            "userId": ready.user_id,
+            "passwordFile": ready.password_file,
+        }))?);
     }
-    writeln!(out, "wit runs at {url}")?;
-    writeln!(out, "Its data lie in {}", data_dir.display())?;
+    let place = data_dir.display();
+    let mut text = format!("wit runs at {url}\nIts data lie in {place}\n");
     if let Some(next) = next {
-        let what = match ready.is_empty {
-            true => "Make an account",
-            false => "Log in to the account that was made",
+        let what = match (ready.is_empty, &ready.password_file) {
+            (true, _) => "Make an account",
+            (_, Some(_)) => "Log in to the account that was made",
+            _ => "Log in at its new address",
         };
-        writeln!(out, "\n{what}:\n\n  {next}")?;
+        text += &format!("\n{what}:\n\n  {next}\n");
     }
     if let Some(id) = &ready.user_id {
-        writeln!(
-            out,
-            "\nTo work on the database itself, without the server:\n"
-        )?;
+        text += "\nTo work on the database itself, without the server:\n\n";
         if let Some(url) = database_url {
-            writeln!(out, "  export DATABASE_URL={url}")?;
+            text += &format!("  export DATABASE_URL={}\n", quoted(url));
         }
-        writeln!(out, "  export WIT_USER_ID={id}")?;
+        text += &format!("  export WIT_USER_ID={id}\n");
     }
-    Ok(())
+    Ok(output::print(text.as_bytes())?)
 }
 
-/// Where this machine reaches the server.
-fn url(address: SocketAddr, is_tls: bool) -> String {
+/// Where this machine reaches the server, as every command writes it.
+fn url(address: SocketAddr, is_tls: bool) -> anyhow::Result<String> {
     let scheme = if is_tls { "https" } else { "http" };
-    format!("{scheme}://{}", platform::reached_at(address))
+    let url = format!("{scheme}://{}", platform::reached_at(address));
+    Ok(parse_url(&url)?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_the_one_that_commands_write() {
+        for (address, is_tls, expected) in [
+            ("127.0.0.1:3000", false, "http://127.0.0.1:3000"),
+            ("127.0.0.1:80", false, "http://127.0.0.1"),
+            ("0.0.0.0:443", true, "https://127.0.0.1"),
+            ("[::]:443", false, "http://[::1]:443"),
+        ] {
+            let address = address.parse().expect("an address");
+            assert_eq!(url(address, is_tls).expect("a URL"), expected);
+        }
+    }
 }

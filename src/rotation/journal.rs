@@ -75,6 +75,9 @@ pub struct Journal {
     pub grace: u64,
     /// When the old token is to be revoked; set once all deliveries are done.
     pub revoke_at: Option<UnixTime>,
+    /// Whether the server ends the old token by itself when the grace is over.
+    #[serde(default)]
+    pub shortened: bool,
 }
 
 /// A receiver of the new token, and whether it has it.
@@ -112,6 +115,7 @@ impl Journal {
             deliveries: sinks.map(|sink| Delivery { sink, done: false }).collect(),
             grace: plan.grace.as_secs(),
             revoke_at: None,
+            shortened: false,
         }
     }
 
@@ -136,6 +140,23 @@ impl Journal {
     /// Whether the old token has outlived the grace.
     pub fn is_grace_over(&self, now: UnixTime) -> bool {
         self.step == Step::Grace && self.is_due(now)
+    }
+
+    /// Whether the old token's end was told to whoever waits for it: it comes, whatever becomes of
+    /// the new one, which may well have been rotated since.
+    pub(super) fn is_end_promised(&self) -> bool {
+        self.grace > 0 && self.revoke_at.is_some()
+    }
+
+    /// Whether the new token is still to be printed, so that only a person can finish it.
+    pub fn waits_for_print(&self) -> bool {
+        let printed = |delivery: &Delivery| !delivery.done && delivery.sink == Sink::Print;
+        self.deliveries.iter().any(printed)
+    }
+
+    /// Whether the token of that id is the old one or the new one.
+    pub fn is_of(&self, id: &str) -> bool {
+        self.old_id == id || self.new_id.as_deref() == Some(id)
     }
 
     /// Whether `text`, the first characters of an id or a name, means this rotation.
@@ -164,7 +185,7 @@ impl Journal {
     }
 
     /// Forgets the rotation. A journal that is not there is not an error.
-    pub(super) fn clear(&self, paths: &Paths) -> io::Result<()> {
+    pub fn clear(&self, paths: &Paths) -> io::Result<()> {
         crate::config::remove_abandoned(&dir(paths));
         match std::fs::remove_file(file(paths, &self.rotation)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -5,6 +5,8 @@ use crate::api::{CreatedToken, Token};
 use crate::credential::{Proof, TokenInfo};
 use crate::store;
 
+const IN_USE: &str = "the new token is in use already";
+
 impl Rotator<'_> {
     /// Begins a rotation and carries it as far as it goes.
     pub fn start(&self, plan: &Plan) -> Result<Outcome, RotationError> {
@@ -52,11 +54,22 @@ impl Rotator<'_> {
         let Some(mut journal) = journal.reload(self.paths)? else {
             return Ok(Outcome::Gone);
         };
+        if journal.is_end_promised() {
+            return Err(RotationError::TooLateToAbort("the grace has begun"));
+        }
+        if journal.new_id.is_some() && !self.is_new_alive(&journal)? {
+            return self.forget_new(&mut journal, &site);
+        }
         let in_use = journal.deliveries.iter().any(|delivery| delivery.done);
-        if in_use || matches!(journal.step, Step::Grace | Step::Revoking) {
-            return Err(RotationError::TooLateToAbort);
+        if in_use || journal.step == Step::Revoking {
+            return Err(RotationError::TooLateToAbort(IN_USE));
         }
         let item = store::load(self.store, &site)?;
+        let kept = (item.pending.iter()).any(|entry| pending_id(entry, &journal).is_some());
+        if journal.by_itself && kept {
+            let why = "the old token has replaced itself and will end";
+            return Err(RotationError::TooLateToAbort(why));
+        }
         let promoted = journal
             .new_id
             .as_deref()
@@ -64,14 +77,40 @@ impl Rotator<'_> {
         if promoted {
             // Going back is only good where the old token is.
             let Some(old) = with_id(&item.previous, &journal.old_id) else {
-                return Err(RotationError::TooLateToAbort);
+                return Err(RotationError::TooLateToAbort(IN_USE));
             };
             match self.api.verify(old.proof.secret()) {
-                Err(ApiError::Unauthorized) => return Err(RotationError::TooLateToAbort),
+                Err(ApiError::Unauthorized) => {
+                    return Err(RotationError::TooLateToAbort("the old token is dead"));
+                }
                 other => other.map_err(doing("verifying the old token"))?,
             };
         }
         self.undo(&mut journal)
+    }
+
+    /// Ends a rotation whose new token somebody has revoked: the old one goes back to its place,
+    /// where that is alive.
+    fn forget_new(&self, journal: &mut Journal, site: &Site) -> Result<Outcome, RotationError> {
+        if self.list()?.iter().any(|token| token.id == journal.old_id) {
+            return self.undo(journal);
+        }
+        let new_id = new_id(journal)?;
+        store::update(self.store, self.paths, site, |item| {
+            remove_id(&mut item.credentials.0, &new_id);
+            remove_id(&mut item.pending, &new_id);
+            remove_id(&mut item.previous, &journal.old_id);
+        })?;
+        journal.clear(self.paths)?;
+        Err(RotationError::Missing)
+    }
+
+    /// Whether the server still takes the new token.
+    fn is_new_alive(&self, journal: &Journal) -> Result<bool, RotationError> {
+        let new_id = new_id(journal)?;
+        let now = (self.now)().plus(journal.clock_skew);
+        let lives = |token: &Token| token.id == new_id && !token.is_expired(now);
+        Ok(self.list()?.iter().any(lives))
     }
 
     /// Checks all that can be checked before anything is done.
@@ -83,9 +122,10 @@ impl Rotator<'_> {
         let item = {
             let _lock = SiteLock::acquire(self.paths, &plan.site)?;
             let item = store::load(self.store, &plan.site)?;
-            if !item.is_empty() {
-                // The very same item again: whether the store takes it is what is asked.
-                self.store.write(&plan.site, &item.encode(&plan.site))?;
+            // The very same item again: whether the store takes it is what is asked.
+            self.store.write(&plan.site, &item.encode(&plan.site))?;
+            if item.is_empty() {
+                self.store.delete(&plan.site)?;
             }
             item
         };
@@ -131,12 +171,14 @@ impl Rotator<'_> {
             let item = store::load(self.store, &site)?;
             let new_id = new_id(journal)?;
             let Some(pending) = with_id(&item.pending, &new_id) else {
-                // The store was emptied meanwhile: the secret is lost.
-                return self.undo(journal);
+                return self.lost(journal);
             };
             if let Some(what) = self.fault_of(journal, pending)? {
-                self.undo(journal)?;
-                return Err(RotationError::NotAsAsked { what });
+                let revoked = !journal.by_itself;
+                if revoked {
+                    self.undo(journal)?;
+                }
+                return Err(RotationError::NotAsAsked { what, revoked });
             }
             let next = if journal.stored {
                 Step::Promoting
@@ -153,7 +195,7 @@ impl Rotator<'_> {
             })?;
             (self.reached)("promoted");
             if !promoted {
-                return self.undo(journal);
+                return self.lost(journal);
             }
             self.step(journal, Step::Delivering)?;
         }
@@ -162,7 +204,28 @@ impl Rotator<'_> {
         {
             return Ok(undone);
         }
+        // Somebody may have revoked the new one since it was verified.
+        let ends_old = !journal.by_itself && !journal.is_end_promised();
+        if ends_old && !self.is_new_alive(journal)? {
+            return Err(RotationError::NewGone);
+        }
+        if journal.step == Step::Delivering {
+            self.begin_grace(journal)?;
+        }
         self.retire(journal, &site)
+    }
+
+    /// What is left to do where the store no longer has the new token: it was emptied meanwhile.
+    fn lost(&self, journal: &mut Journal) -> Result<Outcome, RotationError> {
+        let in_use = journal.deliveries.iter().any(|delivery| delivery.done);
+        if !in_use && !journal.by_itself {
+            return self.undo(journal);
+        }
+        // Whoever has it keeps it, and so does whoever has the old one.
+        match journal.by_itself || self.is_new_alive(journal)? {
+            true => Err(RotationError::NotKept),
+            false => Err(RotationError::NewGone),
+        }
     }
 
     /// Makes the new token and puts it into the pending slot.
@@ -187,7 +250,7 @@ impl Rotator<'_> {
         let CreatedToken { token, secret } = match self.api.create(&journal.new_token()) {
             Ok(created) => created,
             Err(error) => {
-                if journal.attempts == 1 && !may_be_carried_out(&error) {
+                if journal.attempts == 1 && !error.may_be_carried_out() {
                     journal.clear(self.paths)?;
                 }
                 return Err(doing("creating the new token")(error));
@@ -224,8 +287,11 @@ impl Rotator<'_> {
         });
         journal.new_id = Some(token.id.clone());
         if let Err(error) = kept {
-            // It may be written for all that: undoing looks there as well.
-            self.undo(journal)?;
+            // It may be written for all that: undoing looks there as well. What has replaced itself
+            // can't be put back.
+            if !journal.by_itself {
+                self.undo(journal)?;
+            }
             return Err(error.into());
         }
         (self.reached)("pending");
@@ -302,11 +368,7 @@ impl Rotator<'_> {
                 &item.pending
             };
             let Some(new) = with_id(kept, &new_id) else {
-                if journal.deliveries.iter().any(|delivery| delivery.done) {
-                    // Whoever has it keeps it, and so does whoever has the old one.
-                    return Err(RotationError::Missing);
-                }
-                return self.undo(journal).map(Some);
+                return self.lost(journal).map(Some);
             };
             let mut failed = Vec::new();
             for at in 0..journal.deliveries.len() {
@@ -326,9 +388,15 @@ impl Rotator<'_> {
             if !failed.is_empty() {
                 // Kept for the re-run, with what the caller may have changed.
                 journal.save(self.paths)?;
-                return Err(RotationError::Undelivered(failed));
+                let by_itself = journal.by_itself;
+                return Err(RotationError::Undelivered { failed, by_itself });
             }
         }
+        Ok(None)
+    }
+
+    /// Every receiver has the new token: writes down when the old one ends.
+    fn begin_grace(&self, journal: &mut Journal) -> Result<(), RotationError> {
         let grace = i64::try_from(journal.grace).unwrap_or(i64::MAX);
         let until = (self.now)().plus(grace);
         journal.revoke_at = Some(until);
@@ -338,11 +406,12 @@ impl Rotator<'_> {
             Step::Revoking
         };
         self.step(journal, next)?;
-        if next == Step::Grace {
-            // Where the server ends it by itself, the run that revokes it only tidies up.
-            let _ = self.api.shorten(&journal.old_id, Expiry(until));
+        // Where the server ends it by itself, the run that revokes it only tidies up.
+        if next == Step::Grace && self.api.shorten(&journal.old_id, Expiry(until)).is_ok() {
+            journal.shortened = true;
+            journal.save(self.paths)?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Waits for the end of the grace, then revokes the old token and forgets the rotation.
@@ -446,20 +515,6 @@ fn new_id(journal: &Journal) -> Result<String, RotationError> {
     id.ok_or_else(|| damaged("it names no new token"))
 }
 
-/// Whether the server may have made the token although it did not say so.
-fn may_be_carried_out(error: &ApiError) -> bool {
-    match error {
-        ApiError::Lost { .. } | ApiError::Failed { .. } | ApiError::Malformed { .. } => true,
-        ApiError::Unreachable { .. }
-        | ApiError::Unauthorized
-        | ApiError::Forbidden { .. }
-        | ApiError::NotFound
-        | ApiError::Refused { .. }
-        | ApiError::Limited { .. }
-        | ApiError::Unsupported { .. } => false,
-    }
-}
-
 /// Whether a token can only be one that this rotation made and then lost. By the server's clock.
 fn is_orphan(token: &Token, journal: &Journal) -> bool {
     let begun = journal.started.plus(journal.clock_skew - CLOCK_MARGIN);
@@ -508,6 +563,9 @@ fn put_back(item: &mut Item, journal: &Journal) -> Option<String> {
             let new = std::mem::replace(&mut item.credentials.0[at], old);
             item.retire(new.proof.secret());
             item.pending.push(new);
+        } else if item.credentials.in_place_of(&old).is_none() {
+            // Git erased it meanwhile, as it does with a password that was refused.
+            item.credentials.0.insert(0, old);
         }
         remove_id(&mut item.previous, &journal.old_id);
     }

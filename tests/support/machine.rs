@@ -123,25 +123,14 @@ impl Machine {
         Site::new(b"http", self.server.address.as_bytes()).expect("a site")
     }
 
-    /// Makes the stored token look some days older than it is, so that it runs out sooner.
+    /// Makes the stored tokens look some days older than they are, so that they run out sooner.
     pub fn age_stored_token(&self, days: i64) {
         self.age_token_of(&self.server.address, days);
     }
 
-    /// The same of the token for another host.
+    /// The same of the tokens for another host.
     pub fn age_token_of(&self, host: &str, days: i64) {
-        let age = days * 86_400;
-        let site = Site::new(b"http", host.as_bytes()).expect("a site");
-        let paths = paths(&self.home);
-        let store = choice::open(&paths, Some("file")).expect("a store");
-        store::update(store.as_ref(), &paths, &site, |item| {
-            let entry = &mut item.credentials.0[0];
-            let Expiry(end) = entry.expiry.expect("an expiry");
-            entry.expiry = Some(Expiry(end.plus(-age)));
-            let info = entry.token.as_mut().expect("token info");
-            info.created = UnixTime(info.created.0 - age);
-        })
-        .expect("updated");
+        age_tokens(&self.home, host, days);
     }
 
     /// Changes the configuration file of `wit`.
@@ -152,6 +141,23 @@ impl Machine {
         config[name] = value.into();
         std::fs::write(&file, config.to_string()).expect("written");
     }
+}
+
+/// Makes the tokens that a home keeps for a host look some days older than they are.
+pub fn age_tokens(home: &Home, host: &str, days: i64) {
+    let age = days * 86_400;
+    let site = Site::new(b"http", host.as_bytes()).expect("a site");
+    let paths = paths(home);
+    let store = choice::open(&paths, Some("file")).expect("a store");
+    store::update(store.as_ref(), &paths, &site, |item| {
+        for entry in &mut item.credentials.0 {
+            let Expiry(end) = entry.expiry.expect("an expiry");
+            entry.expiry = Some(Expiry(end.plus(-age)));
+            let info = entry.token.as_mut().expect("token info");
+            info.created = UnixTime(info.created.0 - age);
+        }
+    })
+    .expect("updated");
 }
 
 /// The directories of a home, as the library knows them.

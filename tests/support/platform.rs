@@ -195,7 +195,7 @@ impl Server {
         assert!(up.status.success(), "{}", text(&up.stderr));
         let said = text(&up.stdout);
         assert!(
-            !said.contains("already_running"),
+            said.contains(r#""alreadyRunning": false"#),
             "of the one that was killed: {said}"
         );
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use super::{Finding, quoted};
-use crate::cli::setup::git::{first_word, is_ours};
+use super::{Finding, State, quoted};
+use crate::cli::setup::git::{first_word, is_ours, name};
 use crate::cli::setup::program;
 use crate::config;
 
@@ -224,7 +224,15 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         findings.extend(check_chain(chain));
     }
     for (value, program) in &facts.programs {
-        findings.push(check_program(value, program));
+        let mut named = facts.chains.iter().flat_map(|chain| &chain.helpers);
+        let anew = named.find(|helper| helper.value == *value).and_then(anew);
+        let finding = check_program(value, program);
+        findings.push(match anew {
+            Some(anew) if finding.state == State::Wrong && finding.cure.is_none() => {
+                finding.cure(anew)
+            }
+            _ => finding,
+        });
     }
     findings
 }
@@ -307,14 +315,6 @@ fn check_chain(chain: &Chain) -> Vec<Finding> {
     findings
 }
 
-/// A helper for a person: a shell command may hold a password, and is not shown.
-fn name(value: &str) -> String {
-    match value.starts_with('!') {
-        true => "!…".to_owned(),
-        false => first_word(value),
-    }
-}
-
 /// The git command that takes one helper out of its file.
 fn removal(helper: &Helper) -> Option<String> {
     let file = helper.file.as_ref()?;
@@ -330,16 +330,32 @@ fn removal(helper: &Helper) -> Option<String> {
     ))
 }
 
+/// What names our helper anew where it is named now, and touches nothing else.
+fn anew(helper: &Helper) -> Option<String> {
+    let Some(removal) = removal(helper) else {
+        let file = helper.file.as_ref()?;
+        return Some(format!("git config --file {} --edit", quoted(file)));
+    };
+    let host = helper
+        .key
+        .strip_prefix("credential.")
+        .and_then(|key| key.strip_suffix(".helper"));
+    let host = host.map(|url| format!(" --host {}", quoted(url)));
+    Some(format!(
+        "{removal} && wit setup{}",
+        host.unwrap_or_default()
+    ))
+}
+
+/// Without a cure where that is to name the helper anew.
 fn check_program(value: &str, program: &Program) -> Finding {
-    const ANEW: &str = "wit setup --undo && wit setup";
     let value = name(value);
     let Some(path) = &program.path else {
         return Finding::wrong(
             "helper-program",
             format!("git will not find the helper {value}"),
         )
-        .why("git-credential-wit is not in the PATH, or no longer where it was")
-        .cure(ANEW);
+        .why("git-credential-wit is not in the PATH, or no longer where it was");
     };
     let path = quoted(path);
     let own = env!("CARGO_PKG_VERSION");
@@ -356,11 +372,9 @@ fn check_program(value: &str, program: &Program) -> Finding {
             "helper-program",
             format!("{path} is version {version}, and wit is {own}"),
         )
-        .why("another installation comes first in the PATH")
-        .cure(ANEW),
+        .why("another installation comes first in the PATH"),
         None => Finding::wrong("helper-program", format!("{path} does not say its version"))
-            .why("it is not the program that it should be")
-            .cure(ANEW),
+            .why("it is not the program that it should be"),
     }
 }
 

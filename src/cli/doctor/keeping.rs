@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::git::in_path;
 use super::{Finding, quoted};
 use crate::api::server::ServerUrl;
+use crate::cli::session;
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
 use crate::expiry::UnixTime;
@@ -49,9 +50,16 @@ pub struct Facts {
     foreign: Vec<PathBuf>,
     /// Locks that somebody does not give back, with the process.
     stuck: Vec<(PathBuf, Option<u32>)>,
-    /// Names of the rotations that can go on and have not.
-    unfinished: Vec<String>,
+    /// The rotations that can go on and have not.
+    unfinished: Vec<Unfinished>,
     unreadable_journals: Vec<(PathBuf, String)>,
+}
+
+/// A rotation's token, and the options that name its account.
+#[derive(Debug)]
+struct Unfinished {
+    name: String,
+    naming: String,
 }
 
 /// A [`StoreError`] as far as a check asks about it.
@@ -312,12 +320,17 @@ fn holder(_: &Path) -> Option<u32> {
 }
 
 /// The names of the rotations that can go on, and the journals that can't be read.
-fn journals(paths: &Paths) -> (Vec<String>, Vec<(PathBuf, String)>) {
+fn journals(paths: &Paths) -> (Vec<Unfinished>, Vec<(PathBuf, String)>) {
+    let config = Config::load(paths).unwrap_or_default();
     let mut due = Vec::new();
     let mut unreadable = Vec::new();
     for (path, read) in journal::each(paths).unwrap_or_default() {
         match read {
-            Ok(Some(journal)) if journal.is_due(UnixTime::now()) => due.push(journal.name),
+            Ok(Some(journal)) if journal.is_due(UnixTime::now()) => {
+                let naming = session::naming(&config, &journal.server, &journal.account);
+                let name = journal.name;
+                due.push(Unfinished { name, naming });
+            }
             Ok(_) => {}
             Err(error) => unreadable.push((path, error.to_string())),
         }
@@ -392,13 +405,13 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             None => finding,
         });
     }
-    for name in &facts.unfinished {
+    for Unfinished { name, naming } in &facts.unfinished {
         findings.push(
             Finding::wrong(
                 "rotation",
                 format!("the rotation of {name} is not finished"),
             )
-            .cure("wit token rotate --resume"),
+            .cure(format!("wit token rotate --resume{naming}")),
         );
     }
     for (path, why) in &facts.unreadable_journals {

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Finding, quoted};
 
+/// The variables that send https through a proxy.
+pub const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
 /// What the files below `/` and the environment tell.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -26,7 +29,6 @@ impl Facts {
         let kernel = kernel.to_ascii_lowercase();
         let bus =
             variable("XDG_RUNTIME_DIR").is_some_and(|dir| Path::new(&dir).join("bus").exists());
-        let proxies = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
         Facts {
             wsl: set("WSL_DISTRO_NAME") || kernel.contains("microsoft"),
             // Docker's mark, Podman's, and what systemd-nspawn and LXC set.
@@ -35,7 +37,7 @@ impl Facts {
                 || set("container"),
             ssh: set("SSH_CONNECTION"),
             session_bus: set("DBUS_SESSION_BUS_ADDRESS") || bus,
-            proxies: proxies.into_iter().filter(|name| set(name)).collect(),
+            proxies: PROXIES.into_iter().filter(|name| set(name)).collect(),
             certificates: variable("SSL_CERT_FILE").map(|path| {
                 let path = PathBuf::from(path);
                 let readable = fs::File::open(&path).is_ok();

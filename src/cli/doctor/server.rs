@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::machine::PROXIES;
 use super::{Finding, quoted};
 use crate::api::http::Client;
 use crate::api::server::ServerUrl;
@@ -12,6 +13,7 @@ use crate::cli::session::{self, ServerArgs};
 use crate::config::{self, Config};
 use crate::credential::{Credential, Proof};
 use crate::expiry::{DAY, Expiry, UnixTime};
+use crate::helper::renewal;
 use crate::secret::Secret;
 use crate::store::{self, Store};
 
@@ -30,6 +32,8 @@ pub struct Facts {
     answered: Result<Option<&'static str>, ApiError>,
     skew: Option<i64>,
     session: Session,
+    /// Whether `WIT_TOKEN` is for it.
+    by_environment: bool,
     tokens: Vec<Held>,
     proxied: bool,
     /// `SSL_CERT_FILE` is set, so that other certificates are trusted than the system's.
@@ -55,6 +59,8 @@ struct Held {
     /// The first characters of its id, which commands take.
     id: String,
     expiry: Option<Expiry>,
+    /// Whether it runs out although it should have been renewed.
+    runs_out: bool,
     taken: Result<(), ApiError>,
 }
 
@@ -75,6 +81,7 @@ impl Facts {
             answered: Ok(None),
             skew: None,
             session: Session::Unknown,
+            by_environment: is_of_environment(server),
             tokens: Vec::new(),
             proxied: !server.is_loopback() && is_proxied(),
             own_certificates: config::variable("SSL_CERT_FILE").is_some(),
@@ -125,16 +132,33 @@ impl Facts {
                 Err(error) => facts.answered = Err(error),
             }
         }
+        let renewed = renewal::days(config).is_some()
+            && (facts.is_direct() || matches!(facts.session, Session::Good(_)));
         for entry in item.iter().flat_map(|item| &item.credentials.0) {
-            let token = token_of(&client, entry, &facts.url);
+            let runs_out = match renewed {
+                // However short it was meant to be.
+                true => renewal::is_due(entry, SOON / DAY, now),
+                false => entry.expiry.is_some_and(|expiry| expiry.left(now) <= SOON),
+            };
+            let token = token_of(&client, entry, &facts.url, runs_out);
             facts.tokens.extend(token);
         }
         facts
     }
+
+    /// Whether its tokens are worked on in its database, which takes no login.
+    fn is_direct(&self) -> bool {
+        self.form.as_deref() == Some("database")
+    }
+}
+
+fn is_of_environment(server: &ServerUrl) -> bool {
+    let url = config::variable("WIT_URL").filter(|_| config::variable("WIT_TOKEN").is_some());
+    url.is_some_and(|url| ServerUrl::parse(&url).as_ref() == Ok(server))
 }
 
 /// `None` for what is no token of this server: a password is not tried.
-fn token_of(client: &Client, entry: &Credential, url: &str) -> Option<Held> {
+fn token_of(client: &Client, entry: &Credential, url: &str, runs_out: bool) -> Option<Held> {
     let token = entry.token.as_ref().filter(|token| token.server == url)?;
     let Proof::Password(secret) = &entry.proof else {
         return None;
@@ -143,6 +167,7 @@ fn token_of(client: &Client, entry: &Credential, url: &str) -> Option<Held> {
         name: token.name.clone(),
         id: token.id.get(..8).unwrap_or(&token.id).to_owned(),
         expiry: entry.expiry,
+        runs_out,
         taken: is_taken(client, secret),
     })
 }
@@ -156,10 +181,8 @@ fn is_taken(client: &Client, token: &Secret) -> Result<(), ApiError> {
 }
 
 fn is_proxied() -> bool {
-    let names = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-    names
-        .into_iter()
-        .any(|name| config::variable(name).is_some())
+    let mut names = PROXIES.into_iter();
+    names.any(|name| config::variable(name).is_some())
 }
 
 pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
@@ -181,6 +204,14 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
             "session",
             format!("whether you are logged in to {url} can't be told"),
         ),
+        Session::None | Session::Ended if facts.is_direct() => Finding::ok(
+            "session",
+            format!("the tokens of {url} are worked on in its database"),
+        ),
+        Session::None if facts.by_environment => Finding::note(
+            "session",
+            format!("not logged in to {url}; git uses the token in WIT_TOKEN"),
+        ),
         Session::None => Finding::wrong("session", format!("not logged in to {url}")).cure(&login),
         Session::Ended => {
             Finding::wrong("session", format!("the login to {url} has expired")).cure(&login)
@@ -199,6 +230,7 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
     });
     if let (Some(known), Ok(Some(answered))) = (&facts.form, &facts.answered)
         && known != answered
+        && !facts.is_direct()
     {
         findings.push(
             Finding::wrong(
@@ -209,7 +241,8 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
             .cure(&login),
         );
     }
-    if facts.tokens.is_empty() && matches!(facts.session, Session::Good(_)) {
+    let is_used = matches!(facts.session, Session::Good(_)) && !facts.by_environment;
+    if facts.tokens.is_empty() && is_used {
         findings.push(
             Finding::wrong("token", format!("git has no token for {url}"))
                 .cure(format!("wit token create --server {url} --expires 30")),
@@ -227,7 +260,7 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
 fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
     let url = &facts.url;
     let why = error.to_string();
-    if facts.session == Session::None {
+    if facts.session == Session::None && !facts.by_environment && !facts.is_direct() {
         return Finding::note(
             "server",
             format!("{url} is known, not in use, and not well"),
@@ -253,12 +286,21 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
                 .why(why)
                 .cure(format!("wit logout --server {url}"));
         }
+        ApiError::PlainHttp { .. } => {
+            // Whoever logged in there has allowed it once, knowingly.
+            return Finding::note("server", format!("{url} is not asked"))
+                .why(why)
+                .cure(format!("wit doctor --server {url} --allow-http"));
+        }
         ApiError::Unreachable { .. } | ApiError::Lost { .. } => {}
         // It may be well again by itself.
         _ => {
-            return Finding::wrong("server", format!("{url} is not well"))
-                .why(format!("{why}; run this again later"))
-                .cure(format!("wit doctor --server {url}"));
+            let finding = Finding::wrong("server", format!("{url} is not well"))
+                .why(format!("{why}; its own log says more"));
+            return match facts.loopback_port {
+                Some(port) => finding.cure(format!("wit down && wit up --port {port}")),
+                None => finding.cure(format!("sleep 60; wit doctor --server {url}")),
+            };
         }
     }
     let finding = Finding::wrong("server", format!("{url} can't be reached")).why(why);
@@ -292,7 +334,7 @@ fn check_token(facts: &Facts, token: &Held, now: UnixTime) -> Finding {
             Finding::note("token", format!("{name} can't be tried now")).why(error.to_string())
         }
         Ok(()) => match token.expiry {
-            Some(expiry) if expiry.left(now) <= SOON => Finding::wrong(
+            Some(expiry) if token.runs_out => Finding::wrong(
                 "token",
                 format!(
                     "{name} works, and expires in {}",
@@ -321,7 +363,7 @@ pub struct EnvironmentFacts {
 }
 
 impl EnvironmentFacts {
-    pub fn gather(known: Option<&ServerUrl>) -> Self {
+    pub fn gather(known: Option<&ServerUrl>, args: &ServerArgs, config: &Config) -> Self {
         let token = config::variable("WIT_TOKEN").map(Secret::from);
         let url = config::variable("WIT_URL");
         let server = url.as_deref().and_then(|url| ServerUrl::parse(url).ok());
@@ -329,7 +371,7 @@ impl EnvironmentFacts {
         let taken = token
             .as_ref()
             .zip(usable.as_ref())
-            .map(|(token, server)| is_taken(&Client::new(server, false)?, token));
+            .map(|(token, server)| is_taken(&session::client(config, server, args)?, token));
         EnvironmentFacts {
             token: token.is_some(),
             url,
@@ -384,6 +426,7 @@ mod tests {
             answered,
             skew: None,
             session: Session::Unknown,
+            by_environment: false,
             tokens: Vec::new(),
             proxied: false,
             own_certificates: false,

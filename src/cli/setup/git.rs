@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::program;
-use super::record::{self, Change};
+use super::record::{Change, Locked};
+use crate::cli::output::quoted;
 use crate::cli::{Exit, Failure};
 use crate::config;
 
@@ -106,6 +107,14 @@ pub fn is_ours(helper: &str) -> bool {
     program == "wit" || program.rsplit('/').next() == Some("git-credential-wit")
 }
 
+/// A helper for a person: a shell command may hold a password, and is not shown.
+pub fn name(helper: &str) -> String {
+    match helper.starts_with('!') {
+        true => "!…".to_owned(),
+        false => first_word(helper),
+    }
+}
+
 /// The first word as git's shell reads it, as far as paths need it.
 pub fn first_word(command: &str) -> String {
     let mut word = String::new();
@@ -173,79 +182,84 @@ impl Addition {
 
     /// What a person could type instead.
     pub fn commands(&self) -> Vec<String> {
-        let value = quoted(&self.value);
+        let (key, value) = (quoted(&self.key), quoted(&self.value));
         let scope = self.scope.option();
         if let Some(file) = &self.before {
             let file = file.display().to_string();
-            let (new, file) = (quoted(&format!("{file}.new")), quoted(&file));
+            let (new, file) = (quoted(format!("{file}.new")), quoted(&file));
             return vec![
-                format!("git config --file {new} {} {value}", self.key),
+                format!("git config --file {new} {key} {value}"),
                 format!("cat {file} >>{new} && mv {new} {file}"),
             ];
         }
-        let add = |value: &str| format!("git config {scope} --add {} {value}", self.key);
+        let add = |value: &str| format!("git config {scope} --add {key} {value}");
         let forget = self.alone.then(|| add("''"));
         forget.into_iter().chain([add(&value)]).collect()
     }
 
-    /// Carries it out, and answers with what has to be remembered to take it back.
-    pub fn make(&self) -> anyhow::Result<Change> {
+    /// Carries it out, once `record` has written down what takes it back.
+    pub fn make(&self, record: impl FnOnce(Change) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let file = match &self.before {
             Some(file) => file.clone(),
             None => file(self.scope)?,
         };
-        let before = fs::read(&file).ok();
-        match &before {
-            Some(text) if self.before.is_some() => self.prepend(&file, text)?,
-            _ => self.append()?,
-        }
-        let after = fs::read(&file).with_context(|| file.display().to_string())?;
-        let texts = (before.as_deref(), after.as_slice());
+        let locked = Locked::take(&file).map_err(|error| match self.scope {
+            Scope::System => Failure::new(Exit::Failed, format!("{error:#}"))
+                .hint("sudo wit setup --system")
+                .into(),
+            _ => error,
+        })?;
+        let before = locked.text.as_deref();
+        let after = match &self.before {
+            Some(_) => self.prepended(before.unwrap_or_default(), &file)?,
+            None => self.appended(before.unwrap_or_default(), &file)?,
+        };
+        let texts = (before, after.as_slice());
         let entry = (self.key.as_str(), self.value.as_str());
-        Change::between(self.scope, file.clone(), texts, entry).ok_or_else(|| {
-            let message = format!("somebody else changed {} as well", file.display());
-            let mend = format!(
-                "git config --file {} --edit",
-                quoted(&file.display().to_string())
+        let change = Change::between(self.scope, file.clone(), texts, entry).ok_or_else(|| {
+            let message = format!(
+                "it can't be told what git would change in {}",
+                file.display()
             );
-            Failure::new(Exit::Attention, message).hint(mend).into()
-        })
+            Failure::new(Exit::Attention, message).hint("wit setup --dry-run")
+        })?;
+        record(change)?;
+        locked.replace(&after)
     }
 
-    fn append(&self) -> anyhow::Result<()> {
+    fn appended(&self, text: &[u8], file: &Path) -> anyhow::Result<Vec<u8>> {
         let values = self.alone.then_some("").into_iter().chain([&*self.value]);
-        for value in values {
-            let output = git(&["config", self.scope.option(), "--add", &self.key, value])?;
-            if !output.status.success() {
-                let failure = refused("git did not change its configuration", &output);
-                return Err(match self.scope {
-                    Scope::System => failure.hint("sudo wit setup --system").into(),
-                    _ => failure.into(),
-                });
-            }
-        }
-        Ok(())
+        let added = values.map(|value| ["--add", &self.key, value]);
+        by_git(text, file, &added.collect::<Vec<_>>())
     }
 
-    fn prepend(&self, file: &Path, text: &[u8]) -> anyhow::Result<()> {
+    fn prepended(&self, text: &[u8], file: &Path) -> anyhow::Result<Vec<u8>> {
         /// git skips it at the very beginning of a file only.
         const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
         let mark = match text.starts_with(BYTE_ORDER_MARK) {
             true => BYTE_ORDER_MARK.len(),
             false => 0,
         };
-        // git knows best how it writes a value.
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("config");
-        let name = path.to_str().context("the temporary directory's path")?;
-        let output = git(&["config", "--file", name, &self.key, &self.value])?;
-        if !output.status.success() {
-            return Err(refused("git did not write the value", &output).into());
-        }
-        let section = fs::read(&path)?;
-        let all = [&text[..mark], &section, &text[mark..]].concat();
-        record::rewrite(file, &all)
+        let section = by_git(b"", file, &[["--add", &self.key, &self.value]])?;
+        Ok([&text[..mark], &section, &text[mark..]].concat())
     }
+}
+
+/// What git makes of a configuration file's text. It is given a copy: `file` itself is locked.
+fn by_git(text: &[u8], file: &Path, changes: &[[&str; 3]]) -> anyhow::Result<Vec<u8>> {
+    let dir = tempfile::tempdir()?;
+    let copy = dir.path().join("config");
+    let name = copy.to_str().context("the temporary directory's path")?;
+    fs::write(&copy, text)?;
+    for change in changes {
+        let mut output = git(&[&["config", "--file", name], &change[..]].concat())?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            output.stderr = said.replace(name, &file.display().to_string()).into();
+            return Err(refused("git did not change its configuration", &output).into());
+        }
+    }
+    Ok(fs::read(&copy)?)
 }
 
 /// The file that git writes to for a scope, whether it is there or not.
@@ -307,25 +321,26 @@ pub fn is_meant(change: &Change, scope: Scope) -> anyhow::Result<bool> {
 pub fn removal(change: &Change) -> String {
     format!(
         "git config --file {} --fixed-value --unset {} {}",
-        quoted(&change.file.display().to_string()),
-        change.key,
+        quoted(&change.file),
+        quoted(&change.key),
         quoted(&change.value)
     )
 }
 
 /// Takes a change back to the byte. Where a person has changed just that since, it is left alone.
 pub fn take_back(change: &Change) -> anyhow::Result<()> {
-    let now = match fs::read(&change.file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        other => other.with_context(|| change.file.display().to_string())?,
-    };
-    let Some(kept) = change.taken_from(&now) else {
-        return still_named(change);
-    };
-    if change.made_file && kept.trim_ascii().is_empty() {
-        return fs::remove_file(&change.file).with_context(|| change.file.display().to_string());
+    if !change.file.exists() {
+        return Ok(());
     }
-    record::rewrite(&change.file, &kept)
+    let locked = Locked::take(&change.file)?;
+    let now = locked.text.as_deref().unwrap_or_default();
+    let is_ours = |text: &[u8]| change.made_file && text.trim_ascii().is_empty();
+    match change.taken_from(now) {
+        Some(kept) if is_ours(&kept) => locked.remove(),
+        Some(kept) => locked.replace(&kept),
+        None if is_ours(now) => locked.remove(),
+        None => still_named(change),
+    }
 }
 
 /// An error where the file still names the helper, in another way than it was written.
@@ -344,11 +359,6 @@ fn still_named(change: &Change) -> anyhow::Result<()> {
     );
     let mend = format!("git config --file {} --edit", quoted(file));
     Err(Failure::new(Exit::Attention, message).hint(mend).into())
-}
-
-/// In single quotes for a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

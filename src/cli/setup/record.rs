@@ -143,24 +143,71 @@ fn places(all: &[u8], text: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-/// Replaces one of git's files as git does: through its lock, with its mode, all at once.
-pub fn rewrite(file: &Path, content: &[u8]) -> anyhow::Result<()> {
-    use std::io::Write;
-    let in_file = || file.display().to_string();
-    let target = fs::canonicalize(file).with_context(in_file)?;
-    let lock = PathBuf::from(format!("{}.lock", target.display()));
-    let mut written = fs::File::create_new(&lock)
-        .with_context(|| format!("{} is there: is another git changing it?", lock.display()))?;
-    let replaced = written
-        .set_permissions(fs::metadata(&target).with_context(in_file)?.permissions())
-        .and_then(|()| written.write_all(content))
-        .and_then(|()| written.sync_all())
-        .and_then(|()| fs::rename(&lock, &target));
-    if replaced.is_err() {
-        // Whoever comes next is not to wait for nobody.
-        let _ = fs::remove_file(&lock);
+/// One of git's files while nobody else may change it: by git's own lock, a file beside it.
+pub struct Locked {
+    file: PathBuf,
+    lock: PathBuf,
+    written: fs::File,
+    held: bool,
+    /// What it holds; `None` where it is not there.
+    pub text: Option<Vec<u8>>,
+}
+
+impl Locked {
+    /// Takes the lock, then reads.
+    pub fn take(file: &Path) -> anyhow::Result<Self> {
+        // As git, what a link leads to.
+        let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let mut lock = file.clone().into_os_string();
+        lock.push(".lock");
+        let lock = PathBuf::from(lock);
+        let written = fs::File::create_new(&lock).with_context(|| match lock.exists() {
+            true => format!("{} is there: is another git at it?", lock.display()),
+            false => format!("can't change {}", file.display()),
+        })?;
+        let mut locked = Locked {
+            file,
+            lock,
+            written,
+            held: true,
+            text: None,
+        };
+        locked.text = match fs::read(&locked.file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            read => Some(read.with_context(|| locked.file.display().to_string())?),
+        };
+        Ok(locked)
     }
-    replaced.with_context(in_file)
+
+    /// Replaces the content all at once, and keeps the mode.
+    pub fn replace(mut self, content: &[u8]) -> anyhow::Result<()> {
+        use std::io::Write;
+        let replaced = match fs::metadata(&self.file) {
+            Ok(old) => self.written.set_permissions(old.permissions()),
+            Err(_) => Ok(()),
+        };
+        replaced
+            .and_then(|()| self.written.write_all(content))
+            .and_then(|()| self.written.sync_all())
+            .and_then(|()| fs::rename(&self.lock, &self.file))
+            .with_context(|| self.file.display().to_string())?;
+        self.held = false;
+        Ok(())
+    }
+
+    /// Removes the file.
+    pub fn remove(self) -> anyhow::Result<()> {
+        fs::remove_file(&self.file).with_context(|| self.file.display().to_string())
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Whoever comes next is not to wait for nobody; and by then it may be another's.
+        if self.held {
+            let _ = fs::remove_file(&self.lock);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::program;
+use crate::cli::output::quoted;
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Paths};
 
@@ -43,6 +44,14 @@ impl Schedule {
         }
     }
 
+    /// Whether it goes on when the person logs out; `None` where that can't be told.
+    pub fn outlives_logout(&self) -> Option<bool> {
+        match self {
+            Schedule::Systemd { .. } => lingers(),
+            Schedule::Cron { .. } => Some(true),
+        }
+    }
+
     /// Sets it up for the `wit` at `program`, whichever way this machine has.
     pub fn make(program: &str, paths: &Paths) -> anyhow::Result<Self> {
         if has_systemd() {
@@ -56,17 +65,20 @@ impl Schedule {
         if has_systemd() {
             let units = paths.systemd_dir();
             let write = |name: &str, text: &str| {
-                format!("cat >{} <<'END'\n{text}END", units.join(name).display())
+                format!("cat >{} <<'END'\n{text}END", quoted(units.join(name)))
             };
             return vec![
+                format!("mkdir -p {}", quoted(&units)),
                 write(SERVICE, &service(program)),
                 write(TIMER, &timer()),
                 "systemctl --user daemon-reload".to_owned(),
                 format!("systemctl --user enable --now {TIMER}"),
             ];
         }
-        let line = cron_line(program).replace('\'', r"'\''");
-        vec![format!("{{ crontab -l; echo '{line}'; }} | crontab -")]
+        let line = quoted(cron_line(program));
+        vec![format!(
+            "{{ crontab -l; printf '%s\\n' {line}; }} | crontab -"
+        )]
     }
 
     /// Leaves everything as it was before.
@@ -99,6 +111,24 @@ impl Schedule {
     }
 }
 
+/// Whether systemd keeps this user's services without a session (loginctl(1)).
+#[cfg(unix)]
+fn lingers() -> Option<bool> {
+    let user = rustix::process::getuid().as_raw().to_string();
+    let arguments = ["show-user", &user, "--property=Linger"];
+    let said = program::run("loginctl", &arguments, "").ok()?;
+    match String::from_utf8_lossy(&said.stdout).trim() {
+        "Linger=yes" => Some(true),
+        "Linger=no" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(not(unix))]
+fn lingers() -> Option<bool> {
+    None
+}
+
 fn remove(path: &Path) -> anyhow::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -120,7 +150,7 @@ fn by_systemd(program: &str, units: &Path) -> anyhow::Result<Schedule> {
         if path.exists() {
             let message = format!("{} is there already, and not from here", path.display());
             return Err(Failure::new(Exit::Failed, message)
-                .hint(format!("rm {}", path.display()))
+                .hint(format!("rm {}", quoted(&path)))
                 .into());
         }
     }

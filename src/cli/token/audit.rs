@@ -61,10 +61,10 @@ fn findings(token: &Token, now: UnixTime) -> Vec<(&'static str, String)> {
     found
 }
 
-/// The command that mends the worst of it.
-fn mend(token: &Token, kind: &str, id: &str) -> String {
+/// The command that mends the worst of it. `receiver` is where the new token goes.
+fn mend(token: &Token, kind: &str, id: &str, receiver: &str) -> String {
     match kind {
-        "expiring" => format!("wit token rotate {id}"),
+        "expiring" => format!("wit token rotate {id}{receiver}"),
         "never-expires" | "wide" => {
             let narrow = token.scopes.iter().filter(|scope| *scope != "repo:admin");
             let scopes: Vec<&str> = narrow.map(String::as_str).collect();
@@ -72,7 +72,7 @@ fn mend(token: &Token, kind: &str, id: &str) -> String {
                 true => "repo:read".to_owned(),
                 false => scopes.join(","),
             };
-            format!("wit token create NAME -e 90 -s {scopes}, then wit token revoke {id}")
+            format!("wit token rotate {id} -e 90 -s {scopes}{receiver}")
         }
         _ => format!("wit token revoke {id}"),
     }
@@ -93,10 +93,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             continue;
         }
         let id = escaped(short_id(token, &tokens));
+        let receiver = if acting.holds(&token.id) {
+            ""
+        } else {
+            " --print"
+        };
         // Writing to a String can't fail.
         let _ = writeln!(text, "{}", label(token));
         for (kind, words) in &found {
-            let mend = escaped(&mend(token, kind, &id));
+            let mend = escaped(&mend(token, kind, &id, receiver));
             let _ = writeln!(text, "  {words}: {mend}");
             documents
                 .push(json!({"id": token.id, "name": token.name, "finding": kind, "mend": mend}));

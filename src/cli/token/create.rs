@@ -19,8 +19,6 @@ use crate::store;
 
 /// What a token for git on this machine lasts, in days, where nobody says.
 const GIT_DAYS: u32 = 90;
-/// How much older than the request a lost token may look: clocks differ.
-const CLOCKS_DIFFER: i64 = 120;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -67,15 +65,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         expires_in_days: days,
     };
     let acting = session::acting(context, &args.server)?;
-    let place = match (&acting.place, keep) {
-        (_, false) => None,
-        (Some(place), true) => Some(place),
-        (None, true) => {
-            let why = "which server will git use the token for?";
-            return Err(Failure::new(Exit::Usage, why)
-                .hint("wit token create --server https://your.server, or --print")
-                .into());
-        }
+    let place = match keep {
+        true => Some(session::git_place(&acting, context)?),
+        false => None,
     };
     let created = create(&acting, &new)?;
     completion::created(&context.paths, &acting.name, &created.token);
@@ -83,7 +75,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Some(place) => keep_it(&acting, place, &created, context)?,
         None => None,
     };
-    report(&created, print, args.quiet, place, &acting, context)?;
+    let shown = Shown {
+        print,
+        quiet: args.quiet,
+        stored: place,
+        replaced: replaced.as_deref(),
+    };
+    report(&created, &shown, &acting, context)?;
     if context.json {
         return Ok(Exit::Done);
     }
@@ -207,52 +205,46 @@ fn nearest(scope: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-/// Creates once. After a lost answer it looks whether the token exists, and ends it: nobody has
-/// its secret.
+/// Creates once. After a lost answer it looks whether the token exists, and says what ends it:
+/// nobody has its secret.
 fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<CreatedToken> {
     let (api, server) = (&acting.api, &acting.name);
-    let begun = UnixTime::now();
+    let told = |error| match error {
+        ApiError::NotFound => Failure::new(Exit::Failed, format!("{server} has no token API"))
+            .hint(format!("wit login {server}"))
+            .into(),
+        other => anyhow::Error::from(other),
+    };
+    // None of these is one that got lost.
+    let known: Vec<String> = (api.list().map_err(told)?.into_iter())
+        .map(|token| token.id)
+        .collect();
     let lost = match api.create(new) {
-        Err(lost @ (ApiError::Lost { .. } | ApiError::Failed { .. })) => lost,
-        Err(ApiError::NotFound) => {
-            return Err(
-                Failure::new(Exit::Failed, format!("{server} has no token API"))
-                    .hint(format!("wit login {server}"))
-                    .into(),
-            );
-        }
-        other => return Ok(other?),
+        Err(error) if error.may_be_carried_out() => error,
+        other => return other.map_err(told),
     };
-    let begun = begun.plus(api.clock_skew().unwrap_or(0) - CLOCKS_DIFFER);
-    let found = match api.list() {
-        Err(_) => {
-            return Err(Failure::new(
-                Exit::Unfinished,
-                format!("{lost}; the token may have been made"),
-            )
-            .hint("wit token list, and revoke what you do not know")
-            .into());
-        }
-        Ok(tokens) => tokens
-            .into_iter()
-            .find(|token| token.name == new.name && token.created >= begun),
+    let look = "wit token list, and revoke what you do not know";
+    let Ok(tokens) = api.list() else {
+        let message = format!("{lost}; the token may have been made");
+        return Err(Failure::new(Exit::Unfinished, message).hint(look).into());
     };
-    match found {
-        None => Err(
-            Failure::new(Exit::Failed, format!("{lost}; no token was made"))
-                .hint("try again")
-                .into(),
-        ),
-        Some(token) => Err(Failure::new(
+    let mut made = (tokens.iter()).filter(|one| one.name == new.name && !known.contains(&one.id));
+    let (exit, what, hint) = match (made.next(), made.next()) {
+        (None, _) => (Exit::Failed, "no token was made", "try again".to_owned()),
+        (Some(one), None) => (
             Exit::Unfinished,
-            format!("{lost}; the token was made, but nobody has its secret"),
-        )
-        .hint(format!(
-            "wit token revoke {}, then try again",
-            escaped(&token.id)
-        ))
-        .into()),
-    }
+            "the token was made, but nobody has its secret",
+            format!("wit token revoke {}, then try again", escaped(&one.id)),
+        ),
+        (Some(_), Some(_)) => (
+            Exit::Unfinished,
+            "the token may have been made",
+            look.to_owned(),
+        ),
+    };
+    Err(Failure::new(exit, format!("{lost}; {what}"))
+        .hint(hint)
+        .into())
 }
 
 /// Puts the token where git finds it; the id of the token that it took the place of. A token that
@@ -316,18 +308,28 @@ struct Document<'a> {
     expires_at: Option<String>,
     server: &'a str,
     stored: bool,
+    /// The id of the token that was stored before, which still works.
+    replaced: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
 }
 
-fn report(
-    created: &CreatedToken,
+/// What is told of a new token.
+struct Shown<'a> {
     print: bool,
     quiet: bool,
-    stored: Option<&Place>,
+    stored: Option<&'a Place>,
+    /// The id of the stored token whose place it took.
+    replaced: Option<&'a str>,
+}
+
+fn report(
+    created: &CreatedToken,
+    shown: &Shown,
     acting: &Acting,
     context: &Context,
 ) -> anyhow::Result<()> {
+    let Shown { print, stored, .. } = *shown;
     let token = &created.token;
     let secret = created.secret.expose_str().unwrap_or_default();
     if context.json {
@@ -340,11 +342,12 @@ fn report(
             expires_at: token.expiry.map(|expiry| output::rfc3339(expiry.0)),
             server: &acting.name,
             stored: stored.is_some(),
+            replaced: shown.replaced,
             token: print.then_some(secret),
         })?);
     }
     let mut text = Zeroizing::new(Vec::with_capacity(4096));
-    if quiet {
+    if shown.quiet {
         writeln!(text, "{}", escaped(secret))?;
         return Ok(output::print(&text)?);
     }

@@ -8,8 +8,9 @@ use crate::cli::{Exit, Failure};
 const SHORTEST_ID: usize = 4;
 
 /// The one token that `text` names: its full id, its prefix `wit_a1b2`, its exact name, or the
-/// first characters of its id. The first of these that fits anything decides.
-pub fn pick<'a>(tokens: &'a [Token], text: &str) -> Result<&'a Token, Failure> {
+/// first characters of its id. The first of these that fits anything decides. `verb` is the command
+/// that asks.
+pub fn pick<'a>(tokens: &'a [Token], text: &str, verb: &str) -> Result<&'a Token, Failure> {
     let prefix = text.trim_end_matches(['.', '…']);
     let ways: [&dyn Fn(&Token) -> bool; 4] = [
         &|token| token.id == text,
@@ -27,13 +28,13 @@ pub fn pick<'a>(tokens: &'a [Token], text: &str) -> Result<&'a Token, Failure> {
                 return Err(Failure::new(
                     Exit::Failed,
                     format!(
-                        "'{}' fits {} tokens; nothing was revoked\n{}",
+                        "'{}' fits {} tokens; nothing was done\n{}",
                         shown(text),
                         several.len(),
                         lines.join("\n")
                     ),
                 )
-                .hint("name one by its id: wit token revoke ID"));
+                .hint(format!("name one by its id: wit token {verb} ID")));
             }
         }
     }
@@ -92,11 +93,11 @@ mod tests {
             token("cf44aaaa-0000", "other", "wit_a1b2"),
         ];
         for text in ["cf44cc33-e69e", "cf44c", "wit_8432", "wit_8432...", "ci"] {
-            assert_eq!(pick(&tokens, text).unwrap().name, "ci", "{text}");
+            assert_eq!(pick(&tokens, text, "revoke").unwrap().name, "ci", "{text}");
         }
         for text in ["", "wit_", "c", "nobody", "CI"] {
             assert_eq!(
-                pick(&tokens, text).unwrap_err().exit,
+                pick(&tokens, text, "revoke").unwrap_err().exit,
                 Exit::Failed,
                 "{text}"
             );
@@ -110,7 +111,7 @@ mod tests {
             token("cf44aaaa", "ci", "wit_8432"),
         ];
         for text in ["cf44", "ci", "wit_8432"] {
-            let failure = pick(&tokens, text).unwrap_err();
+            let failure = pick(&tokens, text, "revoke").unwrap_err();
             assert!(failure.message.contains("cf44cc33"), "{text}");
             assert!(failure.message.contains("cf44aaaa"), "{text}");
         }

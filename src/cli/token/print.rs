@@ -14,18 +14,26 @@ use crate::store;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The URL of the site, where it is not that of the only or default server
-    site: Option<String>,
+    #[arg(conflicts_with = "server")]
+    url: Option<String>,
+    /// The same as URL, as other commands take it
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// The account, where there is more than one on the server
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let config = Config::load(&context.paths).context("can't read the configuration")?;
-    let server = session::server(&config, args.site.as_deref())?;
+    let server = session::server(&config, args.url.or(args.server).as_deref())?;
     let site = session::site_of(&server)?;
     let store = store::choice::open(&context.paths, None)?;
     let item = store::load(store.as_ref(), &site)?;
     let request = Description {
         protocol: Some(site.protocol().into()),
         host: Some(site.host().into()),
+        username: args.account.map(String::into_bytes),
         ..Description::default()
     };
     let found = item.credentials.find(&request, UnixTime::now());

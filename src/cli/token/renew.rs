@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rotate::due::for_a_person;
 use super::rotate::{rotation_id, with_rotator};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit, Failure};
@@ -41,11 +42,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     renewal::begun(&context.paths, &site, UnixTime::now())?;
-    for entry in due {
-        renew(&site, entry, context)?;
+    // One token's failure is not another's.
+    let failed = due
+        .into_iter()
+        .map(|entry| renew(&site, entry, context).err());
+    match failed.fold(None, Option::or) {
+        Some(error) => Err(error),
+        None => Ok(renewal::succeeded(&context.paths, &site).map(|()| Exit::Done)?),
     }
-    renewal::succeeded(&context.paths, &site)?;
-    Ok(Exit::Done)
 }
 
 fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<()> {
@@ -61,16 +65,19 @@ fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<(
     let signed_in = session::signed_in(context, &server)?;
     with_rotator(&(&signed_in).into(), context, PATIENCE, |rotator| {
         for journal in journal::all(&context.paths)? {
-            let ours = journal.server == plan.server && journal.account == plan.account;
-            if ours && journal.is_due(UnixTime::now()) {
-                rotator.resume(&journal)?;
+            let ours = journal.server == plan.server && journal.is_of(&plan.old_id);
+            if !ours || !journal.is_due(UnixTime::now()) {
+                continue;
             }
+            if journal.waits_for_print() {
+                return Err(for_a_person(&journal, context));
+            }
+            rotator.resume(&journal)?;
         }
         match rotator.start(&plan) {
             // Another process was faster, or what was just resumed was this token's rotation.
             Err(RotationError::Missing) => Ok(()),
-            other => other.map(drop),
+            other => Ok(other.map(drop)?),
         }
     })
-    .map_err(anyhow::Error::from)
 }

@@ -47,7 +47,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     // All are found before any is ended.
     let mut chosen: Vec<&Token> = Vec::new();
     for text in &args.ids {
-        let token = pick::pick(&tokens, text)?;
+        let token = pick::pick(&tokens, text, "revoke")?;
         if !chosen.iter().any(|known| known.id == token.id) {
             chosen.push(token);
         }
@@ -80,39 +80,57 @@ fn pick_whole<'a>(
         );
     }
     let prefix = whole.expose_str().and_then(|text| text.get(..8));
-    Ok(pick::pick(tokens, prefix.unwrap_or_default())?)
+    Ok(pick::pick(tokens, prefix.unwrap_or_default(), "revoke")?)
 }
 
-/// Revokes tokens one after the other, removes them from this machine, and says so.
+/// Revokes tokens one after the other, removes them from this machine, and says so. Where one can't
+/// be, the rest is left.
 pub fn end(acting: &Acting, chosen: &[&Token], context: &Context) -> anyhow::Result<()> {
-    for token in chosen {
+    let mut ended = Vec::new();
+    let failed = chosen.iter().find_map(|token| {
         match acting.api.revoke(&token.id) {
             // Somebody else was faster.
             Ok(()) | Err(ApiError::NotFound) => {}
             Err(error) => {
                 let name = escaped(&token.name);
-                return Err(anyhow::Error::from(error).context(format!("can't revoke '{name}'")));
+                let error = anyhow::Error::from(error);
+                return Some(error.context(format!("can't revoke '{name}'")));
             }
         }
-        completion::revoked(&context.paths, &acting.name, &token.id);
-        let here = acting.place.as_ref().filter(|_| acting.holds(&token.id));
-        if let Some(place) = here {
-            let server = place.server.to_string();
-            store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
-                forget(item, &server, &token.id)
-            })?;
-        }
-        if !context.json {
-            let also = match here {
-                Some(_) => ", also removed from this machine",
-                None => "",
-            };
-            output::print(format!("Revoked {}{also}\n", pick::label(token)).as_bytes())?;
-        }
+        ended.push(token.id.as_str());
+        ended_here(acting, token, context).err()
+    });
+    if context.json && (failed.is_none() || !ended.is_empty()) {
+        output::json(&json!({ "revoked": ended }))?;
     }
-    if context.json {
-        let ids: Vec<&str> = chosen.iter().map(|token| token.id.as_str()).collect();
-        output::json(&json!({ "revoked": ids }))?;
+    let Some(error) = failed else { return Ok(()) };
+    if ended.is_empty() {
+        return Err(error);
+    }
+    let exit = Exit::Unfinished;
+    Err(Failure {
+        exit,
+        ..crate::cli::failure(&error)
+    }
+    .into())
+}
+
+/// What follows where a token has ended at its server.
+fn ended_here(acting: &Acting, token: &Token, context: &Context) -> anyhow::Result<()> {
+    completion::revoked(&context.paths, &acting.name, &token.id);
+    let here = acting.place.as_ref().filter(|_| acting.holds(&token.id));
+    if let Some(place) = here {
+        let server = place.server.to_string();
+        store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
+            forget(item, &server, &token.id)
+        })?;
+    }
+    if !context.json {
+        let also = match here {
+            Some(_) => ", also removed from this machine",
+            None => "",
+        };
+        output::print(format!("Revoked {}{also}\n", pick::label(token)).as_bytes())?;
     }
     Ok(())
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-mod due;
+pub(super) mod due;
 pub mod grace;
 mod own;
 mod report;
 
 use super::{create, pick};
 use crate::api::TokenApi;
-use crate::cli::output::{self, escaped};
+use crate::cli::output::escaped;
 use crate::cli::session::{self, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
@@ -25,7 +25,7 @@ use crate::rotation::journal::{self, Journal, Step};
 use crate::rotation::{Outcome, Plan, Rotator, crash_point};
 use crate::secret::Secret;
 use crate::store::Store;
-use report::{failure, report, show};
+use report::{again, failure, nothing, report, show};
 
 /// How long another rotation at the same site is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,16 +55,16 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     grace: Duration,
     /// Finish what was left unfinished
-    #[arg(long, conflicts_with_all = ["abort", "dry_run", "due"])]
+    #[arg(long, conflicts_with_all = ["abort", "dry_run", "due", "expires", "scopes", "grace"])]
     resume: bool,
     /// Take back what was left unfinished
-    #[arg(long, conflicts_with_all = ["dry_run", "due"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "due", "expires", "scopes", "grace", "deliver", "deliver_file", "print"])]
     abort: bool,
     /// Say what would be done
     #[arg(long)]
     dry_run: bool,
     /// Rotate what this machine keeps and what runs out within so many days
-    #[arg(long, value_name = "DAYS", conflicts_with_all = ["token", "print", "deliver", "deliver_file"])]
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["token", "scopes", "print", "deliver", "deliver_file"])]
     due: Option<u32>,
     /// With --due: on every server that is known
     #[arg(long, requires = "due")]
@@ -130,21 +130,24 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if !args.dry_run {
         let finished = finish_what_is_meant(&args, &signed_in, context)?;
         if !finished.is_empty() {
-            return report(&finished, &args, context);
+            return report(&finished, context);
         }
     }
     let plan = plan(&args, &signed_in)?;
     if args.dry_run {
-        return show(&plan, context);
+        return show(&[plan], context);
     }
     let done = start(&plan, &(&signed_in).into(), context)?;
-    report(&[done], &args, context)
+    report(&[done], context)
 }
 
 /// A rotation that ended without an error.
 struct Done {
     name: String,
     old_id: String,
+    by_itself: bool,
+    /// Whether standard output is the new token's.
+    printed: bool,
     outcome: Outcome,
 }
 
@@ -218,26 +221,46 @@ pub(super) fn with_rotator<T>(
 
 fn start(plan: &Plan, means: &Means, context: &Context) -> anyhow::Result<Done> {
     let outcome = with_rotator(means, context, PATIENCE, |rotator| rotator.start(plan));
-    match outcome {
-        Ok(outcome) => Ok(Done {
-            name: plan.new.name.clone(),
-            old_id: plan.old_id.clone(),
-            outcome,
-        }),
-        Err(error) => Err(failure(error, &plan.rotation, context)),
-    }
+    let error = |error| failure(error, &plan.rotation, context);
+    Ok(Done {
+        name: plan.new.name.clone(),
+        old_id: plan.old_id.clone(),
+        by_itself: plan.by_itself,
+        printed: plan.deliver.contains(&Sink::Print),
+        outcome: outcome.map_err(error)?,
+    })
 }
 
 fn resume(journal: &Journal, means: &Means, context: &Context) -> anyhow::Result<Done> {
-    let outcome = with_rotator(means, context, PATIENCE, |rotator| rotator.resume(journal));
-    match outcome {
-        Ok(outcome) => Ok(Done {
-            name: journal.name.clone(),
-            old_id: journal.old_id.clone(),
-            outcome,
-        }),
-        Err(error) => Err(failure(error, &journal.rotation, context)),
+    let printed = journal.waits_for_print();
+    if printed && context.json {
+        let name = escaped(&journal.name);
+        let message = format!("the new token of {name} is to be printed, which --json is not for");
+        return Err(Failure::new(Exit::Usage, message)
+            .hint(format!("{} --resume", again(journal, context)))
+            .into());
     }
+    let outcome = with_rotator(means, context, PATIENCE, |rotator| rotator.resume(journal));
+    let error = |error| failure(error, &journal.rotation, context);
+    Ok(Done {
+        name: journal.name.clone(),
+        old_id: journal.old_id.clone(),
+        by_itself: journal.by_itself,
+        printed,
+        outcome: outcome.map_err(error)?,
+    })
+}
+
+fn abort(journal: &Journal, means: &Means, context: &Context) -> anyhow::Result<Done> {
+    let outcome = with_rotator(means, context, PATIENCE, |rotator| rotator.abort(journal));
+    let error = |error| failure(error, &journal.rotation, context);
+    Ok(Done {
+        name: journal.name.clone(),
+        old_id: journal.old_id.clone(),
+        by_itself: journal.by_itself,
+        printed: false,
+        outcome: outcome.map_err(error)?,
+    })
 }
 
 /// The unfinished rotations of this sign-in.
@@ -249,75 +272,142 @@ fn unfinished(signed_in: &SignedIn, context: &Context) -> anyhow::Result<Vec<Jou
     Ok(journals)
 }
 
-/// Finishes what the command line means and every grace that is over.
+/// Of the unfinished rotations those that `text` means, as a token is named.
+fn meant_by(
+    text: &str,
+    journals: &[Journal],
+    signed_in: &SignedIn,
+) -> anyhow::Result<Vec<Journal>> {
+    let chosen = |is_meant: &dyn Fn(&Journal) -> bool| -> Vec<Journal> {
+        let meant = journals.iter().filter(|journal| is_meant(journal));
+        meant.cloned().collect()
+    };
+    let known = chosen(&|journal| journal.is_meant_by(text));
+    if !known.is_empty() || journals.is_empty() {
+        return Ok(known);
+    }
+    let tokens = signed_in.api.list()?;
+    let token = pick::pick(&tokens, text, "rotate")?;
+    Ok(chosen(&|journal| journal.is_of(&token.id)))
+}
+
+/// Sends the new tokens to the receivers that were named now. Those of several rotations would all
+/// go to the same ones.
+/// Answers whether there is one that goes there.
+fn redirect(journals: &mut [Journal], sinks: &[Sink]) -> Result<bool, Failure> {
+    if sinks.is_empty() {
+        return Ok(false);
+    }
+    let begun = |journal: &&mut Journal| journal.step <= Step::Delivering;
+    let begun: Vec<&mut Journal> = journals.iter_mut().filter(begun).collect();
+    if begun.len() > 1 {
+        let all: Vec<String> = (begun.iter())
+            .map(|journal| format!("\n  {}  {}", journal.old_id, escaped(&journal.name)))
+            .collect();
+        let message = format!("several rotations are unfinished:{}", all.concat());
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("name the one whose new token goes there: wit token rotate ID --resume"));
+    }
+    let any = !begun.is_empty();
+    begun.into_iter().for_each(|one| one.redirect(sinks));
+    Ok(any)
+}
+
+/// Whether a rotation that was begun is the one that is asked for now: it keeps what it began with.
+fn is_as_asked(args: &Args, journal: &Journal) -> Result<bool, Failure> {
+    let days = args.expires.as_deref().map(create::days).transpose()?;
+    let scopes = match args.scopes.is_empty() {
+        true => journal.scopes.clone(),
+        false => create::scopes(&args.scopes)?,
+    };
+    let same_scopes = scopes.len() == journal.scopes.len()
+        && scopes.iter().all(|scope| journal.scopes.contains(scope));
+    let same_grace = args.grace.is_zero() || args.grace.as_secs() == journal.grace;
+    Ok(same_scopes && same_grace && days.is_none_or(|days| days == journal.expires_in_days))
+}
+
+/// Finishes what the command line means, and what has only its old token left to revoke.
 fn finish_what_is_meant(
     args: &Args,
     signed_in: &SignedIn,
     context: &Context,
 ) -> anyhow::Result<Vec<Done>> {
-    let sinks = sinks(args)?;
+    let is_ending = |j: &Journal| j.step >= Step::Grace && j.step != Step::Undoing;
+    let journals = unfinished(signed_in, context)?;
+    let meant = match &args.token {
+        Some(text) => meant_by(text, &journals, signed_in)?,
+        None => journals.iter().filter(|j| j.stored).cloned().collect(),
+    };
+    for journal in &journals {
+        if is_ending(journal) && journal.is_due(UnixTime::now()) {
+            let ended = resume(journal, &signed_in.into(), context);
+            if meant.contains(journal) {
+                ended?;
+            }
+        }
+    }
+    let mut begun: Vec<Journal> = meant.into_iter().filter(|j| !is_ending(j)).collect();
+    redirect(&mut begun, &sinks(args)?)?;
     let mut finished = Vec::new();
-    for mut journal in unfinished(signed_in, context)? {
-        if !journal.is_due(UnixTime::now()) {
-            continue;
+    for journal in &begun {
+        if journal.step != Step::Undoing && !is_as_asked(args, journal)? {
+            let name = escaped(&journal.name);
+            let message = format!("a rotation of {name} to other scopes or days is unfinished");
+            let id = &journal.old_id;
+            return Err(Failure::new(Exit::Attention, message)
+                .hint(format!(
+                    "wit token rotate {id} --resume, or --abort; then again"
+                ))
+                .into());
         }
-        if journal.step >= Step::Grace && journal.step != Step::Undoing {
-            resume(&journal, &signed_in.into(), context)?;
-            continue;
-        }
-        let meant = match &args.token {
-            Some(text) => journal.is_meant_by(text),
-            None => journal.stored,
-        };
-        if meant {
-            if !sinks.is_empty() {
-                journal.redirect(&sinks);
-            }
-            let done = resume(&journal, &signed_in.into(), context)?;
-            // What had to be undone is to be done again.
-            if !matches!(done.outcome, Outcome::Undone | Outcome::Gone) {
-                finished.push(done);
-            }
+        let done = resume(journal, &signed_in.into(), context)?;
+        // What had to be undone is to be done again.
+        if !matches!(done.outcome, Outcome::Undone | Outcome::Gone) {
+            finished.push(done);
         }
     }
     Ok(finished)
 }
 
-/// `--resume` and `--abort`.
+/// `--resume` and `--abort`. One rotation's failure is not another's.
 fn finish(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<Exit> {
+    let mut journals = unfinished(signed_in, context)?;
+    match &args.token {
+        Some(text) => journals = meant_by(text, &journals, signed_in)?,
+        // A grace that is not over is nothing unfinished.
+        None => journals.retain(|journal| journal.is_due(UnixTime::now())),
+    }
+    if journals.is_empty() {
+        return nothing(context);
+    }
     let sinks = sinks(args)?;
+    if !redirect(&mut journals, &sinks)? && !sinks.is_empty() {
+        let message = "all that is unfinished has reached its receivers";
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("wit token rotate --resume without a receiver")
+            .into());
+    }
     let mut finished = Vec::new();
-    for mut journal in unfinished(signed_in, context)? {
-        let meant = args
-            .token
-            .as_deref()
-            .is_none_or(|text| journal.is_meant_by(text));
-        // A grace that is not over is nothing unfinished, but one that is named can be taken back.
-        if !meant || (!journal.is_due(UnixTime::now()) && args.token.is_none()) {
-            continue;
-        }
-        if args.resume {
-            if !sinks.is_empty() {
-                journal.redirect(&sinks);
+    let mut failed: Option<anyhow::Error> = None;
+    for journal in &journals {
+        let done = match args.resume {
+            true => resume(journal, &signed_in.into(), context),
+            false => abort(journal, &signed_in.into(), context),
+        };
+        match done {
+            Ok(done) => finished.push(done),
+            Err(error) => {
+                if let Some(earlier) = failed.replace(error) {
+                    crate::cli::failure(&earlier).report(context.json);
+                }
             }
-            finished.push(resume(&journal, &signed_in.into(), context)?);
-            continue;
         }
-        let outcome = with_rotator(&signed_in.into(), context, PATIENCE, |rotator| {
-            rotator.abort(&journal)
-        })
-        .map_err(|error| failure(error, &journal.rotation, context))?;
-        finished.push(Done {
-            name: journal.name,
-            old_id: journal.old_id,
-            outcome,
-        });
     }
-    if finished.is_empty() && !context.json {
-        output::print(b"No rotation is unfinished.\n")?;
-        return Ok(Exit::Done);
+    match failed {
+        Some(error) if finished.is_empty() => Err(error),
+        Some(error) => report(&finished, context).and(Err(error)),
+        None => report(&finished, context),
     }
-    report(&finished, args, context)
 }
 
 fn plan(args: &Args, signed_in: &SignedIn) -> anyhow::Result<Plan> {
@@ -340,11 +430,7 @@ fn plan(args: &Args, signed_in: &SignedIn) -> anyhow::Result<Plan> {
         }
         Some(text) => {
             let tokens = signed_in.api.list()?;
-            let token = pick::pick(&tokens, text).map_err(|failure| Failure {
-                message: failure.message.replace("revoked", "rotated"),
-                hint: Some("wit token list, then wit token rotate ID".to_owned()),
-                ..failure
-            })?;
+            let token = pick::pick(&tokens, text, "rotate")?;
             let held = |entry: &&Credential| {
                 is_ours(entry) && entry.token.as_ref().is_some_and(|info| info.id == token.id)
             };

@@ -1,91 +1,170 @@
 //! `--due`: every token that this machine keeps and that runs out soon.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::report::{report, show};
-use super::{Args, resume, rotation_id, start, unfinished};
+use super::report::{again, report, show};
+use super::{Args, Done, resume, rotation_id, start, unfinished};
+use crate::api::server::ServerUrl;
+use crate::cli::output::escaped;
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::token::create;
-use crate::cli::{Context, Exit};
+use crate::cli::{Context, Exit, Failure};
 use crate::config::Config;
 use crate::credential::Credential;
 use crate::expiry::{DAY, UnixTime};
 use crate::rotation::Plan;
-use crate::store;
+use crate::rotation::journal::{self, Journal};
+use crate::store::{self, Store, choice};
 
 /// `--due`: what is unfinished, then what runs out soon. One token's failure is not another's.
 pub(super) fn run(args: &Args, days: u32, context: &Context) -> anyhow::Result<Exit> {
+    let mut work = Work {
+        args,
+        days,
+        // A wrong number is one for all of them.
+        lifetime: args.expires.as_deref().map(create::days).transpose()?,
+        context,
+        plans: Vec::new(),
+        finished: Vec::new(),
+        exit: Exit::Done,
+    };
     if !args.dry_run {
         std::thread::sleep(share(args.jitter, uuid::Uuid::new_v4().as_u128() as u32));
     }
+    for server in servers(args, days, context)? {
+        if let Err(error) = work.at(&server) {
+            work.failed(&error);
+        }
+    }
+    match args.dry_run {
+        true => show(&work.plans, context)?,
+        false => report(&work.finished, context)?,
+    };
+    Ok(work.exit)
+}
+
+/// Where to look: at the one server that is meant, or with `--all` at each account of which this
+/// machine keeps something that is due.
+fn servers(args: &Args, days: u32, context: &Context) -> anyhow::Result<Vec<ServerArgs>> {
+    if !args.all {
+        return Ok(vec![args.server.clone()]);
+    }
     let config = Config::load(&context.paths).context("can't read the configuration")?;
-    let servers: Vec<Option<String>> = match args.all {
-        true => config.servers.keys().cloned().map(Some).collect(),
-        false => vec![args.server.server.clone()],
-    };
-    let mut exit = Exit::Done;
-    let mut finished = Vec::new();
-    let mut failed = |error: &anyhow::Error| {
-        let failure = crate::cli::failure(error);
-        failure.report(context.json);
-        exit = failure.exit;
-    };
-    for server in servers {
-        let server = ServerArgs {
-            server,
+    let store = choice::open(&context.paths, None)?;
+    let journals = journal::all(&context.paths).context("can't read the rotations' journals")?;
+    let mut servers = Vec::new();
+    for url in config.servers.keys() {
+        let due = accounts(url, store.as_ref(), &journals, days);
+        servers.extend(due.into_iter().map(|account| ServerArgs {
+            server: Some(url.clone()),
+            account: account.or(args.server.account.clone()),
             ..args.server.clone()
-        };
-        let signed_in = match session::signed_in(context, &server) {
-            Ok(signed_in) => signed_in,
-            Err(error) => {
-                failed(&error);
-                continue;
-            }
-        };
-        if !args.dry_run {
-            for journal in unfinished(&signed_in, context)? {
-                if journal.is_due(UnixTime::now()) {
-                    match resume(&journal, &(&signed_in).into(), context) {
-                        Ok(done) => finished.push(done),
-                        Err(error) => failed(&error),
-                    }
-                }
-            }
+        }));
+    }
+    Ok(servers)
+}
+
+/// The accounts of a server of which something is due; `None` for the one that is meant, where what
+/// is kept can't be read: it is told there.
+fn accounts(
+    url: &str,
+    store: &dyn Store,
+    journals: &[Journal],
+    days: u32,
+) -> BTreeSet<Option<String>> {
+    let site = ServerUrl::parse(url).ok().and_then(|server| server.site());
+    let Some(item) = site.and_then(|site| store::load(store, &site).ok()) else {
+        return BTreeSet::from([None]);
+    };
+    let kept = item
+        .credentials
+        .0
+        .iter()
+        .filter(|entry| is_due(entry, days));
+    let kept = kept.filter_map(|entry| entry.token.as_ref());
+    let kept = kept
+        .filter(|info| info.server == url)
+        .map(|info| &info.account);
+    let begun = (journals.iter())
+        .filter(|journal| journal.server == url && journal.is_due(UnixTime::now()))
+        .map(|journal| &journal.account);
+    kept.chain(begun).cloned().map(Some).collect()
+}
+
+struct Work<'a> {
+    args: &'a Args,
+    days: u32,
+    /// `--expires`.
+    lifetime: Option<Option<u32>>,
+    context: &'a Context,
+    plans: Vec<Plan>,
+    finished: Vec<Done>,
+    exit: Exit,
+}
+
+impl Work<'_> {
+    fn failed(&mut self, error: &anyhow::Error) {
+        let failure = crate::cli::failure(error);
+        failure.report(self.context.json);
+        self.exit = failure.exit;
+    }
+
+    /// All that is due of one account.
+    fn at(&mut self, server: &ServerArgs) -> anyhow::Result<()> {
+        let signed_in = session::signed_in(self.context, server)?;
+        let mut left = unfinished(&signed_in, self.context)?;
+        left.retain(|journal| journal.is_due(UnixTime::now()));
+        if !self.args.dry_run {
+            // What could not be finished is not rotated a second time.
+            left.retain(|journal| {
+                let done = match journal.waits_for_print() {
+                    true => Err(for_a_person(journal, self.context)),
+                    false => resume(journal, &(&signed_in).into(), self.context),
+                };
+                let failed = done.map(|done| self.finished.push(done)).err();
+                failed.inspect(|error| self.failed(error)).is_some()
+            });
         }
         // As it is now, after what was just finished.
         let item = store::load(signed_in.store.as_ref(), &signed_in.site)?;
-        for entry in item
-            .credentials
-            .0
-            .iter()
-            .filter(|entry| is_due(entry, days))
-        {
+        let days = self.days;
+        for entry in (item.credentials.0.iter()).filter(|entry| is_due(entry, days)) {
             let Some(mut plan) = Plan::of_stored(rotation_id(), &signed_in.site, entry) else {
                 continue;
             };
-            if plan.server != signed_in.server.to_string() || plan.account != signed_in.account {
+            if plan.server != signed_in.server.to_string()
+                || plan.account != signed_in.account
+                || left.iter().any(|journal| journal.is_of(&plan.old_id))
+            {
                 continue;
             }
-            plan.grace = args.grace;
-            if let Some(text) = &args.expires {
-                plan.new.expires_in_days = create::days(text)?;
+            plan.grace = self.args.grace;
+            if let Some(days) = self.lifetime {
+                plan.new.expires_in_days = days;
             }
-            if args.dry_run {
-                show(&plan, context)?;
+            if self.args.dry_run {
+                self.plans.push(plan);
                 continue;
             }
-            match start(&plan, &(&signed_in).into(), context) {
-                Ok(done) => finished.push(done),
-                Err(error) => failed(&error),
+            match start(&plan, &(&signed_in).into(), self.context) {
+                Ok(done) => self.finished.push(done),
+                Err(error) => self.failed(&error),
             }
         }
+        Ok(())
     }
-    if !args.dry_run {
-        report(&finished, args, context)?;
-    }
-    Ok(exit)
+}
+
+/// Why a rotation is not finished where nobody looks at what is printed.
+pub fn for_a_person(journal: &Journal, context: &Context) -> anyhow::Error {
+    let name = escaped(&journal.name);
+    let message = format!("the new token of {name} waits to be printed for a person");
+    Failure::new(Exit::Unfinished, message)
+        .hint(format!("{} --resume", again(journal, context)))
+        .into()
 }
 
 /// A part of `whole`: none of it for 0, nearly all for the largest `random`.

@@ -12,6 +12,10 @@ use crate::rotation::journal;
 /// and left for an hour.
 pub fn end_what_is_over(context: &Context) {
     let now = UnixTime::now();
+    let quiet = Context {
+        paths: context.paths.clone(),
+        json: true,
+    };
     let journals = journal::all(&context.paths).unwrap_or_default();
     for journal in journals.iter().filter(|journal| journal.is_grace_over(now)) {
         let server = ServerArgs {
@@ -19,7 +23,7 @@ pub fn end_what_is_over(context: &Context) {
             account: Some(journal.account.clone()),
             ..ServerArgs::default()
         };
-        if let Ok(signed_in) = session::signed_in(context, &server) {
+        if let Ok(signed_in) = session::signed_in(&quiet, &server) {
             let means = (&signed_in).into();
             let _ = with_rotator(&means, context, Duration::ZERO, |rotator| {
                 rotator.end_grace(journal)

@@ -2,16 +2,17 @@
 
 use std::rc::Rc;
 
-use super::report::{report, show};
+use anyhow::Context as _;
+
+use super::report::{nothing, report, show};
 use super::{Args, Done, Means, resume, rotation_id, sinks, start};
-use crate::api::http::Client;
 use crate::api::own::{self, Own};
 use crate::api::rest;
 use crate::api::server::ServerUrl;
 use crate::api::{Account, ApiError};
 use crate::cli::session;
 use crate::cli::{Context, Exit, Failure};
-use crate::config;
+use crate::config::{self, Config};
 use crate::credential::Credential;
 use crate::item::Item;
 use crate::rotation::journal::{self, Journal};
@@ -31,7 +32,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         })?;
     let server = server(args)?;
     let name = server.to_string();
-    let client = Rc::new(Client::new(&server, args.server.allow_http)?);
+    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let client = Rc::new(session::client(&config, &server, &args.server)?);
     let store = choice::open(&context.paths, None)?;
     let site = session::site_of(&server)?;
     let item = store::load(store.as_ref(), &site)?;
@@ -47,8 +49,11 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         let api = Own::new(Rc::clone(&client), token.clone(), journal.old_id.clone());
         let done = resume(&journal, &Means::new(&api, store.as_ref()), context)?;
         if !matches!(done.outcome, Outcome::Undone | Outcome::Gone) {
-            return report(&[done], args, context);
+            return report(&[done], context);
         }
+    }
+    if args.resume {
+        return nothing(context);
     }
     let this = this.map_err(|error| told(error, &name))?;
     if let Some(new) = this.replaced_by {
@@ -62,11 +67,11 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     plan.by_itself = true;
     plan.deliver = sinks(args)?;
     if args.dry_run {
-        return show(&plan, context);
+        return show(&[plan], context);
     }
     let api = Own::new(client, token, this.token.id);
     let done: Done = start(&plan, &Means::new(&api, store.as_ref()), context)?;
-    report(&[done], args, context)
+    report(&[done], context)
 }
 
 /// The one origin that the token is for: `WIT_URL`, or what the command line names where that is

@@ -2,33 +2,50 @@
 
 use serde_json::{Value, json};
 
-use super::{Args, Done};
+use super::Done;
 use crate::api::ApiError;
-use crate::cli::output::{self, escaped};
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::output::{self, escaped, quoted};
+use crate::cli::{Context, Exit, Failure, session};
+use crate::config::Config;
 use crate::rotation::deliver::Sink;
-use crate::rotation::{Outcome, Plan, RotationError, journal};
+use crate::rotation::journal::{self, Journal, Step};
+use crate::rotation::{OLD_ENDS, Outcome, Plan, RotationError};
 
 /// `--dry-run`.
-pub(super) fn show(plan: &Plan, context: &Context) -> anyhow::Result<Exit> {
+pub(super) fn show(plans: &[Plan], context: &Context) -> anyhow::Result<Exit> {
+    if context.json {
+        let documents: Vec<Value> = plans.iter().map(planned).collect();
+        output::json(&json!({ "dryRun": true, "rotations": documents }))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = String::new();
+    for plan in plans {
+        text += "Nothing is done. The steps would be:\n";
+        for (number, step) in steps(plan).iter().enumerate() {
+            text += &format!("  {}. {step}\n", number + 1);
+        }
+    }
+    output::print(text.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+fn planned(plan: &Plan) -> Value {
+    json!({
+        "name": plan.new.name,
+        "oldId": plan.old_id,
+        "scopes": plan.new.scopes,
+        "expiresInDays": plan.new.expires_in_days,
+        "stored": plan.stored,
+        "deliver": plan.deliver.iter().map(Sink::to_string).collect::<Vec<_>>(),
+        "graceSeconds": plan.grace.as_secs(),
+    })
+}
+
+fn steps(plan: &Plan) -> Vec<String> {
     let lifetime = match plan.new.expires_in_days {
         Some(days) => format!("{days} days"),
         None => "no end".to_owned(),
     };
-    let sinks: Vec<String> = plan.deliver.iter().map(Sink::to_string).collect();
-    if context.json {
-        output::json(&json!({
-            "dryRun": true,
-            "name": plan.new.name,
-            "oldId": plan.old_id,
-            "scopes": plan.new.scopes,
-            "expiresInDays": plan.new.expires_in_days,
-            "stored": plan.stored,
-            "deliver": sinks,
-            "graceSeconds": plan.grace.as_secs(),
-        }))?;
-        return Ok(Exit::Done);
-    }
     let mut steps = vec![
         format!(
             "create '{}' ({}; {lifetime})",
@@ -40,11 +57,8 @@ pub(super) fn show(plan: &Plan, context: &Context) -> anyhow::Result<Exit> {
     if plan.stored {
         steps.push(format!("store it for {} in the old one's place", plan.site));
     }
-    steps.extend(
-        sinks
-            .iter()
-            .map(|sink| format!("deliver it to {}", escaped(sink))),
-    );
+    let sinks = plan.deliver.iter().map(Sink::to_string);
+    steps.extend(sinks.map(|sink| format!("deliver it to {}", escaped(&sink))));
     if !plan.grace.is_zero() {
         let span = output::span(i64::try_from(plan.grace.as_secs()).unwrap_or(i64::MAX));
         steps.push(format!("let the old one live on for {span}"));
@@ -53,12 +67,7 @@ pub(super) fn show(plan: &Plan, context: &Context) -> anyhow::Result<Exit> {
         true => format!("let {} end by itself, minutes later", escaped(&plan.old_id)),
         false => format!("revoke {}", escaped(&plan.old_id)),
     });
-    let mut text = String::from("Nothing is done. The steps would be:\n");
-    for (number, step) in steps.iter().enumerate() {
-        text.push_str(&format!("  {}. {step}\n", number + 1));
-    }
-    output::print(text.as_bytes())?;
-    Ok(Exit::Done)
+    steps
 }
 
 fn document(done: &Done) -> Value {
@@ -107,6 +116,11 @@ fn line(done: &Done) -> String {
             expires(expiry),
             output::rfc3339(*until)
         ),
+        Outcome::Undone if done.by_itself => {
+            format!(
+                "Took the rotation of {name} back; where the old token was replaced, {OLD_ENDS}"
+            )
+        }
         Outcome::Undone => {
             format!("Took the rotation of {name} back: the old token is in its place")
         }
@@ -114,14 +128,14 @@ fn line(done: &Done) -> String {
     }
 }
 
-pub(super) fn report(finished: &[Done], args: &Args, context: &Context) -> anyhow::Result<Exit> {
+pub(super) fn report(finished: &[Done], context: &Context) -> anyhow::Result<Exit> {
     if context.json {
         let documents: Vec<Value> = finished.iter().map(document).collect();
         output::json(&json!({ "rotations": documents }))?;
         return Ok(Exit::Done);
     }
     for done in finished {
-        match args.print {
+        match done.printed {
             // Standard output is the token's.
             true => eprintln!("{}", line(done)),
             false => output::print(format!("{}\n", line(done)).as_bytes())?,
@@ -130,38 +144,28 @@ pub(super) fn report(finished: &[Done], args: &Args, context: &Context) -> anyho
     Ok(Exit::Done)
 }
 
+/// `--resume` and `--abort` where there is nothing to do.
+pub(super) fn nothing(context: &Context) -> anyhow::Result<Exit> {
+    if !context.json {
+        output::print(b"No rotation is unfinished.\n")?;
+        return Ok(Exit::Done);
+    }
+    report(&[], context)
+}
+
 /// What a person is told of a rotation that stopped.
 pub(super) fn failure(error: RotationError, rotation: &str, context: &Context) -> anyhow::Error {
     let left = journal::all(&context.paths).unwrap_or_default();
-    let left = left.iter().find(|journal| journal.rotation == rotation);
-    let (remains, by_itself) = (left.is_some(), left.is_some_and(|left| left.by_itself));
-    let hint = match &error {
-        _ if by_itself => {
-            "wit token rotate --self; where you are logged in: wit token rotate --resume"
-        }
-        RotationError::Undelivered(_) => "mend it, then: wit token rotate --resume",
-        RotationError::Full => "wit token list, then wit token revoke ID",
-        RotationError::Missing => "wit token list",
-        RotationError::OldRefused => "wit token create",
-        RotationError::NoReceiver => "wit token rotate ID --deliver COMMAND, or --print",
-        RotationError::Ambiguous { .. } => {
-            "wit token revoke those you do not know, then wit token rotate --resume"
-        }
-        RotationError::TooLateToAbort => "wit token rotate --resume",
-        RotationError::Api {
-            error: ApiError::Unauthorized,
-            ..
-        } if remains => "wit login, then wit token rotate --resume",
-        _ if remains => "wit token rotate --resume, or --abort",
-        RotationError::Journal(_) | RotationError::NotAsAsked { .. } => "wit status",
+    let left = left
+        .into_iter()
+        .find(|journal| journal.rotation == rotation);
+    let Some(hint) = hint(&error, left.as_ref(), context) else {
         // What was never begun is told as for any other command.
-        RotationError::Store(_) | RotationError::Api { .. } => {
-            return match error {
-                RotationError::Store(error) => error.into(),
-                RotationError::Api { doing, error } => anyhow::Error::from(error).context(doing),
-                other => other.into(),
-            };
-        }
+        return match error {
+            RotationError::Store(error) => error.into(),
+            RotationError::Api { doing, error } => anyhow::Error::from(error).context(doing),
+            other => other.into(),
+        };
     };
     let exit = match &error {
         RotationError::Api {
@@ -170,14 +174,74 @@ pub(super) fn failure(error: RotationError, rotation: &str, context: &Context) -
         } => Exit::NotLoggedIn,
         RotationError::NoReceiver => Exit::Usage,
         RotationError::Ambiguous { .. } => Exit::Attention,
-        _ if remains => Exit::Unfinished,
+        _ if left.is_some() => Exit::Unfinished,
         _ => Exit::Failed,
     };
-    // What a receiver said comes last, so that this would look like a part of it.
-    let told = matches!(error, RotationError::Undelivered(_));
-    let message = match remains && !told {
-        true => format!("{error} (the rotation is not finished)"),
-        false => error.to_string(),
+    let message = match (&error, &left) {
+        // What a receiver said comes last, so that this would look like a part of it.
+        (RotationError::Undelivered { .. } | RotationError::TooLateToAbort(_), _) | (_, None) => {
+            error.to_string()
+        }
+        (_, Some(left)) if left.by_itself => {
+            format!("{error} (the rotation is not finished; {OLD_ENDS})")
+        }
+        (_, Some(_)) => format!("{error} (the rotation is not finished)"),
     };
     Failure::new(exit, message).hint(hint).into()
+}
+
+/// The command about one rotation, as far as its `--resume` or `--abort`.
+pub(super) fn again(journal: &Journal, context: &Context) -> String {
+    format!(
+        "wit token rotate{} {}",
+        naming(journal, context),
+        journal.old_id
+    )
+}
+
+/// The options for the account of a rotation.
+fn naming(journal: &Journal, context: &Context) -> String {
+    let config = Config::load(&context.paths).unwrap_or_default();
+    session::naming(&config, &journal.server, &journal.account)
+}
+
+/// What to type next; `None` where the error itself says it. `left` is the journal that remains.
+fn hint(error: &RotationError, left: Option<&Journal>, context: &Context) -> Option<String> {
+    let Some(left) = left else {
+        let hint = match error {
+            RotationError::Full => "wit token list, then wit token revoke ID",
+            RotationError::Missing => "wit token list",
+            RotationError::OldRefused => "wit token create",
+            RotationError::NoReceiver => "wit token rotate ID --deliver COMMAND, or --print",
+            RotationError::Store(_) | RotationError::Api { .. } => return None,
+            _ => "wit status",
+        };
+        return Some(hint.to_owned());
+    };
+    let naming = naming(left, context);
+    let rotate = format!("wit token rotate{naming}");
+    let (old, new) = (&left.old_id, left.new_id.as_deref().unwrap_or_default());
+    Some(match error {
+        RotationError::NewGone => format!("{} --abort", again(left, context)),
+        RotationError::NotKept => {
+            let again = again(left, context);
+            format!("wit token revoke{naming} {new}, then {again} --abort")
+        }
+        RotationError::TooLateToAbort(_) if left.step == Step::Grace => {
+            format!("wit token revoke{naming} {old} ends the old one now")
+        }
+        RotationError::TooLateToAbort(_) => format!("{rotate} --resume"),
+        _ if left.by_itself => {
+            format!("wit token rotate --self; where you are logged in: {rotate} --resume")
+        }
+        RotationError::Undelivered { .. } => format!("mend it, then: {rotate} --resume"),
+        RotationError::Ambiguous { .. } => {
+            format!("wit token revoke those you do not know, then {rotate} --resume")
+        }
+        RotationError::Api {
+            error: ApiError::Unauthorized,
+            ..
+        } => format!("wit login {}, then {rotate} --resume", quoted(&left.server)),
+        _ => format!("{rotate} --resume, or --abort"),
+    })
 }
