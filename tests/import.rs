@@ -113,9 +113,12 @@ fn a_differing_entry_stays_unless_forced_and_is_told() {
         "{said}"
     );
     assert!(get(&home, asked).contains("password=mine\n"));
+    assert!(!said.contains("rm "), "one is only there: {said}");
+    assert!(said.contains("has 1 entry that is not kept here"), "{said}");
     let (code, said) = wit(&home, &["import", "store", "--force"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(get(&home, asked).contains("password=p@ss:w/rd %41\n"));
+    assert!(said.contains("  rm "), "{said}");
 }
 
 #[test]
@@ -146,6 +149,7 @@ fn lines_that_are_no_credentials_are_told_by_number_and_never_shown() {
         "{said}"
     );
     assert!(!said.contains("hush"), "{said}");
+    assert!(!said.contains("rm "), "{said}");
     assert!(get(&home, "protocol=https\nhost=a.example\n").contains("password=first\n"));
 }
 

@@ -70,6 +70,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         .iter()
         .filter(|(_, fate)| *fate == Fate::Differs)
         .count();
+    let left = differing + findings.skipped.len();
     let report = Report {
         done,
         findings: &findings,
@@ -81,7 +82,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     } else {
         let mut text = report.text();
         if !args.dry_run && !findings.found.is_empty() {
-            text.push_str(&farewell(args.source, &files, &findings));
+            text.push_str(&match left {
+                0 => farewell(args.source, &files, &findings),
+                1 => "What you took them from has 1 entry that is not kept here.\n".into(),
+                _ => {
+                    format!("What you took them from has {left} entries that are not kept here.\n")
+                }
+            });
         }
         output::print(text.as_bytes())?;
     }
