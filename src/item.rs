@@ -7,8 +7,11 @@
 //! Text that is not UTF-8 is written as an array of bytes. A change that an older program would lose
 //! raises the version.
 
+use std::io;
+
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::ser::Formatter;
 use sha2::{Digest, Sha256};
 
 use crate::credential::{Credential, Credentials, Proof, Site, TokenInfo};
@@ -207,7 +210,9 @@ impl Item {
             retired: self.retired.clone(),
         };
         let mut bytes = SecretBuffer::default();
-        serde_json::to_writer(&mut bytes, &stored)
+        let mut json = serde_json::Serializer::with_formatter(&mut bytes, NoPlaceholders);
+        stored
+            .serialize(&mut json)
             .expect("strings and numbers always serialise into memory");
         Secret::from(bytes)
     }
@@ -221,6 +226,28 @@ fn hash(secret: &Secret) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// JSON with no brace in a string. KeePassXC, as a keychain, takes `{USERNAME}` and the like within a
+/// secret for a placeholder.
+struct NoPlaceholders;
+
+impl Formatter for NoPlaceholders {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        for part in fragment.split_inclusive(['{', '}']) {
+            let plain = part.trim_end_matches(['{', '}']);
+            writer.write_all(plain.as_bytes())?;
+            match &part[plain.len()..] {
+                "{" => writer.write_all(br"\u007b")?,
+                "}" => writer.write_all(br"\u007d")?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Bytes as JSON: a string where they are UTF-8, an array of numbers where not.

@@ -236,7 +236,7 @@ fn what_is_ephemeral_is_not_kept(asked: &Asked) {
 }
 
 /// Runs the battery in a home that `store` names the store of, with every git.
-fn run(home: &Home) {
+pub fn run(home: &Home) {
     // Kernel keys are the user's, not the home's: the hosts tell them apart.
     let unique = home.path().file_name().unwrap().to_string_lossy();
     let unique = format!("{}.example", unique.trim_start_matches('.').to_lowercase());

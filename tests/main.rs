@@ -10,6 +10,7 @@ mod audit;
 mod battery;
 mod completions;
 mod crash;
+mod daemons;
 mod dependencies;
 mod device;
 mod direct;

@@ -32,7 +32,7 @@ fn item(password: &str) -> Item {
 }
 
 /// What every store does.
-fn battery(store: &dyn Store) {
+pub fn battery(store: &dyn Store) {
     let (one, other) = (site("one.example"), site("other.example:8443"));
 
     assert_eq!(store.read(&one).unwrap(), None, "nothing is no error");

@@ -111,22 +111,19 @@ impl SecretService {
     ) -> Result<T, StoreError> {
         let deadline = Instant::now() + patience();
         let kept = self.connection.borrow_mut().take();
-        let (mut connection, found) = match kept {
+        let (mut connection, search) = match kept {
             Some(mut connection) => {
                 connection.bus.set_deadline(deadline);
                 let serial = search(&mut connection.bus, attributes)?;
-                let found = connection.bus.reply(serial)?;
-                (connection, found)
+                (connection, serial)
             }
             None => {
                 let mut bus = Bus::connect(deadline)?;
                 let serial = search(&mut bus, attributes)?;
-                let mut connection = Connection::open(bus)?;
-                let found = connection.bus.reply(serial)?;
-                (connection, found)
+                (Connection::open(bus)?, serial)
             }
         };
-        let items = unlocked_items(&mut connection.bus, attributes, &found)?;
+        let items = unlocked_items(&mut connection.bus, attributes, search)?;
         let answer = work(&mut connection, items)?;
         *self.connection.borrow_mut() = Some(connection);
         Ok(answer)
@@ -167,6 +164,7 @@ impl Connection {
 
     fn encrypt(&self, item: &Secret) -> Result<Encrypted<Vec<u8>>, StoreError> {
         let (iv, encrypted) = self.key()?.encrypt(item).map_err(no_randomness)?;
+        // KeePassXC makes an attachment of anything else, and 2.7.4 loses those.
         let content_type = "text/plain".to_owned();
         Ok((self.session.clone(), iv.to_vec(), encrypted, content_type))
     }
@@ -192,19 +190,23 @@ fn search(bus: &mut Bus, attributes: &Attributes) -> Result<u32, StoreError> {
     Ok(bus.send(&search)?)
 }
 
-/// The paths in a SearchItems reply, once all of them are unlocked.
+/// The paths that a search finds, once all of them are unlocked.
 ///
 /// Some services hide the items of a locked collection, so none found counts only when the default
 /// collection is open.
 fn unlocked_items(
     bus: &mut Bus,
     attributes: &Attributes,
-    found: &MarshalledMessage,
+    serial: u32,
 ) -> Result<Vec<String>, StoreError> {
-    let (unlocked, locked) = two_lists(found)?;
+    let (found, asked) = found(bus, serial)?;
+    let (unlocked, locked) = two_lists(&found)?;
     if unlocked.is_empty() && locked.is_empty() {
         if !default_is_locked(bus)? {
             return Ok(Vec::new());
+        }
+        if asked {
+            return Err(locked_error());
         }
         unlock(bus, &[DEFAULT.to_owned()])?;
     } else if locked.is_empty() {
@@ -219,6 +221,29 @@ fn unlocked_items(
     } else {
         Err(locked_error())
     }
+}
+
+/// The reply to a search, and whether a person was asked for it: KeePassXC keeps the reply back while
+/// it shows its prompt for a locked database, and there is to be time to answer that.
+fn found(bus: &mut Bus, serial: u32) -> Result<(MarshalledMessage, bool), StoreError> {
+    let deadline = bus.deadline();
+    bus.set_deadline(Instant::now() + patience() / 2);
+    let soon = bus.reply(serial);
+    bus.set_deadline(deadline);
+    if !matches!(soon, Err(BusError::TimedOut)) {
+        return Ok((soon?, false));
+    }
+    let asked = default_is_locked(bus)?;
+    if asked && !can_prompt() {
+        return Err(locked_error());
+    }
+    if !asked {
+        return Ok((bus.reply(serial)?, false));
+    }
+    bus.set_deadline(Instant::now() + PROMPT);
+    let found = bus.reply(serial).map_err(unanswered)?;
+    bus.set_deadline(Instant::now() + patience());
+    Ok((found, true))
 }
 
 fn two_lists(found: &MarshalledMessage) -> Result<(Vec<String>, Vec<String>), StoreError> {
@@ -269,7 +294,13 @@ fn unlock(bus: &mut Bus, objects: &[String]) -> Result<(), StoreError> {
         .parser()
         .get2::<Vec<Path>, Path>()
         .map_err(|_| nonsense())?;
-    run_prompt(bus, &prompt)
+    if prompt.as_ref() != "/" && !can_prompt() {
+        return Err(locked_error());
+    }
+    match run_prompt(bus, &prompt)? {
+        true => Ok(()),
+        false => Err(locked_error()),
+    }
 }
 
 fn paths(objects: &[String]) -> Result<Vec<ObjectPath<&str>>, StoreError> {
@@ -279,14 +310,20 @@ fn paths(objects: &[String]) -> Result<Vec<ObjectPath<&str>>, StoreError> {
         .collect()
 }
 
-/// Shows the service's prompt and waits for its end; `/` means that none is needed.
-fn run_prompt(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
+/// Whether a person can see a prompt and wants to.
+fn can_prompt() -> bool {
+    asking::has_screen() && asking::is_wanted()
+}
+
+/// Runs the service's prompt and waits for its end: whether it was accepted. `/` means that there is
+/// none.
+///
+/// KeePassXC has one for each item that is made or deleted, and mostly shows nothing for it. So it is
+/// run where nobody could see it too, but then it may take no longer than any other call.
+fn run_prompt(bus: &mut Bus, prompt: &Path) -> Result<bool, StoreError> {
     let path = prompt.as_ref();
     if path == "/" {
-        return Ok(());
-    }
-    if !asking::has_screen() || !asking::is_wanted() {
-        return Err(locked_error());
+        return Ok(true);
     }
     let daemon = "org.freedesktop.DBus";
     let mut listen = message(daemon, "/org/freedesktop/DBus", daemon, "AddMatch");
@@ -296,17 +333,22 @@ fn run_prompt(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
     let mut show = message(SERVICE, path, I_PROMPT, "Prompt");
     show.body.push_param("").map_err(|_| nonsense())?;
     bus.call(&show)?;
-    bus.set_deadline(Instant::now() + PROMPT);
+    let seen = can_prompt();
+    if seen {
+        bus.set_deadline(Instant::now() + PROMPT);
+    }
     let done = bus.wait(|message| {
         message.dynheader.member.as_deref() == Some("Completed")
             && message.dynheader.object.as_deref() == Some(path)
     });
-    let done = done.map_err(unanswered)?;
     bus.set_deadline(Instant::now() + patience());
-    match done.body.parser().get::<bool>() {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(locked_error()),
-        Err(_) => Err(nonsense().into()),
+    match done {
+        Ok(done) => match done.body.parser().get::<bool>() {
+            Ok(dismissed) => Ok(!dismissed),
+            Err(_) => Err(nonsense().into()),
+        },
+        Err(BusError::TimedOut) if !seen => Ok(false),
+        Err(error) => Err(unanswered(error)),
     }
 }
 
@@ -321,10 +363,87 @@ fn unanswered(error: BusError) -> StoreError {
     }
 }
 
-/// Runs the prompt that a call's reply may name.
-fn finish_prompt(bus: &mut Bus, reply: &MarshalledMessage) -> Result<(), StoreError> {
+/// Runs the prompt that a change's reply may name.
+fn finish(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
+    match run_prompt(bus, prompt)? {
+        true => Ok(()),
+        false => Err(StoreError::Unavailable {
+            reason: "the keyring asked for leave and was given none".to_owned(),
+        }),
+    }
+}
+
+/// Makes an item in a collection, or replaces the one with just these attributes. Returns the prompt
+/// without which that is not done.
+fn create_item(
+    connection: &mut Connection,
+    collection: &str,
+    label: String,
+    attributes: Attributes,
+    secret: &Secret,
+    replace: bool,
+) -> Result<Path, StoreError> {
+    let properties = HashMap::from([
+        (format!("{I_ITEM}.Label"), Property::Label(label)),
+        (
+            format!("{I_ITEM}.Attributes"),
+            Property::Attributes(attributes),
+        ),
+    ]);
+    let secret = connection.encrypt(secret)?;
+    let mut create = message(SERVICE, collection, I_COLLECTION, "CreateItem");
+    create
+        .body
+        .push_param3(properties, secret, replace)
+        .map_err(|_| nonsense())?;
+    let reply = connection.bus.call(&create)?;
+    let paths = reply.body.parser().get2::<Path, Path>();
+    Ok(paths.map_err(|_| nonsense())?.1)
+}
+
+/// Makes an item; one with just these attributes stays.
+fn add_item(
+    connection: &mut Connection,
+    collection: &str,
+    label: String,
+    attributes: Attributes,
+    secret: &Secret,
+) -> Result<(), StoreError> {
+    let prompt = create_item(connection, collection, label, attributes, secret, false)?;
+    finish(&mut connection.bus, &prompt)
+}
+
+/// Puts another secret into an item.
+///
+/// oo7 forgets what SetSecret gave it when it ends (0.7.0-beta), so the item is replaced. KeePassXC
+/// asks before it does that, but not before SetSecret.
+fn replace_secret(
+    connection: &mut Connection,
+    path: &str,
+    label: String,
+    secret: &Secret,
+) -> Result<(), StoreError> {
+    let serial = ask_property(&mut connection.bus, path, "Attributes")?;
+    let attributes = attributes_in(&connection.bus.reply(serial)?)?;
+    // Section "Object Paths": an item lies below its collection.
+    let (collection, _) = path.rsplit_once('/').ok_or_else(nonsense)?;
+    let prompt = create_item(connection, collection, label, attributes, secret, true)?;
+    if prompt.as_ref() == "/" {
+        return Ok(());
+    }
+    let dismiss = message(SERVICE, prompt.as_ref(), I_PROMPT, "Dismiss");
+    connection.bus.send(&dismiss)?;
+    let secret = connection.encrypt(secret)?;
+    let mut set = message(SERVICE, path, I_ITEM, "SetSecret");
+    set.body.push_param(secret).map_err(|_| nonsense())?;
+    connection.bus.call(&set)?;
+    Ok(())
+}
+
+fn delete_item(bus: &mut Bus, path: &str) -> Result<(), StoreError> {
+    let reply = bus.call(&message(SERVICE, path, I_ITEM, "Delete"))?;
     let prompt = reply.body.parser().get::<Path>().map_err(|_| nonsense())?;
-    run_prompt(bus, &prompt)
+    finish(bus, &prompt)
 }
 
 impl Store for SecretService {
@@ -360,48 +479,21 @@ impl Store for SecretService {
     }
 
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
-        let attributes = attributes_of(site);
-        self.with_items(&attributes, |connection, items| {
-            let secret = connection.encrypt(item)?;
+        let ours = attributes_of(site);
+        self.with_items(&ours, |connection, items| {
             // An item in another collection is changed there: two of one site would be a riddle.
             if let Some(path) = items.first() {
-                let mut set = message(SERVICE, path, I_ITEM, "SetSecret");
-                set.body.push_param(secret).map_err(|_| nonsense())?;
-                connection.bus.call(&set)?;
-                return Ok(());
+                return replace_secret(connection, path, label(site), item);
             }
-            let mut attributes = attributes.clone();
-            attributes.insert("application".to_owned(), "git-credential-wit".to_owned());
-            let properties = HashMap::from([
-                (format!("{I_ITEM}.Label"), Property::Label(label(site))),
-                (
-                    format!("{I_ITEM}.Attributes"),
-                    Property::Attributes(attributes),
-                ),
-            ]);
-            let mut create = message(SERVICE, DEFAULT, I_COLLECTION, "CreateItem");
-            create
-                .body
-                .push_param3(properties, secret, true)
-                .map_err(|_| nonsense())?;
-            let reply = connection.bus.call(&create)?;
-            let (_, prompt) = reply
-                .body
-                .parser()
-                .get2::<Path, Path>()
-                .map_err(|_| nonsense())?;
-            run_prompt(&mut connection.bus, &prompt)
+            let mut new = ours.clone();
+            new.insert("application".to_owned(), "git-credential-wit".to_owned());
+            add_item(connection, DEFAULT, label(site), new, item)
         })
     }
 
     fn delete(&self, site: &Site) -> Result<(), StoreError> {
         self.with_items(&attributes_of(site), |connection, items| {
-            for path in &items {
-                let delete = message(SERVICE, path, I_ITEM, "Delete");
-                let reply = connection.bus.call(&delete)?;
-                finish_prompt(&mut connection.bus, &reply)?;
-            }
-            Ok(())
+            (items.iter()).try_for_each(|path| delete_item(&mut connection.bus, path))
         })
     }
 
@@ -434,12 +526,11 @@ impl Store for SecretService {
         );
         self.with_items(&attributes_of(site), |connection, items| {
             for path in &items {
-                let mut set = message(SERVICE, path, I_PROPERTIES, "Set");
-                set.body
-                    .push_param2(I_ITEM, "Attributes")
-                    .and_then(|()| set.body.push_variant(&aside))
-                    .map_err(|_| nonsense())?;
-                connection.bus.call(&set)?;
+                let Found::Secret(secret) = secret_at(connection, path)? else {
+                    return Err(nonsense().into());
+                };
+                add_item(connection, DEFAULT, label(site), aside.clone(), &secret)?;
+                delete_item(&mut connection.bus, path)?;
             }
             Ok(format!(
                 "the keyring's item {} with service=git-credential-wit-damaged",

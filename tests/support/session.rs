@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::until;
+
 /// A bus that can start no service.
 const EMPTY_BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
     "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -42,6 +44,8 @@ pub struct Session {
     daemon: Child,
     address: String,
     home: tempfile::TempDir,
+    /// What serves the keyring, where it is a child of this program.
+    keyring: Option<Child>,
 }
 
 impl Session {
@@ -77,19 +81,11 @@ impl Session {
                 "--dest=org.freedesktop.DBus",
                 "/",
                 "org.freedesktop.DBus.NameHasOwner",
+                "string:org.freedesktop.secrets",
             ],
-            "string:org.freedesktop.secrets",
             "boolean true",
         );
-        session.wait_for(
-            &[
-                "--dest=org.freedesktop.secrets",
-                "/org/freedesktop/secrets",
-                "org.freedesktop.Secret.Service.ReadAlias",
-            ],
-            "string:default",
-            "/collection/",
-        );
+        session.wait_for_collection();
         session
     }
 
@@ -109,22 +105,77 @@ impl Session {
         assert!(output.status.success(), "{output:?}");
     }
 
+    /// One in which `start` starts what serves the keyring.
+    pub fn with(start: impl FnOnce(&Session) -> Child) -> Self {
+        let mut session = Session::empty();
+        session.restart(start);
+        session
+    }
+
+    /// Ends what serves the keyring, as a desktop's end does, and has `start` start it again.
+    pub fn restart(&mut self, start: impl FnOnce(&Session) -> Child) {
+        self.end_keyring();
+        self.keyring = Some(start(self));
+        self.wait_for_collection();
+    }
+
+    fn end_keyring(&mut self) {
+        let Some(mut keyring) = self.keyring.take() else {
+            return;
+        };
+        let pid = rustix::process::Pid::from_child(&keyring);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        until("the keyring's service ends", || {
+            !matches!(keyring.try_wait(), Ok(None))
+        });
+    }
+
+    /// Waits until there is a default collection and it is open.
+    fn wait_for_collection(&self) {
+        let service = "--dest=org.freedesktop.secrets";
+        self.wait_for(
+            &[
+                service,
+                "/org/freedesktop/secrets",
+                "org.freedesktop.Secret.Service.ReadAlias",
+                "string:default",
+            ],
+            "/collection/",
+        );
+        self.wait_for(
+            &[
+                service,
+                "/org/freedesktop/secrets/aliases/default",
+                "org.freedesktop.DBus.Properties.Get",
+                "string:org.freedesktop.Secret.Collection",
+                "string:Locked",
+            ],
+            "boolean false",
+        );
+    }
+
     /// Asks until the answer has `wanted` in it.
-    fn wait_for(&self, call: &[&str], argument: &str, wanted: &str) {
+    pub fn wait_for(&self, call: &[&str], wanted: &str) {
         let begun = Instant::now();
         loop {
-            let answer = self
-                .command("dbus-send")
-                .args(["--session", "--print-reply"])
-                .args(call)
-                .arg(argument)
-                .output()
-                .expect("dbus-send: apt-get install dbus");
-            if String::from_utf8_lossy(&answer.stdout).contains(wanted) {
+            let answer = self.call(call);
+            if answer.contains(wanted) {
                 return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "{answer:?}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{answer}");
         }
+    }
+
+    /// What dbus-send prints of a call.
+    pub fn call(&self, call: &[&str]) -> String {
+        let answer = self
+            .command("dbus-send")
+            .args(["--session", "--print-reply"])
+            .args(call)
+            .output()
+            .expect("dbus-send: apt-get install dbus");
+        let told = [answer.stdout, answer.stderr].concat();
+        String::from_utf8_lossy(&told).into_owned()
     }
 
     fn start(arguments: &[&str]) -> Self {
@@ -149,6 +200,7 @@ impl Session {
             daemon,
             address: address.trim().to_owned(),
             home,
+            keyring: None,
         }
     }
 
@@ -177,6 +229,10 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if let Some(keyring) = &mut self.keyring {
+            let _ = keyring.kill();
+            let _ = keyring.wait();
+        }
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
     }

@@ -91,6 +91,10 @@ impl Bus {
         Ok(bus)
     }
 
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
     }
