@@ -86,10 +86,11 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     Config::update(&context.paths, |config| match &left.account {
         None if !left.tokens => config.forget(&name),
-        account => {
+        left => {
             if let Some(known) = config.servers.get_mut(&name) {
                 known.api.take_if(|form| form == "database");
-                known.account = account.clone();
+                // Where nobody is left, the next login offers the one that was.
+                known.account = left.clone().or(known.account.take());
             }
         }
     })
@@ -114,7 +115,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
         };
         output::print(format!("Logged out of {name}{tokens}.\n").as_bytes())?;
         for journal in &unfinished {
-            let (name, id) = (escaped(&journal.name), &journal.old_id);
+            let (name, id) = (escaped(&journal.name), escaped(&journal.old_id));
             eprintln!("warning: nothing ends the old token of {name} now: {id}");
         }
         if !unfinished.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::output::{self, escaped};
+use super::output::{self, escaped, quoted};
 use super::session::{self, ServerArgs};
 use super::{Context, Exit, Failure};
 use crate::api::database;
@@ -163,7 +163,7 @@ impl Report<'_> {
         if journals.any(|journal| journal.server == first.server) {
             return Some(format!("wit token rotate --resume{naming}"));
         }
-        let ids: Vec<String> = infos.iter().map(|info| escaped(&info.id)).collect();
+        let ids: Vec<String> = infos.iter().map(|info| quoted(escaped(&info.id))).collect();
         Some(format!("wit token revoke {}{naming}", ids.join(" ")))
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::pick::{label, short_id};
 use crate::api::{Event, Token};
-use crate::cli::output::{self, escaped};
+use crate::cli::output::{self, escaped, quoted};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit};
 use crate::expiry::{DAY, UnixTime};
@@ -92,11 +92,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         if found.is_empty() {
             continue;
         }
-        let id = escaped(short_id(token, &tokens));
-        let receiver = if acting.holds(&token.id) {
-            ""
-        } else {
-            " --print"
+        let id = quoted(escaped(short_id(token, &tokens)));
+        let receiver = match acting.holds(&token.id) {
+            true => "",
+            false => " --print",
         };
         // Writing to a String can't fail.
         let _ = writeln!(text, "{}", label(token));

@@ -291,9 +291,8 @@ fn meant_by(
     Ok(chosen(&|journal| journal.is_of(&token.id)))
 }
 
-/// Sends the new tokens to the receivers that were named now. Those of several rotations would all
-/// go to the same ones.
-/// Answers whether there is one that goes there.
+/// Sends the new token to the receivers that were named now, and answers whether there is one. Those
+/// of several rotations would all go to the same ones.
 fn redirect(journals: &mut [Journal], sinks: &[Sink]) -> Result<bool, Failure> {
     if sinks.is_empty() {
         return Ok(false);
@@ -302,7 +301,7 @@ fn redirect(journals: &mut [Journal], sinks: &[Sink]) -> Result<bool, Failure> {
     let begun: Vec<&mut Journal> = journals.iter_mut().filter(begun).collect();
     if begun.len() > 1 {
         let all: Vec<String> = (begun.iter())
-            .map(|journal| format!("\n  {}  {}", journal.old_id, escaped(&journal.name)))
+            .map(|one| format!("\n  {}  {}", escaped(&one.old_id), escaped(&one.name)))
             .collect();
         let message = format!("several rotations are unfinished:{}", all.concat());
         return Err(Failure::new(Exit::Usage, message)
@@ -352,12 +351,11 @@ fn finish_what_is_meant(
     for journal in &begun {
         if journal.step != Step::Undoing && !is_as_asked(args, journal)? {
             let name = escaped(&journal.name);
-            let message = format!("a rotation of {name} to other scopes or days is unfinished");
-            let id = &journal.old_id;
+            let message =
+                format!("a rotation of {name} with other scopes, days or grace is unfinished");
+            let again = again(journal, context);
             return Err(Failure::new(Exit::Attention, message)
-                .hint(format!(
-                    "wit token rotate {id} --resume, or --abort; then again"
-                ))
+                .hint(format!("{again} --resume, or --abort; then try again"))
                 .into());
         }
         let done = resume(journal, &signed_in.into(), context)?;

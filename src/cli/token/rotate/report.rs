@@ -192,11 +192,8 @@ pub(super) fn failure(error: RotationError, rotation: &str, context: &Context) -
 
 /// The command about one rotation, as far as its `--resume` or `--abort`.
 pub(super) fn again(journal: &Journal, context: &Context) -> String {
-    format!(
-        "wit token rotate{} {}",
-        naming(journal, context),
-        journal.old_id
-    )
+    let id = quoted(escaped(&journal.old_id));
+    format!("wit token rotate{} {id}", naming(journal, context))
 }
 
 /// The options for the account of a rotation.
@@ -220,7 +217,8 @@ fn hint(error: &RotationError, left: Option<&Journal>, context: &Context) -> Opt
     };
     let naming = naming(left, context);
     let rotate = format!("wit token rotate{naming}");
-    let (old, new) = (&left.old_id, left.new_id.as_deref().unwrap_or_default());
+    let old = quoted(escaped(&left.old_id));
+    let new = quoted(escaped(left.new_id.as_deref().unwrap_or_default()));
     Some(match error {
         RotationError::NewGone => format!("{} --abort", again(left, context)),
         RotationError::NotKept => {
