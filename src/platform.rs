@@ -56,6 +56,7 @@ struct Platform {
     limits: limits::Limits,
     metrics: metrics::Metrics,
     tells_metrics: bool,
+    takes_accounts: bool,
     /// Whether it speaks TLS itself.
     is_tls: bool,
     uses: uses::Uses,
@@ -80,6 +81,8 @@ pub struct Options {
     pub tls: Option<tls::Files>,
     /// Whether this machine is told `GET /metrics`.
     pub metrics: bool,
+    /// Whether whoever reaches it may make an account.
+    pub sign_up: bool,
     /// How long a client may be silent in the middle of a request or an answer.
     pub patience: Duration,
 }
@@ -135,6 +138,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             limits: limits::Limits::default(),
             metrics: metrics::Metrics::default(),
             tells_metrics: options.metrics,
+            takes_accounts: options.sign_up,
             is_tls,
             uses: uses::Uses::default(),
         });

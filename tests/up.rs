@@ -253,6 +253,25 @@ fn only_the_owner_can_read_what_the_server_keeps() {
 }
 
 #[test]
+fn a_closed_server_has_the_accounts_that_its_owner_makes() {
+    let home = Home::new();
+    let server = Server::start_with(home, &["--no-sign-up", "--user", "ada"]);
+    let body = serde_json::json!({
+        "email": "eve@example.com", "password": "correct horse", "name": "eve", "username": "eve",
+    });
+    let refused = server.post("/api/auth/sign-up/email", "", body);
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    let page = server.request("GET", "/login", &[], "");
+    assert!(!page.body.contains("--sign-up"), "{}", page.body);
+    let url = server.url("");
+    let arguments = ["login", &url, "--username", "ada", "--password-stdin"];
+    let file = server.data_dir().join("first-password");
+    let password = std::fs::read_to_string(file).expect("a password");
+    let login = server.home.run(WIT, &arguments, &password);
+    assert!(login.status.success(), "{}", text(&login.stderr));
+}
+
+#[test]
 fn a_killed_server_is_replaced_at_once() {
     let server = Server::start();
     for _ in 0..20 {

@@ -62,6 +62,9 @@ pub struct Args {
     /// Answer GET /metrics, to requests from this machine; a proxy must then keep it from others
     #[arg(long)]
     metrics: bool,
+    /// Take no new accounts: only --user makes one
+    #[arg(long)]
+    no_sign_up: bool,
     /// Stay in the foreground and log to stderr
     #[arg(long)]
     foreground: bool,
@@ -134,6 +137,7 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
         first_user,
         tls: tls.map(|(certificate, key)| tls::Files { certificate, key }),
         metrics: args.metrics,
+        sign_up: !args.no_sign_up,
         patience: Duration::from_secs(args.patience.into()),
     };
     let said = |ready: Ready| -> anyhow::Result<()> {
@@ -200,6 +204,7 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
     for (option, is_set) in [
         ("--allow-http", args.allow_http),
         ("--metrics", args.metrics),
+        ("--no-sign-up", args.no_sign_up),
     ] {
         if is_set {
             command.arg(option);
@@ -315,6 +320,9 @@ fn report(
             "wit login {url} --username {user} --password-stdin < {}",
             quoted(file)
         )),
+        _ if ready.is_empty && args.no_sign_up => {
+            Some("wit down && wit up --no-sign-up --user you".to_owned())
+        }
         _ if ready.is_empty => Some(format!(
             "wit login {url} --sign-up --email you@example.com --username you"
         )),

@@ -75,6 +75,13 @@ async fn sign_up(
     Input(input): Input<SignUp>,
 ) -> Result<Json<Value>, Refusal> {
     platform.limits.address(from.ip())?;
+    if !platform.takes_accounts {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "SIGN_UP_DISABLED",
+            "this server takes no new accounts; ask whoever runs it",
+        ));
+    }
     let new = NewUser {
         name: input.name,
         email: input.email,

@@ -14,9 +14,9 @@ use serde::Deserialize;
 use super::frame::{self, Notice, sentence};
 use super::visit::{Fields, Posted, Turned, Visitor, no_session_cookie, session_cookie};
 use crate::database::accounts::Login;
-use crate::platform::Shared;
 use crate::platform::origin::Origin;
 use crate::platform::refusal::Refusal;
+use crate::platform::{Platform, Shared};
 
 pub fn routes() -> Router<Shared> {
     Router::new()
@@ -84,7 +84,7 @@ async fn form(
     }
     let notice =
         (asked.done == "signed-out").then(|| Notice::Done("You are signed out.".to_owned()));
-    Ok(page(&origin, next, "", notice).into_response())
+    Ok(page(&platform, &origin, next, "", notice).into_response())
 }
 
 async fn sign_in(
@@ -104,7 +104,7 @@ async fn sign_in(
         .await
     {
         Ok(user) => user,
-        Err(refusal) => return Ok(refused(&origin, next, name, refusal)),
+        Err(refusal) => return Ok(refused(&platform, &origin, next, name, refusal)),
     };
     let session = platform.database.open_session(&user.id).await?;
     let cookie = AppendHeaders([(SET_COOKIE, session_cookie(&origin, &session))]);
@@ -112,7 +112,13 @@ async fn sign_in(
 }
 
 /// The form again, with what was typed but the password.
-fn refused(origin: &Origin, next: Next, name: &str, refusal: Refusal) -> Response {
+fn refused(
+    platform: &Platform,
+    origin: &Origin,
+    next: Next,
+    name: &str,
+    refusal: Refusal,
+) -> Response {
     let status = match refusal.status {
         // A 401 would have to name a scheme, and with one a browser asks by a window of its own.
         StatusCode::UNAUTHORIZED => StatusCode::FORBIDDEN,
@@ -124,7 +130,7 @@ fn refused(origin: &Origin, next: Next, name: &str, refusal: Refusal) -> Respons
     };
     let mut response = (
         status,
-        page(origin, next, name, Some(Notice::Failed(message))),
+        page(platform, origin, next, name, Some(Notice::Failed(message))),
     )
         .into_response();
     refusal.add_wait(&mut response);
@@ -141,7 +147,13 @@ async fn sign_out(
     Ok((cookie, Redirect::to("/login?done=signed-out")).into_response())
 }
 
-fn page(origin: &Origin, next: Next, name: &str, notice: Option<Notice>) -> Markup {
+fn page(
+    platform: &Platform,
+    origin: &Origin,
+    next: Next,
+    name: &str,
+    notice: Option<Notice>,
+) -> Markup {
     let is_first = notice.is_none();
     let body = html! {
         form.card.narrow method="post" action="/login" {
@@ -161,11 +173,15 @@ fn page(origin: &Origin, next: Next, name: &str, notice: Option<Notice>) -> Mark
         }
         section.narrow.aside aria-labelledby="no-account" {
             h2 #no-account { "No account yet?" }
-            p { "Accounts are made from the command line:" }
-            pre { code {
-                "wit login " (origin.url()) " \\\n"
-                "  --sign-up --email you@example.com --username you"
-            } }
+            @if platform.takes_accounts {
+                p { "Accounts are made from the command line:" }
+                pre { code {
+                    "wit login " (origin.url()) " \\\n"
+                    "  --sign-up --email you@example.com --username you"
+                } }
+            } @else {
+                p { "This server takes no new ones by itself: ask whoever runs it." }
+            }
         }
     };
     frame::page("Sign in", None, notice, body)
