@@ -263,6 +263,9 @@ fn a_closed_server_has_the_accounts_that_its_owner_makes() {
     assert_eq!(refused.status, 403, "{}", refused.body);
     let page = server.request("GET", "/login", &[], "");
     assert!(!page.body.contains("--sign-up"), "{}", page.body);
+    let again = server.home.run(WIT, &["up", "--user", "grace"], "");
+    assert!(again.status.success());
+    assert!(text(&again.stderr).contains("was not done"));
     let url = server.url("");
     let arguments = ["login", &url, "--username", "ada", "--password-stdin"];
     let file = server.data_dir().join("first-password");

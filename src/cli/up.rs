@@ -167,7 +167,7 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
 
 fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result<Exit> {
     if let Some(running) = instance::answering(data_dir)? {
-        return already(&running, data_dir, context);
+        return already(&running, args, data_dir, context);
     }
     config::private_dir(data_dir).with_context(|| format!("can't make {}", data_dir.display()))?;
     let log_path = data_dir.join("server.log");
@@ -241,7 +241,7 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
         let _ = server.wait();
         // Another that was started at the same moment.
         if let Some(running) = instance::answering(data_dir)? {
-            return already(&running, data_dir, context);
+            return already(&running, args, data_dir, context);
         }
         return Err(not_started(&log_path, log_begin).into());
     };
@@ -251,13 +251,27 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
 }
 
 /// Says that there is a server.
-fn already(running: &Running, data_dir: &Path, context: &Context) -> anyhow::Result<Exit> {
+fn already(
+    running: &Running,
+    args: &Args,
+    data_dir: &Path,
+    context: &Context,
+) -> anyhow::Result<Exit> {
     let url = url(running.address, running.is_tls)?;
     if context.json {
         output::json(&json!({ "url": url, "dataDir": data_dir, "alreadyRunning": true }))?;
     } else {
         let data_dir = data_dir.display();
         output::print(format!("wit already runs at {url} (data in {data_dir})\n").as_bytes())?;
+    }
+    let asks_more = args.user.is_some()
+        || args.tls_cert.is_some()
+        || args.repositories.is_some()
+        || args.metrics
+        || args.no_sign_up;
+    if asks_more {
+        eprintln!("wit: it goes on as it was started; what else was asked for now was not done");
+        eprintln!("hint: wit down, and then the same again");
     }
     Ok(Exit::Done)
 }
