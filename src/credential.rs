@@ -314,7 +314,13 @@ impl Credentials {
         {
             new.path = None;
         }
-        if !self.put(new.clone()) {
+        // What has just been accepted has not expired, whatever was known of it.
+        let at = self.position(&new);
+        let revived = at.filter(|&at| self.0[at].proof == new.proof && self.0[at].is_over(now));
+        if let Some(at) = revived {
+            self.0[at].expiry = new.expiry;
+        }
+        if !self.put(new.clone()) && revived.is_none() {
             return false;
         }
         let anybody = Description {

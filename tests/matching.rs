@@ -290,6 +290,16 @@ fn the_account_that_was_added_last_answers() {
 }
 
 #[test]
+fn what_is_accepted_after_its_expiry_is_answered_again() {
+    let bench = Bench::new();
+    let entry = of(SITE, "username=alice\npassword=one\n");
+    bench.store(&format!("{entry}password_expiry_utc=1000\n"));
+    assert_eq!(bench.get(SITE), "");
+    bench.store(&entry);
+    assert_eq!(bench.get(SITE), "username=alice\npassword=one\n");
+}
+
+#[test]
 fn erase_removes_what_matches_and_never_a_newer_secret() {
     let bench = alice();
     bench.run("erase", &of(SITE, "username=alice\npassword=old\n"));
