@@ -12,7 +12,7 @@ use crate::trace;
 pub mod completion;
 mod confirm;
 pub mod doctor;
-#[cfg(feature = "platform")]
+#[cfg(all(feature = "platform", unix))]
 mod down;
 mod generate;
 mod import;
@@ -26,7 +26,7 @@ mod setup;
 pub mod status;
 mod store;
 pub mod token;
-#[cfg(feature = "platform")]
+#[cfg(all(feature = "platform", unix))]
 mod up;
 
 /// How a run of `wit` ends.
@@ -168,10 +168,10 @@ pub enum Command {
     /// Close the file store before that time is over
     Lock,
     /// Start the platform on this machine
-    #[cfg(feature = "platform")]
+    #[cfg(all(feature = "platform", unix))]
     Up(up::Args),
     /// Stop the platform on this machine
-    #[cfg(feature = "platform")]
+    #[cfg(all(feature = "platform", unix))]
     Down(down::Args),
     /// Write the man pages or a shell's completions
     #[command(hide = true)]
@@ -241,9 +241,9 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Unlock(args) => passphrase::unlock(args, &context),
         Command::Lock => passphrase::lock(&context),
         Command::Generate(args) => generate::run(args, &context),
-        #[cfg(feature = "platform")]
+        #[cfg(all(feature = "platform", unix))]
         Command::Up(args) => up::run(args, &context),
-        #[cfg(feature = "platform")]
+        #[cfg(all(feature = "platform", unix))]
         Command::Down(args) => down::run(args, &context),
     }
 }
