@@ -92,7 +92,9 @@ async fn run_async(command: &str, token: &Secret, limit: Duration) -> Result<(),
         .kill_on_drop(true);
     // A group of its own, so that what the shell started dies with it.
     system::apart(shell.as_std_mut());
-    let mut child = shell.spawn().map_err(failed)?;
+    let mut child = shell
+        .spawn()
+        .map_err(|error| DeliveryError(format!("can't run sh: {error}")))?;
     let group = child.id();
     if let Some(mut stdin) = child.stdin.take() {
         // Fits into any pipe. A command that has already ended, or that does not read, is judged by
