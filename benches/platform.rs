@@ -158,6 +158,12 @@ impl Checks {
             &format!("{database}: many tokens to few (at least 0.85)"),
             rounded(ratio / checked),
         );
+        let machines = of(health, |one| one.p99_ms / one.median_ms);
+        say(
+            rows,
+            &format!("{database}: GET /health, p99 to median"),
+            rounded(machines),
+        );
         let tail = of(few, |one| one.p99_ms / one.median_ms);
         say(
             rows,

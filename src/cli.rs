@@ -13,7 +13,7 @@ use crate::trace;
 pub mod completion;
 mod confirm;
 pub mod doctor;
-#[cfg(feature = "platform")]
+#[cfg(all(feature = "platform", unix))]
 mod down;
 mod examples;
 mod generate;
@@ -28,7 +28,7 @@ mod setup;
 pub mod status;
 mod store;
 pub mod token;
-#[cfg(feature = "platform")]
+#[cfg(all(feature = "platform", unix))]
 mod up;
 
 /// How a run of `wit` ends.
@@ -182,11 +182,11 @@ pub enum Command {
     #[command(after_help = examples::LOCK)]
     Lock,
     /// Start the platform on this machine
-    #[cfg(feature = "platform")]
+    #[cfg(all(feature = "platform", unix))]
     #[command(after_help = examples::UP)]
     Up(up::Args),
     /// Stop the platform on this machine
-    #[cfg(feature = "platform")]
+    #[cfg(all(feature = "platform", unix))]
     #[command(after_help = examples::DOWN)]
     Down(down::Args),
     /// Write the man pages or a shell's completions
@@ -269,9 +269,9 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Unlock(args) => passphrase::unlock(args, &context),
         Command::Lock => passphrase::lock(&context),
         Command::Generate(args) => generate::run(args, &context),
-        #[cfg(feature = "platform")]
+        #[cfg(all(feature = "platform", unix))]
         Command::Up(args) => up::run(args, &context),
-        #[cfg(feature = "platform")]
+        #[cfg(all(feature = "platform", unix))]
         Command::Down(args) => down::run(args, &context),
     }
 }

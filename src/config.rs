@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::system;
+
 /// How long another process's change of the config file is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is slept between two looks at a lock.
@@ -34,20 +36,15 @@ impl Paths {
 
     /// The files of git-credential-store(1) where it is told no other, in its order.
     pub fn git_credentials() -> Vec<PathBuf> {
-        directories::BaseDirs::new()
-            .map(|dirs| {
-                vec![
-                    dirs.home_dir().join(".git-credentials"),
-                    dirs.config_dir().join("git/credentials"),
-                ]
-            })
+        git_homes()
+            .map(|(home, other)| vec![home.join(".git-credentials"), other.join("credentials")])
             .unwrap_or_default()
     }
 
     /// The person's netrc(5).
     pub fn netrc() -> Vec<PathBuf> {
-        directories::BaseDirs::new()
-            .map(|dirs| vec![dirs.home_dir().join(".netrc")])
+        git_homes()
+            .map(|(home, _)| vec![home.join(".netrc")])
             .unwrap_or_default()
     }
 
@@ -161,7 +158,10 @@ impl Config {
     /// Reads, changes and writes the config file under a lock of its own.
     pub fn update<T>(paths: &Paths, change: impl FnOnce(&mut Config) -> T) -> io::Result<T> {
         private_dir(&paths.config)?;
-        let lock = File::create(paths.config.join(".lock"))?;
+        let mut open = std::fs::OpenOptions::new();
+        // Windows empties no file of which somebody else has the lock.
+        open.create(true).truncate(false).write(true);
+        let lock = open.open(paths.config.join(".lock"))?;
         lock_within(&lock, File::try_lock, PATIENCE).map_err(|error| match error {
             TryLockError::Error(error) => error,
             TryLockError::WouldBlock => {
@@ -206,8 +206,7 @@ fn in_file(path: &Path, error: io::Error) -> io::Error {
 pub fn private_dir(path: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    system::only_owner_enters(&mut builder);
     builder.create(path)
 }
 
@@ -215,8 +214,7 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 pub fn touch_private(path: &Path) -> io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    system::only_owner_reads(&mut options);
     options.open(path).map(drop)
 }
 
@@ -246,10 +244,16 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write;
     let dir = path.parent().unwrap_or(Path::new("."));
     private_dir(dir)?;
-    // tempfile opens with O_EXCL and mode 0600.
+    // Not as tempfile itself opens it: on Windows the file would be marked as temporary for good.
+    let open = |path: &Path| {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        system::only_owner_reads(&mut options);
+        options.open(path)
+    };
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY)
-        .tempfile_in(dir)?;
+        .make_in(dir, open)?;
     // Says that its writer lives. Where files can't be locked nothing takes it for abandoned.
     let _ = file.as_file().try_lock();
     crash_point();
@@ -257,10 +261,9 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     crash_point();
     file.as_file().sync_all()?;
     crash_point();
-    file.persist(path)?;
+    system::put_in_place(file, path)?;
     crash_point();
-    #[cfg(unix)]
-    File::open(dir)?.sync_all()?;
+    system::sync_dir(dir)?;
     crash_point();
     Ok(())
 }
@@ -284,15 +287,24 @@ pub fn git_global_file() -> Option<PathBuf> {
     if let Some(file) = variable("GIT_CONFIG_GLOBAL") {
         return Some(file.into());
     }
-    let dirs = directories::BaseDirs::new()?;
-    let (home, other) = (
-        dirs.home_dir().join(".gitconfig"),
-        dirs.config_dir().join("git/config"),
-    );
+    let (home, other) = git_homes()?;
+    let (home, other) = (home.join(".gitconfig"), other.join("config"));
     match !home.exists() && other.exists() {
         true => Some(other),
         false => Some(home),
     }
+}
+
+/// The home directory as git takes it, and the other directory of git's own files. Both are the
+/// same on every system, where `directories` has others: HOME goes first on Windows too, and
+/// `~/.config` is looked at on macOS and Windows too (git-config(1), FILES).
+fn git_homes() -> Option<(PathBuf, PathBuf)> {
+    let home = match variable("HOME") {
+        Some(home) => PathBuf::from(home),
+        None => directories::BaseDirs::new()?.home_dir().to_owned(),
+    };
+    let config = variable("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
+    Some((home, config.join("git")))
 }
 
 /// A variable of the environment; an empty one counts as unset.

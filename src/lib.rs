@@ -8,7 +8,8 @@
 //! | [`trace`] | config; whoever takes steps uses it |
 //! | [`progress`] | config, trace; whoever waits long uses it, and only `wit` lets it be shown |
 //! | [`credential`], [`item`] | secret, expiry |
-//! | [`config`] | nothing of ours; the only reader of directories, config file, environment |
+//! | [`system`] | nothing of ours; what differs between operating systems |
+//! | [`config`] | system; the only reader of directories, config file, environment |
 //! | [`store`] | credential, item, config |
 //! | [`helper`] | credential, item, store: never `api`, `cli`, `platform` |
 //! | [`import`] | credential, item, store, the helper's wire |
@@ -27,10 +28,11 @@ pub mod expiry;
 pub mod helper;
 pub mod import;
 pub mod item;
-#[cfg(feature = "platform")]
+#[cfg(all(feature = "platform", unix))]
 pub mod platform;
 pub mod progress;
 pub mod rotation;
 pub mod secret;
 pub mod store;
+pub mod system;
 pub mod trace;

@@ -67,7 +67,11 @@ pub enum StoreError {
     /// What lies there can't be used.
     Item { site: Site, error: ItemError },
     /// The item is larger than the store takes.
-    TooLarge { bytes: usize, most: usize },
+    TooLarge {
+        bytes: usize,
+        most: usize,
+        hint: &'static str,
+    },
     /// Another process held the lock of a site, or of the whole store, for too long.
     Busy { what: String, after: Duration },
     /// Reading or writing failed.
@@ -83,7 +87,7 @@ impl fmt::Display for StoreError {
                 write!(f, "the store did not answer within {after:?}")
             }
             StoreError::Item { site, error } => write!(f, "{site}: {error}"),
-            StoreError::TooLarge { bytes, most } => write!(
+            StoreError::TooLarge { bytes, most, .. } => write!(
                 f,
                 "the item has {bytes} bytes and the store takes at most {most}"
             ),
@@ -101,12 +105,10 @@ impl StoreError {
     /// What a person can type to mend it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            StoreError::Unavailable { .. }
-            | StoreError::TimedOut { .. }
-            | StoreError::TooLarge { .. } => {
+            StoreError::Unavailable { .. } | StoreError::TimedOut { .. } => {
                 Some("to keep secrets in encrypted files instead: wit setup --store file")
             }
-            StoreError::Locked { hint, .. } => Some(hint),
+            StoreError::Locked { hint, .. } | StoreError::TooLarge { hint, .. } => Some(hint),
             StoreError::Item { .. } | StoreError::Busy { .. } => Some("wit status"),
             StoreError::Io { .. } => None,
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::config;
+use crate::{config, system};
 
 enum Sink {
     Off,
@@ -37,8 +37,7 @@ fn sink() -> &'static Sink {
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    system::only_owner_reads(&mut options);
     options.open(path)
 }
 

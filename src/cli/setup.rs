@@ -14,6 +14,7 @@ use super::output;
 use super::{Context, Exit, Failure, session};
 use crate::config::{self, Config};
 use crate::store::choice::{self, NAMES};
+use crate::system;
 use git::{Addition, Scope};
 use record::Record;
 use schedule::Schedule;
@@ -288,20 +289,7 @@ fn own_path(name: &str) -> anyhow::Result<String> {
 /// Whether git may be given this path by default: every user who reads the configuration must be
 /// able to run it. Only Unix is tried out.
 fn is_safe(helper: &Path, scope: Scope) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let open = |path: &Path| {
-            path.metadata()
-                .is_ok_and(|m| m.permissions().mode() & 1 != 0)
-        };
-        scope != Scope::System || helper.ancestors().all(open)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = (helper, scope);
-        false
-    }
+    cfg!(unix) && (scope != Scope::System || system::is_runnable_by_all(helper))
 }
 
 fn helper_in_path() -> bool {

@@ -13,7 +13,7 @@ use crate::credential::{Credential, Site};
 use crate::expiry::{DAY, UnixTime};
 use crate::store::StoreError;
 use crate::store::lock::{SiteLock, name_of};
-use crate::trace;
+use crate::{system, trace};
 
 /// Days before its end from which a token is renewed where the config says nothing.
 const DAYS: i64 = 7;
@@ -139,8 +139,7 @@ fn run_wit(site: &Site, store: Option<&str>) -> io::Result<Option<bool>> {
         command.env("WIT_STORE", store);
     }
     // A Ctrl-C for git is not one for a renewal that has begun.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    system::apart(&mut command);
     let mut child = command.spawn()?;
     let begun = Instant::now();
     loop {

@@ -12,6 +12,7 @@ use sha2::Sha256;
 
 use crate::config::{Paths, private_dir};
 use crate::credential::{Credential, Description, Proof, Site};
+use crate::system;
 
 const PREFIX: &str = "wit:";
 const KEY_BYTES: usize = 32;
@@ -73,8 +74,7 @@ fn make_key(paths: &Paths) -> Option<[u8; KEY_BYTES]> {
     private_dir(paths.state_dir()).ok()?;
     let mut options = OpenOptions::new();
     options.create_new(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    system::only_owner_reads(&mut options);
     // A torn key of a process that died here is too short to read and costs only speed.
     let mut file = options.open(paths.state_key_file()).ok()?;
     file.write_all(&key).ok()?;

@@ -206,6 +206,10 @@ impl Answer {
             return Ok(());
         }
         output.write_all(self.bytes.expose())?;
+        // There a renewal that goes on inherits our stdout, and git would wait for its end.
+        if cfg!(windows) && !self.bytes.expose().is_empty() {
+            output.write_all(b"\n")?;
+        }
         output.flush()
     }
 }

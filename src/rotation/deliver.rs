@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::config::write_private;
 use crate::secret::Secret;
+use crate::system;
 
 /// How long a receiver's command may take where nothing else is said.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -90,9 +91,10 @@ async fn run_async(command: &str, token: &Secret, limit: Duration) -> Result<(),
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     // A group of its own, so that what the shell started dies with it.
-    #[cfg(unix)]
-    shell.process_group(0);
-    let mut child = shell.spawn().map_err(failed)?;
+    system::apart(shell.as_std_mut());
+    let mut child = shell
+        .spawn()
+        .map_err(|error| DeliveryError(format!("can't run sh: {error}")))?;
     let group = child.id();
     if let Some(mut stdin) = child.stdin.take() {
         // Fits into any pipe. A command that has already ended, or that does not read, is judged by
@@ -102,7 +104,7 @@ async fn run_async(command: &str, token: &Secret, limit: Duration) -> Result<(),
     let stdout = tokio::spawn(first_bytes(child.stdout.take()));
     let stderr = tokio::spawn(first_bytes(child.stderr.take()));
     let Ok(status) = tokio::time::timeout(limit, child.wait()).await else {
-        kill(group);
+        system::kill_apart(group);
         return Err(DeliveryError(format!(
             "it did not end within {} s",
             limit.as_secs_f32()
@@ -118,25 +120,11 @@ async fn run_async(command: &str, token: &Secret, limit: Duration) -> Result<(),
             said.push_str(&redact(&bytes, token));
         }
     }
-    kill(group);
+    system::kill_apart(group);
     let said = said.trim_end();
     let gap = if said.is_empty() { "" } else { ":\n" };
     Err(DeliveryError(format!("it ended with {status}{gap}{said}")))
 }
-
-#[cfg(unix)]
-fn kill(group: Option<u32>) {
-    let pid = group
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // Nothing left to kill is what is wanted.
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-    }
-}
-
-#[cfg(not(unix))]
-fn kill(_: Option<u32>) {}
 
 /// Keeps the beginning and drains the rest, so that a command with much to say does not block.
 async fn first_bytes(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {

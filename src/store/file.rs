@@ -18,6 +18,7 @@ use crate::config::{self, Paths};
 use crate::credential::Site;
 use crate::item::ItemError;
 use crate::secret::Secret;
+use crate::system;
 
 pub mod identity;
 
@@ -76,11 +77,7 @@ impl FileStore {
     }
 
     fn sync_dir(&self) -> Result<(), StoreError> {
-        #[cfg(unix)]
-        fs::File::open(&self.dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|error| io_error("can't write", &self.dir, error))?;
-        Ok(())
+        system::sync_dir(&self.dir).map_err(|error| io_error("can't write", &self.dir, error))
     }
 }
 

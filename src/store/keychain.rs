@@ -16,10 +16,41 @@ use crate::secret::Secret;
 
 const SERVICE: &str = "git-credential-wit";
 const ASIDE: &str = "git-credential-wit-damaged";
+/// What no site is called.
+const NOTHING: &str = "nothing";
 
-/// CRED_MAX_CREDENTIAL_BLOB_SIZE of wincred.h.
+#[cfg(target_os = "macos")]
+mod native {
+    use super::*;
+
+    pub const LOCATION: &str = "the login Keychain";
+    pub const MOST: usize = usize::MAX;
+    /// The person may be asked first.
+    pub const PATIENCE: Duration = Duration::from_secs(60);
+    pub const SEARCH: (&str, &str) = ("service", SERVICE);
+    pub const OF_ENTRIES: Option<(&str, &str)> = None;
+
+    pub fn store() -> Result<Arc<CredentialStore>, Error> {
+        Ok(apple_native_keyring_store::keychain::Store::new()?)
+    }
+}
+
 #[cfg(windows)]
-const MOST: usize = 2560;
+mod native {
+    use super::*;
+
+    pub const LOCATION: &str = "the Windows Credential Manager";
+    /// CRED_MAX_CREDENTIAL_BLOB_SIZE of wincred.h.
+    pub const MOST: usize = 2560;
+    pub const PATIENCE: Duration = Duration::ZERO;
+    pub const SEARCH: (&str, &str) = ("pattern", SERVICE);
+    /// Tokens are this machine's: what is usual else follows the person to others.
+    pub const OF_ENTRIES: Option<(&str, &str)> = Some(("persistence", "Local"));
+
+    pub fn store() -> Result<Arc<CredentialStore>, Error> {
+        Ok(windows_native_keyring_store::Store::new()?)
+    }
+}
 
 /// The system's own keychain.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,20 +64,13 @@ impl Keychain {
 
     /// Whether a secret could be kept here now.
     pub fn probe(&self) -> Result<(), StoreError> {
-        bounded(|| system().map(drop))
+        bounded(|| secret_of(SERVICE, NOTHING).map(drop))
     }
 }
 
-fn system() -> Result<Arc<CredentialStore>, Error> {
-    #[cfg(target_os = "macos")]
-    let store = apple_native_keyring_store::keychain::Store::new()?;
-    #[cfg(windows)]
-    let store = windows_native_keyring_store::Store::new()?;
-    Ok(store)
-}
-
 fn entry(service: &str, site: &str) -> Result<Entry, Error> {
-    system()?.build(service, site, None)
+    let modifiers = native::OF_ENTRIES.map(|modifier| HashMap::from([modifier]));
+    native::store()?.build(service, site, modifiers.as_ref())
 }
 
 /// `None` where there is no entry.
@@ -71,12 +95,7 @@ impl Store for Keychain {
     }
 
     fn location(&self) -> String {
-        let name = if cfg!(windows) {
-            "the Windows Credential Manager"
-        } else {
-            "the login Keychain"
-        };
-        name.to_owned()
+        native::LOCATION.to_owned()
     }
 
     fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
@@ -85,11 +104,11 @@ impl Store for Keychain {
     }
 
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
-        #[cfg(windows)]
-        if item.len() > MOST {
+        if item.len() > native::MOST {
             return Err(StoreError::TooLarge {
                 bytes: item.len(),
-                most: MOST,
+                most: native::MOST,
+                hint: "encrypted files take larger ones: wit store move keychain file",
             });
         }
         let (text, item) = (site.to_string(), item.clone());
@@ -103,13 +122,7 @@ impl Store for Keychain {
 
     fn sites(&self) -> Result<Vec<Site>, StoreError> {
         bounded(|| {
-            // Each system's store has search terms of its own.
-            let spec: HashMap<&str, &str> = if cfg!(windows) {
-                HashMap::from([("pattern", SERVICE)])
-            } else {
-                HashMap::from([("service", SERVICE)])
-            };
-            let entries = system()?.search(&spec)?;
+            let entries = native::store()?.search(&HashMap::from([native::SEARCH]))?;
             let ours = entries.iter().filter_map(Entry::get_specifiers);
             Ok(ours
                 .filter(|(service, _)| service == SERVICE)
@@ -133,15 +146,11 @@ impl Store for Keychain {
     }
 }
 
-/// Runs `work` for at most the time that a keychain is given. macOS may ask the person first.
+/// Runs `work` for at most the time that a keychain is given.
 fn bounded<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let after = if cfg!(target_os = "macos") {
-        patience().max(Duration::from_secs(60))
-    } else {
-        patience()
-    };
+    let after = patience().max(native::PATIENCE);
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         // Nobody listens any more after the time limit.

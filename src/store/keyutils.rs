@@ -116,6 +116,7 @@ impl Store for Keyutils {
             return Err(StoreError::TooLarge {
                 bytes: item.len(),
                 most: MOST,
+                hint: "encrypted files take larger ones: wit store move keyutils file",
             });
         }
         user_keyring()?

@@ -7,7 +7,7 @@ use std::process::Output;
 use super::{Finding, State, quoted};
 use crate::cli::setup::git::{first_word, is_ours, name};
 use crate::cli::setup::program;
-use crate::config;
+use crate::{config, system};
 
 /// The oldest git that is tested.
 const OLDEST: (u32, u32) = (2, 39);
@@ -90,12 +90,9 @@ impl Program {
         let word = first_word(value);
         let path = match word.contains('/') {
             true => Some(PathBuf::from(word)).filter(|path| path.is_file()),
-            false => in_path(&format!(
-                "git-credential-{word}{}",
-                std::env::consts::EXE_SUFFIX
-            )),
+            false => in_path(&format!("git-credential-{word}")),
         };
-        let executable = path.as_deref().is_some_and(is_executable);
+        let executable = path.as_deref().is_some_and(system::is_executable);
         let version = path.as_ref().filter(|_| executable).and_then(|path| {
             let output = asked(path, &["--version"])?;
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -118,23 +115,13 @@ fn asked(program: impl AsRef<Path>, arguments: &[&str]) -> Option<Output> {
 /// one that is not, as a shell takes them.
 pub(super) fn in_path(name: &str) -> Option<PathBuf> {
     let path = config::variable("PATH")?;
+    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let files: Vec<PathBuf> = std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
+        .map(|dir| dir.join(&name))
         .filter(|file| file.is_file())
         .collect();
-    let executable = files.iter().find(|file| is_executable(file));
+    let executable = files.iter().find(|file| system::is_executable(file));
     executable.or(files.first()).cloned()
-}
-
-fn is_executable(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        path.metadata()
-            .is_ok_and(|file| file.permissions().mode() & 0o111 != 0)
-    }
-    #[cfg(not(unix))]
-    path.is_file()
 }
 
 /// Every `credential.helper` and `credential.URL.helper`, in the order in which git reads them.

@@ -16,6 +16,7 @@ use crate::item::{Item, ItemError};
 use crate::rotation::journal;
 use crate::secret::Secret;
 use crate::store::{self, Store, StoreError, lock::SiteLock};
+use crate::system;
 
 /// How long a lock that is held is watched before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -216,21 +217,22 @@ fn loose(paths: &Paths) -> Vec<(PathBuf, &'static str)> {
     ];
     let open = |(path, bits, mode): (Option<PathBuf>, u32, &'static str)| {
         let path = path?;
-        (mode_and_owner(&path)?.0 & bits != 0).then_some((path, mode))
+        (system::mode_and_owner(&path)?.0 & bits != 0).then_some((path, mode))
     };
     places.into_iter().filter_map(open).collect()
 }
 
 fn foreign(paths: &Paths) -> Vec<PathBuf> {
-    let of_another =
-        |path: &PathBuf| mode_and_owner(path).is_some_and(|(_, owner)| owner != own_user());
+    let of_another = |path: &PathBuf| {
+        system::mode_and_owner(path).is_some_and(|(_, owner)| owner != system::own_user())
+    };
     own_dirs(paths).filter(of_another).collect()
 }
 
 fn closed(paths: &Paths) -> Vec<PathBuf> {
     let shut = |path: &PathBuf| {
-        mode_and_owner(path)
-            .is_some_and(|(mode, owner)| owner == own_user() && mode & 0o700 != 0o700)
+        system::mode_and_owner(path)
+            .is_some_and(|(mode, owner)| owner == system::own_user() && mode & 0o700 != 0o700)
     };
     own_dirs(paths).filter(shut).collect()
 }
@@ -247,28 +249,6 @@ fn own_dirs(paths: &Paths) -> impl Iterator<Item = PathBuf> {
     dirs.map(Path::to_owned).into_iter().chain(config)
 }
 
-#[cfg(unix)]
-fn mode_and_owner(path: &Path) -> Option<(u32, u32)> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.mode(), metadata.uid()))
-}
-
-#[cfg(not(unix))]
-fn mode_and_owner(_: &Path) -> Option<(u32, u32)> {
-    None
-}
-
-#[cfg(unix)]
-fn own_user() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
-#[cfg(not(unix))]
-fn own_user() -> u32 {
-    0
-}
-
 /// Locks of sites that are not given back in time. Such a lock is held for milliseconds; that of a
 /// rotation may well last, and is left out.
 fn stuck(dir: &Path) -> Vec<(PathBuf, Option<u32>)> {
@@ -280,7 +260,7 @@ fn stuck(dir: &Path) -> Vec<(PathBuf, Option<u32>)> {
         .filter(|path| !path.to_string_lossy().ends_with(".rotation.lock"))
         .filter(|path| is_held_until(path, deadline))
         .map(|path| {
-            let holder = holder(&path);
+            let holder = system::lock_holder(&path);
             (path, holder)
         })
         .collect()
@@ -299,24 +279,6 @@ fn is_held_until(path: &Path, deadline: Instant) -> bool {
             _ => return false,
         }
     }
-}
-
-/// The process that holds a lock, by proc_locks(5): `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE`.
-#[cfg(target_os = "linux")]
-fn holder(path: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    let inode = fs::metadata(path).ok()?.ino().to_string();
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let same = fields.get(5)?.rsplit(':').next()? == inode;
-        (same && fields[1] == "FLOCK").then(|| fields[4].parse().ok())?
-    })
-}
-
-#[cfg(not(target_os = "linux"))]
-fn holder(_: &Path) -> Option<u32> {
-    None
 }
 
 /// The names of the rotations that can go on, and the journals that can't be read.

@@ -8,8 +8,7 @@ use crate::api::device::{self, Asked, Progress};
 use crate::api::http::Client;
 use crate::api::login::SignedIn;
 use crate::cli::output;
-use crate::config;
-use crate::progress;
+use crate::{config, progress, system};
 
 /// What is waited longer where the server says so (RFC 8628, section 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
@@ -80,8 +79,7 @@ fn open(address: &str) -> bool {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     // A Ctrl-C for the sign-in is not one for the browser.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    system::apart(&mut command);
     command.spawn().is_ok()
 }
 

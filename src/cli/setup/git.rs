@@ -104,7 +104,8 @@ fn values(question: &[&str]) -> anyhow::Result<Vec<String>> {
 /// Whether this value of `credential.helper` runs our helper, whatever its options.
 pub fn is_ours(helper: &str) -> bool {
     let program = first_word(helper.strip_prefix('!').unwrap_or(helper));
-    program == "wit" || program.rsplit('/').next() == Some("git-credential-wit")
+    let name = program.rsplit(['/', '\\']).next().unwrap_or_default();
+    program == "wit" || name.trim_end_matches(".exe") == "git-credential-wit"
 }
 
 /// A helper for a person: a shell command may hold a password, and is not shown.

@@ -21,6 +21,7 @@ use crate::store::StoreError;
 #[cfg(target_os = "linux")]
 use crate::store::keyutils as kernel;
 use crate::store::lock::StoreLock;
+use crate::system;
 
 /// Larger than any identity file; one of age-keygen(1) has some 200 bytes.
 const MOST: u64 = 4096;
@@ -311,24 +312,16 @@ fn unseal(sealed: &[u8], passphrase: &Secret) -> Option<Secret> {
 
 /// Refuses an identity that others can read, as ssh(1) does with its keys.
 fn refuse_shared(file: &fs::File, path: &Path) -> Result<(), StoreError> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = file
-            .metadata()
-            .map_err(|error| io_error("can't open", path, error))?;
-        if metadata.mode() & 0o077 != 0 {
-            return Err(StoreError::Unavailable {
-                reason: format!(
-                    "others can read {0}; keep it to yourself: chmod 600 {0}",
-                    path.display()
-                ),
-            });
-        }
+    match system::is_shared(file) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StoreError::Unavailable {
+            reason: format!(
+                "others can read {0}; keep it to yourself: chmod 600 {0}",
+                path.display()
+            ),
+        }),
+        Err(error) => Err(io_error("can't open", path, error)),
     }
-    #[cfg(not(unix))]
-    let _ = (file, path);
-    Ok(())
 }
 
 /// Elsewhere the kernel keeps no keys: nothing can be protected there, nor opened.

@@ -1,0 +1,16 @@
+//! What differs from one operating system to another: a file each. Everything else is the same
+//! everywhere, or is one system's as a whole, as the keychains are.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as here;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as here;
+
+pub use here::{
+    apart, is_executable, is_runnable_by_all, is_shared, kill_apart, lock_holder, mode_and_owner,
+    only_owner_enters, only_owner_reads, own_user, put_in_place, sync_dir,
+};

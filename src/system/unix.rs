@@ -1,0 +1,88 @@
+//! Linux and macOS.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal};
+use tempfile::NamedTempFile;
+
+/// Has `options` make files that only their owner can read.
+pub fn only_owner_reads(options: &mut OpenOptions) {
+    options.mode(0o600);
+}
+
+/// Has `builder` make directories that only their owner can enter.
+pub fn only_owner_enters(builder: &mut DirBuilder) {
+    builder.mode(0o700);
+}
+
+/// Gives a whole file its name, in the place of what had it.
+pub fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    Ok(file.persist(path).map(drop)?)
+}
+
+/// Makes what was renamed or removed in a directory last.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Whether others than its owner can read or change an open file.
+pub fn is_shared(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.mode() & 0o077 != 0)
+}
+
+/// A file's mode and its owner's number; `None` where it is not there.
+pub fn mode_and_owner(path: &Path) -> Option<(u32, u32)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.mode(), metadata.uid()))
+}
+
+/// The number of the user that this process runs as.
+pub fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether anybody at all may run a file.
+pub fn is_executable(path: &Path) -> bool {
+    has_bits(path, 0o111)
+}
+
+/// Whether every user may run a program and enter the directories above it.
+pub fn is_runnable_by_all(program: &Path) -> bool {
+    program.ancestors().all(|path| has_bits(path, 0o001))
+}
+
+fn has_bits(path: &Path, bits: u32) -> bool {
+    path.metadata()
+        .is_ok_and(|file| file.permissions().mode() & bits != 0)
+}
+
+/// Has a command run apart from this process: a Ctrl-C here is none there.
+pub fn apart(command: &mut Command) {
+    command.process_group(0);
+}
+
+/// Kills what was started [`apart`], and what that has started. `None` is a process that has ended.
+pub fn kill_apart(id: Option<u32>) {
+    let id = id.and_then(|id| i32::try_from(id).ok());
+    if let Some(group) = id.and_then(Pid::from_raw) {
+        // Nothing left to kill is what is wanted.
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// The process that holds the lock of a file, by proc_locks(5):
+/// `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE`. `None` where the system does not say.
+pub fn lock_holder(path: &Path) -> Option<u32> {
+    let inode = fs::metadata(path).ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let same = fields.get(5)?.rsplit(':').next()? == inode;
+        (same && fields[1] == "FLOCK").then(|| fields[4].parse().ok())?
+    })
+}

@@ -1,0 +1,89 @@
+//! Windows. Who may read a file is inherited from the person's own profile, in which all of ours lie.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::windows::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tempfile::NamedTempFile;
+
+/// CREATE_NO_WINDOW of winbase.h: a console of its own that nobody sees.
+const NO_WINDOW: u32 = 0x0800_0000;
+/// ERROR_ACCESS_DENIED and ERROR_SHARING_VIOLATION of winerror.h.
+const IN_USE: [i32; 2] = [5, 32];
+/// How long it is tried to replace a file that another program has open, such as one that looks for
+/// viruses.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Has `options` make files that only their owner can read.
+pub fn only_owner_reads(_: &mut OpenOptions) {}
+
+/// Has `builder` make directories that only their owner can enter.
+pub fn only_owner_enters(_: &mut DirBuilder) {}
+
+/// Gives a whole file its name, in the place of what had it.
+pub fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    // Closes it: its lock would keep readers out. Not tempfile's own renaming, which fails while
+    // anybody reads the old file.
+    let whole = file.into_temp_path();
+    let begun = Instant::now();
+    loop {
+        match fs::rename(&whole, path) {
+            Err(error)
+                if error
+                    .raw_os_error()
+                    .is_some_and(|code| IN_USE.contains(&code))
+                    && begun.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Nothing to do: the file system's own journal has it.
+pub fn sync_dir(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Never: see above.
+pub fn is_shared(_: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// There are no such numbers.
+pub fn mode_and_owner(_: &Path) -> Option<(u32, u32)> {
+    None
+}
+
+/// There is no such number.
+pub fn own_user() -> u32 {
+    0
+}
+
+/// Whether there is such a file: its name says whether it is a program.
+pub fn is_executable(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Not known.
+pub fn is_runnable_by_all(_: &Path) -> bool {
+    false
+}
+
+/// Has a command run apart from this process: a Ctrl-C here is none there.
+pub fn apart(command: &mut Command) {
+    command.creation_flags(NO_WINDOW);
+}
+
+/// What a process has started is not known; it itself is killed by who started it.
+pub fn kill_apart(_: Option<u32>) {}
+
+/// The system does not say.
+pub fn lock_holder(_: &Path) -> Option<u32> {
+    None
+}
