@@ -132,7 +132,7 @@ fn what_is_too_large_for_its_store_is_told_with_one_that_takes_it() {
     ));
     let told = refused(&home.run(HELPER, &["store"], &large), 1);
     assert!(told.contains("the store takes at most"), "{told}");
-    assert!(told.ends_with("wit setup --store file\n"), "{told}");
+    assert!(told.ends_with("wit store move keyutils file\n"), "{told}");
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn service(program: &str) -> String {
         .replace('$', "$$");
     format!(
         "[Unit]\nDescription=Rotate the git tokens that run out soon\n\n\
-         [Service]\nType=oneshot\nExecStart=\"{program}\" {ROTATE}\n"
+         [Service]\nType=oneshot\nEnvironment=WIT_INTERACTIVE=0\nExecStart=\"{program}\" {ROTATE}\n"
     )
 }
 

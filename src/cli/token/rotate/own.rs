@@ -21,15 +21,13 @@ use crate::secret::Secret;
 use crate::store::{self, choice};
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    let token = config::variable("WIT_TOKEN")
-        .map(Secret::from)
-        .ok_or_else(|| {
-            Failure::new(
-                Exit::Usage,
-                "--self replaces the token in WIT_TOKEN, which is not set",
-            )
-            .hint("wit token rotate ID, where you are logged in")
-        })?;
+    let token = config::line("WIT_TOKEN").map(Secret::from).ok_or_else(|| {
+        Failure::new(
+            Exit::Usage,
+            "--self replaces the token in WIT_TOKEN, which is not set",
+        )
+        .hint("wit token rotate ID, where you are logged in")
+    })?;
     let server = server(args)?;
     let name = server.to_string();
     let config = Config::load(&context.paths).context("can't read the configuration")?;
