@@ -120,6 +120,8 @@ impl SecretService {
             None => {
                 let mut bus = Bus::connect(deadline)?;
                 let serial = search(&mut bus, attributes)?;
+                // The service searches while our half of the key agreement is worked out.
+                bus.flush()?;
                 (Connection::open(bus)?, serial)
             }
         };
@@ -138,7 +140,10 @@ impl Connection {
         body.push_param(ALGORITHM)
             .and_then(|()| body.push_variant(&exchange.public[..]))
             .map_err(|_| nonsense())?;
-        let reply = bus.call(&open)?;
+        let serial = bus.send(&open)?;
+        bus.flush()?;
+        session::ask_the_processor();
+        let reply = bus.reply(serial)?;
         let mut parser = reply.body.parser();
         let theirs = parser.get::<Variant>().and_then(|v| v.get::<&[u8]>());
         let session = parser.get::<Path>();
@@ -199,7 +204,7 @@ fn unlocked_items(
     attributes: &Attributes,
     serial: u32,
 ) -> Result<Vec<String>, StoreError> {
-    let (found, asked) = found(bus, serial)?;
+    let (found, asked) = found(bus, attributes, serial)?;
     let (unlocked, locked) = two_lists(&found)?;
     if unlocked.is_empty() && locked.is_empty() {
         if !default_is_locked(bus)? {
@@ -225,13 +230,23 @@ fn unlocked_items(
 
 /// The reply to a search, and whether a person was asked for it: KeePassXC keeps the reply back while
 /// it shows its prompt for a locked database, and there is to be time to answer that.
-fn found(bus: &mut Bus, serial: u32) -> Result<(MarshalledMessage, bool), StoreError> {
+fn found(
+    bus: &mut Bus,
+    attributes: &Attributes,
+    serial: u32,
+) -> Result<(MarshalledMessage, bool), StoreError> {
     let deadline = bus.deadline();
     bus.set_deadline(Instant::now() + patience() / 2);
     let soon = bus.reply(serial);
     bus.set_deadline(deadline);
-    if !matches!(soon, Err(BusError::TimedOut)) {
-        return Ok((soon?, false));
+    match soon {
+        Err(BusError::TimedOut) => {}
+        // GNOME Keyring 42 now and then answers a process's first call before it knows of the process.
+        Err(BusError::Refused(name)) if name == "org.freedesktop.DBus.Error.UnknownMethod" => {
+            let again = search(bus, attributes)?;
+            return Ok((bus.reply(again)?, false));
+        }
+        soon => return Ok((soon?, false)),
     }
     let asked = default_is_locked(bus)?;
     if asked && !can_prompt() {

@@ -58,7 +58,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Connects, and waits for no answer.
+    /// Connects, and sends nothing yet.
     pub fn connect(deadline: Instant) -> Result<Self, BusError> {
         let stream = addresses()?
             .iter()
@@ -86,8 +86,6 @@ impl Bus {
             .extend_from_slice(format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").as_bytes());
         let daemon = "org.freedesktop.DBus";
         bus.send(&message(daemon, "/org/freedesktop/DBus", daemon, "Hello"))?;
-        // The bus sees to it while the caller prepares its first call.
-        bus.flush()?;
         Ok(bus)
     }
 
