@@ -307,6 +307,23 @@ fn two_that_start_a_server_at_once_have_the_same_one() {
 }
 
 #[test]
+fn a_large_log_is_put_aside_by_the_next_server() {
+    let mut server = Server::start();
+    assert!(server.home.run(WIT, &["down"], "").status.success());
+    let log = server.data_dir().join("server.log");
+    let file = std::fs::File::create(&log).expect("a file");
+    file.set_len(17 << 20).expect("a hole");
+    let home = std::mem::replace(&mut server.home, Home::new());
+    let server = Server::start_in(home);
+    let length = |name: &str| {
+        let metadata = std::fs::metadata(server.data_dir().join(name));
+        metadata.expect("a file").len()
+    };
+    assert_eq!(length("server.log.1"), 17 << 20);
+    assert!(length("server.log") < 1 << 20);
+}
+
+#[test]
 fn data_outlive_the_server() {
     let mut server = Server::start();
     let session = server.sign_up("alice");

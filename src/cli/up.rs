@@ -21,6 +21,8 @@ use crate::platform::instance::{self, Running};
 use crate::platform::{self, Ready, tls};
 use crate::progress;
 
+/// A log that is larger is put aside before the next server begins one, in bytes.
+const LOG_KEPT: u64 = 16 << 20;
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -171,6 +173,11 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
     }
     config::private_dir(data_dir).with_context(|| format!("can't make {}", data_dir.display()))?;
     let log_path = data_dir.join("server.log");
+    if std::fs::metadata(&log_path).is_ok_and(|log| log.len() > LOG_KEPT) {
+        let aside = log_path.with_extension("log.1");
+        std::fs::rename(&log_path, &aside)
+            .with_context(|| format!("can't put {} aside", log_path.display()))?;
+    }
     let mut log = OpenOptions::new();
     log.create(true).append(true);
     std::os::unix::fs::OpenOptionsExt::mode(&mut log, 0o600);
