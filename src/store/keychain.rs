@@ -152,12 +152,16 @@ fn bounded<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let after = patience().max(native::PATIENCE);
     let (sender, receiver) = channel();
-    std::thread::spawn(move || {
+    let worker = std::thread::spawn(move || {
         // Nobody listens any more after the time limit.
         let _ = sender.send(work());
     });
     match receiver.recv_timeout(after) {
-        Ok(result) => result.map_err(refused),
+        Ok(result) => {
+            // It ends now. Under Wine a process crashes that ends before its threads.
+            let _ = worker.join();
+            result.map_err(refused)
+        }
         Err(RecvTimeoutError::Timeout) => Err(StoreError::TimedOut { after }),
         Err(RecvTimeoutError::Disconnected) => Err(StoreError::Unavailable {
             reason: "the keychain's library failed".to_owned(),

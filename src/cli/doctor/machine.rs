@@ -173,6 +173,7 @@ mod tests {
         assert_eq!(told, [("container", None)]);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn an_ssh_session_and_a_missing_session_bus_are_told() {
         let remote = facts(&[], &[("SSH_CONNECTION", "192.0.2.1 5 192.0.2.2 22")]);
