@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::git::{LIBSECRET_SOURCE, libsecret_helper};
 use support::machine::Machine;
 use support::session::Session;
 use support::{HELPER, done};
@@ -125,11 +126,19 @@ fn helpers(place: &Place) -> Vec<Helper> {
     let mut all: Vec<Helper> = [
         ("git-credential-store", vec!["--file", &plain]),
         ("git-credential-cache", vec![]),
-        ("git-credential-libsecret", vec![]),
     ]
     .into_iter()
     .map(|(name, words)| helper(name.to_owned(), &exec_path.join(name), &words))
     .collect();
+    let libsecret = match Path::new(LIBSECRET_SOURCE).exists() {
+        true => libsecret_helper(&place.home),
+        false => exec_path.join("git-credential-libsecret"),
+    };
+    all.push(helper(
+        "git-credential-libsecret".to_owned(),
+        &libsecret,
+        &[],
+    ));
     all.extend(["file", "keyutils", "keychain"].map(|store| {
         helper(
             format!("wit, {store}"),

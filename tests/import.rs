@@ -3,9 +3,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
 
+use crate::support::git::libsecret_helper;
 use crate::support::session::Session;
 use crate::support::{HELPER, Home, WIT, feed, text};
 
@@ -204,26 +203,6 @@ fn without_a_file_it_says_where_it_looked() {
         said.contains(".netrc") && said.contains("--file FILE"),
         "{said}"
     );
-}
-
-/// git's own libsecret helper, built from the source that Debian ships.
-fn libsecret_helper(dir: &Path) -> std::path::PathBuf {
-    let source = "/usr/share/doc/git/contrib/credential/libsecret/git-credential-libsecret.c";
-    let flags = Command::new("pkg-config")
-        .args(["--cflags", "--libs", "libsecret-1", "glib-2.0"])
-        .output()
-        .expect("pkg-config: apt-get install pkg-config libsecret-1-dev");
-    assert!(flags.status.success(), "apt-get install libsecret-1-dev");
-    let program = dir.join("git-credential-libsecret");
-    let built = Command::new("cc")
-        .arg("-o")
-        .arg(&program)
-        .arg(source)
-        .args(text(&flags.stdout).split_whitespace())
-        .status()
-        .expect("cc: apt-get install gcc");
-    assert!(built.success(), "apt-get install git libsecret-1-dev");
-    program
 }
 
 #[test]

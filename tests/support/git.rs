@@ -1,6 +1,32 @@
 //! `git credential` with our helper alone.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use super::{HELPER, Home, feed, text};
+
+/// Where Debian's git has it.
+pub const LIBSECRET_SOURCE: &str =
+    "/usr/share/doc/git/contrib/credential/libsecret/git-credential-libsecret.c";
+
+/// git's own libsecret helper, built from the source that Debian ships.
+pub fn libsecret_helper(dir: &Path) -> PathBuf {
+    let flags = Command::new("pkg-config")
+        .args(["--cflags", "--libs", "libsecret-1", "glib-2.0"])
+        .output()
+        .expect("pkg-config: apt-get install pkg-config libsecret-1-dev");
+    assert!(flags.status.success(), "apt-get install libsecret-1-dev");
+    let program = dir.join("git-credential-libsecret");
+    let built = Command::new("cc")
+        .arg("-o")
+        .arg(&program)
+        .arg(LIBSECRET_SOURCE)
+        .args(text(&flags.stdout).split_whitespace())
+        .status()
+        .expect("cc: apt-get install gcc");
+    assert!(built.success(), "apt-get install git libsecret-1-dev");
+    program
+}
 
 /// One git, in one home.
 pub struct Git<'a> {
