@@ -149,8 +149,9 @@ pub fn release() -> PathBuf {
     // What runs the tests sets such variables, and ring is built anew where they differ: so would be
     // most of the programs, back and forth between this and the installer.
     for (name, _) in std::env::vars_os() {
-        let own = name.to_string_lossy();
-        if own.starts_with("CARGO_") && own != "CARGO_HOME" && own != "CARGO_TARGET_DIR" {
+        let known = name.to_string_lossy();
+        let of_the_runner = known.starts_with("CARGO_") || known == "OUT_DIR";
+        if of_the_runner && known != "CARGO_HOME" && known != "CARGO_TARGET_DIR" {
             build.env_remove(&name);
         }
     }
