@@ -423,12 +423,7 @@ impl Drop for Daemon {
 /// A token that is revoked at one server and tried at another at once, on one PostgreSQL.
 fn revocation(times: u64, rows: &mut Vec<Value>) {
     let database = Postgres::start();
-    let start = || {
-        let mut home = Home::new();
-        home.set("DATABASE_URL", database.url());
-        Server::start_in(home)
-    };
-    let (one, other) = (start(), start());
+    let [one, other] = [(); 2].map(|()| Server::start_on(&database));
     let session = one.sign_up("alice");
     let mut refused = 0;
     for _ in 0..times {

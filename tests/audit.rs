@@ -59,9 +59,7 @@ fn making_the_first_use_and_revoking_are_written_down_with_the_address() {
 #[test]
 fn so_it_is_on_postgresql() {
     let database = crate::support::postgres::Postgres::start();
-    let mut home = Home::new();
-    home.set("DATABASE_URL", database.url());
-    a_life_is_written_down(&Server::start_in(home));
+    a_life_is_written_down(&Server::start_on(&database));
 }
 
 #[test]

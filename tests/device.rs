@@ -49,12 +49,7 @@ fn user_code(codes: &Value) -> &str {
 #[test]
 fn a_device_is_told_what_its_person_has_said_whichever_server_was_asked() {
     let database = crate::support::postgres::Postgres::start();
-    let start = || {
-        let mut home = Home::new();
-        home.set("DATABASE_URL", database.url());
-        Server::start_in(home)
-    };
-    let (one, other) = (start(), start());
+    let [one, other] = [(); 2].map(|()| Server::start_on(&database));
     one.sign_up("alice");
     let visitor = other.visit("alice");
     let answer = |codes: &Value, answer: &str| {

@@ -297,9 +297,7 @@ fn many_sign_ins_at_once_take_little_memory_and_the_right_one_is_let_in() {
 #[test]
 fn an_account_with_too_many_tokens_loses_none_by_a_rotation() {
     let database = crate::support::postgres::Postgres::start();
-    let mut home = Home::new();
-    home.set("DATABASE_URL", database.url());
-    let server = Server::start_in(home);
+    let server = Server::start_on(&database);
     let session = server.sign_up("alice");
     let token = server.token(&session, &["repo:read"]);
     // As the platform lets two requests at once have it.
@@ -320,9 +318,7 @@ fn an_account_with_too_many_tokens_loses_none_by_a_rotation() {
 #[test]
 fn what_the_database_answers_to_one_check_is_no_harm_to_the_next() {
     let database = crate::support::postgres::Postgres::start();
-    let mut home = Home::new();
-    home.set("DATABASE_URL", database.url());
-    let server = Server::start_in(home);
+    let server = Server::start_on(&database);
     let session = server.sign_up("alice");
     let odd = server.token(&session, &["repo:read"]);
     let good = server.secret(&session, &["repo:read"]);
@@ -339,9 +335,7 @@ fn what_the_database_answers_to_one_check_is_no_harm_to_the_next() {
 #[test]
 fn an_account_without_a_username_has_its_repositories_below_its_id() {
     let database = crate::support::postgres::Postgres::start();
-    let mut home = Home::new();
-    home.set("DATABASE_URL", database.url());
-    let server = Server::start_in(home);
+    let server = Server::start_on(&database);
     let session = server.sign_up("alice");
     // As accounts of the platform are.
     database.sql(r#"UPDATE "user" SET username = NULL"#);
@@ -400,12 +394,7 @@ fn neither_password_nor_token_reaches_the_log_or_the_database() {
 fn two_servers_share_a_postgresql_that_the_platform_made() {
     let database = crate::support::postgres::Postgres::start();
     database.sql(crate::support::postgres::MADE_BY_THE_PLATFORM);
-    let start = || {
-        let mut home = Home::new();
-        home.set("DATABASE_URL", database.url());
-        Server::start_in(home)
-    };
-    let (one, other) = (start(), start());
+    let [one, other] = [(); 2].map(|()| Server::start_on(&database));
     // The platform's tables are as it made them; the index is ours.
     database.sql(
         "DO $$ BEGIN

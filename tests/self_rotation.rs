@@ -100,9 +100,7 @@ fn a_second_time_ends_the_whole_family() {
 #[test]
 fn so_it_does_on_postgresql() {
     let database = crate::support::postgres::Postgres::start();
-    let mut home = Home::new();
-    home.set("DATABASE_URL", database.url());
-    let server = Server::start_in(home);
+    let server = Server::start_on(&database);
     a_family_lives_and_dies(&server);
     two_at_once_are_one_too_many(&server);
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::postgres::Postgres;
 use super::{Home, WIT, text};
 
 /// Of every account that [`Server::sign_up`] makes.
@@ -97,6 +98,13 @@ impl Server {
 
     pub fn start_in(home: Home) -> Self {
         Self::start_with(home, &[])
+    }
+
+    /// One that keeps its data in a PostgreSQL.
+    pub fn start_on(database: &Postgres) -> Self {
+        let mut home = Home::new();
+        home.set("DATABASE_URL", database.url());
+        Self::start_in(home)
     }
 
     /// With more arguments of `wit up`.
