@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::config::lock_within;
+
 /// How long a server that was killed may still hold what it had, and one that starts may take.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 /// How long it is waited between two looks.
@@ -47,18 +49,10 @@ impl Instance {
     /// go of it within two seconds: one that was killed holds it a moment longer.
     pub fn start(data_dir: &Path) -> anyhow::Result<Self> {
         let mut file = open(data_dir)?;
-        let until = Instant::now() + LAST_MOMENTS;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < until => {
-                    std::thread::sleep(LOOK_AGAIN);
-                }
-                Err(TryLockError::WouldBlock) => return Err(AlreadyRunning.into()),
-                Err(TryLockError::Error(error)) => {
-                    return Err(error).context("can't lock server.pid");
-                }
-            }
+        match lock_within(&file, File::try_lock, LAST_MOMENTS) {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(AlreadyRunning.into()),
+            Err(TryLockError::Error(error)) => return Err(error).context("can't lock server.pid"),
         }
         write(&mut file, b"")?;
         Ok(Instance(file))
