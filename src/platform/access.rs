@@ -60,6 +60,8 @@ impl Platform {
                 "Invalid username or password",
             ),
         };
+        // Before the database is asked anything.
+        self.limits.address(from)?;
         let wrong = Refusal::new(StatusCode::UNAUTHORIZED, code, message);
         if name.contains('\0') {
             return Err(wrong);
@@ -70,7 +72,7 @@ impl Platform {
             Some(claimed) => Tried::Account(claimed.user.id.clone()),
             None => Tried::Name(name.to_lowercase()),
         };
-        self.limits.sign_in(tried, from)?;
+        self.limits.account(tried)?;
         match Database::sign_in(claimed, password).await {
             Err(DatabaseError::NotFound) => Err(wrong),
             other => Ok(other?),

@@ -68,6 +68,11 @@ impl Limits {
     /// Counts one try; 429 where there have been too many.
     pub fn sign_in(&self, tried: Tried, address: IpAddr) -> Result<(), Refusal> {
         self.address(address)?;
+        self.account(tried)
+    }
+
+    /// The same where the address has been counted.
+    pub fn account(&self, tried: Tried) -> Result<(), Refusal> {
         (self.accounts.check_key(&tried)).map_err(|early| too_many(&early))
     }
 
