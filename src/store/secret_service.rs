@@ -312,7 +312,7 @@ fn unlock(bus: &mut Bus, objects: &[String]) -> Result<(), StoreError> {
     if prompt.as_ref() != "/" && !can_prompt() {
         return Err(locked_error());
     }
-    match run_prompt(bus, &prompt)? {
+    match run_prompt(bus, &prompt, || true)? {
         true => Ok(()),
         false => Err(locked_error()),
     }
@@ -334,8 +334,13 @@ fn can_prompt() -> bool {
 /// none.
 ///
 /// KeePassXC has one for each item that is made or deleted, and mostly shows nothing for it. So it is
-/// run where nobody could see it too, but then it may take no longer than any other call.
-fn run_prompt(bus: &mut Bus, prompt: &Path) -> Result<bool, StoreError> {
+/// run where nobody could see it too, but then it may take no longer than any other call. Whether it
+/// `can_be_seen` is asked only where there is one.
+fn run_prompt(
+    bus: &mut Bus,
+    prompt: &Path,
+    can_be_seen: impl FnOnce() -> bool,
+) -> Result<bool, StoreError> {
     let path = prompt.as_ref();
     if path == "/" {
         return Ok(true);
@@ -348,7 +353,7 @@ fn run_prompt(bus: &mut Bus, prompt: &Path) -> Result<bool, StoreError> {
     let mut show = message(SERVICE, path, I_PROMPT, "Prompt");
     show.body.push_param("").map_err(|_| nonsense())?;
     bus.call(&show)?;
-    let seen = can_prompt();
+    let seen = can_be_seen();
     if seen {
         bus.set_deadline(Instant::now() + PROMPT);
     }
@@ -380,7 +385,7 @@ fn unanswered(error: BusError) -> StoreError {
 
 /// Runs the prompt that a change's reply may name.
 fn finish(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
-    match run_prompt(bus, prompt)? {
+    match run_prompt(bus, prompt, can_prompt)? {
         true => Ok(()),
         false => Err(StoreError::Unavailable {
             reason: "the keyring asked for leave and was given none".to_owned(),
