@@ -221,11 +221,7 @@ impl Item {
 /// What a token is known by after it is gone. Tokens are random, so that a hash without a key
 /// gives nobody anything to guess at; 64 bits tell a few apart.
 fn hash(secret: &Secret) -> String {
-    let digest = Sha256::digest(secret.expose());
-    digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:.16x}", Sha256::digest(secret.expose()))
 }
 
 /// JSON with no brace in a string. KeePassXC, as a keychain, takes `{USERNAME}` and the like within a
@@ -417,5 +413,15 @@ impl StoredCredential {
                 created: token.created,
             }),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_token_is_known_by_the_same_hash_for_good() {
+        assert_eq!(hash(&Secret::new(b"abc".to_vec())), "ba7816bf8f01cfea");
     }
 }
