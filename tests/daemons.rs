@@ -141,8 +141,10 @@ mod keepassxc {
 <Value>{00000000-0000-0000-0000-000000000001}</Value></Item></CustomData></Meta>
 <Root><Group><UUID>AAAAAAAAAAAAAAAAAAAAAQ==</UUID><Name>git</Name></Group></Root></KeePassFile>
 "#;
-    /// Its usual settings would have a person confirm each access, of each process anew.
+    /// Its usual settings would have a person confirm each access, of each process anew, and save after
+    /// each change, in a thread beside which 2.7.4 crashes when the next change comes too soon.
     const SETTINGS: &str = "[General]\nConfigVersion=2\nSingleInstance=false\nUpdateCheckMessageShown=true\n\
+        AutoSaveAfterEveryChange=false\nAutoSaveOnExit=true\n\
         [GUI]\nCheckForUpdates=false\n[FdoSecrets]\nEnabled=true\nShowNotification=false\nConfirmAccessItem=false\n\
         ConfirmDeleteItem=false\nUnlockBeforeSearch=UNLOCK\n";
 

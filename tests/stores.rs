@@ -471,14 +471,34 @@ mod keyring {
         let name = "a_service_that_never_answers_is_given_up";
         let soon = [("WIT_KEYCHAIN_TIMEOUT", "0.3")];
         in_session(name, Session::empty, &soon, || {
-            let mut silent =
-                DuplexConn::connect_to_bus(get_session_bus_path().unwrap(), true).unwrap();
-            silent.send_hello(Timeout::Infinite).unwrap();
-            let own = standard_messages::request_name("org.freedesktop.secrets", 0);
-            silent.send.send_message_write_all(&own).unwrap();
-            silent.recv.get_next_message(Timeout::Infinite).unwrap();
+            let _silent = silent_service();
             gives_up();
         });
+    }
+
+    #[test]
+    fn a_service_that_ends_before_it_answers_is_not_waited_for() {
+        let name = "a_service_that_ends_before_it_answers_is_not_waited_for";
+        in_session(name, Session::empty, &[], || {
+            let mut ends = silent_service();
+            std::thread::scope(|scope| {
+                let read = scope.spawn(|| SecretService::new().read(&site("host")));
+                let mut next = || ends.recv.get_next_message(Timeout::Infinite).unwrap();
+                while next().dynheader.member.as_deref() != Some("OpenSession") {}
+                drop(ends);
+                let error = read.join().unwrap().unwrap_err().to_string();
+                assert!(error.contains("ended before it answered"), "{error}");
+            });
+        });
+    }
+
+    fn silent_service() -> DuplexConn {
+        let mut silent = DuplexConn::connect_to_bus(get_session_bus_path().unwrap(), true).unwrap();
+        silent.send_hello(Timeout::Infinite).unwrap();
+        let own = standard_messages::request_name("org.freedesktop.secrets", 0);
+        silent.send.send_message_write_all(&own).unwrap();
+        silent.recv.get_next_message(Timeout::Infinite).unwrap();
+        silent
     }
 
     #[test]

@@ -635,9 +635,11 @@ impl From<BusError> for StoreError {
             BusError::Gone(reason) => StoreError::Unavailable { reason },
             BusError::Refused(name) => match name.as_str() {
                 "org.freedesktop.Secret.Error.IsLocked" => locked_error(),
-                "org.freedesktop.DBus.Error.NoReply"
-                | "org.freedesktop.DBus.Error.Timeout"
-                | "org.freedesktop.DBus.Error.TimedOut" => {
+                // The bus says so when the service hangs up.
+                "org.freedesktop.DBus.Error.NoReply" => StoreError::Unavailable {
+                    reason: "the keyring's service ended before it answered".to_owned(),
+                },
+                "org.freedesktop.DBus.Error.Timeout" | "org.freedesktop.DBus.Error.TimedOut" => {
                     StoreError::TimedOut { after: patience() }
                 }
                 "org.freedesktop.DBus.Error.ServiceUnknown"

@@ -74,6 +74,8 @@ impl<'a> Git<'a> {
             .args(["-c", "credential.useHttpPath=true"])
             .args(["credential", operation]);
         let output = feed(command, input.as_bytes());
+        // A helper's complaint that git says nothing of.
+        eprint!("{}", text(&output.stderr));
         (text(&output.stdout), output.status.success())
     }
 }
