@@ -18,7 +18,7 @@ shell completions below DIR. Running it again replaces what it installed.
   --uninstall   remove what an earlier run installed below DIR, nothing else
   --help        print this
 
-Needs: cargo (Rust), git and a C compiler. Only Linux is tested.
+Needs: cargo (Rust), git, a C compiler and make. Only Linux is tested.
 USAGE
 }
 
@@ -108,23 +108,24 @@ check_needs() {
     command -v git >/dev/null 2>&1 || missing="$missing git"
     command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 ||
         command -v clang >/dev/null 2>&1 || missing="$missing C-compiler"
+    command -v make >/dev/null 2>&1 || missing="$missing make"
     command -v cargo >/dev/null 2>&1 || missing="$missing cargo"
     [ -n "$missing" ] || return 0
     say "install.sh: missing:$missing" >&2
     case $missing in
-        *git* | *C-compiler*)
+        *git* | *C-compiler* | *make*)
             if command -v apt-get >/dev/null 2>&1; then
                 say "hint: sudo apt-get install git build-essential" >&2
             elif command -v dnf >/dev/null 2>&1; then
-                say "hint: sudo dnf install git gcc" >&2
+                say "hint: sudo dnf install git gcc make" >&2
             elif command -v pacman >/dev/null 2>&1; then
-                say "hint: sudo pacman -S git gcc" >&2
+                say "hint: sudo pacman -S git gcc make" >&2
             elif command -v apk >/dev/null 2>&1; then
                 say "hint: apk add git build-base" >&2
             elif command -v xcode-select >/dev/null 2>&1; then
                 say "hint: xcode-select --install" >&2
             else
-                say "hint: install git and a C compiler from your system's packages" >&2
+                say "hint: install git, a C compiler and make from your system's packages" >&2
             fi
             ;;
     esac

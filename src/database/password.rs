@@ -5,14 +5,14 @@ use subtle::ConstantTimeEq;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use super::{hex, random_bytes};
+use super::random_bytes;
 use crate::secret::Secret;
 
 /// `<32 hex>:<128 hex>`: a salt, and scrypt of the NFKC-normalised password. Slow on purpose.
 pub fn hash(password: &Secret) -> String {
-    let salt = hex(&random_bytes::<16>());
+    let salt = hex::encode(random_bytes::<16>());
     let key = derive(password, &salt);
-    format!("{salt}:{}", hex(&*key))
+    format!("{salt}:{}", hex::encode(&key[..]))
 }
 
 /// Whether `password` is the one that `stored` was made from. Slow on purpose.
@@ -20,7 +20,7 @@ pub fn matches(password: &Secret, stored: &str) -> bool {
     let Some((salt, key)) = stored.split_once(':') else {
         return false;
     };
-    let ours = hex(&*derive(password, salt));
+    let ours = hex::encode(&derive(password, salt)[..]);
     ours.as_bytes().ct_eq(key.as_bytes()).into()
 }
 

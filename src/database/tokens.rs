@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use super::accounts::{User, hold_account};
 use super::audit::{Action, record};
-use super::{Database, DatabaseError, Pool, hex, now, on, random_bytes};
+use super::{Database, DatabaseError, Pool, now, on, random_bytes};
 use crate::secret::Secret;
 
 /// The scopes that the server knows, with what it says of them.
@@ -89,6 +90,10 @@ pub struct Grant {
 pub struct TokenHash(pub(super) String);
 
 impl TokenHash {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// `None` for what can be no token.
     pub fn of(secret: &Secret) -> Option<Self> {
         let rest = secret.expose().strip_prefix(b"wit_")?;
@@ -313,14 +318,15 @@ impl Database {
         let Some(hash) = TokenHash::of(secret) else {
             return Ok(None);
         };
-        Ok(self.check_tokens(&[&hash]).await?.remove(&hash))
+        let found = self.check_tokens(&[&hash]).await?.remove(&hash.0);
+        Ok(found.map(Arc::unwrap_or_clone))
     }
 
-    /// The same for several tokens at once: those that allow anything.
+    /// The same for several tokens at once: those that allow anything, by their hashes.
     pub async fn check_tokens(
         &self,
         hashes: &[&TokenHash],
-    ) -> Result<HashMap<TokenHash, Grant>, DatabaseError> {
+    ) -> Result<HashMap<String, Arc<Grant>>, DatabaseError> {
         #[derive(FromRow)]
         struct Checked {
             token_hash: String,
@@ -332,7 +338,8 @@ impl Database {
             user: User,
         }
         let hashes: Vec<&str> = hashes.iter().map(|hash| hash.0.as_str()).collect();
-        // The one question that the two kinds of database must be asked in different words.
+        // The one question that the two kinds of database must be asked in different words. By
+        // `= ANY`, PostgreSQL would read a table of some 1,000 tokens whole each time.
         let rows: Vec<Checked> = match &self.pool {
             Pool::Sqlite(pool) => sqlx::query_as(
                 r#"SELECT t.token_hash, t.id AS token_id, t.scopes, t.last_used_at, t.expires_at,
@@ -340,14 +347,15 @@ impl Database {
                        FROM personal_access_tokens t JOIN "user" u ON u.id = t.user_id
                        WHERE t.token_hash IN (SELECT value FROM json_each($1))"#,
             )
-            .bind(serde_json::Value::from(hashes).to_string())
+            .bind(serde_json::json!(hashes).to_string())
             .fetch_all(pool)
             .await?,
             Pool::Postgres(pool) => sqlx::query_as(
-                r#"SELECT t.token_hash, t.id AS token_id, t.scopes, t.last_used_at, t.expires_at,
+                r#"SELECT found.* FROM unnest($1) AS asked (hash) CROSS JOIN LATERAL (
+                       SELECT t.token_hash, t.id AS token_id, t.scopes, t.last_used_at, t.expires_at,
                               u.id, u.name, u.email, u.username, u.suspended
                        FROM personal_access_tokens t JOIN "user" u ON u.id = t.user_id
-                       WHERE t.token_hash = ANY($1)"#,
+                       WHERE t.token_hash = asked.hash LIMIT 1) AS found"#,
             )
             .bind(hashes)
             .fetch_all(pool)
@@ -364,7 +372,7 @@ impl Database {
             scopes: serde_json::from_str(&row.scopes).unwrap_or_default(),
         };
         Ok(good
-            .map(|mut row| (TokenHash(std::mem::take(&mut row.token_hash)), grant(row)))
+            .map(|mut row| (std::mem::take(&mut row.token_hash), Arc::new(grant(row))))
             .collect())
     }
 
@@ -415,7 +423,7 @@ pub fn scopes() -> impl Iterator<Item = ScopeRecord> {
 /// The hex SHA-256 of the whole token: all that the server keeps of it. A token has 160 random
 /// bits, so a slow hash would add nothing.
 pub(super) fn hash(secret: &[u8]) -> String {
-    hex(&Sha256::digest(secret))
+    format!("{:x}", Sha256::digest(secret))
 }
 
 /// A new secret and what is written down of it.
@@ -431,7 +439,7 @@ pub(super) fn fresh(
         Some(days @ 1..=365) => Some(created + Duration::days(days)),
         Some(_) => return invalid("a token expires in 1 to 365 days, or never"),
     };
-    let secret = format!("wit_{}", hex(&random_bytes::<20>()));
+    let secret = format!("wit_{}", hex::encode(random_bytes::<20>()));
     let record = TokenRecord {
         id: Uuid::new_v4(),
         user_id: user_id.to_owned(),

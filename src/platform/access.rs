@@ -1,6 +1,7 @@
 //! Who asks: the session or token of a request, checked against the database each time.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
@@ -91,7 +92,11 @@ impl Platform {
 
     /// What the token of a request `from` an address allows, by Bearer, or by Basic under its
     /// owner's name or email, or `token`.
-    pub async fn token(&self, headers: &HeaderMap, from: IpAddr) -> Result<Option<Grant>, Refusal> {
+    pub async fn token(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Option<Arc<Grant>>, Refusal> {
         let (username, secret) = match presented(headers) {
             None => return Ok(None),
             Some(Presented::Bearer(secret)) => (None, secret),

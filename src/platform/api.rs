@@ -8,8 +8,8 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{delete, get, post};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -122,7 +122,7 @@ async fn signed_in(platform: &Platform, user: User) -> Result<Json<Value>, Refus
     let session = platform.database.open_session(&user.id).await?;
     Ok(Json(json!({
         "token": session.expose_str(),
-        "user": user_json(&user),
+        "user": Account::of(&user),
     })))
 }
 
@@ -137,13 +137,23 @@ async fn sign_out(
 }
 
 /// An account as its owner sees it.
-pub fn user_json(user: &User) -> Value {
-    json!({
-        "id": user.id,
-        "email": user.email,
-        "name": user.name,
-        "username": user.username,
-    })
+#[derive(Serialize)]
+pub struct Account<'a> {
+    id: &'a str,
+    email: &'a str,
+    name: &'a str,
+    pub username: Option<&'a str>,
+}
+
+impl<'a> Account<'a> {
+    pub fn of(user: &'a User) -> Self {
+        Account {
+            id: &user.id,
+            email: &user.email,
+            name: &user.name,
+            username: user.username.as_deref(),
+        }
+    }
 }
 
 pub(super) fn time_json(time: Option<OffsetDateTime>) -> Value {

@@ -2,6 +2,7 @@
 //! next question. So a request costs the database little however many there are, and each is
 //! still answered by what the database says after it came.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -16,7 +17,7 @@ const TOGETHER: usize = 128;
 /// How long one question may take: a database that went away without a word holds up those after it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-type Answer = Result<Option<Grant>, Refusal>;
+type Answer = Result<Option<Arc<Grant>>, Refusal>;
 /// A token, and where its answer is waited for.
 type Asked = (TokenHash, oneshot::Sender<Answer>);
 
@@ -31,6 +32,14 @@ impl Checks {
         tokio::spawn(async move {
             let mut waiting = Vec::with_capacity(TOGETHER);
             while asked.recv_many(&mut waiting, TOGETHER).await > 0 {
+                // Requests that have arrived get to the channel first: a question for many costs
+                // hardly more than one for a single token.
+                tokio::task::yield_now().await;
+                while waiting.len() < TOGETHER
+                    && let Ok(one) = asked.try_recv()
+                {
+                    waiting.push(one);
+                }
                 let waiting = std::mem::replace(&mut waiting, Vec::with_capacity(TOGETHER));
                 // A task of its own: where it panics, those that wait are refused, and no others.
                 let mut answered = tokio::spawn(answer(database.clone(), waiting));
@@ -61,7 +70,7 @@ async fn answer(database: Database, waiting: Vec<Asked>) {
     for (hash, answer) in waiting {
         // Whoever asked may have gone away.
         let _ = answer.send(match &found {
-            Ok(grants) => Ok(grants.get(&hash).cloned()),
+            Ok(grants) => Ok(grants.get(hash.as_str()).cloned()),
             Err(_) => Err(Refusal::failed()),
         });
     }

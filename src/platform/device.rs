@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::api::user_json;
+use super::api::Account;
 use super::origin::Origin;
 use super::page;
 use super::refusal::Refusal;
@@ -149,6 +149,6 @@ async fn poll(
         "access_token": session.expose_str(),
         "token_type": "Bearer",
         "expires_in": SESSION.whole_seconds(),
-        "user": user_json(&user),
+        "user": Account::of(&user),
     })))
 }

@@ -281,7 +281,7 @@ async fn allowed(
             "only its owner may push to this repository",
         ));
     }
-    Ok((repository.id, Some(grant.user.id)))
+    Ok((repository.id, Some(grant.user.id.clone())))
 }
 
 /// Hands the request to git and its answer to the client, neither ever whole in memory.

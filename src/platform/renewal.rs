@@ -1,6 +1,7 @@
 //! What a token can do for itself, and how its end is brought forward.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -40,7 +41,7 @@ fn not_a_token() -> Refusal {
 /// The token that the request carries, and what replaced it.
 async fn this_token(
     State(platform): State<Shared>,
-    grant: Option<Extension<Grant>>,
+    grant: Option<Extension<Arc<Grant>>>,
 ) -> Result<Json<Value>, Refusal> {
     let Extension(grant) = grant.ok_or_else(not_a_token)?;
     let database = &platform.database;

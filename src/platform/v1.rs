@@ -1,6 +1,7 @@
 //! What a token may ask of the API: counted, and each thing by its scope.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -8,11 +9,11 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch};
 use axum::{Extension, Json, Router};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::api::{Input, user_json};
+use super::api::{Account, Input};
 use super::limits::Left;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
@@ -61,20 +62,27 @@ impl Platform {
     /// The account that a request acts for: by its session, or by a token with the scope.
     async fn acting(
         &self,
-        grant: Option<Extension<Grant>>,
+        grant: Option<Extension<Arc<Grant>>>,
         headers: &HeaderMap,
         scope: &str,
     ) -> Result<User, Refusal> {
         match grant {
-            Some(Extension(grant)) if grant.allows(scope) => Ok(grant.user),
+            Some(Extension(grant)) if grant.allows(scope) => Ok(grant.user.clone()),
             Some(_) => Err(Refusal::needs_scope(scope)),
             None => self.session(headers).await,
         }
     }
 }
 
+#[derive(Serialize)]
+struct Whoami<'a> {
+    #[serde(flatten)]
+    account: Account<'a>,
+    login: Option<&'a str>,
+}
+
 /// Whom a token acts for. Any token may ask about itself: this is how one is tried out.
-async fn whoami(grant: Option<Extension<Grant>>) -> Result<Json<Value>, Refusal> {
+async fn whoami(grant: Option<Extension<Arc<Grant>>>) -> Result<Response, Refusal> {
     let Some(Extension(grant)) = grant else {
         return Err(Refusal::new(
             StatusCode::UNAUTHORIZED,
@@ -82,14 +90,14 @@ async fn whoami(grant: Option<Extension<Grant>>) -> Result<Json<Value>, Refusal>
             "Requires authentication",
         ));
     };
-    let mut body = user_json(&grant.user);
-    body["login"] = json!(grant.user.username);
-    Ok(Json(body))
+    let account = Account::of(&grant.user);
+    let login = account.username;
+    Ok(Json(Whoami { account, login }).into_response())
 }
 
 async fn show_profile(
     State(platform): State<Shared>,
-    grant: Option<Extension<Grant>>,
+    grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
     let user = platform.acting(grant, &headers, "user:read").await?;
@@ -107,7 +115,7 @@ async fn show_profile(
 /// Says only that it was done: who may write a profile may not read it for that.
 async fn change_profile(
     State(platform): State<Shared>,
-    grant: Option<Extension<Grant>>,
+    grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
     Input(change): Input<ProfileChange>,
 ) -> Result<Json<Value>, Refusal> {
@@ -136,7 +144,7 @@ struct CreateRepository {
 
 async fn create_repository(
     State(platform): State<Shared>,
-    grant: Option<Extension<Grant>>,
+    grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
     Input(input): Input<CreateRepository>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
@@ -177,7 +185,7 @@ async fn to_its_end<T: Send + 'static>(
 
 async fn list_repositories(
     State(platform): State<Shared>,
-    grant: Option<Extension<Grant>>,
+    grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
     let user = platform.acting(grant, &headers, "repo:admin").await?;
@@ -196,7 +204,7 @@ struct ChangeRepository {
 
 async fn change_repository(
     State(platform): State<Shared>,
-    grant: Option<Extension<Grant>>,
+    grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
     Path(name): Path<String>,
     Input(input): Input<ChangeRepository>,
@@ -214,7 +222,7 @@ async fn change_repository(
 
 async fn delete_repository(
     State(platform): State<Shared>,
-    grant: Option<Extension<Grant>>,
+    grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
