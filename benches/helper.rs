@@ -1,8 +1,8 @@
 //! How long git waits for a credential helper: whole processes, ours beside the others in one run.
 //!
 //! `cargo bench --bench helper [-- RUNS]` prints a table of medians with their ratios to a program
-//! that does nothing, and to `git ls-remote` with a helper that knows but one answer; then 64 helpers
-//! at once and peaks of memory. It writes the same as JSON to `target/bench-helper.json`. What the
+//! that does nothing, and to `git ls-remote` with a helper that knows but one answer; then `wit` itself,
+//! 64 helpers at once and peaks of memory. It writes the same as JSON to `target/bench-helper.json`. What the
 //! machine lacks is left out by name.
 
 #[path = "../tests/support/mod.rs"]
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use support::git::{LIBSECRET_SOURCE, libsecret_helper};
 use support::machine::Machine;
 use support::session::Session;
-use support::{HELPER, done};
+use support::{HELPER, WIT, done};
 
 const SITE: &str = "protocol=https\nhost=example.com\n";
 const STATE: &str = "capability[]=state\n";
@@ -70,6 +70,10 @@ fn main() {
     measure(&place, &mut cases, runs.min(100));
     rows.extend(print(&mut cases, runs.min(100)));
 
+    let mut cases = front_end_cases(&place, &machine);
+    measure(&place, &mut cases, runs);
+    rows.extend(print(&mut cases, runs));
+
     let crowds = crowds(&place, &helpers);
     let peaks = peaks(&place, &helpers);
     // What lies in files and in the keyring goes with them; the kernel's keys are the user's own.
@@ -85,10 +89,14 @@ fn main() {
     }
 }
 
-/// Round by round, so that a slow moment of the machine falls on all of them.
+/// Round by round, so that a slow moment of the machine falls on all of them, and in another order each
+/// time: what a helper leaves to its keyring to do falls on the one after it.
 fn measure(place: &Place, cases: &mut [Case], runs: usize) {
+    let mut order: Vec<usize> = (0..cases.len()).collect();
     for round in 0..=runs {
-        for case in &mut *cases {
+        fastrand::shuffle(&mut order);
+        for &number in &order {
+            let case = &mut cases[number];
             let arguments: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
             let begun = Instant::now();
             place.output(&case.home, &case.program, &arguments, &case.input);
@@ -221,6 +229,24 @@ fn remote_cases(place: &Place, helpers: &[Helper], machine: &Machine) -> Vec<Cas
         )
     };
     asked.into_iter().map(remote).collect()
+}
+
+/// `wit`, logged in to a server over loopback: what it says by itself, and what one request brings.
+fn front_end_cases(place: &Place, machine: &Machine) -> Vec<Case> {
+    let nothing = compiled(place, "nothing", "fn main() {}");
+    let words = [&["--version"][..], &["token", "scopes"], &["token", "list"]];
+    let of = |words: &&[&str]| Case {
+        home: machine.home.path().to_owned(),
+        ..place.case(
+            &format!("wit {}", words.join(" ")),
+            Path::new(WIT),
+            words,
+            "",
+        )
+    };
+    let mut cases = vec![place.case("nothing", &nothing, &[], "")];
+    cases.extend(words.iter().map(of));
+    cases
 }
 
 /// How long many `get` at once take until the last has ended.

@@ -57,12 +57,16 @@ fn main() {
         revocation(number("revocations", 1_000), &mut rows);
     }
     if asked("soak") {
-        let tally = soak::run(soak::Plan {
+        let plan = soak::Plan {
             clients: usize::try_from(number("clients", 16)).expect("a small number"),
             time: Duration::from_secs(60 * number("minutes", 5)),
             kill_every: Duration::from_secs(20),
-        });
-        say(&mut rows, "soak: nothing lost", json!(tally));
+        };
+        let tally = soak::run(plan, &Server::start());
+        say(&mut rows, "SQLite: soak, nothing lost", json!(tally));
+        let postgres = Postgres::start();
+        let tally = soak::run(plan, &Server::start_on(&postgres));
+        say(&mut rows, "PostgreSQL: soak, nothing lost", json!(tally));
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-platform.json");
     if let Err(error) = std::fs::write(&file, json!({ "rows": rows }).to_string()) {

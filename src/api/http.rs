@@ -93,6 +93,11 @@ impl Client {
         if server.is_loopback() {
             // A proxy's loopback is another machine.
             http = http.no_proxy();
+            if server.is_plain() {
+                // Without a proxy and redirects there is no TLS, and reading the system's
+                // certificates takes longer than the request.
+                http = http.tls_certs_only([]);
+            }
         }
         Ok(Client {
             server: server.clone(),

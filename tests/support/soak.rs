@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::platform::{Reply, Server, try_request};
-use crate::support::{Home, text};
+use crate::support::text;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -30,10 +30,9 @@ pub struct Tally {
 
 /// Panics where an acknowledged push or token is lost, a revoked token is accepted, or a
 /// repository is broken.
-pub fn run(plan: Plan) -> Tally {
-    let server = Server::start_in(Home::new());
+pub fn run(plan: Plan, server: &Server) -> Tally {
     let clients: Vec<Client> = (0..plan.clients)
-        .map(|number| Client::new(&server, number))
+        .map(|number| Client::new(server, number))
         .collect();
     let over = AtomicBool::new(false);
     let begun = Instant::now();
@@ -42,7 +41,7 @@ pub fn run(plan: Plan) -> Tally {
         let _over = SetAtTheEnd(&over);
         let working: Vec<_> = (clients.into_iter())
             .map(|mut client| {
-                let (server, over) = (&server, &over);
+                let over = &over;
                 scope.spawn(move || {
                     while !over.load(Ordering::Relaxed) {
                         client.act(server);
@@ -69,7 +68,7 @@ pub fn run(plan: Plan) -> Tally {
         ..Tally::default()
     };
     for client in &mut clients {
-        client.check_everything(&server);
+        client.check_everything(server);
         all.pushes += client.tally.pushes;
         all.clones += client.tally.clones;
         all.created += client.tally.created;
