@@ -246,6 +246,11 @@ fn front_end_cases(place: &Place, machine: &Machine) -> Vec<Case> {
     };
     let mut cases = vec![place.case("nothing", &nothing, &[], "")];
     cases.extend(words.iter().map(of));
+    for case in &cases[1..] {
+        let words: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
+        let told = place.output(&case.home, &case.program, &words, "");
+        assert!(!told.is_empty(), "{} answers", case.name);
+    }
     cases
 }
 
@@ -388,6 +393,8 @@ impl Place {
             .env("HOME", home)
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
+            // Of `wit`; the helpers are told theirs.
+            .env("WIT_STORE", "file")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());

@@ -1,9 +1,13 @@
 //! The `keychain` store on Linux: the freedesktop.org Secret Service, spoken to directly.
 //!
-//! A `read` costs two round trips: what searches and what opens the session go out together, then
-//! one GetSecrets. The key is worked out while the service encrypts. A generic client spends most of
-//! its time in a thread, introspection and slow arithmetic. Section names are of the Secret Service
-//! API draft 0.2.
+//! A `read` costs three round trips: SearchItems, OpenSession, GetSecrets; one that finds nothing
+//! needs no session. Our half of the key agreement is worked out while the service searches, the key
+//! while it encrypts. A generic client spends most of its time in a thread, introspection and slow
+//! arithmetic. Section names are of the Secret Service API draft 0.2.
+//!
+//! Nothing else is sent before the first answer: GNOME Keyring makes its record of a client while the
+//! client's first call waits, now and then too late for that call, and ends where an OpenSession or a
+//! property is asked for without the record (Debian's bug 1147303). A search is merely refused.
 
 mod asking;
 mod bus;
@@ -35,6 +39,7 @@ const I_SERVICE: &str = "org.freedesktop.Secret.Service";
 const I_COLLECTION: &str = "org.freedesktop.Secret.Collection";
 const I_ITEM: &str = "org.freedesktop.Secret.Item";
 const I_PROMPT: &str = "org.freedesktop.Secret.Prompt";
+const I_PEER: &str = "org.freedesktop.DBus.Peer";
 const I_PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// How long a person may take to answer a prompt.
@@ -61,8 +66,12 @@ pub struct SecretService {
 
 struct Connection {
     bus: Bus,
-    session: Path,
     exchange: Exchange,
+    session: Option<Session>,
+}
+
+struct Session {
+    path: Path,
     /// The service's half of the key agreement.
     theirs: Vec<u8>,
     key: OnceCell<Key>,
@@ -95,15 +104,18 @@ impl SecretService {
                 connection.bus.set_deadline(deadline);
                 connection
             }
-            None => Connection::open(Bus::connect(deadline)?)?,
+            None => {
+                let mut bus = Bus::connect(deadline)?;
+                bus.call(&message(SERVICE, ROOT, I_PEER, "Ping"))?;
+                Connection::new(bus)?
+            }
         };
         let answer = work(&mut connection)?;
         *self.connection.borrow_mut() = Some(connection);
         Ok(answer)
     }
 
-    /// The same with the items of `attributes`, searched for while the session opens. They are
-    /// unlocked; none means that there is none, not that one can't be seen.
+    /// The same with the items of `attributes`. They are unlocked; none means that there is none, not that one can't be seen.
     fn with_items<T>(
         &self,
         attributes: &Attributes,
@@ -122,7 +134,7 @@ impl SecretService {
                 let serial = search(&mut bus, attributes)?;
                 // The service searches while our half of the key agreement is worked out.
                 bus.flush()?;
-                (Connection::open(bus)?, serial)
+                (Connection::new(bus)?, serial)
             }
         };
         let items = unlocked_items(&mut connection.bus, attributes, search)?;
@@ -133,45 +145,62 @@ impl SecretService {
 }
 
 impl Connection {
-    fn open(mut bus: Bus) -> Result<Self, StoreError> {
-        let exchange = Exchange::new().map_err(no_randomness)?;
+    fn new(bus: Bus) -> Result<Self, StoreError> {
+        Ok(Connection {
+            bus,
+            exchange: Exchange::new().map_err(no_randomness)?,
+            session: None,
+        })
+    }
+
+    /// The session, opened at the first use: by then the service has answered something.
+    fn session(&mut self) -> Result<&Session, StoreError> {
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => self.open()?,
+        };
+        Ok(self.session.insert(session))
+    }
+
+    fn open(&mut self) -> Result<Session, StoreError> {
         let mut open = message(SERVICE, ROOT, I_SERVICE, "OpenSession");
         let body = &mut open.body;
         body.push_param(ALGORITHM)
-            .and_then(|()| body.push_variant(&exchange.public[..]))
+            .and_then(|()| body.push_variant(&self.exchange.public[..]))
             .map_err(|_| nonsense())?;
-        let serial = bus.send(&open)?;
-        bus.flush()?;
+        let serial = self.bus.send(&open)?;
+        self.bus.flush()?;
         session::ask_the_processor();
-        let reply = bus.reply(serial)?;
+        let reply = self.bus.reply(serial)?;
         let mut parser = reply.body.parser();
         let theirs = parser.get::<Variant>().and_then(|v| v.get::<&[u8]>());
-        let session = parser.get::<Path>();
-        let (Ok(theirs), Ok(session)) = (theirs, session) else {
+        let path = parser.get::<Path>();
+        let (Ok(theirs), Ok(path)) = (theirs, path) else {
             return Err(nonsense().into());
         };
-        Ok(Connection {
-            bus,
-            session,
-            exchange,
+        Ok(Session {
+            path,
             theirs: theirs.to_owned(),
             key: OnceCell::new(),
         })
     }
 
-    fn key(&self) -> Result<&Key, StoreError> {
-        if let Some(key) = self.key.get() {
+    fn key(&mut self) -> Result<&Key, StoreError> {
+        self.session()?;
+        let session = self.session.as_ref().ok_or_else(nonsense)?;
+        if let Some(key) = session.key.get() {
             return Ok(key);
         }
-        let key = self.exchange.agree(&self.theirs).ok_or_else(nonsense)?;
-        Ok(self.key.get_or_init(|| key))
+        let key = self.exchange.agree(&session.theirs).ok_or_else(nonsense)?;
+        Ok(session.key.get_or_init(|| key))
     }
 
-    fn encrypt(&self, item: &Secret) -> Result<Encrypted<Vec<u8>>, StoreError> {
+    fn encrypt(&mut self, item: &Secret) -> Result<Encrypted<Vec<u8>>, StoreError> {
         let (iv, encrypted) = self.key()?.encrypt(item).map_err(no_randomness)?;
+        let session = self.session()?.path.clone();
         // KeePassXC makes an attachment of anything else, and 2.7.4 loses those.
         let content_type = "text/plain".to_owned();
-        Ok((self.session.clone(), iv.to_vec(), encrypted, content_type))
+        Ok((session, iv.to_vec(), encrypted, content_type))
     }
 }
 
@@ -571,9 +600,10 @@ enum Found {
 
 /// The secret of an unlocked item.
 fn secret_at(connection: &mut Connection, path: &str) -> Result<Found, StoreError> {
+    let session = connection.session()?.path.clone();
     let mut get = message(SERVICE, ROOT, I_SERVICE, "GetSecrets");
     get.body
-        .push_param2(paths(&[path.to_owned()])?, connection.session.clone())
+        .push_param2(paths(&[path.to_owned()])?, session)
         .map_err(|_| nonsense())?;
     let serial = connection.bus.send(&get)?;
     // The service encrypts while the key is worked out here.
