@@ -341,6 +341,7 @@ mod keyring {
 
     use super::*;
     use crate::support::session::{self, Session};
+    use crate::support::until;
 
     fn in_session(
         name: &str,
@@ -363,17 +364,19 @@ mod keyring {
     }
 
     fn lock() {
-        run(
-            "dbus-send",
-            &[
-                "--session",
-                "--print-reply",
-                "--dest=org.freedesktop.secrets",
-                "/org/freedesktop/secrets",
-                "org.freedesktop.Secret.Service.Lock",
-                "array:objpath:/org/freedesktop/secrets/collection/login",
-            ],
-        );
+        let login = "/org/freedesktop/secrets/collection/login";
+        let lock = [
+            "--session",
+            "--print-reply",
+            "--dest=org.freedesktop.secrets",
+            "/org/freedesktop/secrets",
+            "org.freedesktop.Secret.Service.Lock",
+            &format!("array:objpath:{login}"),
+        ];
+        // It names what it has locked, and now and then overlooks a program's first call.
+        until("the collection is locked", || {
+            run("dbus-send", &lock).contains(login)
+        });
     }
 
     #[test]
