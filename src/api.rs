@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
@@ -10,6 +12,7 @@ pub mod database;
 pub mod device;
 pub mod http;
 pub mod login;
+pub mod lost;
 pub mod own;
 pub mod rest;
 pub mod server;
@@ -26,6 +29,8 @@ pub struct Token {
     pub created: UnixTime,
     pub last_used: Option<UnixTime>,
     pub expiry: Option<Expiry>,
+    /// [`NewToken::request_id`] of the request that created it, where the server keeps that.
+    pub request_id: Option<Uuid>,
 }
 
 impl Token {
@@ -49,6 +54,10 @@ pub struct NewToken {
     pub scopes: Vec<String>,
     /// 1 to 365, or `None` for a token that never expires.
     pub expires_in_days: Option<u32>,
+    /// Chosen at random by the client. A server that takes it creates at most one token for it and
+    /// lists it with that token, so that a token whose response was lost can be told from those of
+    /// other machines.
+    pub request_id: Option<Uuid>,
 }
 
 /// A token just made, with the only copy of its secret.
@@ -123,6 +132,12 @@ pub trait TokenApi {
     /// Server clock minus this machine's, in seconds, from the last answer; `None` before one or
     /// where the form has no clock.
     fn clock_skew(&self) -> Option<i64>;
+
+    /// Whether the server keeps [`NewToken::request_id`]. Where that is learnt from what it lists,
+    /// it holds for the last answer of [`TokenApi::list`].
+    fn keeps_request_ids(&self) -> bool {
+        false
+    }
 }
 
 /// Why the server, or the way to it, did not do what was asked. Never holds a secret or a raw body.

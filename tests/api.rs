@@ -38,6 +38,7 @@ fn new() -> NewToken {
         name: "ci-token".into(),
         scopes: vec!["repo:read".into(), "repo:write".into()],
         expires_in_days: Some(30),
+        request_id: None,
     }
 }
 

@@ -171,6 +171,7 @@ fn the_limits_are_the_servers(way: &Way) {
         name: name.to_owned(),
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
         expires_in_days: days,
+        request_id: None,
     };
     for bad in [
         new("", &["repo:read"], Some(1)),

@@ -112,6 +112,7 @@ impl World {
             created: at,
             last_used: None,
             expiry: days.map(|days| Expiry(at.plus(i64::from(days) * DAY))),
+            request_id: None,
         };
         self.tokens
             .borrow_mut()

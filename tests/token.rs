@@ -461,7 +461,7 @@ fn after_a_lost_answer_it_is_said_whether_the_token_was_made() {
     for (lost, after, code, says) in [
         (None, vec![&made], 5, "wit token revoke cf44cc33"),
         (answer(200, "no JSON"), vec![&made], 5, "revoke cf44cc33"),
-        (None, vec![], 1, "no token was made"),
+        (None, vec![], 1, "no token was created"),
     ] {
         let list = |tokens: &[&String]| {
             let all: Vec<&str> = tokens.iter().map(|token| token.as_str()).collect();
@@ -489,5 +489,49 @@ fn after_a_lost_answer_it_is_said_whether_the_token_was_made() {
             .iter()
             .filter(|one| one.starts_with("POST /api/tokens "));
         assert_eq!(creates.count(), 1);
+    }
+}
+
+#[test]
+fn a_lost_token_is_told_from_another_machines_by_its_request_id() {
+    use crate::support::server::{Server, answer};
+    use std::sync::Mutex;
+    let token = |id: &str, request_id: &serde_json::Value| {
+        serde_json::json!({"id": id, "name": "ci", "tokenPrefix": "wit_8432", "scopes": [],
+            "createdAt": "2999-01-01T00:00:00Z", "requestId": request_id})
+    };
+    for (arrives, code, says) in [
+        (
+            true,
+            5,
+            "its secret was lost\nhint: wit token revoke cf44cc33",
+        ),
+        (false, 1, "no token was created"),
+    ] {
+        let tokens = Mutex::new(vec![token("aaaa1111", &serde_json::Value::Null)]);
+        let server = Server::new(move |first, body| {
+            let mut tokens = tokens.lock().expect("no panic in the server");
+            match first {
+                "POST /api/tokens HTTP/1.1" => {
+                    let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+                    if arrives {
+                        tokens.push(token("cf44cc33", &body["requestId"]));
+                    }
+                    let other = "11111111-1111-4111-8111-111111111111".into();
+                    tokens.push(token("bbbb2222", &other));
+                    None
+                }
+                "GET /api/tokens HTTP/1.1" => answer(200, &serde_json::json!(*tokens).to_string()),
+                _ => answer(404, "{}"),
+            }
+        });
+        let home = Home::new();
+        let login = ["login", &server.url, "--username", "ada", "--session-stdin"];
+        done(&home.run(WIT, &login, "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu\n"));
+        let said = refused(
+            &home.run(WIT, &["token", "create", "ci", "-e", "1"], ""),
+            code,
+        );
+        assert!(said.contains(says), "{said}");
     }
 }

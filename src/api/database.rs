@@ -142,6 +142,8 @@ impl From<TokenRecord> for Token {
             created: unix(record.created),
             last_used: record.last_used.map(unix),
             expiry: record.expires.map(|time| Expiry(unix(time))),
+            // Direct mode sends it as the token's own id.
+            request_id: Some(record.id),
         }
     }
 }
@@ -155,7 +157,7 @@ impl TokenApi for Direct {
         let days = new.expires_in_days.map(i64::from);
         let making = self.database.create_token(
             &self.user_id,
-            Uuid::new_v4(),
+            new.request_id.unwrap_or_else(Uuid::new_v4),
             &new.name,
             &new.scopes,
             days,
@@ -236,5 +238,9 @@ impl TokenApi for Direct {
 
     fn clock_skew(&self) -> Option<i64> {
         None
+    }
+
+    fn keeps_request_ids(&self) -> bool {
+        true
     }
 }

@@ -1,9 +1,11 @@
 //! The token API in its documented form, which `wit up` serves.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::http::{Client, time};
 use super::{Account, ApiError, CreatedToken, Event, NO_EVENTS, NewToken, Scope, Token, TokenApi};
@@ -14,11 +16,17 @@ use crate::secret::Secret;
 pub struct Rest {
     client: Rc<Client>,
     session: Secret,
+    /// Whether the tokens listed last had a `requestId`, if only a null one.
+    keeps_request_ids: Cell<bool>,
 }
 
 impl Rest {
     pub fn new(client: Rc<Client>, session: Secret) -> Self {
-        Rest { client, session }
+        Rest {
+            client,
+            session,
+            keeps_request_ids: Cell::new(false),
+        }
     }
 }
 
@@ -35,8 +43,15 @@ pub(super) struct WireToken {
     last_used_at: Option<String>,
     #[serde(default)]
     expires_at: Option<String>,
+    /// `None` where the server does not speak of it at all.
+    #[serde(default, deserialize_with = "present")]
+    request_id: Option<Option<String>>,
     #[serde(default)]
     token: Option<Secret>,
+}
+
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(field).map(Some)
 }
 
 impl WireToken {
@@ -54,6 +69,11 @@ impl WireToken {
                 .map(time)
                 .transpose()?
                 .map(Expiry),
+            // What is no UUID was not chosen by a client of ours.
+            request_id: self
+                .request_id
+                .flatten()
+                .and_then(|id| Uuid::try_parse(&id).ok()),
         })
     }
 
@@ -172,6 +192,9 @@ impl TokenApi for Rest {
         if let Some(days) = new.expires_in_days {
             body["expiresInDays"] = days.into();
         }
+        if let Some(id) = new.request_id {
+            body["requestId"] = id.to_string().into();
+        }
         let answer = self
             .client
             .post_json("/api/tokens", Some(&self.session), &body)?;
@@ -180,7 +203,10 @@ impl TokenApi for Rest {
 
     fn list(&self) -> Result<Vec<Token>, ApiError> {
         let answer = self.client.get("/api/tokens", Some(&self.session))?;
-        newest_first(answer.json::<Listed<WireToken>>()?.into_vec())
+        let tokens = answer.json::<Listed<WireToken>>()?.into_vec();
+        let keeps = tokens.iter().any(|token| token.request_id.is_some());
+        self.keeps_request_ids.set(keeps);
+        newest_first(tokens)
     }
 
     fn revoke(&self, id: &str) -> Result<(), ApiError> {
@@ -226,5 +252,9 @@ impl TokenApi for Rest {
 
     fn clock_skew(&self) -> Option<i64> {
         self.client.clock_skew()
+    }
+
+    fn keeps_request_ids(&self) -> bool {
+        self.keeps_request_ids.get()
     }
 }

@@ -129,6 +129,7 @@ impl Journal {
             name: self.name.clone(),
             scopes: self.scopes.clone(),
             expires_in_days: self.expires_in_days,
+            request_id: None,
         }
     }
 

@@ -171,6 +171,7 @@ mod tests {
             created: now.plus(-20 * DAY),
             last_used: Some(now.plus(-DAY)),
             expiry: Some(Expiry(now.plus(60 * DAY))),
+            request_id: None,
         };
         let kinds = |token: &Token| -> Vec<&str> {
             findings(token, now)

@@ -5,9 +5,11 @@ use std::io::Write;
 use serde::Serialize;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::pick::shown;
+use crate::api::lost::{self, Search};
 use crate::api::{ApiError, CreatedToken, NewToken};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, Place, ServerArgs};
@@ -63,6 +65,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         },
         scopes: scopes(&args.scopes)?,
         expires_in_days: days,
+        request_id: Some(Uuid::new_v4()),
     };
     let acting = session::acting(context, &args.server)?;
     let place = match keep {
@@ -205,8 +208,8 @@ fn nearest(scope: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-/// Creates once. After a lost answer it looks whether the token exists, and says what ends it:
-/// nobody has its secret.
+/// Creates once. After a lost response it looks for the token that the request may have created, and
+/// says what revokes it: its secret was lost.
 fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<CreatedToken> {
     let (api, server) = (&acting.api, &acting.name);
     let told = |error| match error {
@@ -224,23 +227,28 @@ fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<CreatedToken> {
         other => return other.map_err(told),
     };
     let look = "wit token list, and revoke what you do not know";
-    let Ok(tokens) = api.list() else {
-        let message = format!("{lost}; the token may have been made");
-        return Err(Failure::new(Exit::Unfinished, message).hint(look).into());
-    };
-    let mut made = (tokens.iter()).filter(|one| one.name == new.name && !known.contains(&one.id));
-    let (exit, what, hint) = match (made.next(), made.next()) {
-        (None, _) => (Exit::Failed, "no token was made", "try again".to_owned()),
-        (Some(one), None) => (
+    let found = lost::search(api.as_ref(), new, |id| known.iter().any(|one| one == id));
+    let (exit, what, hint) = match found {
+        Err(_) => {
+            let message = format!("{lost}; the token may have been created");
+            return Err(Failure::new(Exit::Unfinished, message).hint(look).into());
+        }
+        Ok(Search::Nothing) => (Exit::Failed, "no token was created", "try again".to_owned()),
+        Ok(Search::Ours(one)) => (
             Exit::Unfinished,
-            "the token was made, but nobody has its secret",
+            "the token was created, but its secret was lost",
             format!("wit token revoke {}, then try again", escaped(&one.id)),
         ),
-        (Some(_), Some(_)) => (
-            Exit::Unfinished,
-            "the token may have been made",
-            look.to_owned(),
-        ),
+        Ok(Search::Unclear(tokens)) => {
+            let ids: Vec<String> = tokens.iter().map(|one| escaped(&one.id)).collect();
+            let ids = ids.join(" ");
+            let message = format!("{lost}; the token may have been created: {ids}");
+            let hint = match tokens.len() {
+                1 => format!("wit token revoke {ids}, unless another machine created it"),
+                _ => look.to_owned(),
+            };
+            return Err(Failure::new(Exit::Unfinished, message).hint(hint).into());
+        }
     };
     Err(Failure::new(exit, format!("{lost}; {what}"))
         .hint(hint)

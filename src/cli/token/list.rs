@@ -125,6 +125,7 @@ mod tests {
             created: UnixTime(0),
             last_used: Some(now.plus(-7_300)),
             expiry: Some(Expiry(UnixTime(1_713_175_200))),
+            request_id: None,
         };
         let old = Token {
             id: "def67890-2222".into(),

@@ -83,6 +83,7 @@ mod tests {
             created: UnixTime(0),
             last_used: None,
             expiry: None,
+            request_id: None,
         }
     }
 
