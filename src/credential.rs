@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
+use crate::sign_in::{SignIn, Upkeep};
 
 /// A protocol and a host with its port: what one stored item is about.
 ///
@@ -122,11 +123,16 @@ pub struct Credential {
     pub proof: Proof,
     /// From when on it is passed over.
     pub expiry: Option<Expiry>,
-    /// Of OAuth, for the helper that made the password; kept for it, never used here.
+    /// Of OAuth. Without a sign-in it is another helper's, which made the password, and kept for it.
     pub refresh_token: Option<Secret>,
     /// Where `wit` made it.
     pub token: Option<TokenInfo>,
+    /// Where it comes from `wit login` at a git host.
+    pub sign_in: Option<SignIn>,
 }
+
+/// Seconds before its end from which an access token is refreshed.
+const REFRESH_MARGIN: i64 = 120;
 
 impl Credential {
     /// Whether it has expired.
@@ -134,9 +140,52 @@ impl Credential {
         self.expiry.is_some_and(|expiry| expiry.is_past(now))
     }
 
-    /// Whether `other` has the same username and a proof of the same kind.
+    /// Whether a new access token can be had without a person.
+    pub fn is_refreshable(&self) -> bool {
+        self.refresh_token.is_some()
+            && self.sign_in.as_ref().is_some_and(|sign_in| {
+                !sign_in.ended && matches!(sign_in.upkeep, Upkeep::Refresh(_))
+            })
+    }
+
+    /// Whether its access token has to be refreshed before git gets it: it has expired or will
+    /// within two minutes. One that lives no longer than twice that is due in its last quarter, or
+    /// each process would refresh what another has just refreshed.
+    pub fn needs_refresh(&self, now: UnixTime) -> bool {
+        let (Some(sign_in), Some(expiry)) = (&self.sign_in, self.expiry) else {
+            return false;
+        };
+        let lifetime = expiry.left(sign_in.issued);
+        let margin = match lifetime > 2 * REFRESH_MARGIN {
+            true => REFRESH_MARGIN,
+            false => (lifetime / 4).max(0),
+        };
+        self.is_refreshable() && expiry.left(now) <= margin
+    }
+
+    /// Whether it can be given to git now, or after a refresh.
+    fn is_usable(&self, now: UnixTime) -> bool {
+        !self.is_over(now) || self.is_refreshable()
+    }
+
+    /// Whether `other` has the same username and a proof of the same kind. What comes from a sign-in
+    /// is of another kind than what git was told to store: neither takes the other's place.
     fn is_like(&self, other: &Credential) -> bool {
-        self.username == other.username && self.proof.same_kind(&other.proof)
+        self.username == other.username
+            && self.proof.same_kind(&other.proof)
+            && self.sign_in.is_some() == other.sign_in.is_some()
+    }
+
+    /// Whether git may call the entry by that username: its own, or the one that its host wants.
+    fn is_called(&self, username: &Option<Vec<u8>>) -> bool {
+        let Some(username) = username else {
+            return true;
+        };
+        self.username.as_ref() == Some(username)
+            || self
+                .sign_in
+                .as_ref()
+                .is_some_and(|sign_in| sign_in.git_username.as_bytes() == username)
     }
 }
 
@@ -169,6 +218,9 @@ pub struct Description {
     pub takes_authtype: bool,
     /// Whether git announced that it understands `state[]`.
     pub takes_state: bool,
+    /// Whether the server's challenges, which git hands over as `wwwauth[]`, offer Basic, and Bearer.
+    pub offers_basic: bool,
+    pub offers_bearer: bool,
 }
 
 impl Description {
@@ -206,12 +258,13 @@ impl Description {
             expiry: self.expiry,
             refresh_token: self.refresh_token.clone(),
             token: None,
+            sign_in: None,
         })
     }
 
     /// Whether `entry` is such as may answer this request, its path and expiry aside.
     fn fits(&self, entry: &Credential) -> bool {
-        agrees(&self.username, &entry.username)
+        entry.is_called(&self.username)
             && match entry.proof {
                 Proof::Password(_) => true,
                 Proof::Header { .. } => self.takes_authtype,
@@ -221,7 +274,12 @@ impl Description {
     /// Whether an `erase` of this request means `entry`, its path aside.
     fn erases(&self, entry: &Credential) -> bool {
         let secret_agrees = match &entry.proof {
-            // With either secret given, an entry of the other kind is not what was refused.
+            // With either secret given, an entry of the other kind is not what was refused, but for
+            // a sign-in's, whose token git may have been given as either.
+            Proof::Password(stored) if entry.sign_in.is_some() => {
+                let mut given = self.password.iter().chain(&self.credential);
+                given.clone().next().is_none() || given.any(|given| given == stored)
+            }
             Proof::Password(stored) => match (&self.password, &self.credential) {
                 (Some(given), _) => given == stored,
                 (None, given) => given.is_none(),
@@ -231,7 +289,7 @@ impl Description {
                 (None, given) => given.is_none(),
             },
         };
-        agrees(&self.username, &entry.username) && secret_agrees
+        entry.is_called(&self.username) && secret_agrees
     }
 }
 
@@ -250,16 +308,36 @@ impl Credentials {
     /// An entry with the very path goes before one without a path, a newer one before an older.
     /// Where no username is asked for, the first of them says whose entry it is to be, expired or
     /// not: git must not become somebody else because time has passed.
+    ///
+    /// A sign-in is found by its account's name and by the username that its host wants, in that
+    /// order; one whose account is not known answers for any name that nothing else has.
     pub fn find(&self, request: &Description, now: UnixTime) -> Option<&Credential> {
+        let named = |entry: &Credential| agrees(&request.username, &entry.username);
+        let called = |entry: &Credential| request.fits(entry);
+        let nameless = |entry: &Credential| {
+            let sign_in = entry.sign_in.as_ref();
+            sign_in.is_some_and(|sign_in| sign_in.account.is_none())
+        };
+        self.find_among(request, now, |entry| named(entry) && called(entry))
+            .or_else(|| self.find_among(request, now, called))
+            .or_else(|| self.find_among(request, now, nameless))
+    }
+
+    fn find_among(
+        &self,
+        request: &Description,
+        now: UnixTime,
+        fits: impl Fn(&Credential) -> bool,
+    ) -> Option<&Credential> {
         let exact = |entry: &&Credential| agrees(&request.path, &entry.path);
         let general = |entry: &&Credential| request.path.is_some() && entry.path.is_none();
         let in_order = self.0.iter().filter(exact);
         let mut fitting = in_order
             .chain(self.0.iter().filter(general))
-            .filter(|entry| request.fits(entry))
+            .filter(|entry| fits(entry))
             .peekable();
         let first: &Credential = fitting.peek()?;
-        fitting.find(|entry| entry.username == first.username && !entry.is_over(now))
+        fitting.find(|entry| entry.username == first.username && entry.is_usable(now))
     }
 
     /// The entry with the path, username and kind of `new`, which `put` would replace.
@@ -272,9 +350,11 @@ impl Credentials {
         self.0.iter().position(same)
     }
 
-    /// Whether there is a token that `wit` made, of the username and kind of `new`.
+    /// Whether there is a token that `wit` made, of the username and kind of `new`, or any sign-in.
     pub fn have_token_like(&self, new: &Credential) -> bool {
-        let token = |entry: &Credential| entry.token.is_some() && entry.is_like(new);
+        let token = |entry: &Credential| {
+            entry.sign_in.is_some() || entry.token.is_some() && entry.is_like(new)
+        };
         self.0.iter().any(token)
     }
 
@@ -301,12 +381,27 @@ impl Credentials {
         true
     }
 
+    /// Puts the entry of a new sign-in before all others, in the place of the account's last one for
+    /// the same path.
+    pub fn sign_in(&mut self, new: Credential) {
+        self.0
+            .retain(|entry| !(entry.path == new.path && entry.is_like(&new)));
+        self.0.insert(0, new);
+    }
+
     /// Keeps what git says was accepted. That may be what an entry without a path answered to a
     /// request with one: then it is that entry that is kept, not a copy of it for each repository.
     /// Returns whether anything changed.
     ///
     /// What is new goes first where the account that went first has expired.
     pub fn keep(&mut self, mut new: Credential, now: UnixTime) -> bool {
+        // Git was given a sign-in's token by us, in whichever form: it is stored already.
+        let is_signed_in = |entry: &Credential| {
+            entry.sign_in.is_some() && entry.proof.secret() == new.proof.secret()
+        };
+        if self.0.iter().any(is_signed_in) {
+            return false;
+        }
         let answers = |entry: &&Credential| entry.is_like(&new) && !entry.is_over(now);
         let mut answering = self.0.iter().filter(answers);
         if !answering.clone().any(|entry| entry.path == new.path)
@@ -340,6 +435,9 @@ impl Credentials {
     ///
     /// Where [`Credentials::find`] answers a request with a path by an entry without one, that
     /// entry is meant too, but only by its secret: it may be good for every other path.
+    ///
+    /// Of a sign-in that can be refreshed, a refused access token only counts as expired: what git
+    /// has no use for any more may have been revoked early, and the sign-in live on.
     pub fn remove(&mut self, request: &Description, now: UnixTime) -> bool {
         let has_secret = request.password.is_some() || request.credential.is_some();
         let has_path = |entry: &Credential| {
@@ -350,8 +448,18 @@ impl Credentials {
             agrees(&request.path, &entry.path) || is_general && entry.path.is_none()
         };
         let before = self.0.len();
-        self.0
-            .retain(|entry| !(path_agrees(entry) && request.erases(entry)));
-        self.0.len() != before
+        let mut expired = false;
+        self.0.retain_mut(|entry| {
+            if !(path_agrees(entry) && request.erases(entry)) {
+                return true;
+            }
+            let stays = has_secret && entry.is_refreshable();
+            if stays && !entry.is_over(now) {
+                entry.expiry = Some(Expiry(now));
+                expired = true;
+            }
+            stays
+        });
+        self.0.len() != before || expired
     }
 }

@@ -8,6 +8,7 @@ use crate::config::Paths;
 use crate::credential::{Credential, Credentials, Description, Proof, Site};
 use crate::expiry::UnixTime;
 use crate::secret::Secret;
+use crate::sign_in::{SignIn, Upkeep};
 use crate::store::{self, Store, StoreError};
 use crate::trace::{self, Outcome};
 
@@ -199,7 +200,9 @@ fn usable(store: &dyn Store, site: &Site) -> Result<Credentials, StoreError> {
     let mut credentials = store::load(store, site)?.credentials;
     if site.protocol() == "http" && !site.is_http_on_loopback() {
         // What a person stored for plain http is that person's choice; a token of ours is not.
-        credentials.0.retain(|entry| entry.token.is_none());
+        credentials
+            .0
+            .retain(|entry| entry.token.is_none() && entry.sign_in.is_none());
     }
     Ok(credentials)
 }
@@ -211,6 +214,9 @@ fn write_entry(
     entry: &Credential,
     world: &World,
 ) {
+    if let (Some(sign_in), Proof::Password(token)) = (&entry.sign_in, &entry.proof) {
+        return write_sign_in(answer, request, entry, sign_in, token);
+    }
     let state = request
         .takes_state
         .then(|| state::of(world.paths, site, entry))
@@ -242,6 +248,35 @@ fn write_entry(
     }
     if let Some(state) = state {
         answer.line("state[]", state.as_bytes());
+    }
+}
+
+/// The token of a sign-in, in the form that its host takes. The refresh token stays here: who else
+/// used it would end the sign-in.
+fn write_sign_in(
+    answer: &mut wire::Answer,
+    request: &Description,
+    entry: &Credential,
+    sign_in: &SignIn,
+    token: &Secret,
+) {
+    let wants_bearer = sign_in.bearer || request.offers_bearer && !request.offers_basic;
+    if request.takes_authtype {
+        answer.line("capability[]", b"authtype");
+    }
+    if request.takes_authtype && wants_bearer {
+        answer.line("authtype", b"Bearer");
+        answer.line("credential", token.expose());
+    } else {
+        answer.line("username", sign_in.git_username.as_bytes());
+        answer.line("password", token.expose());
+    }
+    // A helper further on that kept it would give out what has expired.
+    if request.takes_authtype && matches!(sign_in.upkeep, Upkeep::Refresh(_)) {
+        answer.line("ephemeral", b"1");
+    }
+    if let Some(expiry) = entry.expiry {
+        answer.line("password_expiry_utc", expiry.0.0.to_string().as_bytes());
     }
 }
 

@@ -17,9 +17,12 @@ use sha2::{Digest, Sha256};
 use crate::credential::{Credential, Credentials, Proof, Site, TokenInfo};
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::{Secret, SecretBuffer};
+use crate::sign_in::{ClientAuth, HostType, OAuthClient, SignIn, Upkeep};
 
-/// The format's version. A higher one is never overwritten.
-const VERSION: u64 = 1;
+/// The format's newest version. A higher one is never overwritten.
+const VERSION: u64 = 2;
+/// The version of an item without sign-ins at git hosts, which older programs read and write too.
+const WITHOUT_SIGN_INS: u64 = 1;
 
 /// How many replaced tokens of a site are remembered.
 const REMEMBERED: usize = 8;
@@ -191,8 +194,14 @@ impl Item {
     /// The document that a store keeps.
     pub fn encode(&self, site: &Site) -> Secret {
         let all = |entries: &[Credential]| entries.iter().map(StoredCredential::from).collect();
+        let all_entries = [&self.credentials.0, &self.pending, &self.previous];
+        let signed_in = all_entries.into_iter().flatten();
         let stored = StoredItem {
-            version: VERSION,
+            version: match signed_in.into_iter().any(|entry| entry.sign_in.is_some()) {
+                // An older program would store the item without them.
+                true => VERSION,
+                false => WITHOUT_SIGN_INS,
+            },
             site: site.to_string(),
             credentials: all(&self.credentials.0),
             sessions: self
@@ -342,6 +351,106 @@ struct StoredCredential {
     refresh_token: Option<Bytes>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token: Option<StoredToken>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sign_in: Option<StoredSignIn>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSignIn {
+    server: String,
+    host: HostType,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    git_username: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    bearer: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<String>,
+    issued: UnixTime,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ended: bool,
+    upkeep: StoredUpkeep,
+}
+
+/// Not an enum with its name inside: serde reads such a one by way of a buffer that it does not wipe.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredUpkeep {
+    Refresh(StoredClient),
+    RotateItself,
+    Replace { id: String, name: String },
+    Watch,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredClient {
+    token_endpoint: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revocation_endpoint: Option<String>,
+    client_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_secret: Option<Bytes>,
+    #[serde(default)]
+    client_auth: ClientAuth,
+}
+
+impl From<&SignIn> for StoredSignIn {
+    fn from(sign_in: &SignIn) -> Self {
+        let upkeep = match &sign_in.upkeep {
+            Upkeep::Refresh(client) => StoredUpkeep::Refresh(StoredClient {
+                token_endpoint: client.token_endpoint.clone(),
+                revocation_endpoint: client.revocation_endpoint.clone(),
+                client_id: client.client_id.clone(),
+                client_secret: client.client_secret.as_ref().map(|s| s.expose().into()),
+                client_auth: client.client_auth,
+            }),
+            Upkeep::RotateItself => StoredUpkeep::RotateItself,
+            Upkeep::Replace { id, name } => StoredUpkeep::Replace {
+                id: id.clone(),
+                name: name.clone(),
+            },
+            Upkeep::Watch => StoredUpkeep::Watch,
+        };
+        StoredSignIn {
+            server: sign_in.server.clone(),
+            host: sign_in.host,
+            account: sign_in.account.clone(),
+            git_username: sign_in.git_username.clone(),
+            bearer: sign_in.bearer,
+            scopes: sign_in.scopes.clone(),
+            issued: sign_in.issued,
+            ended: sign_in.ended,
+            upkeep,
+        }
+    }
+}
+
+impl From<StoredSignIn> for SignIn {
+    fn from(stored: StoredSignIn) -> Self {
+        let upkeep = match stored.upkeep {
+            StoredUpkeep::Refresh(client) => Upkeep::Refresh(OAuthClient {
+                token_endpoint: client.token_endpoint,
+                revocation_endpoint: client.revocation_endpoint,
+                client_id: client.client_id,
+                client_secret: client.client_secret.map(|bytes| bytes.0),
+                client_auth: client.client_auth,
+            }),
+            StoredUpkeep::RotateItself => Upkeep::RotateItself,
+            StoredUpkeep::Replace { id, name } => Upkeep::Replace { id, name },
+            StoredUpkeep::Watch => Upkeep::Watch,
+        };
+        SignIn {
+            server: stored.server,
+            host: stored.host,
+            account: stored.account,
+            git_username: stored.git_username,
+            bearer: stored.bearer,
+            scopes: stored.scopes,
+            issued: stored.issued,
+            ended: stored.ended,
+            upkeep,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -384,6 +493,7 @@ impl From<&Credential> for StoredCredential {
                 scopes: token.scopes.clone(),
                 created: token.created,
             }),
+            sign_in: entry.sign_in.as_ref().map(StoredSignIn::from),
         }
     }
 }
@@ -412,6 +522,7 @@ impl StoredCredential {
                 scopes: token.scopes,
                 created: token.created,
             }),
+            sign_in: self.sign_in.map(SignIn::from),
         })
     }
 }
@@ -419,6 +530,45 @@ impl StoredCredential {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_item_with_a_sign_in_is_too_new_for_older_programs() {
+        let site = Site::new(b"https", b"host").unwrap();
+        let mut item = Item::default();
+        item.credentials.put(Credential {
+            username: Some(b"ada".to_vec()),
+            path: None,
+            proof: Proof::Password(Secret::from("access".to_owned())),
+            expiry: None,
+            refresh_token: Some(Secret::from("refresh".to_owned())),
+            token: None,
+            sign_in: None,
+        });
+        let version = |item: &Item| {
+            let text = item.encode(&site).expose_str().unwrap().to_owned();
+            text.split(',').next().unwrap().to_owned()
+        };
+        assert_eq!(version(&item), "{\"version\":1");
+        item.credentials.0[0].sign_in = Some(SignIn {
+            server: "https://host".into(),
+            host: HostType::Gitlab,
+            account: Some("ada".into()),
+            git_username: "oauth2".into(),
+            bearer: false,
+            scopes: vec!["write_repository".into()],
+            issued: UnixTime(1),
+            ended: false,
+            upkeep: Upkeep::Refresh(OAuthClient {
+                token_endpoint: "https://host/oauth/token".into(),
+                revocation_endpoint: None,
+                client_id: "id".into(),
+                client_secret: Some(Secret::from("secret".to_owned())),
+                client_auth: ClientAuth::Body,
+            }),
+        });
+        assert_eq!(version(&item), "{\"version\":2");
+        assert_eq!(Item::decode(&site, &item.encode(&site)), Ok(item));
+    }
 
     #[test]
     fn a_replaced_token_is_known_by_the_same_hash_for_good() {

@@ -7,7 +7,8 @@
 //! | [`secret`], [`expiry`] | nothing of ours |
 //! | [`trace`] | config; whoever takes steps uses it |
 //! | [`progress`] | config, trace; whoever waits long uses it, and only `wit` lets it be shown |
-//! | [`credential`], [`item`] | secret, expiry |
+//! | [`sign_in`] | secret, expiry; types only |
+//! | [`credential`], [`item`] | secret, expiry, sign_in |
 //! | [`system`] | nothing of ours; what differs between operating systems |
 //! | [`config`] | system; the only reader of directories, config file, environment |
 //! | [`store`] | credential, item, config |
@@ -33,6 +34,7 @@ pub mod platform;
 pub mod progress;
 pub mod rotation;
 pub mod secret;
+pub mod sign_in;
 pub mod store;
 pub mod system;
 pub mod trace;

@@ -305,6 +305,7 @@ fn entry(token: &Token, secret: Secret) -> Credential {
         proof: Proof::Password(secret),
         expiry: token.expiry,
         refresh_token: None,
+        sign_in: None,
         token: Some(TokenInfo {
             server: SERVER.to_owned(),
             id: token.id.clone(),

@@ -241,6 +241,7 @@ mod tests {
             proof: Proof::Password(Secret::from(String::new())),
             expiry: Some(Expiry(UnixTime(lifetime * DAY))),
             refresh_token: None,
+            sign_in: None,
             token: Some(TokenInfo {
                 server: String::new(),
                 id: String::new(),

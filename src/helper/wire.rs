@@ -112,6 +112,15 @@ fn take(description: &mut Description, key: &[u8], value: &[u8]) -> bool {
             description.takes_authtype |= value == b"authtype";
             description.takes_state |= value == b"state";
         }
+        b"wwwauth[]" if value.is_empty() => {
+            description.offers_basic = false;
+            description.offers_bearer = false;
+        }
+        b"wwwauth[]" => {
+            let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+            description.offers_basic |= scheme.eq_ignore_ascii_case(b"basic");
+            description.offers_bearer |= scheme.eq_ignore_ascii_case(b"bearer");
+        }
         b"state[]" if value.is_empty() => description.state.clear(),
         b"state[]" => description.state.push(value.to_vec()),
         _ => {}

@@ -272,6 +272,7 @@ impl Rotator<'_> {
             },
             expiry: token.expiry,
             refresh_token: None,
+            sign_in: None,
             token: Some(TokenInfo {
                 server: journal.server.clone(),
                 id: token.id.clone(),

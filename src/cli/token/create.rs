@@ -269,6 +269,7 @@ fn keep_it(
         proof: Proof::Password(created.secret.clone()),
         expiry: created.token.expiry,
         refresh_token: None,
+        sign_in: None,
         token: Some(TokenInfo {
             server: place.server.to_string(),
             id: created.token.id.clone(),

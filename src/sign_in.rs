@@ -1,0 +1,139 @@
+//! A sign-in at a git host: what a stored entry says of the host, of how its token is renewed, and
+//! of what ends it there. Data only; [`crate::hosts`] knows the hosts, [`crate::oauth`] the protocol.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::expiry::UnixTime;
+use crate::secret::Secret;
+
+/// The kinds of server that can be signed in to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostType {
+    /// `wit up` and the platform that it is modelled on.
+    Wit,
+    /// github.com, GitHub with data residency, and Enterprise Server.
+    Github,
+    Gitlab,
+    Gitea,
+    Forgejo,
+    /// Any other server with OAuth 2.
+    Oauth,
+}
+
+impl HostType {
+    pub const ALL: [HostType; 6] = [
+        HostType::Wit,
+        HostType::Github,
+        HostType::Gitlab,
+        HostType::Gitea,
+        HostType::Forgejo,
+        HostType::Oauth,
+    ];
+
+    /// The word that options, the configuration and stored items have for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            HostType::Wit => "wit",
+            HostType::Github => "github",
+            HostType::Gitlab => "gitlab",
+            HostType::Gitea => "gitea",
+            HostType::Forgejo => "forgejo",
+            HostType::Oauth => "oauth",
+        }
+    }
+
+    /// The type of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|host| host.name() == name)
+    }
+
+    /// The name that people know it by, with its article.
+    pub fn title(self) -> &'static str {
+        match self {
+            HostType::Wit => "a wit server",
+            HostType::Github => "GitHub",
+            HostType::Gitlab => "GitLab",
+            HostType::Gitea => "Gitea",
+            HostType::Forgejo => "Forgejo",
+            HostType::Oauth => "an OAuth 2 server",
+        }
+    }
+}
+
+impl fmt::Display for HostType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How the entry of a sign-in came to be and what keeps it working.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// URL that was signed in to, as `wit login` takes it.
+    pub server: String,
+    pub host: HostType,
+    /// The account, where the host says whose the token is. Then it is the entry's username too.
+    pub account: Option<String>,
+    /// The username that git has to send with the token.
+    pub git_username: String,
+    /// Whether git may send the token as `Authorization: Bearer`.
+    pub bearer: bool,
+    /// As the server granted them, else as they were asked for.
+    pub scopes: Vec<String>,
+    /// When the access token was issued, by this machine's clock.
+    pub issued: UnixTime,
+    /// Whether the server has refused to renew it: only a new sign-in helps.
+    pub ended: bool,
+    pub upkeep: Upkeep,
+}
+
+/// How the token of a sign-in is renewed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// By the entry's OAuth refresh token, at this client's token endpoint.
+    Refresh(OAuthClient),
+    /// The token can replace itself by one call (GitLab, scope `self_rotate`).
+    RotateItself,
+    /// It was created by the host's API with a password, and can be replaced in the same way.
+    Replace { id: String, name: String },
+    /// By nobody: it was created elsewhere and pasted.
+    Watch,
+}
+
+impl Upkeep {
+    /// The word for it in stored items and JSON output.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Upkeep::Refresh(_) => "refresh",
+            Upkeep::RotateItself => "rotate_itself",
+            Upkeep::Replace { .. } => "replace",
+            Upkeep::Watch => "watch",
+        }
+    }
+}
+
+/// An OAuth 2 client and the endpoints that it needs after the sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthClient {
+    pub token_endpoint: String,
+    /// RFC 7009; `None` where the server has none.
+    pub revocation_endpoint: Option<String>,
+    pub client_id: String,
+    /// Of a confidential client.
+    pub client_secret: Option<Secret>,
+    pub client_auth: ClientAuth,
+}
+
+/// How a client with a secret authenticates (RFC 6749, section 2.3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    /// `client_id` and `client_secret` in the form.
+    #[default]
+    Body,
+    /// HTTP Basic.
+    Basic,
+}
