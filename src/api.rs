@@ -31,6 +31,8 @@ pub struct Token {
     pub expiry: Option<Expiry>,
     /// [`NewToken::request_id`] of the request that created it, where the server keeps that.
     pub request_id: Option<Uuid>,
+    /// Id of the token that replaced it, if one did and the server says so.
+    pub replaced_by: Option<String>,
 }
 
 impl Token {
@@ -54,7 +56,7 @@ pub struct NewToken {
     pub scopes: Vec<String>,
     /// 1 to 365, or `None` for a token that never expires.
     pub expires_in_days: Option<u32>,
-    /// Chosen at random by the client. A server that takes it creates at most one token for it and
+    /// A random UUID of the client's choice. A server that takes it creates at most one token for it and
     /// lists it with that token, so that a token whose response was lost can be told from those of
     /// other machines.
     pub request_id: Option<Uuid>,

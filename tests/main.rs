@@ -36,6 +36,7 @@ mod prompt;
 mod readme;
 mod relocation;
 mod repo;
+mod request_id;
 mod rotate;
 mod rotation;
 mod self_rotation;

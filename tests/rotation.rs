@@ -113,6 +113,7 @@ impl World {
             last_used: None,
             expiry: days.map(|days| Expiry(at.plus(i64::from(days) * DAY))),
             request_id: None,
+            replaced_by: None,
         };
         self.tokens
             .borrow_mut()

@@ -72,6 +72,7 @@ fuzz_target!(|bytes: &[u8]| {
         name: "n".to_owned(),
         scopes: vec!["repo:read".to_owned()],
         expires_in_days: Some(1),
+        request_id: None,
     };
     let secret = Secret::new(b"secret".to_vec());
     // A message about any of it is shown to a person.

@@ -144,6 +144,7 @@ impl From<TokenRecord> for Token {
             expiry: record.expires.map(|time| Expiry(unix(time))),
             // Direct mode sends it as the token's own id.
             request_id: Some(record.id),
+            replaced_by: None,
         }
     }
 }

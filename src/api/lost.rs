@@ -72,6 +72,7 @@ mod tests {
             last_used: None,
             expiry: None,
             request_id,
+            replaced_by: None,
         }
     }
 

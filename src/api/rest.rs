@@ -47,6 +47,8 @@ pub(super) struct WireToken {
     #[serde(default, deserialize_with = "present")]
     request_id: Option<Option<String>>,
     #[serde(default)]
+    replaced_by: Option<String>,
+    #[serde(default)]
     token: Option<Secret>,
 }
 
@@ -74,6 +76,7 @@ impl WireToken {
                 .request_id
                 .flatten()
                 .and_then(|id| Uuid::try_parse(&id).ok()),
+            replaced_by: self.replaced_by,
         })
     }
 

@@ -143,10 +143,11 @@ macro_rules! insert {
 pub(super) use insert;
 
 impl Database {
-    /// Makes a token of `user_id`, asked for `from` there. The secret is returned this once; only
-    /// its hash is kept.
+    /// Makes a token of `user_id`, asked for `from` there, under an id of version 4 that the client
+    /// may have chosen. The secret is returned this once; only its hash is kept.
     /// [`DatabaseError::Invalid`] outside the limits, [`DatabaseError::NotFound`] for no account,
-    /// [`DatabaseError::Taken`] where there is a token of that id: the same was asked for twice.
+    /// [`DatabaseError::Taken`] where there is or was a token of that id: the same was asked for
+    /// twice.
     pub async fn create_token(
         &self,
         user_id: &str,
@@ -157,17 +158,28 @@ impl Database {
         from: Option<IpAddr>,
     ) -> Result<(TokenRecord, Secret), DatabaseError> {
         check_name(name)?;
+        // Of another version there may be few enough to hit upon somebody else's.
+        if id.get_version() != Some(uuid::Version::Random) {
+            return invalid("the id of a request is a random UUID (version 4)");
+        }
         let (mut record, secret) = fresh(user_id, name, check_scopes(scopes)?, expires_in_days)?;
         record.id = id;
         let made = on!(self, pool => {
             let mut transaction = pool.begin().await?;
             // Two requests at once can't both find room for the fiftieth token.
             hold_account!(transaction, user_id);
-            let (is_made,): (bool,) =
-                sqlx::query_as("SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE id = $1)")
-                    .bind(id)
-                    .fetch_one(&mut *transaction)
-                    .await?;
+            // The events know of one that was revoked since.
+            let made_before = match self.audited {
+                true => "SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE id = $1)
+                     OR EXISTS (SELECT 1 FROM wit_token_event WHERE user_id = $2 AND token_id = $1)",
+                false => "SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE id = $1)
+                     AND $2 = $2",
+            };
+            let (is_made,): (bool,) = sqlx::query_as(made_before)
+                .bind(id)
+                .bind(user_id)
+                .fetch_one(&mut *transaction)
+                .await?;
             if is_made {
                 return Err(DatabaseError::Taken {
                     code: "TOKEN_EXISTS",

@@ -165,6 +165,8 @@ pub(super) fn time_json(time: Option<OffsetDateTime>) -> Value {
 pub(super) fn token_json(token: &TokenRecord) -> Value {
     json!({
         "id": token.id,
+        // That it is there tells a client that its ids are known here.
+        "requestId": token.id,
         "name": token.name,
         "tokenPrefix": token.prefix,
         "scopes": token.scopes,
@@ -181,6 +183,9 @@ struct CreateToken {
     scopes: Vec<String>,
     #[serde(default)]
     expires_in_days: Option<i64>,
+    /// The id that the client wants the token to have.
+    #[serde(default)]
+    request_id: Option<Uuid>,
 }
 
 async fn create_token(
@@ -194,7 +199,7 @@ async fn create_token(
         .database
         .create_token(
             &user.id,
-            Uuid::new_v4(),
+            input.request_id.unwrap_or_else(Uuid::new_v4),
             &input.name,
             &input.scopes,
             input.expires_in_days,

@@ -172,6 +172,7 @@ mod tests {
             last_used: Some(now.plus(-DAY)),
             expiry: Some(Expiry(now.plus(60 * DAY))),
             request_id: None,
+            replaced_by: None,
         };
         let kinds = |token: &Token| -> Vec<&str> {
             findings(token, now)

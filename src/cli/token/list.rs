@@ -126,6 +126,7 @@ mod tests {
             last_used: Some(now.plus(-7_300)),
             expiry: Some(Expiry(UnixTime(1_713_175_200))),
             request_id: None,
+            replaced_by: None,
         };
         let old = Token {
             id: "def67890-2222".into(),

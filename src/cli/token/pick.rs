@@ -84,6 +84,7 @@ mod tests {
             last_used: None,
             expiry: None,
             request_id: None,
+            replaced_by: None,
         }
     }
 
