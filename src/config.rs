@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::{self, FileError};
 use crate::system;
 
+/// The format of the config file. One of a higher version is neither read nor written.
+const VERSION: u64 = 1;
 /// How long another process's change of the config file is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is slept between two looks at a lock.
@@ -140,13 +143,13 @@ pub struct Server {
 impl Config {
     /// Reads the config file; a missing one is an empty one.
     pub fn load(paths: &Paths) -> io::Result<Self> {
-        let path = paths.config_file();
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Config::default()),
-            Err(error) => return Err(in_file(&path, error)),
-        };
-        serde_json::from_slice(&text).map_err(|error| in_file(&path, error.into()))
+        Ok(Config::read(paths)?)
+    }
+
+    /// [`Config::load`] with an error that says what is wrong with the file.
+    pub fn read(paths: &Paths) -> Result<Self, FileError> {
+        let read = files::read_json(&paths.config_file(), VERSION)?;
+        Ok(read.unwrap_or_default())
     }
 
     /// Forgets a server, also as the one that is meant where none is named.
@@ -196,10 +199,6 @@ pub fn lock_within(
             tried => return tried,
         }
     }
-}
-
-fn in_file(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Makes a directory, and those above it, that only its owner can enter.

@@ -10,7 +10,8 @@
 //! | [`sign_in`] | secret, expiry; types only |
 //! | [`credential`], [`item`] | secret, expiry, sign_in |
 //! | [`system`] | nothing of ours; what differs between operating systems |
-//! | [`config`] | system; the only reader of directories, config file, environment |
+//! | [`files`] | nothing of ours; the one reader of the files that we keep |
+//! | [`config`] | system, files; the only reader of directories, config file, environment |
 //! | [`store`] | credential, item, config |
 //! | [`helper`] | credential, item, store: never `api`, `cli`, `platform` |
 //! | [`import`] | credential, item, store, the helper's wire |
@@ -26,6 +27,7 @@ pub mod config;
 pub mod credential;
 pub mod database;
 pub mod expiry;
+pub mod files;
 pub mod helper;
 pub mod import;
 pub mod item;

@@ -588,11 +588,151 @@ fn a_rotation_that_stopped_goes_on() {
     cured(&patient.home, "rotation");
 }
 
+/// The kinds of damage: after a crash, a full disk, a slip.
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    Empty,
+    Torn,
+    Directory,
+}
+
+const DAMAGES: [Damage; 3] = [Damage::Empty, Damage::Torn, Damage::Directory];
+
+fn damage(file: &Path, how: Damage) {
+    let _ = fs::remove_file(file);
+    match how {
+        Damage::Empty => write(file, ""),
+        Damage::Torn => write(file, "{ \"version\": 1, \"t"),
+        Damage::Directory => write(file.join("within"), ""),
+    }
+}
+
 #[test]
-fn a_journal_that_can_not_be_read_is_moved_aside() {
+fn a_damaged_file_of_ours_is_moved_aside() {
     let patient = Patient::well();
-    write(patient.paths().1.join("rotations/torn.json"), "{");
-    cured(&patient.home, "journal");
+    for (file, check) in [
+        ("setup.json", "file"),
+        ("move.json", "file"),
+        ("completions.json", "file"),
+        ("state-key", "file"),
+        ("renewals/https+a.example.begun", "file"),
+        ("renewals/https+a.example.warned", "file"),
+        ("rotations/torn.json", "journal"),
+    ] {
+        let file = patient.paths().1.join(file);
+        let before = fs::read(&file);
+        for how in DAMAGES {
+            damage(&file, how);
+            cured(&patient.home, check);
+        }
+        if let Ok(before) = before {
+            write(file, before);
+        }
+    }
+    for directory in ["locks", "rotations", "renewals"] {
+        let directory = patient.paths().1.join(directory);
+        let _ = fs::remove_dir_all(&directory);
+        write(&directory, "in the way");
+        cured(&patient.home, "file");
+    }
+    assert_eq!(ailments(&patient.home, ":"), []);
+}
+
+#[test]
+fn a_damaged_config_file_is_moved_aside() {
+    for how in DAMAGES {
+        let home = Home::new();
+        assert!(home.run(WIT, &["setup"], "").status.success());
+        damage(&home.path().join(".config/wit/config.json"), how);
+        cured(&home, "config");
+        assert_eq!(ailments(&home, ":"), []);
+    }
+}
+
+#[test]
+fn a_damaged_identity_takes_the_store_out_of_the_way() {
+    for how in DAMAGES {
+        let home = Home::new();
+        assert!(home.run(WIT, &["setup"], "").status.success());
+        let store = home.path().join(".local/share/wit/store");
+        let item = "protocol=https\nhost=a.example\nusername=ada\npassword=pw\n\n";
+        home.run(HELPER, &["store"], item);
+        write(
+            home.path().join(".config/wit/config.json"),
+            r#"{"store":"file"}"#,
+        );
+        let identity = store.join("identity.txt");
+        damage(&identity, how);
+        chmod(identity, 0o700);
+        cured(&home, "store");
+        assert!(store.with_extension("aside").exists(), "nothing is deleted");
+        assert_eq!(ailments(&home, ":"), []);
+    }
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_left_to_that() {
+    let patient = Patient::well();
+    let state = patient.paths().1;
+    for (file, check) in [
+        (state.join("setup.json"), "file"),
+        (state.join("move.json"), "file"),
+        (state.join("rotations/new.json"), "journal"),
+        (patient.below(".config/wit/config.json"), "config"),
+    ] {
+        let before = fs::read(&file);
+        let newer = r#"{"version":99,"rotation":"new"}"#;
+        write(&file, newer);
+        let found = ailments(&patient.home, ":");
+        let cure = (check.to_owned(), "./install.sh".to_owned());
+        assert!(found.contains(&cure), "{found:?}");
+        assert_eq!(fs::read_to_string(&file).expect("read"), newer);
+        match before {
+            Ok(before) => write(file, before),
+            Err(_) => fs::remove_file(file).expect("removed"),
+        }
+    }
+}
+
+#[test]
+fn an_unusable_journal_stops_no_other_rotation() {
+    let patient = Patient::well();
+    let rotations = patient.paths().1.join("rotations");
+    for how in DAMAGES {
+        damage(&rotations.join(format!("{how:?}.json")), how);
+    }
+    write(rotations.join("newer.json"), r#"{"version":99}"#);
+    let rotated = patient.home.run(WIT, &["token", "rotate"], "");
+    let said = text(&rotated.stderr);
+    assert_eq!(rotated.status.code(), Some(0), "{said}");
+    assert!(said.contains("Torn.json: damaged"), "{said}");
+    assert!(said.contains("hint: wit doctor"), "{said}");
+    for command in [
+        &["token", "rotate", "--due", "365", "--all"][..],
+        &["token", "rotate", "--resume"],
+        &["token", "renew", "--site", &patient.url()],
+    ] {
+        let done = patient.home.run(WIT, command, "");
+        assert!(done.status.success(), "{command:?}: {}", text(&done.stderr));
+    }
+}
+
+#[test]
+fn a_token_that_a_newer_version_is_rotating_is_left_to_that() {
+    let patient = Patient::well();
+    let list =
+        || -> Value { serde_json::from_str(&patient.sh("wit token list --json")).expect("JSON") };
+    let before = list();
+    let id = before[0]["id"].as_str().expect("an id");
+    let journal = format!(r#"{{"version":99,"old_id":"{id}","steps":[]}}"#);
+    let file = patient.paths().1.join("rotations/newer.json");
+    write(&file, &journal);
+    let rotated = patient.home.run(WIT, &["token", "rotate"], "");
+    let said = text(&rotated.stderr);
+    assert_eq!(rotated.status.code(), Some(1), "{said}");
+    assert!(said.contains("newer than this program"), "{said}");
+    assert_eq!(list()[0]["id"], before[0]["id"]);
+    assert_eq!(fs::read_to_string(file).expect("read"), journal);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::Cli;
 use super::output::escaped;
 use crate::api::Token;
 use crate::config::{Config, Paths, write_private};
+use crate::files::{self, Fault, FileError};
 
 const VARIABLE: &str = "WIT_COMPLETE";
 
@@ -43,13 +44,25 @@ fn file(paths: &Paths) -> std::path::PathBuf {
     paths.state_dir().join("completions.json")
 }
 
+fn read(paths: &Paths) -> Result<Option<Seen>, FileError> {
+    files::read_json(&file(paths), 1)
+}
+
+/// What can't be read is no more than not offered, and is overwritten.
 fn seen(paths: &Paths) -> Seen {
-    let text = std::fs::read(file(paths)).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
+    read(paths).ok().flatten().unwrap_or_default()
+}
+
+/// An error where the file can't be used, so that no token is offered.
+pub fn check(paths: &Paths) -> Result<(), FileError> {
+    read(paths).map(drop)
 }
 
 /// What can't be remembered is not offered, and fails no command.
 fn change(paths: &Paths, server: &str, change: impl FnOnce(&mut Vec<Known>)) {
+    if read(paths).is_err_and(|error| matches!(error.fault, Fault::Newer(_))) {
+        return;
+    }
     let mut seen = seen(paths);
     let tokens = seen.entry(server.to_owned()).or_default();
     let before = tokens.clone();

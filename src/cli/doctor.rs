@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::expiry::UnixTime;
 use crate::store::choice;
 
+mod files;
 mod git;
 mod keeping;
 mod machine;
@@ -91,8 +92,11 @@ fn shown(text: &str) -> String {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let read = Config::load(&context.paths);
-    let config = read.as_ref().cloned().unwrap_or_default();
+    let read = Config::read(&context.paths);
+    let (config, config_error) = match read {
+        Ok(config) => (config, None),
+        Err(error) => (Config::default(), Some(error)),
+    };
     let servers = servers(&args, &config)?;
     let store = choice::open(&context.paths, None);
     let now = UnixTime::now();
@@ -102,7 +106,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         servers => servers.iter().map(ServerUrl::to_string).collect(),
     };
     let mut findings = git::check(&git::Facts::gather(&urls));
-    let keeping = keeping::Facts::gather(&context.paths, read.err(), &store, &servers);
+    let keeping = keeping::Facts::gather(&context.paths, config_error, &store, &servers);
     findings.extend(keeping::check(&keeping));
     let machine = machine::Facts::gather(Path::new("/"), &config::variable);
     findings.extend(machine::check(&machine, keeping.wants_keychain()));

@@ -12,7 +12,8 @@ mod schedule;
 
 use super::output;
 use super::{Context, Exit, Failure, session};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Paths};
+use crate::files::FileError;
 use crate::store::choice::{self, NAMES};
 use crate::system;
 use git::{Addition, Scope};
@@ -76,6 +77,11 @@ impl ScopeArgs {
             _ => Scope::Global,
         }
     }
+}
+
+/// An error where the record of what was changed can't be used.
+pub(super) fn check_record(paths: &Paths) -> Result<(), FileError> {
+    Record::load(paths).map(drop)
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {

@@ -4,13 +4,14 @@
 //! and lets git have the token that still works where that was not enough.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Paths, write_private};
 use crate::credential::{Credential, Site};
 use crate::expiry::{DAY, UnixTime};
+use crate::files::{self, Fault, FileError};
 use crate::store::StoreError;
 use crate::store::lock::{SiteLock, name_of};
 use crate::{system, trace};
@@ -154,14 +155,45 @@ fn run_wit(site: &Site, store: Option<&str>) -> io::Result<Option<bool>> {
     }
 }
 
-fn file(paths: &Paths, site: &Site, extension: &str) -> PathBuf {
-    let name = format!("{}.{extension}", name_of(site));
-    paths.state_dir().join("renewals").join(name)
+/// The directory of what is remembered of renewals.
+pub fn dir(paths: &Paths) -> PathBuf {
+    paths.state_dir().join("renewals")
 }
 
-fn read_time(path: &std::path::Path) -> Option<UnixTime> {
-    let text = std::fs::read_to_string(path).ok()?;
-    text.trim().parse().ok().map(UnixTime)
+fn file(paths: &Paths, site: &Site, extension: &str) -> PathBuf {
+    dir(paths).join(format!("{}.{extension}", name_of(site)))
+}
+
+/// `None` also for a time that can't be read: a renewal is then tried, and told of, once more.
+fn read_time(path: &Path) -> Option<UnixTime> {
+    read(path).ok().flatten()
+}
+
+fn read(path: &Path) -> Result<Option<UnixTime>, FileError> {
+    let Some(bytes) = files::read(path)? else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+    match text.parse() {
+        Ok(seconds) => Ok(Some(UnixTime(seconds))),
+        Err(_) => {
+            let why = "it holds no time".to_owned();
+            Err(files::fault(path, Fault::Damaged(why)))
+        }
+    }
+}
+
+/// The remembered times that can't be read.
+pub fn unusable(paths: &Paths) -> Vec<FileError> {
+    let entries = std::fs::read_dir(dir(paths))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let times = entries.map(|entry| entry.path()).filter(|path| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("begun" | "warned"))
+    });
+    times.filter_map(|path| read(&path).err()).collect()
 }
 
 /// Whether an earlier renewal has not succeeded and had the time to. One of a week ago is about

@@ -12,6 +12,7 @@ use sha2::Sha256;
 
 use crate::config::{Paths, private_dir};
 use crate::credential::{Credential, Description, Proof, Site};
+use crate::files::{self, Fault, FileError};
 use crate::system;
 
 const PREFIX: &str = "wit:";
@@ -66,6 +67,18 @@ fn read_key(paths: &Paths) -> Option<[u8; KEY_BYTES]> {
     let mut file = std::fs::File::open(paths.state_key_file()).ok()?;
     file.read_exact(&mut key).ok()?;
     Some(key)
+}
+
+/// An error where the key can't be used, which costs speed at each `store`.
+pub fn check_key(paths: &Paths) -> Result<(), FileError> {
+    let path = paths.state_key_file();
+    match files::read(&path)? {
+        Some(key) if key.len() < KEY_BYTES => {
+            let why = format!("{} bytes long", key.len());
+            Err(files::fault(&path, Fault::Damaged(why)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn make_key(paths: &Paths) -> Option<[u8; KEY_BYTES]> {

@@ -10,6 +10,7 @@ use crate::api::NewToken;
 use crate::config::{Paths, write_private};
 use crate::credential::Site;
 use crate::expiry::UnixTime;
+use crate::files::{self, Fault, FileError};
 use crate::trace;
 
 /// The format's version. A higher one is never touched.
@@ -196,22 +197,44 @@ impl Journal {
 
     /// Reads the journal again, which another process may have moved on or cleared.
     pub(super) fn reload(&self, paths: &Paths) -> io::Result<Option<Self>> {
-        read(&file(paths, &self.rotation))
+        Ok(read(&file(paths, &self.rotation))?)
     }
 }
 
-/// The rotations that are not finished, the oldest first. One that can't be read is an error.
+/// The rotations that are not finished, the oldest first. Journals that can't be used are left out,
+/// so that one of them stops no other rotation: they are [`unusable`].
 pub fn all(paths: &Paths) -> io::Result<Vec<Journal>> {
-    let mut journals = Vec::new();
-    for (_, read) in each(paths)? {
-        journals.extend(read?);
-    }
+    let mut journals: Vec<Journal> = each(paths)?.into_iter().flatten().collect();
     journals.sort_by(|a: &Journal, b| (a.started, &a.rotation).cmp(&(b.started, &b.rotation)));
     Ok(journals)
 }
 
-/// Every journal's file with what it holds, in no order; `Ok(None)` for one cleared meanwhile.
-pub fn each(paths: &Paths) -> io::Result<Vec<(PathBuf, io::Result<Option<Journal>>)>> {
+/// The journals that are damaged, of a newer version, or can't be read.
+pub fn unusable(paths: &Paths) -> io::Result<Vec<FileError>> {
+    Ok(each(paths)?.into_iter().filter_map(Result::err).collect())
+}
+
+/// The journal of a newer version of this program that names the token as its old or new one: that
+/// version's rotation of it is unfinished, and only that version can finish it.
+pub(super) fn of_newer_version(paths: &Paths, id: &str) -> io::Result<Option<FileError>> {
+    let names_it = |error: &FileError| {
+        let read = files::read(&error.path).ok().flatten();
+        let head = read.and_then(|bytes| serde_json::from_slice::<Tokens>(&bytes).ok());
+        head.is_some_and(|head| [head.old_id, head.new_id].contains(&Some(id.to_owned())))
+    };
+    let mut newer = unusable(paths)?.into_iter();
+    Ok(newer.find(|error| matches!(error.fault, Fault::Newer(_)) && names_it(error)))
+}
+
+/// As much of a newer version's journal as says which tokens it is about.
+#[derive(Deserialize)]
+struct Tokens {
+    old_id: Option<String>,
+    new_id: Option<String>,
+}
+
+/// Every journal there is, in no order.
+fn each(paths: &Paths) -> io::Result<Vec<Result<Journal, FileError>>> {
     let entries = match std::fs::read_dir(dir(paths)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -223,14 +246,15 @@ pub fn each(paths: &Paths) -> io::Result<Vec<(PathBuf, io::Result<Option<Journal
             .extension()
             .is_some_and(|extension| extension == "json")
         {
-            let journal = read(&path);
-            journals.push((path, journal));
+            // One that was cleared meanwhile is none.
+            journals.extend(read(&path).transpose());
         }
     }
     Ok(journals)
 }
 
-fn dir(paths: &Paths) -> PathBuf {
+/// The directory of the journals.
+pub fn dir(paths: &Paths) -> PathBuf {
     paths.state_dir().join("rotations")
 }
 
@@ -238,35 +262,17 @@ fn file(paths: &Paths, rotation: &str) -> PathBuf {
     dir(paths).join(format!("{rotation}.json"))
 }
 
-fn read(path: &Path) -> io::Result<Option<Journal>> {
-    #[derive(Deserialize)]
-    struct Head {
-        version: u64,
-    }
-    let bad = |why: String| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{}: {why}", path.display()),
-        )
+fn read(path: &Path) -> Result<Option<Journal>, FileError> {
+    let Some(journal) = files::read_json::<Journal>(path, VERSION)? else {
+        return Ok(None);
     };
-    let text = match std::fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    let head: Head = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
-    if head.version > VERSION {
-        return Err(bad(format!(
-            "format {} is newer than this program",
-            head.version
-        )));
-    }
-    let journal: Journal = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
     // The name of the file is what is written back: it must not lead anywhere else.
     if path
         .file_stem()
         .is_none_or(|stem| stem != journal.rotation.as_str())
     {
-        return Err(bad("the journal belongs to another rotation".to_owned()));
+        let why = "the journal belongs to another rotation".to_owned();
+        return Err(files::fault(path, Fault::Damaged(why)));
     }
     Ok(Some(journal))
 }

@@ -119,6 +119,9 @@ impl Rotator<'_> {
         if !plan.stored && plan.deliver.is_empty() {
             return Err(RotationError::NoReceiver);
         }
+        if let Some(newer) = journal::of_newer_version(self.paths, &plan.old_id)? {
+            return Err(RotationError::Journal(newer.into()));
+        }
         let item = {
             let _lock = SiteLock::acquire(self.paths, &plan.site)?;
             let item = store::load(self.store, &plan.site)?;

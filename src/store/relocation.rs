@@ -15,6 +15,7 @@ use super::lock::{StoreLock, name_of};
 use super::{Store, StoreError, choice};
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
+use crate::files::{self, FileError};
 use crate::item::Item;
 use crate::secret::Secret;
 
@@ -210,13 +211,10 @@ fn write(target: &dyn Store, copies: &[Copy], reached: &dyn Fn(&str)) -> Result<
 
 /// Removes what a move that died after its switch had still to remove.
 fn finish(paths: &Paths) -> Result<usize, MoveError> {
-    let text = match std::fs::read(note_file(paths)) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error.into()),
+    let Some(note) = read_note(paths).map_err(io::Error::from)? else {
+        return Ok(0);
     };
     let mut removed = 0;
-    let note: Note = serde_json::from_slice(&text).map_err(io::Error::from)?;
     // Without the switch the old store is still the one that is read and written.
     if choice::remembered(paths)?.as_ref() == Some(&note.to) {
         let source = choice::by_name(paths, &note.from)?;
@@ -229,6 +227,15 @@ fn finish(paths: &Paths) -> Result<usize, MoveError> {
     }
     remove_note(paths)?;
     Ok(removed)
+}
+
+fn read_note(paths: &Paths) -> Result<Option<Note>, FileError> {
+    files::read_json(&note_file(paths), 1)
+}
+
+/// An error where the note of a move that died can't be used, without which no store is moved.
+pub fn check_note(paths: &Paths) -> Result<(), FileError> {
+    read_note(paths).map(drop)
 }
 
 fn note_file(paths: &Paths) -> PathBuf {

@@ -1,20 +1,21 @@
 //! Where secrets lie, and what is in the way of using them: the store, locks, journals, permissions.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::git::in_path;
-use super::{Finding, quoted};
+use super::{Finding, files, quoted};
 use crate::api::server::ServerUrl;
 use crate::cli::session;
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
 use crate::expiry::UnixTime;
+use crate::files::FileError;
 use crate::item::{Item, ItemError};
 use crate::rotation::journal;
 use crate::secret::Secret;
+use crate::store::file::identity::{IdentityFile, identity_file};
 use crate::store::{self, Store, StoreError, lock::SiteLock};
 use crate::system;
 
@@ -27,9 +28,8 @@ const TO_FILE: &str = "wit setup --store file";
 
 #[derive(Debug)]
 pub struct Facts {
-    config_file: PathBuf,
     /// Why the config file can't be read.
-    config_error: Option<String>,
+    config_error: Option<FileError>,
     /// The store's name, `auto` where none was chosen yet, and whether `WIT_STORE` says it.
     chosen: String,
     by_environment: bool,
@@ -39,7 +39,8 @@ pub struct Facts {
     probe: Option<Result<(), Refusal>>,
     /// Why a keyring that is locked stays so, and what unlocks it here.
     unlocking: Option<(&'static str, &'static str)>,
-    /// The store's directory, where it has items and no identity to open them with.
+    /// What is in the way where the file store has no identity that can be used: its directory where
+    /// there are items, which nothing can open any more, else the identity file.
     no_identity: Option<PathBuf>,
     /// Items that can't be used, by the server whose they are.
     damaged: Vec<(String, Refusal)>,
@@ -53,7 +54,9 @@ pub struct Facts {
     stuck: Vec<(PathBuf, Option<u32>)>,
     /// The rotations that can go on and have not.
     unfinished: Vec<Unfinished>,
-    unreadable_journals: Vec<(PathBuf, String)>,
+    unusable_journals: Vec<FileError>,
+    /// The other files of ours that can't be used.
+    unusable_files: Vec<FileError>,
 }
 
 /// A rotation's token, and the options that name its account.
@@ -104,7 +107,7 @@ impl From<&StoreError> for Refusal {
 impl Facts {
     pub fn gather(
         paths: &Paths,
-        config_error: Option<io::Error>,
+        config_error: Option<FileError>,
         store: &Result<Box<dyn Store>, StoreError>,
         servers: &[ServerUrl],
     ) -> Self {
@@ -120,10 +123,8 @@ impl Facts {
         };
         let reachable = matches!(probe, None | Some(Ok(())));
         let items = store.as_ref().ok().filter(|_| reachable);
-        let (unfinished, unreadable_journals) = journals(paths);
         Facts {
-            config_file: paths.config_file(),
-            config_error: config_error.map(|error| error.to_string()),
+            config_error,
             chosen,
             by_environment,
             store: match store {
@@ -132,7 +133,7 @@ impl Facts {
             },
             probe,
             unlocking: unlocking(),
-            no_identity: without_identity(&paths.store_dir()).then(|| paths.store_dir()),
+            no_identity: without_identity(paths),
             damaged: items
                 .map(|store| damaged(store.as_ref(), servers))
                 .unwrap_or_default(),
@@ -140,8 +141,9 @@ impl Facts {
             loose: loose(paths),
             foreign: foreign(paths),
             stuck: stuck(&paths.lock_dir()),
-            unfinished,
-            unreadable_journals,
+            unfinished: unfinished(paths),
+            unusable_journals: journal::unusable(paths).unwrap_or_default(),
+            unusable_files: files::unusable(paths),
         }
     }
 
@@ -185,10 +187,28 @@ fn probe(store: &dyn Store, paths: &Paths) -> Result<(), StoreError> {
     }
 }
 
-fn without_identity(dir: &Path) -> bool {
-    let items = fs::read_dir(dir).into_iter().flatten().flatten();
+fn without_identity(paths: &Paths) -> Option<PathBuf> {
+    let dir = paths.store_dir();
+    let items = fs::read_dir(&dir).into_iter().flatten().flatten();
     let mut items = items.filter(|entry| entry.path().extension().is_some_and(|e| e == "age"));
-    items.next().is_some() && !store::file::identity::identity_file(dir).exists()
+    let has_items = items.next().is_some();
+    let identity = IdentityFile::new(paths);
+    let file = identity_file(&dir);
+    // One that others can read is whole, and told with the permissions.
+    let is_loose = system::mode_and_owner(&file).is_some_and(|(mode, _)| mode & 0o077 != 0);
+    let is_file = fs::metadata(&file).is_ok_and(|metadata| metadata.is_file());
+    match (file.exists(), has_items) {
+        (false, false) => None,
+        (true, _) if is_file && (is_loose || identity.open().is_ok()) => None,
+        // Locked, or closed to its owner: it need not be damaged.
+        (true, _) if is_file && !is_damaged(&identity) => None,
+        (_, true) => Some(dir),
+        (_, false) => Some(file),
+    }
+}
+
+fn is_damaged(identity: &IdentityFile) -> bool {
+    matches!(identity.open(), Err(StoreError::Unavailable { .. }))
 }
 
 fn damaged(store: &dyn Store, servers: &[ServerUrl]) -> Vec<(String, Refusal)> {
@@ -208,11 +228,7 @@ fn loose(paths: &Paths) -> Vec<(PathBuf, &'static str)> {
         (Some(paths.data_dir().to_owned()), 0o022, "u=rwX,go-w"),
         (Some(paths.state_dir().to_owned()), 0o022, "u=rwX,go-w"),
         (Some(store.clone()), 0o077, "700"),
-        (
-            Some(store::file::identity::identity_file(&store)),
-            0o077,
-            "600",
-        ),
+        (Some(identity_file(&store)), 0o077, "600"),
         (Some(paths.state_key_file()), 0o077, "600"),
     ];
     let open = |(path, bits, mode): (Option<PathBuf>, u32, &'static str)| {
@@ -281,44 +297,24 @@ fn is_held_until(path: &Path, deadline: Instant) -> bool {
     }
 }
 
-/// The names of the rotations that can go on, and the journals that can't be read.
-fn journals(paths: &Paths) -> (Vec<Unfinished>, Vec<(PathBuf, String)>) {
+/// The rotations that can go on and have not.
+fn unfinished(paths: &Paths) -> Vec<Unfinished> {
     let config = Config::load(paths).unwrap_or_default();
-    let mut due = Vec::new();
-    let mut unreadable = Vec::new();
-    for (path, read) in journal::each(paths).unwrap_or_default() {
-        match read {
-            Ok(Some(journal)) if journal.is_due(UnixTime::now()) => {
-                let naming = session::naming(&config, &journal.server, &journal.account);
-                let name = journal.name;
-                due.push(Unfinished { name, naming });
-            }
-            Ok(_) => {}
-            Err(error) => unreadable.push((path, error.to_string())),
-        }
-    }
-    (due, unreadable)
-}
-
-/// Moves something out of the way and keeps it.
-fn aside(path: &Path) -> String {
-    let mut kept = path.as_os_str().to_owned();
-    kept.push(".aside");
-    format!("mv {} {}", quoted(path), quoted(PathBuf::from(kept)))
+    let journals = journal::all(paths).unwrap_or_default().into_iter();
+    journals
+        .filter(|journal| journal.is_due(UnixTime::now()))
+        .map(|journal| Unfinished {
+            naming: session::naming(&config, &journal.server, &journal.account),
+            name: journal.name,
+        })
+        .collect()
 }
 
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(why) = &facts.config_error {
+    if let Some(error) = &facts.config_error {
         // Whatever needs the config file fails for that reason alone.
-        findings.push(
-            Finding::wrong(
-                "config",
-                format!("{} can't be read", quoted(&facts.config_file)),
-            )
-            .why(why)
-            .cure(aside(&facts.config_file)),
-        );
+        findings.push(files::finding("config", error));
     } else {
         findings.push(check_store(facts));
     }
@@ -376,13 +372,10 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             .cure(format!("wit token rotate --resume{naming}")),
         );
     }
-    for (path, why) in &facts.unreadable_journals {
-        findings.push(
-            Finding::wrong("journal", "a rotation's journal can't be read")
-                .why(why)
-                .cure(aside(path)),
-        );
-    }
+    let journals = facts.unusable_journals.iter();
+    findings.extend(journals.map(|error| files::finding("journal", error)));
+    let files = facts.unusable_files.iter();
+    findings.extend(files.map(|error| files::finding("file", error)));
     findings
 }
 
@@ -395,7 +388,7 @@ fn check_store(facts: &Facts) -> Finding {
         let finding = Finding::wrong("store", format!("the store {} can't be used", facts.chosen))
             .why(&refusal.why);
         match (&facts.no_identity, facts.chosen.as_str(), refusal.kind) {
-            (Some(dir), "file", _) => finding.cure(aside(dir)),
+            (Some(dir), "file", _) => finding.cure(files::aside(dir)),
             // Its own cure is said with what is wrong in it.
             (None, "file", Kind::Away | Kind::Locked) => match refusal.hint.and_then(command) {
                 Some(hint) if hint != TO_FILE => finding.cure(hint),
@@ -436,7 +429,6 @@ mod tests {
             reason: why.to_owned(),
         });
         Facts {
-            config_file: PathBuf::from("/c"),
             config_error: None,
             chosen: chosen.to_owned(),
             by_environment: false,
@@ -450,7 +442,8 @@ mod tests {
             foreign: Vec::new(),
             stuck: Vec::new(),
             unfinished: Vec::new(),
-            unreadable_journals: Vec::new(),
+            unusable_journals: Vec::new(),
+            unusable_files: Vec::new(),
         }
     }
 

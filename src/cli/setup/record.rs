@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::git::Scope;
 use super::schedule::Schedule;
 use crate::config::{self, Paths};
+use crate::files::{self, FileError};
+
+/// The format's version. A record of a higher one is neither read nor overwritten.
+const VERSION: u64 = 1;
 
 /// What was changed and has not been taken back.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -40,13 +44,10 @@ impl Record {
         paths.state_dir().join("setup.json")
     }
 
-    pub fn load(paths: &Paths) -> anyhow::Result<Self> {
-        let path = Record::path(paths);
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| path.display().to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
-            Err(error) => Err(error).with_context(|| path.display().to_string()),
-        }
+    /// A missing record is an empty one.
+    pub fn load(paths: &Paths) -> Result<Self, FileError> {
+        let read = files::read_json(&Record::path(paths), VERSION)?;
+        Ok(read.unwrap_or_default())
     }
 
     pub fn save(&self, paths: &Paths) -> anyhow::Result<()> {

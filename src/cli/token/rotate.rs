@@ -117,6 +117,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             .hint("wit token rotate --json --deliver COMMAND")
             .into());
     }
+    report::warn_of_unusable(context);
     if let Some(days) = args.due {
         return due::run(&args, days, context);
     }

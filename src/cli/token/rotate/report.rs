@@ -153,6 +153,20 @@ pub(super) fn nothing(context: &Context) -> anyhow::Result<Exit> {
     report(&[], context)
 }
 
+/// Names the journals that can't be used: whichever rotations they are of do not go on.
+pub(super) fn warn_of_unusable(context: &Context) {
+    if context.json {
+        return;
+    }
+    for error in journal::unusable(&context.paths).unwrap_or_default() {
+        eprintln!(
+            "wit: a rotation is left out: {}",
+            escaped(&error.to_string())
+        );
+        eprintln!("hint: wit doctor");
+    }
+}
+
 /// What a person is told of a rotation that stopped.
 pub(super) fn failure(error: RotationError, rotation: &str, context: &Context) -> anyhow::Error {
     let left = journal::all(&context.paths).unwrap_or_default();
