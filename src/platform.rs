@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod body_rate;
 mod checks;
 mod connection;
 mod device;
@@ -15,6 +16,7 @@ mod origin;
 mod page;
 mod refusal;
 mod renewal;
+mod run_to_end;
 pub mod tls;
 mod turns;
 mod uses;
@@ -30,14 +32,16 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::database::Database;
+use connection::Connections;
 use instance::Instance;
 
 /// Largest body of a request that is no git traffic, in bytes.
@@ -47,12 +51,17 @@ const HEAD_LIMIT: usize = 32 * 1024;
 /// How long requests under way may take after the stop signal.
 pub const LAST_REQUESTS: Duration = Duration::from_secs(30);
 
+/// How long handlers whose client has gone may take after that.
+const LAST_HANDLERS: Duration = Duration::from_secs(5);
+
 /// What every request can reach.
 #[derive(Debug)]
 struct Platform {
     database: Database,
     checks: checks::Checks,
     git: git::Git,
+    /// The handlers under way.
+    handlers: TaskTracker,
     limits: limits::Limits,
     metrics: metrics::Metrics,
     tells_metrics: bool,
@@ -105,7 +114,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
     crate::config::private_dir(&options.data_dir)
         .with_context(|| format!("can't make {}", options.data_dir.display()))?;
     let mut instance = Instance::start(&options.data_dir)?;
-    raise_descriptors();
+    let descriptors = raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -135,6 +144,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             checks: checks::Checks::start(database.clone()),
             database,
             git: git::Git::find(&repositories).await?,
+            handlers: TaskTracker::new(),
             limits: limits::Limits::default(),
             metrics: metrics::Metrics::default(),
             tells_metrics: options.metrics,
@@ -153,7 +163,12 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             user_id: user.map(|user| user.id).or(only),
             password_file,
         });
-        run(listener, platform.clone(), options.patience, tls, stop).await?;
+        let connections = Connections::new(descriptors, options.patience);
+        run(listener, platform.clone(), connections, tls, stop).await?;
+        platform.handlers.close();
+        if (tokio::time::timeout(LAST_HANDLERS, platform.handlers.wait()).await).is_err() {
+            tracing::error!("some requests did not end");
+        }
         platform.write_uses().await;
         platform.database.close().await;
         Ok(())
@@ -194,17 +209,26 @@ pub fn reached_at(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Each connection takes a descriptor, and each git three.
-fn raise_descriptors() {
+/// Raises the number of open files as far as it goes, and returns it: each connection takes a
+/// descriptor, and each git three.
+fn raise_descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
-        current: maximum,
-        maximum,
+        current: limit.maximum,
+        maximum: limit.maximum,
     };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "the number of open files can't be raised");
-    }
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(error) => {
+            tracing::warn!(%error, "the number of open files can't be raised");
+            limit.current
+        }
+    };
+    // `None` is no limit at all.
+    current.map_or(usize::MAX, |current| {
+        usize::try_from(current).unwrap_or(usize::MAX)
+    })
 }
 
 /// Resolves at the first SIGTERM or SIGINT; installed before the platform says that it is ready.
@@ -223,7 +247,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 async fn run(
     listener: TcpListener,
     platform: Shared,
-    patience: Duration,
+    connections: Connections,
     tls: Option<RustlsConfig>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
@@ -233,13 +257,18 @@ async fn run(
         stop.await;
         stopping.graceful_shutdown(Some(LAST_REQUESTS));
     });
+    let patience = connections.patience();
+    let connections = Arc::new(connections);
     let service = router(platform)
-        .layer(RequestBodyTimeoutLayer::new(patience))
+        .layer(from_fn_with_state(
+            connections.clone(),
+            connection::each_request,
+        ))
         .into_make_service_with_connect_info::<SocketAddr>();
     // HTTP/2 would bring git nothing, and attackers a lot.
     let mut server = axum_server::from_tcp(listener.into_std()?)?
         .http1_only()
-        .acceptor(connection::Patient(patience))
+        .acceptor(connection::Bounded(connections))
         .handle(handle);
     server
         .http_builder()
@@ -250,7 +279,7 @@ async fn run(
         Some(config) => {
             let tls = RustlsAcceptor::new(config).handshake_timeout(patience);
             server
-                .map(|patient| tls.acceptor(patient))
+                .map(|bounded| tls.acceptor(bounded))
                 .serve(service)
                 .await
         }
@@ -277,6 +306,11 @@ fn router(platform: Shared) -> Router {
         .merge(page::routes())
         .fallback(async || refusal::Refusal::not_found())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(platform.clone(), log::each_request))
+        .layer(from_fn_with_state(
+            platform.handlers.clone(),
+            run_to_end::each_request,
+        ))
         .layer(always("x-content-type-options", "nosniff"))
         .layer(always("referrer-policy", "no-referrer"))
         .layer(always(
@@ -284,9 +318,5 @@ fn router(platform: Shared) -> Router {
             "default-src 'none'; frame-ancestors 'none'",
         ))
         .layer(always("cache-control", "no-store"))
-        .layer(axum::middleware::from_fn_with_state(
-            platform.clone(),
-            log::each_request,
-        ))
         .with_state(platform)
 }

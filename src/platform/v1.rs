@@ -150,37 +150,24 @@ async fn create_repository(
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let user = platform.acting(grant, &headers, "repo:admin").await?;
     check_name(&input.name)?;
-    to_its_end(async move {
-        let id = Uuid::new_v4();
-        // On disk first: a row without a repository would be a broken one, but a directory without
-        // a row is only space.
-        platform.git.create(id).await?;
-        let added = platform
-            .database
-            .add_repository(id, &user.id, &input.name, input.private)
-            .await;
-        match added {
-            Ok(repository) => {
-                let body = repository_json(&user, &repository);
-                Ok((StatusCode::CREATED, Json(body)))
-            }
-            Err(error) => {
-                platform.git.remove(id).await;
-                Err(error.into())
-            }
+    let id = Uuid::new_v4();
+    // On disk first: a row without a repository would be a broken one, but a directory without
+    // a row is only space.
+    platform.git.create(id).await?;
+    let added = platform
+        .database
+        .add_repository(id, &user.id, &input.name, input.private)
+        .await;
+    match added {
+        Ok(repository) => {
+            let body = repository_json(&user, &repository);
+            Ok((StatusCode::CREATED, Json(body)))
         }
-    })
-    .await
-}
-
-/// Does the work also where the client goes away, with which its handler ends: a repository that is
-/// half made or half removed would stay on the disk.
-async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::spawn(work)
-        .await
-        .unwrap_or_else(|_| Err(Refusal::failed()))
+        Err(error) => {
+            platform.git.remove(id).await;
+            Err(error.into())
+        }
+    }
 }
 
 async fn list_repositories(
@@ -230,11 +217,8 @@ async fn delete_repository(
     if !is_name(&name) {
         return Err(Refusal::not_found());
     }
-    to_its_end(async move {
-        // The row first: without it nobody can reach what is being removed.
-        let gone = platform.database.remove_repository(&user.id, &name).await?;
-        platform.git.remove(gone.id).await;
-        Ok(Json(json!({ "success": true })))
-    })
-    .await
+    // The row first: without it nobody can reach what is being removed.
+    let gone = platform.database.remove_repository(&user.id, &name).await?;
+    platform.git.remove(gone.id).await;
+    Ok(Json(json!({ "success": true })))
 }

@@ -1,7 +1,7 @@
 //! A `wit up` of the test's own, and requests to it word for word.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,10 +32,38 @@ pub fn try_request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> std::io::Result<Reply> {
-    let mut stream = TcpStream::connect(address)?;
+    over(
+        TcpStream::connect(address)?,
+        address,
+        method,
+        path,
+        headers,
+        body,
+    )
+}
+
+/// A connection from one of this machine's own addresses, all of 127.0.0.0/8.
+pub fn connect_from(source: [u8; 4], address: &str) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let server: SocketAddr = address.parse().expect("an address");
+    let stream = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&stream, &SocketAddr::from((source, 0))).expect("an address of this machine");
+    connect(&stream, &server).expect("the server answers");
+    stream.into()
+}
+
+/// One request over a connection, which is the last one over it.
+fn over(
+    mut stream: TcpStream,
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<Reply> {
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n",
         body.len()
     );
     for (name, value) in headers {
@@ -125,6 +153,25 @@ impl Server {
     /// One request, word for word.
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         request(&self.address, method, path, headers, body)
+    }
+
+    /// The same from one of this machine's own addresses.
+    pub fn request_from(
+        &self,
+        source: [u8; 4],
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let stream = connect_from(source, &self.address);
+        over(stream, &self.address, method, path, headers, body).expect("the server answers")
+    }
+
+    /// The same under another name of the server.
+    pub fn request_to(&self, host: &str, method: &str, path: &str) -> Reply {
+        let stream = TcpStream::connect(&self.address).expect("the server answers");
+        over(stream, host, method, path, &[], "").expect("the server answers")
     }
 
     pub fn post(&self, path: &str, bearer: &str, body: Value) -> Reply {
