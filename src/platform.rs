@@ -11,6 +11,7 @@ mod git;
 pub mod instance;
 mod limits;
 mod log;
+pub mod log_file;
 mod metrics;
 mod origin;
 mod page;

@@ -9,6 +9,7 @@ mod api;
 mod audit;
 mod battery;
 mod completions;
+mod connections;
 mod crash;
 mod daemons;
 mod dependencies;

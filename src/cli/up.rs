@@ -18,11 +18,9 @@ use super::{Context, Exit, Failure};
 use crate::config::{self, Config};
 use crate::platform::first_user::Wanted;
 use crate::platform::instance::{self, Running};
-use crate::platform::{self, Ready, tls};
+use crate::platform::{self, Ready, log_file, tls};
 use crate::progress;
 
-/// A log that is larger is put aside before the next server begins one, in bytes.
-const LOG_KEPT: u64 = 16 << 20;
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -117,7 +115,7 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
     }
     tracing_subscriber::fmt()
         .json()
-        .with_writer(std::io::stderr)
+        .with_writer(std::sync::Mutex::new(log_file::Log::new(&data_dir)))
         .init();
     let first_user = match &args.user {
         Some(username) => Some(Wanted {
@@ -172,9 +170,9 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
         return already(&running, args, data_dir, context);
     }
     config::private_dir(data_dir).with_context(|| format!("can't make {}", data_dir.display()))?;
-    let log_path = data_dir.join("server.log");
-    if std::fs::metadata(&log_path).is_ok_and(|log| log.len() > LOG_KEPT) {
-        let aside = log_path.with_extension("log.1");
+    let log_path = log_file::path(data_dir);
+    if std::fs::metadata(&log_path).is_ok_and(|log| log.len() > log_file::MAX_SIZE) {
+        let aside = log_file::previous(&log_path);
         std::fs::rename(&log_path, &aside)
             .with_context(|| format!("can't put {} aside", log_path.display()))?;
     }

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -24,6 +24,10 @@ const FROM_ONE_ADDRESS: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 const EVERY_TWO_SECONDS: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
 /// Requests to the API with one token in an hour, as on the platform.
 const WITH_ONE_TOKEN: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
+/// Requests of one network that are logged in a row, and then so many a second: a flood must not
+/// push everything else out of the log.
+const LOGGED_IN_A_ROW: NonZeroU32 = NonZeroU32::new(1_000).expect("not zero");
+const LOGGED_A_SECOND: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 /// How often those are forgotten that no longer count.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
@@ -42,6 +46,8 @@ pub enum Tried {
 pub struct Limits {
     accounts: DefaultKeyedRateLimiter<Tried>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
+    log_lines: DefaultKeyedRateLimiter<IpAddr>,
+    health_lines: DefaultDirectRateLimiter,
     tokens:
         RateLimiter<Uuid, DefaultKeyedStateStore<Uuid>, DefaultClock, StateInformationMiddleware>,
 }
@@ -56,9 +62,12 @@ impl Default for Limits {
     fn default() -> Self {
         let accounts = Quota::per_minute(NonZeroU32::MIN).allow_burst(FOR_ONE_ACCOUNT);
         let addresses = Quota::per_minute(EVERY_TWO_SECONDS).allow_burst(FROM_ONE_ADDRESS);
+        let log_lines = Quota::per_second(LOGGED_A_SECOND).allow_burst(LOGGED_IN_A_ROW);
         Limits {
             accounts: RateLimiter::keyed(accounts),
             addresses: RateLimiter::keyed(addresses),
+            log_lines: RateLimiter::keyed(log_lines),
+            health_lines: RateLimiter::direct(Quota::per_minute(NonZeroU32::MIN)),
             tokens: RateLimiter::keyed(Quota::per_hour(WITH_ONE_TOKEN)).with_middleware(),
         }
     }
@@ -90,7 +99,18 @@ impl Limits {
             .map_err(|early| too_many(&early))
     }
 
+    /// Decides if a request gets its line in the log. Of the probes of `/health` that went well
+    /// one a minute does. The metrics count all.
+    pub fn log_line(&self, route: &str, status: StatusCode, from: Option<IpAddr>) -> bool {
+        if route == "/health" && status == StatusCode::OK {
+            return self.health_lines.check().is_ok();
+        }
+        from.is_none_or(|from| self.log_lines.check_key(&network(from)).is_ok())
+    }
+
     fn forget(&self) {
+        self.log_lines.retain_recent();
+        self.log_lines.shrink_to_fit();
         self.accounts.retain_recent();
         self.addresses.retain_recent();
         self.tokens.retain_recent();

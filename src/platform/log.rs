@@ -26,24 +26,28 @@ pub async fn each_request(
     let method = method_name(request.method());
     let extensions = request.extensions();
     let route = extensions.get::<MatchedPath>().cloned();
-    let from = extensions.get::<ConnectInfo<SocketAddr>>().copied();
+    let from = extensions.get::<ConnectInfo<SocketAddr>>();
+    let from = from.map(|ConnectInfo(from)| from.ip());
     let under_way = platform.metrics.begun();
     let mut response = next.run(request).await;
     drop(under_way);
     let took = begun.elapsed();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     (platform.metrics).answered(method, route, response.status(), took);
+    if !platform.limits.log_line(route, response.status(), from) {
+        return response;
+    }
     tracing::info!(
         request = id,
         method,
         route,
-        from = from.map(|ConnectInfo(from)| from.ip().to_string()),
+        from = from.map(|from| from.to_string()),
         status = response.status().as_u16(),
         // Of a streamed answer, until its first byte.
         ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     );
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-request-id", id);
-    }
     response
 }
