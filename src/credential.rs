@@ -17,21 +17,22 @@ pub struct Site {
 }
 
 impl Site {
-    /// `None` where the protocol is empty or where either holds what no URL could: a control
-    /// character (CVE-2024-52006: a bare CR included), white space, or invalid UTF-8.
+    /// `None` where the protocol is no URL scheme (RFC 3986 section 3.1) or where the host holds what
+    /// no URL could: a control character (CVE-2024-52006: a bare CR included), white space, or invalid
+    /// UTF-8.
     pub fn new(protocol: &[u8], host: &[u8]) -> Option<Self> {
-        let clean = |bytes: &[u8]| {
-            let text = std::str::from_utf8(bytes).ok()?;
-            let odd = |c: char| c.is_control() || c.is_whitespace();
-            (!text.contains(odd)).then(|| text.to_ascii_lowercase())
-        };
-        let protocol = clean(protocol).filter(|protocol| !protocol.is_empty())?;
-        if protocol.contains(['/', ':']) || host.contains(&b'/') {
+        let protocol = std::str::from_utf8(protocol).ok()?;
+        let host = std::str::from_utf8(host).ok()?;
+        let in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        let is_scheme = protocol.starts_with(|c: char| c.is_ascii_alphabetic())
+            && protocol.chars().all(in_scheme);
+        let odd = |c: char| c.is_control() || c.is_whitespace() || c == '/';
+        if !is_scheme || host.contains(odd) {
             return None;
         }
         Some(Site {
-            protocol,
-            host: clean(host)?,
+            protocol: protocol.to_ascii_lowercase(),
+            host: host.to_ascii_lowercase(),
         })
     }
 

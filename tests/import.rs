@@ -113,7 +113,7 @@ fn a_differing_entry_stays_unless_forced_and_is_told() {
     );
     assert!(get(&home, asked).contains("password=mine\n"));
     assert!(!said.contains("rm "), "one is only there: {said}");
-    assert!(said.contains("has 1 entry that is not kept here"), "{said}");
+    assert!(said.contains("1 entry was not imported."), "{said}");
     let (code, said) = wit(&home, &["import", "store", "--force"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(get(&home, asked).contains("password=p@ss:w/rd %41\n"));
@@ -186,12 +186,74 @@ default login anonymous password hush
     );
     answers("protocol=https\nhost=not.example\n", "");
     assert!(
-        said.contains("line 9: not a site, a username and a password"),
+        said.contains("line 6: a macro") && said.contains("line 9: no username"),
         "{said}"
     );
     assert!(said.contains("line 10: a default for every host"), "{said}");
     assert!(!said.contains("hush"), "{said}");
     assert_eq!(fs::read_to_string(file).unwrap(), before);
+}
+
+#[test]
+fn the_source_may_go_only_where_every_word_was_accounted_for() {
+    let home = Home::new();
+    let entry = "machine a.example login ada password #one\r\n";
+    write(
+        &home,
+        ".netrc",
+        &format!("\u{feff}# mine\r\n{entry}{entry}"),
+    );
+    let (code, said) = wit(&home, &["import", "netrc"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("remove the lines from"), "{said}");
+    let asked = "protocol=https\nhost=a.example\n";
+    assert_eq!(get(&home, asked), "username=ada\npassword=#one\n");
+
+    write(&home, ".netrc", &format!("{entry} hush"));
+    let (_, said) = wit(&home, &["import", "netrc"]);
+    assert!(said.contains("line 2: a word that is no keyword"), "{said}");
+    assert!(said.contains("1 entry was not imported."), "{said}");
+    assert!(!said.contains("remove") && !said.contains("hush"), "{said}");
+}
+
+#[test]
+fn a_file_in_utf_16_is_named_and_its_hint_imports_it() {
+    let home = Home::new();
+    let text = "\u{feff}machine a.example login ada password one\n";
+    let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let file = home.path().join(".netrc");
+    for bytes in [&bytes, &bytes[2..]] {
+        fs::write(&file, bytes).unwrap();
+        let (code, said) = wit(&home, &["import", "netrc"]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("text in UTF-16"), "{said}");
+        assert!(!home.path().join(".local/share/wit").exists());
+    }
+    fs::write(&file, bytes).unwrap();
+    let (_, said) = wit(&home, &["import", "netrc"]);
+    let hint = said
+        .lines()
+        .find_map(|line| line.strip_prefix("hint: "))
+        .unwrap();
+    let output = home.run("sh", &["-c", hint], "");
+    assert!(output.status.success(), "{output:?}");
+    let asked = "protocol=https\nhost=a.example\n";
+    assert_eq!(get(&home, asked), "username=ada\npassword=one\n");
+}
+
+#[test]
+fn a_mark_before_the_first_url_is_not_its_protocol() {
+    let home = Home::new();
+    let lines = "\u{feff}https://ada:one@a.example\n\u{feff}https://ada:two@b.example\n\
+        1https://ada:hush@c.example\n https://ada:hush@d.example\nhttps://ada:a%0Db@e.example\n";
+    write(&home, ".git-credentials", lines);
+    let (code, said) = wit(&home, &["import", "store"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("\n  https://a.example  ada\n"), "{said}");
+    for line in 2..=5 {
+        assert!(said.contains(&format!("line {line}: ")), "{said}");
+    }
+    assert!(said.contains("4 entries were not imported."), "{said}");
 }
 
 #[test]

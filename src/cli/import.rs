@@ -13,12 +13,12 @@ use zeroize::Zeroizing;
 use super::output::{self, escaped, quoted};
 use super::{Context, Exit, Failure};
 use crate::config::Paths;
-use crate::import::{self, Fate, Findings, Found};
+use crate::import::{self, Fate, Findings, Found, OtherEncoding};
 use crate::progress;
 use crate::store::{self, Store, choice};
 
 /// The largest file that is read, in bytes.
-const MOST: u64 = 16 * 1024 * 1024;
+const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -84,10 +84,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         if !args.dry_run && !findings.found.is_empty() {
             text.push_str(&match left {
                 0 => farewell(args.source, &files, &findings),
-                1 => "What you took them from has 1 entry that is not kept here.\n".into(),
-                _ => {
-                    format!("What you took them from has {left} entries that are not kept here.\n")
-                }
+                1 => "1 entry was not imported.\n".into(),
+                _ => format!("{left} entries were not imported.\n"),
             });
         }
         output::print(text.as_bytes())?;
@@ -109,7 +107,11 @@ fn read(args: &Args) -> anyhow::Result<(Findings, Vec<PathBuf>)> {
     let mut files = Vec::new();
     for path in if named { &args.file } else { &usual } {
         match content(path) {
-            Ok(text) => parse(&path.display().to_string(), &text, &mut findings),
+            Ok(text) => {
+                let text = import::without_mark(&text)
+                    .map_err(|error| unread(&args.source, path, error))?;
+                parse(&path.display().to_string(), text, &mut findings);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound && !named => continue,
             Err(error) => {
                 return Err(error).with_context(|| format!("can't read {}", path.display()));
@@ -130,6 +132,26 @@ fn read(args: &Args) -> anyhow::Result<(Findings, Vec<PathBuf>)> {
     Ok((findings, files))
 }
 
+/// A file in another encoding is not read in part: what looks right there may be half of a password.
+fn unread(source: &Source, path: &Path, error: OtherEncoding) -> Failure {
+    let name = match source {
+        Source::Netrc => "netrc",
+        _ => "store",
+    };
+    Failure::new(
+        Exit::Failed,
+        format!(
+            "can't read {}: {error}; nothing was imported",
+            path.display()
+        ),
+    )
+    .hint(format!(
+        "iconv -f {} -t UTF-8 {} | wit import {name} --file /dev/stdin",
+        error.name,
+        quoted(path)
+    ))
+}
+
 #[cfg(target_os = "linux")]
 fn libsecret() -> anyhow::Result<Findings> {
     let read = progress::during("Waiting for the keyring", import::libsecret::read);
@@ -148,9 +170,9 @@ fn libsecret() -> anyhow::Result<Findings> {
 fn content(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut text = Zeroizing::new(Vec::with_capacity(length.min(MOST) as usize + 1));
-    file.take(MOST + 1).read_to_end(&mut text)?;
-    match text.len() as u64 > MOST {
+    let mut text = Zeroizing::new(Vec::with_capacity(length.min(MAX_FILE) as usize + 1));
+    file.take(MAX_FILE + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > MAX_FILE {
         true => Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
             "it is too large",

@@ -11,6 +11,8 @@ use crate::secret::{Secret, SecretBuffer};
 
 /// The longest line, with its LF, that git itself reads.
 const LONGEST_LINE: usize = 65_535;
+/// The longest value that git reads, whatever its key: the longest is `password_expiry_utc`.
+pub const LONGEST_VALUE: usize = LONGEST_LINE - "password_expiry_utc=\n".len();
 /// The longest message that is looked at: a bound on memory, far above what git sends.
 const LONGEST_MESSAGE: usize = 1 << 20;
 

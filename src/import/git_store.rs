@@ -14,7 +14,7 @@ pub fn read(name: &str, text: &[u8], findings: &mut Findings) {
             Ok(said) => findings.add(place, &said),
             Err(_) => findings.skipped.push(Skipped {
                 place,
-                why: "not a URL",
+                why: "not a URL that git would read",
             }),
         }
     }
