@@ -1,6 +1,7 @@
 //! Where items lie: the seam below all matching, and the read-change-write above it.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use crate::config::Paths;
@@ -31,6 +32,11 @@ pub trait Store {
 
     /// Where secrets lie, in words for a person.
     fn location(&self) -> String;
+
+    /// What a person should know before secrets are stored here, if anything: it may ask the store.
+    fn caveat(&self) -> Option<String> {
+        None
+    }
 
     /// The item of `site`, if there is one: at most one round trip.
     fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError>;
@@ -110,6 +116,9 @@ impl StoreError {
             }
             StoreError::Locked { hint, .. } | StoreError::TooLarge { hint, .. } => Some(hint),
             StoreError::Item { .. } | StoreError::Busy { .. } => Some("wit status"),
+            StoreError::Io { error, .. } if error.kind() == ErrorKind::PermissionDenied => {
+                Some("wit doctor")
+            }
             StoreError::Io { .. } => None,
         }
     }

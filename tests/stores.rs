@@ -439,6 +439,109 @@ mod keyring {
         });
     }
 
+    fn alias_default(collection: &str) {
+        let call = [
+            "--session",
+            "--print-reply",
+            "--dest=org.freedesktop.secrets",
+            "/org/freedesktop/secrets",
+            "org.freedesktop.Secret.Service.SetAlias",
+            "string:default",
+            &format!("objpath:/org/freedesktop/secrets/collection/{collection}"),
+        ];
+        run("dbus-send", &call);
+    }
+
+    #[test]
+    fn what_is_open_answers_before_a_duplicate_that_is_locked() {
+        let name = "what_is_open_answers_before_a_duplicate_that_is_locked";
+        in_session(name, Session::with_keyring, &[], || {
+            let here = site("host.example");
+            let store = SecretService::new();
+            store.write(&here, &secret("locked")).unwrap();
+            let args = [
+                "store",
+                "--collection=session",
+                "--label=wit: https://host.example",
+                "service",
+                "git-credential-wit",
+                "target",
+                "default",
+                "username",
+                "https://host.example",
+            ];
+            let mut command = Command::new("secret-tool");
+            command.args(args);
+            let stored = crate::support::feed(command, b"open");
+            assert!(stored.status.success(), "{stored:?}");
+            lock();
+            for store in [&store, &SecretService::new()] {
+                assert_eq!(store.read(&here).unwrap(), Some(secret("open")));
+            }
+            store.write(&here, &secret("written")).unwrap();
+            assert_eq!(store.read(&here).unwrap(), Some(secret("written")));
+            let locked = |result| matches!(result, Err(StoreError::Locked { .. }));
+            assert!(locked(store.sites().map(drop)), "one may be hidden");
+            // What is open is gone then, and the other is not taken for gone.
+            assert!(locked(store.delete(&here)));
+            assert!(locked(store.read(&here).map(drop)));
+        });
+    }
+
+    #[test]
+    fn of_two_that_are_open_the_one_changed_last_answers() {
+        let name = "of_two_that_are_open_the_one_changed_last_answers";
+        in_session(name, Session::with_keyring, &[], || {
+            let here = site("host.example");
+            let store = SecretService::new();
+            store.write(&here, &secret("first")).unwrap();
+            alias_default("session");
+            let args = [
+                "store",
+                "--collection=session",
+                "--label=x",
+                "service",
+                "git-credential-wit",
+                "target",
+                "default",
+                "username",
+                "https://host.example",
+            ];
+            // The service counts in seconds.
+            until("the second is the later one", || {
+                let mut command = Command::new("secret-tool");
+                command.args(args);
+                assert!(crate::support::feed(command, b"second").status.success());
+                store.read(&here).unwrap() == Some(secret("second"))
+            });
+        });
+    }
+
+    #[test]
+    fn a_default_collection_of_the_session_is_not_taken_by_itself_and_is_told() {
+        let name = "a_default_collection_of_the_session_is_not_taken_by_itself_and_is_told";
+        in_session(name, Session::with_keyring, &[], || {
+            assert_eq!(SecretService::new().caveat(), None);
+            alias_default("session");
+            let caveat = SecretService::new().caveat().expect("a caveat");
+            assert!(caveat.contains("lost at logout"), "{caveat}");
+            let dir = tempfile::tempdir().unwrap();
+            let decided = choice::decide(&Paths::below(dir.path()), None).unwrap();
+            assert_eq!(decided.store.name(), "file");
+            let mut home = crate::support::Home::new();
+            let bus = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap();
+            home.set("DBUS_SESSION_BUS_ADDRESS", bus);
+            home.set("WIT_STORE", "keychain");
+            let wit = crate::support::WIT;
+            let said = crate::support::done(&home.run(wit, &["store"], ""));
+            assert!(said.contains(&caveat), "{said}");
+            home.set("WIT_STORE", "");
+            let output = home.run(wit, &["setup", "--store", "keychain"], "");
+            let said = crate::support::text(&output.stderr);
+            assert!(said.contains(&caveat), "{said}");
+        });
+    }
+
     #[test]
     fn without_a_service_auto_takes_files_and_a_chosen_keychain_says_why() {
         let name = "without_a_service_auto_takes_files_and_a_chosen_keychain_says_why";

@@ -164,6 +164,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             "helpers": documents,
             "store": store.name(),
             "location": store.location(),
+            "caveat": store.caveat(),
             "renew": place,
             "renewOutlivesLogout": lasts,
         }))?;
@@ -175,6 +176,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         text += &format!("What runs out within 7 days is rotated once a day, by {place}\n");
     }
     output::print(text.as_bytes())?;
+    if let Some(caveat) = store.caveat() {
+        eprintln!("wit: {caveat}\nhint: wit setup --store file");
+    }
     if lasts == Some(false) {
         eprintln!("wit: systemd stops that when you log out of this machine");
         eprintln!("hint: loginctl enable-linger");

@@ -68,6 +68,10 @@ fn show(context: &Context) -> anyhow::Result<Exit> {
         Protection::Unlocked => "opened with its passphrase",
     };
     let mut text = format!("Secrets are kept in {}.\n", store.location());
+    let caveat = store.caveat();
+    if let Some(caveat) = &caveat {
+        let _ = writeln!(text, "Note: {caveat}.");
+    }
     let mut others = Vec::new();
     for name in NAMES.into_iter().filter(|name| *name != "auto") {
         let Ok(other) = choice::by_name(&context.paths, name) else {
@@ -97,6 +101,7 @@ fn show(context: &Context) -> anyhow::Result<Exit> {
         output::json(&json!({
             "store": store.name(),
             "location": store.location(),
+            "caveat": caveat,
             "protected": matches!(protection, Protection::Locked | Protection::Unlocked),
             "locked": protection == Protection::Locked,
             "others": others,

@@ -146,6 +146,10 @@ impl Store for Configured {
         self.store().location()
     }
 
+    fn caveat(&self) -> Option<String> {
+        self.store().caveat()
+    }
+
     fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
         match self.store().read(site)? {
             Some(item) => Ok(Some(item)),

@@ -35,6 +35,8 @@ pub use self::foreign::ForeignItem;
 const SERVICE: &str = "org.freedesktop.secrets";
 const ROOT: &str = "/org/freedesktop/secrets";
 const DEFAULT: &str = "/org/freedesktop/secrets/aliases/default";
+/// Section "Collection": "a collection that is only stored in memory".
+const OF_SESSION: &str = "/org/freedesktop/secrets/collection/session";
 const I_SERVICE: &str = "org.freedesktop.Secret.Service";
 const I_COLLECTION: &str = "org.freedesktop.Secret.Collection";
 const I_ITEM: &str = "org.freedesktop.Secret.Item";
@@ -83,12 +85,20 @@ impl SecretService {
         Self::default()
     }
 
-    /// Whether a secret could be kept here now; shows no prompt.
+    /// Whether a secret could be kept here now, and for longer than this session; shows no prompt.
     pub fn probe(&self) -> Result<(), StoreError> {
-        self.with(|connection| match default_is_locked(&mut connection.bus)? {
-            false => Ok(()),
-            true if asking::has_screen() => Ok(()),
-            true => unlock(&mut connection.bus, &[DEFAULT.to_owned()]),
+        self.with(|connection| {
+            let bus = &mut connection.bus;
+            let is_locked = default_is_locked(bus)?;
+            if default_ends_with_session(bus)? {
+                return Err(StoreError::Unavailable {
+                    reason: format!("the keyring lasts no longer than the session: {OF_SESSION}"),
+                });
+            }
+            match is_locked && !asking::has_screen() {
+                false => Ok(()),
+                true => unlock(bus, &[DEFAULT.to_owned()]),
+            }
         })
     }
 
@@ -115,11 +125,13 @@ impl SecretService {
         Ok(answer)
     }
 
-    /// The same with the items of `attributes`. They are unlocked; none means that there is none, not that one can't be seen.
+    /// The same with the items of `attributes`, unlocked as far as is `needed`; none means that there is
+    /// none, not that one can't be seen.
     fn with_items<T>(
         &self,
         attributes: &Attributes,
-        work: impl FnOnce(&mut Connection, Vec<String>) -> Result<T, StoreError>,
+        needed: Needed,
+        work: impl FnOnce(&mut Connection, Items) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let deadline = Instant::now() + patience();
         let kept = self.connection.borrow_mut().take();
@@ -137,7 +149,7 @@ impl SecretService {
                 (Connection::new(bus)?, serial)
             }
         };
-        let items = unlocked_items(&mut connection.bus, attributes, search)?;
+        let items = unlocked_items(&mut connection.bus, attributes, needed, search)?;
         let answer = work(&mut connection, items)?;
         *self.connection.borrow_mut() = Some(connection);
         Ok(answer)
@@ -224,37 +236,81 @@ fn search(bus: &mut Bus, attributes: &Attributes) -> Result<u32, StoreError> {
     Ok(bus.send(&search)?)
 }
 
-/// The paths that a search finds, once all of them are unlocked.
+/// Which of the items that a search finds must be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needed {
+    /// One: a duplicate in a locked collection must not hide it.
+    Any,
+    All,
+}
+
+/// What a search finds.
+struct Items {
+    /// The paths of those that are open, the one that was changed last first.
+    open: Vec<String>,
+    /// Whether there are others.
+    rest_is_locked: bool,
+}
+
+/// The items that a search finds, once as many of them are unlocked as are `needed`.
 ///
 /// Some services hide the items of a locked collection, so none found counts only when the default
 /// collection is open.
 fn unlocked_items(
     bus: &mut Bus,
     attributes: &Attributes,
+    needed: Needed,
     serial: u32,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Items, StoreError> {
     let (found, asked) = found(bus, attributes, serial)?;
-    let (unlocked, locked) = two_lists(&found)?;
-    if unlocked.is_empty() && locked.is_empty() {
+    let (open, locked) = two_lists(&found)?;
+    let is_enough = locked.is_empty() || needed == Needed::Any && !open.is_empty();
+    if open.is_empty() && locked.is_empty() {
         if !default_is_locked(bus)? {
-            return Ok(Vec::new());
+            return items(bus, open, locked);
         }
         if asked {
             return Err(locked_error());
         }
         unlock(bus, &[DEFAULT.to_owned()])?;
-    } else if locked.is_empty() {
-        return Ok(unlocked);
+    } else if is_enough {
+        return items(bus, open, locked);
     } else {
         unlock(bus, &locked)?;
     }
     let serial = search(bus, attributes)?;
-    let (unlocked, locked) = two_lists(&bus.reply(serial)?)?;
-    if locked.is_empty() {
-        Ok(unlocked)
-    } else {
-        Err(locked_error())
+    let (open, locked) = two_lists(&bus.reply(serial)?)?;
+    match locked.is_empty() {
+        true => items(bus, open, locked),
+        false => Err(locked_error()),
     }
+}
+
+fn items(bus: &mut Bus, open: Vec<String>, locked: Vec<String>) -> Result<Items, StoreError> {
+    Ok(Items {
+        open: last_changed_first(bus, open)?,
+        rest_is_locked: !locked.is_empty(),
+    })
+}
+
+/// Puts duplicates in order. Each lies in a collection of its own, and those may have been open at
+/// different times.
+fn last_changed_first(bus: &mut Bus, paths: Vec<String>) -> Result<Vec<String>, StoreError> {
+    if paths.len() < 2 {
+        return Ok(paths);
+    }
+    let mut dated = Vec::with_capacity(paths.len());
+    for path in paths {
+        let serial = ask_property(bus, &path, "Modified")?;
+        let reply = bus.reply(serial)?;
+        let value = reply.body.parser().get::<Variant>();
+        let changed = value
+            .and_then(|value| value.get::<u64>())
+            .map_err(|_| nonsense())?;
+        dated.push((changed, path));
+    }
+    dated.sort_by(|a, b| b.cmp(a));
+    Ok(dated.into_iter().map(|(_, path)| path).collect())
 }
 
 /// The reply to a search, and whether a person was asked for it: KeePassXC keeps the reply back while
@@ -302,9 +358,7 @@ fn two_lists(found: &MarshalledMessage) -> Result<(Vec<String>, Vec<String>), St
 
 /// Whether the default collection is locked; an error where there is none.
 fn default_is_locked(bus: &mut Bus) -> Result<bool, StoreError> {
-    let mut alias = message(SERVICE, ROOT, I_SERVICE, "ReadAlias");
-    alias.body.push_param("default").map_err(|_| nonsense())?;
-    let alias = bus.send(&alias)?;
+    let alias = ask_default(bus)?;
     let mut locked = message(SERVICE, DEFAULT, I_PROPERTIES, "Get");
     locked
         .body
@@ -323,6 +377,20 @@ fn default_is_locked(bus: &mut Bus) -> Result<bool, StoreError> {
     Ok(value
         .and_then(|value| value.get::<bool>())
         .map_err(|_| nonsense())?)
+}
+
+fn ask_default(bus: &mut Bus) -> Result<u32, StoreError> {
+    let mut alias = message(SERVICE, ROOT, I_SERVICE, "ReadAlias");
+    alias.body.push_param("default").map_err(|_| nonsense())?;
+    Ok(bus.send(&alias)?)
+}
+
+/// Whether the default collection is the one that every service has and none keeps on disk.
+fn default_ends_with_session(bus: &mut Bus) -> Result<bool, StoreError> {
+    let alias = ask_default(bus)?;
+    let alias = bus.reply(alias)?;
+    let path: Path = alias.body.parser().get().map_err(|_| nonsense())?;
+    Ok(path.as_ref() == OF_SESSION)
 }
 
 /// Unlocks, with the service's prompt where a person can see it.
@@ -417,7 +485,7 @@ fn finish(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
     match run_prompt(bus, prompt, can_prompt)? {
         true => Ok(()),
         false => Err(StoreError::Unavailable {
-            reason: "the keyring asked for leave and was given none".to_owned(),
+            reason: "the keyring prompt was dismissed".to_owned(),
         }),
     }
 }
@@ -504,10 +572,18 @@ impl Store for SecretService {
         "the desktop's keyring (Secret Service)".to_owned()
     }
 
+    fn caveat(&self) -> Option<String> {
+        let ends = self.with(|connection| default_ends_with_session(&mut connection.bus));
+        ends.unwrap_or(false).then(|| {
+            "the keyring's default collection is the session's: what it holds is lost at logout"
+                .to_owned()
+        })
+    }
+
     fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
         let look = || {
-            self.with_items(&attributes_of(site), |connection, items| {
-                let path = items.first();
+            self.with_items(&attributes_of(site), Needed::Any, |connection, items| {
+                let path = items.open.first();
                 path.map(|path| secret_at(connection, path)).transpose()
             })
         };
@@ -529,9 +605,9 @@ impl Store for SecretService {
 
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
         let ours = attributes_of(site);
-        self.with_items(&ours, |connection, items| {
-            // An item in another collection is changed there: two of one site would be a riddle.
-            if let Some(path) = items.first() {
+        self.with_items(&ours, Needed::Any, |connection, items| {
+            // An item in another collection is changed there, and is from then on the one to read.
+            if let Some(path) = items.open.first() {
                 return replace_secret(connection, path, label(site), item);
             }
             let mut new = ours.clone();
@@ -541,15 +617,25 @@ impl Store for SecretService {
     }
 
     fn delete(&self, site: &Site) -> Result<(), StoreError> {
-        self.with_items(&attributes_of(site), |connection, items| {
-            (items.iter()).try_for_each(|path| delete_item(&mut connection.bus, path))
-        })
+        let delete = |needed| {
+            self.with_items(&attributes_of(site), needed, |connection, items| {
+                for path in &items.open {
+                    delete_item(&mut connection.bus, path)?;
+                }
+                Ok(items.rest_is_locked)
+            })
+        };
+        // What is open goes in any case.
+        if delete(Needed::Any)? {
+            delete(Needed::All)?;
+        }
+        Ok(())
     }
 
     fn sites(&self) -> Result<Vec<Site>, StoreError> {
-        self.with_items(&all_sites(), |connection, items| {
-            let mut sites = Vec::with_capacity(items.len());
-            for some in items.chunks(TOGETHER) {
+        self.with_items(&all_sites(), Needed::All, |connection, items| {
+            let mut sites = Vec::with_capacity(items.open.len());
+            for some in items.open.chunks(TOGETHER) {
                 let mut serials = Vec::with_capacity(some.len());
                 for path in some {
                     serials.push(ask_property(&mut connection.bus, path, "Attributes")?);
@@ -573,8 +659,8 @@ impl Store for SecretService {
             "service".to_owned(),
             "git-credential-wit-damaged".to_owned(),
         );
-        self.with_items(&attributes_of(site), |connection, items| {
-            for path in &items {
+        self.with_items(&attributes_of(site), Needed::Any, |connection, items| {
+            for path in &items.open {
                 let Found::Secret(secret) = secret_at(connection, path)? else {
                     return Err(nonsense().into());
                 };

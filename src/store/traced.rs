@@ -40,6 +40,10 @@ impl Store for Traced {
         self.0.location()
     }
 
+    fn caveat(&self) -> Option<String> {
+        self.0.caveat()
+    }
+
     fn read(&self, site: &Site) -> Result<Option<Secret>, StoreError> {
         self.tell("read", site, |store| store.read(site))
     }

@@ -2,7 +2,9 @@
 
 use rustbus::wire::unmarshal::traits::Variant;
 
-use super::{Attributes, Found, SecretService, ask_property, attributes_in, nonsense, secret_at};
+use super::{
+    Attributes, Found, Needed, SecretService, ask_property, attributes_in, nonsense, secret_at,
+};
 use crate::secret::Secret;
 use crate::store::StoreError;
 
@@ -17,9 +19,9 @@ impl SecretService {
     /// Every item of a libsecret schema, which is unlocked first.
     pub fn items_of_schema(&self, schema: &str) -> Result<Vec<ForeignItem>, StoreError> {
         let schema = Attributes::from([("xdg:schema".to_owned(), schema.to_owned())]);
-        self.with_items(&schema, |connection, paths| {
-            let mut items = Vec::with_capacity(paths.len());
-            for path in &paths {
+        self.with_items(&schema, Needed::All, |connection, found| {
+            let mut items = Vec::with_capacity(found.open.len());
+            for path in &found.open {
                 let label = ask_property(&mut connection.bus, path, "Label")?;
                 let attributes = ask_property(&mut connection.bus, path, "Attributes")?;
                 let label = connection.bus.reply(label)?;
