@@ -1,7 +1,7 @@
 //! Directories, the config file and the environment: the only reader of any of them.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -161,10 +161,9 @@ impl Config {
     /// Reads, changes and writes the config file under a lock of its own.
     pub fn update<T>(paths: &Paths, change: impl FnOnce(&mut Config) -> T) -> io::Result<T> {
         private_dir(&paths.config)?;
-        let mut open = std::fs::OpenOptions::new();
-        // Windows empties no file of which somebody else has the lock.
-        open.create(true).truncate(false).write(true);
-        let lock = open.open(paths.config.join(".lock"))?;
+        let mut open = OpenOptions::new();
+        open.write(true);
+        let lock = open_or_create(&paths.config.join(".lock"), &open)?;
         lock_within(&lock, File::try_lock, PATIENCE).map_err(|error| match error {
             TryLockError::Error(error) => error,
             TryLockError::WouldBlock => {
@@ -201,20 +200,84 @@ pub fn lock_within(
     }
 }
 
+/// The person in whose home root works, as by `sudo -E` or in a container: what is created there is
+/// created for them, or they could not use it. `None` for everybody else, and in root's own home.
+pub fn home_owner() -> Option<system::Owner> {
+    if !system::is_root() {
+        return None;
+    }
+    system::owner_of_dir(Path::new(&variable("HOME")?))
+}
+
+/// [`home_owner`] where `dir` is theirs too.
+pub fn heir(dir: &Path) -> Option<system::Owner> {
+    home_owner().filter(|owner| system::owner_of_dir(dir).is_some_and(|of| of.user == owner.user))
+}
+
+/// Gives a file that was created in `dir` to the person in whose home root works.
+pub fn hand_over(file: &File, dir: &Path) -> io::Result<()> {
+    heir(dir).map_or(Ok(()), |owner| system::give(file, owner))
+}
+
+/// Whether secrets may be read from what belongs to `user`: to this process's user, to root, or to the
+/// person in whose home root works. Anybody else could have put it there.
+pub fn is_trusted(user: u32) -> bool {
+    user == system::own_user() || user == 0 || home_owner().is_some_and(|owner| owner.user == user)
+}
+
 /// Makes a directory, and those above it, that only its owner can enter.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
     system::only_owner_enters(&mut builder);
-    builder.create(path)
+    if home_owner().is_none() {
+        return builder.recursive(true).create(path);
+    }
+    let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.exists()).collect();
+    for dir in missing.into_iter().rev() {
+        match builder.create(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => continue,
+            made => made?,
+        }
+        if let Some(owner) = heir(parent(dir)) {
+            system::give_dir(dir, owner)?;
+        }
+    }
+    match path.is_dir() {
+        true => Ok(()),
+        false => builder.create(path),
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Opens a file as `options` say, and creates it where there is none. Not through a link that leads
+/// nowhere.
+pub fn open_or_create(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            hand_over(&file, parent(path))?;
+            Ok(file)
+        }
+        // Another process has just created it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes an empty file that only its owner can read, where there is none.
 pub fn touch_private(path: &Path) -> io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
+    let mut options = OpenOptions::new();
+    options.append(true);
     system::only_owner_reads(&mut options);
-    options.open(path).map(drop)
+    open_or_create(path, &options).map(drop)
 }
 
 /// How the names of files begin that are being written.
@@ -241,18 +304,9 @@ pub fn remove_abandoned(dir: &Path) {
 /// fsync, rename, fsync of the directory.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write;
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = parent(path);
     private_dir(dir)?;
-    // Not as tempfile itself opens it: on Windows the file would be marked as temporary for good.
-    let open = |path: &Path| {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        system::only_owner_reads(&mut options);
-        options.open(path)
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .make_in(dir, open)?;
+    let mut file = temporary(dir)?;
     // Says that its writer lives. Where files can't be locked nothing takes it for abandoned.
     let _ = file.as_file().try_lock();
     crash_point();
@@ -265,6 +319,23 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     system::sync_dir(dir)?;
     crash_point();
     Ok(())
+}
+
+/// A new file in `dir` that only its owner can read, under a name of its own until it is whole.
+pub fn temporary(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+    // Not as tempfile itself opens it: on Windows the file would be marked as temporary for good.
+    let open = |path: &Path| {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        system::only_owner_reads(&mut options);
+        options.open(path)
+    };
+    let file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .make_in(dir, open)?;
+    // Before anything is in it, and before it has its name.
+    hand_over(file.as_file(), dir)?;
+    Ok(file)
 }
 
 /// Dies at the point that `WIT_CRASH_AT` counts, such as `write-17`, in a build for that.

@@ -36,9 +36,9 @@ fn sink() -> &'static Sink {
 
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.create(true).append(true);
+    options.append(true);
     system::only_owner_reads(&mut options);
-    options.open(path)
+    config::open_or_create(path, &options)
 }
 
 /// Whether anybody looks: for what is costly to tell.

@@ -29,6 +29,8 @@ mod install;
 mod kill;
 mod matching;
 mod outputs;
+#[cfg(target_os = "linux")]
+mod owners;
 mod package;
 mod page;
 mod passphrase;

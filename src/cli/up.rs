@@ -87,6 +87,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             .into());
     }
     let data_dir = data_dir(args.data_dir.as_deref(), context)?;
+    refuse_sudo(&data_dir)?;
     let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
     let args = Args {
         // The server stands in another directory.
@@ -165,6 +166,23 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
     Ok(Exit::Done)
 }
 
+/// What git creates as root its owner could not change later, and git refuses root what is not root's.
+/// A container's root, which no sudo has started, may have any home.
+fn refuse_sudo(data_dir: &Path) -> anyhow::Result<()> {
+    let existing = data_dir.ancestors().find(|dir| dir.exists());
+    let owner = existing.and_then(config::heir);
+    let by_sudo = config::variable("SUDO_UID");
+    match owner.is_some_and(|owner| by_sudo == Some(owner.user.to_string())) {
+        false => Ok(()),
+        true => Err(Failure::new(
+            Exit::Usage,
+            format!("{} would become root's in part", data_dir.display()),
+        )
+        .hint("wit up, without sudo")
+        .into()),
+    }
+}
+
 fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result<Exit> {
     if let Some(running) = instance::answering(data_dir)? {
         return already(&running, args, data_dir, context);
@@ -177,10 +195,10 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
             .with_context(|| format!("can't put {} aside", log_path.display()))?;
     }
     let mut log = OpenOptions::new();
-    log.create(true).append(true);
+    log.append(true);
     std::os::unix::fs::OpenOptionsExt::mode(&mut log, 0o600);
-    let log =
-        (log.open(&log_path)).with_context(|| format!("can't open {}", log_path.display()))?;
+    let log = config::open_or_create(&log_path, &log)
+        .with_context(|| format!("can't open {}", log_path.display()))?;
     let mut command = Command::new(std::env::current_exe().context("can't find this program")?);
     command
         .args(["up", "--foreground", "--detach", "--listen"])

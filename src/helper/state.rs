@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::config::{Paths, private_dir};
+use crate::config::{self, Paths, private_dir};
 use crate::credential::{Credential, Description, Proof, Site};
 use crate::files::{self, Fault, FileError};
 use crate::system;
@@ -65,6 +65,10 @@ fn tag(key: &[u8], site: &Site, entry: &Credential) -> String {
 fn read_key(paths: &Paths) -> Option<[u8; KEY_BYTES]> {
     let mut key = [0; KEY_BYTES];
     let mut file = std::fs::File::open(paths.state_key_file()).ok()?;
+    // Who knows the key can try passwords against what git is told.
+    if !config::is_trusted(system::owner(&file).ok()?) || system::is_shared(&file).ok()? {
+        return None;
+    }
     file.read_exact(&mut key).ok()?;
     Some(key)
 }
@@ -90,6 +94,7 @@ fn make_key(paths: &Paths) -> Option<[u8; KEY_BYTES]> {
     system::only_owner_reads(&mut options);
     // A torn key of a process that died here is too short to read and costs only speed.
     let mut file = options.open(paths.state_key_file()).ok()?;
+    config::hand_over(&file, paths.state_dir()).ok()?;
     file.write_all(&key).ok()?;
     Some(key)
 }

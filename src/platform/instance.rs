@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::config::lock_within;
+use crate::config::{lock_within, open_or_create};
 
 /// How long a server that was killed may still hold what it had, and one that starts may take.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
@@ -192,9 +192,9 @@ fn pid_file(data_dir: &Path) -> std::path::PathBuf {
 fn open(data_dir: &Path) -> anyhow::Result<File> {
     let path = pid_file(data_dir);
     let mut options = OpenOptions::new();
-    options.create(true).truncate(false).read(true).write(true);
+    options.read(true).write(true);
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    (options.open(&path)).with_context(|| format!("can't open {}", path.display()))
+    open_or_create(&path, &options).with_context(|| format!("can't open {}", path.display()))
 }
 
 fn write(file: &mut File, text: &[u8]) -> io::Result<()> {

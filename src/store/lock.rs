@@ -84,12 +84,7 @@ fn wait(
         error,
     };
     config::private_dir(&paths.lock_dir()).map_err(io)?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(io)?;
+    let file = config::open_or_create(&path, OpenOptions::new().write(true)).map_err(io)?;
     let step = trace::begin();
     match config::lock_within(&file, lock, patience) {
         Ok(()) => {

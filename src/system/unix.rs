@@ -2,11 +2,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal};
 use tempfile::NamedTempFile;
 
@@ -44,6 +45,58 @@ pub fn mode_and_owner(path: &Path) -> Option<(u32, u32)> {
 /// The number of the user that this process runs as.
 pub fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Whether this process is root's.
+pub fn is_root() -> bool {
+    own_user() == 0
+}
+
+/// The owner of a directory, for whom root makes files in it; `None` where that is root.
+pub fn owner_of_dir(dir: &Path) -> Option<Owner> {
+    let metadata = fs::metadata(dir).ok()?;
+    let (user, group) = (metadata.uid(), metadata.gid());
+    (user != 0).then_some(Owner { user, group })
+}
+
+/// A user and a group by their numbers: neither need have a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub user: u32,
+    pub group: u32,
+}
+
+/// Gives an open file that root has created to `owner`.
+///
+/// Where that can't be done the file stays root's: in a container without the right to (user
+/// namespaces, a dropped CAP_CHOWN), and on a file system that keeps no owners.
+pub fn give(file: &File, owner: Owner) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match fchown(file, Some(owner.user), Some(owner.group)) {
+        Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {
+            Ok(())
+        }
+        given => given,
+    }
+}
+
+/// The same for a directory that root has just made. Its parent may be another user's, who could
+/// have put something else there: a link is not followed, and what is not root's stays as it is.
+pub fn give_dir(dir: &Path, owner: Owner) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let made = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(dir)?;
+    match made.metadata()?.uid() {
+        0 => give(&made, owner),
+        _ => Ok(()),
+    }
+}
+
+/// The owner of an open file.
+pub fn owner(file: &File) -> io::Result<u32> {
+    Ok(file.metadata()?.uid())
 }
 
 /// Whether anybody at all may run a file.

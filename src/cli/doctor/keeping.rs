@@ -238,11 +238,22 @@ fn loose(paths: &Paths) -> Vec<(PathBuf, &'static str)> {
     places.into_iter().filter_map(open).collect()
 }
 
+/// Directories of ours that belong to another user, or hold what does: root's, where a command was run
+/// with sudo. For root in the home of somebody else, what is not theirs.
 fn foreign(paths: &Paths) -> Vec<PathBuf> {
-    let of_another = |path: &PathBuf| {
-        system::mode_and_owner(path).is_some_and(|(_, owner)| owner != system::own_user())
-    };
-    own_dirs(paths).filter(of_another).collect()
+    let owner = config::home_owner().map_or_else(system::own_user, |owner| owner.user);
+    let of_another =
+        |path: &Path| system::mode_and_owner(path).is_some_and(|(_, user)| user != owner);
+    let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = Vec::new();
+    for dir in own_dirs(paths) {
+        let holds = entries(&dir).any(|entry| of_another(&entry.path()));
+        let known = found.iter().any(|above| dir.starts_with(above));
+        if !known && (holds || of_another(&dir)) {
+            found.push(dir);
+        }
+    }
+    found
 }
 
 fn closed(paths: &Paths) -> Vec<PathBuf> {
@@ -335,9 +346,15 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     for path in &facts.foreign {
         let path = quoted(path);
         findings.push(
-            Finding::wrong("owner", format!("{path} belongs to another user"))
-                .why("a command that was run with sudo may have made it")
-                .cure(format!("sudo chown -R \"$(id -u)\" {path}")),
+            Finding::wrong(
+                "owner",
+                format!("{path} belongs to another user, at least in part"),
+            )
+            .why("a command that was run with sudo may have created it")
+            .cure(match config::home_owner() {
+                Some(owner) => format!("chown -R {}:{} {path}", owner.user, owner.group),
+                None => format!("sudo chown -R \"$(id -u)\" {path}"),
+            }),
         );
     }
     for (server, refusal) in &facts.damaged {

@@ -166,6 +166,7 @@ impl Locked {
             true => format!("{} is there: is another git at it?", lock.display()),
             false => format!("can't change {}", file.display()),
         })?;
+        config::hand_over(&written, file.parent().unwrap_or(&file))?;
         let mut locked = Locked {
             file,
             lock,

@@ -148,10 +148,7 @@ impl IdentityFile {
         let identity = Identity::generate();
         let dir = self.paths.store_dir();
         config::private_dir(&dir).map_err(failed)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(".tmp-")
-            .tempfile_in(&dir)
-            .map_err(failed)?;
+        let mut file = config::temporary(&dir).map_err(failed)?;
         writeln!(
             file,
             "# opens the files beside it\n# public key: {}\n{}",
@@ -235,6 +232,7 @@ impl IdentityFile {
             Err(error) => return Err(io_error("can't open", &self.path, error)),
         };
         refuse_shared(&file, &self.path)?;
+        refuse_of_others(&file, &self.path)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(MOST as usize));
         (&mut file)
             .take(MOST)
@@ -322,6 +320,26 @@ fn refuse_shared(file: &fs::File, path: &Path) -> Result<(), StoreError> {
         }),
         Err(error) => Err(io_error("can't open", path, error)),
     }
+}
+
+/// Refuses an identity that somebody else has put there, or could: what is written for it would be
+/// theirs to read.
+fn refuse_of_others(file: &fs::File, path: &Path) -> Result<(), StoreError> {
+    let failed = |error| io_error("can't open", path, error);
+    let dir = path.parent().unwrap_or(path);
+    let of_file = (path, system::owner(file).map_err(failed)?);
+    let of_dir = system::mode_and_owner(dir).map(|(_, owner)| (dir, owner));
+    for (path, owner) in of_dir.into_iter().chain([of_file]) {
+        if !config::is_trusted(owner) {
+            return Err(StoreError::Unavailable {
+                reason: format!(
+                    "{} belongs to another user (number {owner}) and is not used",
+                    path.display()
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Elsewhere the kernel keeps no keys: nothing can be protected there, nor opened.
