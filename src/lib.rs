@@ -17,6 +17,7 @@
 //! | [`import`] | credential, item, store, the helper's wire |
 //! | [`database`] | secret, expiry; the tables that `api` and `platform` share |
 //! | [`api`] | database, credential, config |
+//! | [`hosts`], [`oauth`] | api, config, sign_in, store: what git hosts are like, and signing in to them |
 //! | [`rotation`] | api, store |
 //! | [`platform`] | database, config |
 //! | [`cli`] | all of them; the only printer |
@@ -29,8 +30,10 @@ pub mod database;
 pub mod expiry;
 pub mod files;
 pub mod helper;
+pub mod hosts;
 pub mod import;
 pub mod item;
+pub mod oauth;
 #[cfg(all(feature = "platform", unix))]
 pub mod platform;
 pub mod progress;

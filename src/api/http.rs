@@ -5,7 +5,12 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
+};
 use reqwest::{Certificate, Method, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -47,8 +52,56 @@ pub struct Client {
 pub struct Answer {
     pub status: u16,
     retry_after: Option<Duration>,
+    headers: HeaderMap,
     /// It may hold a token.
     body: SecretBuffer,
+}
+
+/// How a request says who asks.
+#[derive(Clone, Copy)]
+pub enum Auth<'a> {
+    Nobody,
+    /// `Authorization: Bearer`.
+    Bearer(&'a Secret),
+    /// `Authorization: Basic`.
+    Basic(&'a str, &'a Secret),
+    /// [`Auth::Basic`] with a one-time code in a header of that name.
+    OneTimeCode(&'a str, &'a Secret, &'static str, &'a Secret),
+    /// A header of the host's own.
+    Header(&'static str, &'a Secret),
+}
+
+impl Auth<'_> {
+    fn headers(self) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        let basic = |name: &str, password: &Secret| {
+            let pair = Zeroizing::new([name.as_bytes(), b":", password.expose()].concat());
+            let encoded = Zeroizing::new(STANDARD.encode(&*pair));
+            secret_value("Basic ", encoded.as_bytes()).map(|value| (AUTHORIZATION, value))
+        };
+        let own = |name: &'static str, secret: &Secret| {
+            let value = secret_value("", secret.expose())?;
+            Some((HeaderName::from_static(name), value))
+        };
+        Some(match self {
+            Auth::Nobody => Vec::new(),
+            Auth::Bearer(token) => {
+                vec![(AUTHORIZATION, secret_value("Bearer ", token.expose())?)]
+            }
+            Auth::Basic(name, password) => vec![basic(name, password)?],
+            Auth::OneTimeCode(name, password, header, code) => {
+                vec![basic(name, password)?, own(header, code)?]
+            }
+            Auth::Header(name, secret) => vec![own(name, secret)?],
+        })
+    }
+}
+
+/// A header's value that is not shown; `None` where it holds what no header can.
+fn secret_value(scheme: &str, secret: &[u8]) -> Option<HeaderValue> {
+    let value = Zeroizing::new([scheme.as_bytes(), secret].concat());
+    let mut value = HeaderValue::from_bytes(&value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 impl Client {
@@ -218,10 +271,26 @@ impl Client {
         bearer: Option<&Secret>,
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<Answer, ApiError> {
+        let auth = bearer.map_or(Auth::Nobody, Auth::Bearer);
+        let body = body.map(|(kind, body)| (kind, Zeroizing::new(body)));
+        self.request(method, url, auth, body)
+    }
+
+    /// One request to any URL of the server, sent once. The body is wiped when it has been sent.
+    pub fn request(
+        &self,
+        method: Method,
+        url: Url,
+        auth: Auth,
+        body: Option<(&str, Zeroizing<Vec<u8>>)>,
+    ) -> Result<Answer, ApiError> {
         let unreachable = |reason: String| ApiError::Unreachable {
             server: self.server.to_string(),
             reason,
         };
+        if url.origin() != self.server.at("/").origin() {
+            return Err(unreachable("the request is for another server".into()));
+        }
         let step = trace::begin();
         let (what, place) = (method.clone(), url.clone());
         let mut request = self
@@ -229,15 +298,16 @@ impl Client {
             .request(method, url)
             .timeout(self.limit)
             .header(ACCEPT, "application/json");
-        if let Some(token) = bearer {
-            let value = Zeroizing::new([b"Bearer ", token.expose()].concat());
-            let mut value = HeaderValue::from_bytes(&value)
-                .map_err(|_| unreachable("the token holds what no header can".into()))?;
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
+        let headers = auth
+            .headers()
+            .ok_or_else(|| unreachable("the token holds what no header can".into()))?;
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
         if let Some((kind, body)) = body {
-            request = request.header(CONTENT_TYPE, kind).body(body);
+            request = request
+                .header(CONTENT_TYPE, kind)
+                .body(Bytes::from_owner(body));
         }
         let runtime = match self.runtime.get() {
             Some(runtime) => runtime,
@@ -288,6 +358,7 @@ impl Client {
                 what: "it points to another place, where no secret is sent".into(),
             });
         }
+        let headers = response.headers().clone();
         let mut body = SecretBuffer::default();
         loop {
             let chunk = response.chunk().await.map_err(|error| ApiError::Lost {
@@ -304,7 +375,8 @@ impl Client {
         }
         Ok(Answer {
             status: status.as_u16(),
-            retry_after: retry_after(response.headers()),
+            retry_after: retry_after(&headers),
+            headers,
             body,
         })
     }
@@ -339,8 +411,13 @@ impl Answer {
     }
 
     /// The body as it came, for an API that wraps its errors.
-    pub(super) fn body(&self) -> &[u8] {
+    pub fn body(&self) -> &[u8] {
         self.body.expose()
+    }
+
+    /// A header of that name, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// The server's own sentence, escaped and cut, if its answer has one.
@@ -355,7 +432,7 @@ impl Answer {
 }
 
 /// A sentence of a server's as it may be shown: escaped, redacted and cut.
-pub(super) fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let cut: String = text.chars().take(SENTENCE_LIMIT).collect();
     redacted(&escaped(&cut))
 }
@@ -375,15 +452,36 @@ pub fn escaped(text: &str) -> String {
     shown
 }
 
-/// Text in which nothing that looks like a token is left: `wit_` and 12 or more letters or digits
-/// become `wit_…`.
+/// How the tokens begin that can be told by it: ours, GitHub's and GitLab's.
+const TOKEN_PREFIXES: [&str; 10] = [
+    "wit_",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "gldt-",
+    "gloas-",
+];
+
+/// Text in which nothing that looks like a token is left: `wit_`, or another host's prefix, and 12
+/// or more letters or digits become `wit_…`.
 pub fn redacted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find("wit_") {
-        let (before, token) = rest.split_at(at + "wit_".len());
+    let next = |rest: &str| {
+        let found = TOKEN_PREFIXES.map(|prefix| Some((rest.find(prefix)?, prefix.len())));
+        found.into_iter().flatten().min()
+    };
+    while let Some((at, length)) = next(rest) {
+        let (before, token) = rest.split_at(at + length);
+        let is_ours = before.ends_with("wit_");
         let length = token
-            .find(|c: char| !c.is_ascii_alphanumeric())
+            .find(|c: char| {
+                !(c.is_ascii_alphanumeric() || !is_ours && matches!(c, '_' | '-' | '.'))
+            })
             .unwrap_or(token.len());
         shown.push_str(before);
         if length >= 12 {
@@ -449,6 +547,8 @@ mod tests {
         let token = format!("wit_{}", "a1".repeat(20));
         assert_eq!(redacted(&format!("no '{token}' here")), "no 'wit_…' here");
         assert_eq!(redacted("wit_a1b2... is wit_"), "wit_a1b2... is wit_");
+        let theirs = "ghp_abcdefghijklmnop, glpat-a-b_c0123456789";
+        assert_eq!(redacted(theirs), "ghp_…, glpat-…");
     }
 
     #[test]

@@ -1,0 +1,274 @@
+//! What is known of each kind of host: where its API and its OAuth endpoints are, what it wants
+//! from git, and where its users register a client or create a token. Facts only;
+//! [`recognition`] asks a server what it is, [`account`] whose a token is.
+
+use url::Url;
+
+use crate::api::server::ServerUrl;
+use crate::oauth::Endpoints;
+use crate::sign_in::{ClientAuth, HostType};
+
+pub mod account;
+pub mod end;
+pub mod password;
+pub mod recognition;
+
+/// The redirect that users register: any port counts (RFC 8252, section 7.3).
+pub const REDIRECT: &str = "http://127.0.0.1/";
+
+/// A public client that a host has built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltInClient {
+    pub client_id: &'static str,
+    /// The name that the user sees on the host's page.
+    pub name: &'static str,
+}
+
+/// Where a client is registered, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The page; `None` where it differs from server to server.
+    pub page: Option<Url>,
+    /// What to tick and untick there.
+    pub boxes: String,
+}
+
+/// The type of a host by its name alone, without asking it.
+pub fn known(server: &ServerUrl) -> Option<HostType> {
+    let url = server.at("");
+    match url.host_str()? {
+        "github.com" => Some(HostType::Github),
+        name if name.ends_with(".ghe.com") => Some(HostType::Github),
+        "gitlab.com" => Some(HostType::Gitlab),
+        "gitea.com" => Some(HostType::Gitea),
+        "codeberg.org" => Some(HostType::Forgejo),
+        _ => None,
+    }
+}
+
+/// Whether it is GitHub's own service, and not an Enterprise Server.
+pub fn is_github_com(server: &ServerUrl) -> bool {
+    known(server) == Some(HostType::Github)
+}
+
+/// The URL of a call of the host's API; `path` begins with `/`. `None` for a type without one.
+pub fn api(host: HostType, server: &ServerUrl, path: &str) -> Option<Url> {
+    match host {
+        HostType::Github if is_github_com(server) => {
+            let mut url = server.at(path);
+            let name = format!("api.{}", url.host_str()?);
+            url.set_host(Some(&name)).ok()?;
+            Some(url)
+        }
+        HostType::Github => Some(server.at(&format!("/api/v3{path}"))),
+        HostType::Gitlab => Some(server.at(&format!("/api/v4{path}"))),
+        HostType::Gitea | HostType::Forgejo => Some(server.at(&format!("/api/v1{path}"))),
+        HostType::Wit | HostType::Oauth => None,
+    }
+}
+
+/// The OAuth endpoints that each host of the type has; `None` where they have to be discovered.
+pub fn endpoints(host: HostType, server: &ServerUrl) -> Option<Endpoints> {
+    let at = |path: &str| server.at(path);
+    let of = |authorization,
+              token,
+              device: Option<&str>,
+              revocation: Option<&str>,
+              userinfo: Option<&str>| {
+        Endpoints {
+            authorization: Some(at(authorization)),
+            token: at(token),
+            device: device.map(at),
+            revocation: revocation.map(at),
+            userinfo: userinfo.map(at),
+            issuer: None,
+            names_issuer: false,
+            client_auth: Some(ClientAuth::Body),
+            scopes: Vec::new(),
+        }
+    };
+    match host {
+        HostType::Github => Some(of(
+            "/login/oauth/authorize",
+            "/login/oauth/access_token",
+            Some("/login/device/code"),
+            None,
+            None,
+        )),
+        HostType::Gitlab => Some(of(
+            "/oauth/authorize",
+            "/oauth/token",
+            Some("/oauth/authorize_device"),
+            Some("/oauth/revoke"),
+            Some("/oauth/userinfo"),
+        )),
+        HostType::Gitea | HostType::Forgejo => Some(of(
+            "/login/oauth/authorize",
+            "/login/oauth/access_token",
+            None,
+            None,
+            Some("/login/oauth/userinfo"),
+        )),
+        HostType::Wit | HostType::Oauth => None,
+    }
+}
+
+/// The least that clones and pushes. `offered` is what the server says it knows.
+pub fn scopes(host: HostType, offered: &[String]) -> Vec<String> {
+    let words: &[&str] = match host {
+        // GitHub has nothing narrower for private repositories. `offline_access` asks for a token
+        // that expires, with a refresh token; where it is not known, it counts for nothing.
+        HostType::Github => &["repo", "offline_access"],
+        HostType::Gitlab => &["read_repository", "write_repository"],
+        HostType::Gitea | HostType::Forgejo => &["read:repository", "write:repository"],
+        HostType::Wit => &[],
+        HostType::Oauth => {
+            let known = |word: &&&str| offered.iter().any(|scope| scope == **word);
+            let words = ["openid", "offline_access"];
+            return words
+                .iter()
+                .filter(known)
+                .map(|&word| word.to_owned())
+                .collect();
+        }
+    };
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// The username that git has to send with an OAuth token. Where any will do it is the account's.
+pub fn git_username(host: HostType, account: Option<&str>) -> String {
+    let name = match (host, account) {
+        (HostType::Gitlab, _) | (_, None) if host != HostType::Github => "oauth2",
+        (_, Some(account)) => account,
+        (_, None) => "x-access-token",
+    };
+    name.to_owned()
+}
+
+/// Whether the host takes OAuth tokens from git as `Authorization: Bearer`.
+pub fn takes_bearer(host: HostType) -> bool {
+    matches!(host, HostType::Gitea | HostType::Forgejo)
+}
+
+/// The public client that each server of the type has, if there is one (`DEFAULT_APPLICATIONS` of
+/// Gitea and Forgejo).
+pub fn built_in_client(host: HostType) -> Option<BuiltInClient> {
+    let client = BuiltInClient {
+        client_id: "a4792ccc-144e-407e-86c9-5e7d8d9c3269",
+        name: "git-credential-oauth",
+    };
+    matches!(host, HostType::Gitea | HostType::Forgejo).then_some(client)
+}
+
+/// Where a client of one's own is registered.
+pub fn registration(host: HostType, server: &ServerUrl) -> Registration {
+    let (page, boxes) = match host {
+        HostType::Github => (
+            Some("/settings/applications/new"),
+            "tick \"Enable Device Flow\"",
+        ),
+        HostType::Gitlab => (
+            Some("/-/user_settings/applications"),
+            "untick \"Confidential\", tick read_repository and write_repository",
+        ),
+        HostType::Gitea | HostType::Forgejo => (
+            Some("/user/settings/applications"),
+            "untick \"Confidential Client\"",
+        ),
+        HostType::Wit | HostType::Oauth => (
+            None,
+            "as a public (native) client with the grants authorization_code and refresh_token, \
+             and device_code where there is one",
+        ),
+    };
+    Registration {
+        page: page.map(|path| server.at(path)),
+        boxes: boxes.to_owned(),
+    }
+}
+
+/// The page on which a token is created by hand, filled in as far as the host can do that.
+pub fn token_page(host: HostType, server: &ServerUrl, machine: &str) -> Option<Url> {
+    let name = format!("git on {machine}");
+    let filled = |path: &str, pairs: &[(&str, &str)]| {
+        let mut url = server.at(path);
+        url.query_pairs_mut().extend_pairs(pairs);
+        url
+    };
+    match host {
+        HostType::Github => Some(filled(
+            "/settings/tokens/new",
+            &[("description", &name), ("scopes", "repo")],
+        )),
+        HostType::Gitlab => Some(filled(
+            "/-/user_settings/personal_access_tokens",
+            &[("name", &name), ("scopes", "write_repository,self_rotate")],
+        )),
+        HostType::Gitea | HostType::Forgejo => Some(server.at("/user/settings/applications")),
+        HostType::Wit | HostType::Oauth => None,
+    }
+}
+
+/// The page on which the user sees and ends what was granted or created.
+pub fn grants_page(host: HostType, server: &ServerUrl) -> Option<Url> {
+    let path = match host {
+        HostType::Github => "/settings/applications",
+        HostType::Gitlab => "/-/user_settings/applications",
+        HostType::Gitea | HostType::Forgejo => "/user/settings/applications",
+        HostType::Wit | HostType::Oauth => return None,
+    };
+    Some(server.at(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_is_where_each_host_has_it() {
+        for (host, server, expected) in [
+            (
+                HostType::Github,
+                "https://github.com",
+                "https://api.github.com/user",
+            ),
+            (
+                HostType::Github,
+                "https://octo.ghe.com",
+                "https://api.octo.ghe.com/user",
+            ),
+            (
+                HostType::Github,
+                "https://git.example",
+                "https://git.example/api/v3/user",
+            ),
+            (
+                HostType::Gitlab,
+                "https://h.example/gitlab",
+                "https://h.example/gitlab/api/v4/user",
+            ),
+            (
+                HostType::Forgejo,
+                "https://codeberg.org",
+                "https://codeberg.org/api/v1/user",
+            ),
+        ] {
+            let url = api(host, &ServerUrl::parse(server).unwrap(), "/user").unwrap();
+            assert_eq!(url.as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn git_is_given_the_username_that_the_host_wants() {
+        for (host, account, expected) in [
+            (HostType::Gitlab, Some("ada"), "oauth2"),
+            (HostType::Gitlab, None, "oauth2"),
+            (HostType::Github, Some("ada"), "ada"),
+            (HostType::Github, None, "x-access-token"),
+            (HostType::Forgejo, Some("ada"), "ada"),
+            (HostType::Oauth, None, "oauth2"),
+        ] {
+            assert_eq!(git_username(host, account), expected, "{host} {account:?}");
+        }
+    }
+}

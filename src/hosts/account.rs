@@ -1,0 +1,175 @@
+//! Whose a token is, and what the host says of it.
+
+use serde::Deserialize;
+use url::Url;
+
+use super::api;
+use crate::api::ApiError;
+use crate::api::http::{Answer, Auth};
+use crate::api::server::ServerUrl;
+use crate::expiry::{Expiry, UnixTime};
+use crate::oauth::discovery::get;
+use crate::oauth::{OAuthError, Reach, split_scopes};
+use crate::secret::Secret;
+use crate::sign_in::HostType;
+
+/// What a host says of a token, as far as it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    pub account: Option<String>,
+    pub scopes: Option<Vec<String>>,
+    pub expiry: Option<Expiry>,
+    /// Whether it was accepted at all: `false` says that the host could not be asked, not more.
+    pub is_accepted: bool,
+}
+
+/// Asks whose an OAuth access token is: the userinfo endpoint first, which needs no scope of the
+/// API, then the API. A host that does not say it is no failure.
+pub fn of_access_token(
+    host: HostType,
+    server: &ServerUrl,
+    userinfo: Option<&Url>,
+    token: &Secret,
+    reach: &Reach,
+) -> Option<String> {
+    let ask = |url: &Url| {
+        let answer = get(url, Auth::Bearer(token), reach).ok()??;
+        user(&answer)
+    };
+    let by_api = || ask(&api(host, server, "/user")?);
+    userinfo.and_then(ask).or_else(by_api)
+}
+
+/// The account's name in an answer about it. GitLab's userinfo has it as `nickname`, OpenID's as
+/// `preferred_username`, an API as `login` or `username`.
+fn user(answer: &Answer) -> Option<String> {
+    if answer.status != 200 {
+        return None;
+    }
+    let body: serde_json::Value = serde_json::from_slice(answer.body()).ok()?;
+    let names = ["login", "username", "preferred_username", "nickname"];
+    let named = names.iter().find_map(|name| body.get(name)?.as_str());
+    named
+        .filter(|name| !name.is_empty() && !name.contains(char::is_control))
+        .map(str::to_owned)
+}
+
+/// Asks a host about a token that was pasted. [`ApiError::Unauthorized`] where it is refused.
+pub fn of_pasted(
+    host: HostType,
+    server: &ServerUrl,
+    userinfo: Option<&Url>,
+    token: &Secret,
+    reach: &Reach,
+) -> Result<About, OAuthError> {
+    match host {
+        HostType::Gitlab => of_gitlab(server, token, reach),
+        HostType::Github | HostType::Gitea | HostType::Forgejo => {
+            let Some(url) = api(host, server, "/user") else {
+                return Ok(About::default());
+            };
+            let Some(answer) = get(&url, Auth::Bearer(token), reach)? else {
+                return Ok(About::default());
+            };
+            check(&answer)?;
+            let scopes = answer.header("x-oauth-scopes").filter(|s| !s.is_empty());
+            let expiry = answer.header("github-authentication-token-expiration");
+            Ok(About {
+                account: user(&answer),
+                scopes: scopes.map(split_scopes),
+                expiry: expiry.and_then(github_time),
+                is_accepted: true,
+            })
+        }
+        HostType::Wit | HostType::Oauth => {
+            let Some(url) = userinfo else {
+                return Ok(About::default());
+            };
+            let Some(answer) = get(url, Auth::Bearer(token), reach)? else {
+                return Ok(About::default());
+            };
+            check(&answer)?;
+            Ok(About {
+                account: user(&answer),
+                is_accepted: answer.status == 200,
+                ..About::default()
+            })
+        }
+    }
+}
+
+fn check(answer: &Answer) -> Result<(), OAuthError> {
+    match answer.status {
+        401 => Err(ApiError::Unauthorized.into()),
+        429 => Ok(answer.done()?),
+        // 403 is a token that lives and may not ask this.
+        _ => Ok(()),
+    }
+}
+
+fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About, OAuthError> {
+    #[derive(Deserialize)]
+    struct Wire {
+        #[serde(default)]
+        scopes: Vec<String>,
+        expires_at: Option<String>,
+    }
+    let auth = Auth::Header("private-token", token);
+    let ask = |path| match api(HostType::Gitlab, server, path) {
+        Some(url) => get(&url, auth, reach),
+        None => Ok(None),
+    };
+    let mut about = About::default();
+    // Every personal, project and group token may ask about itself, whatever its scopes.
+    if let Some(answer) = ask("/personal_access_tokens/self")? {
+        check(&answer)?;
+        if answer.status == 200 {
+            let wire: Wire = answer.json()?;
+            about.is_accepted = true;
+            about.expiry = wire.expires_at.as_deref().and_then(end_of_date);
+            about.scopes = Some(wire.scopes);
+        }
+    }
+    if let Some(answer) = ask("/user")? {
+        about.is_accepted |= answer.status == 200;
+        about.account = user(&answer);
+    }
+    Ok(about)
+}
+
+/// GitLab's tokens end when their date begins, in UTC.
+fn end_of_date(text: &str) -> Option<Expiry> {
+    use time::macros::format_description;
+    let date = time::Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
+    Some(Expiry(UnixTime(
+        date.midnight().assume_utc().unix_timestamp(),
+    )))
+}
+
+/// `2027-10-12 09:00:00 UTC`, also with an offset in digits.
+fn github_time(text: &str) -> Option<Expiry> {
+    use time::macros::format_description;
+    let text = text.replace("UTC", "+0000");
+    let format = format_description!(
+        "[year]-[month]-[day] [hour]:[minute]:[second] [offset_hour sign:mandatory][offset_minute]"
+    );
+    let at = time::OffsetDateTime::parse(text.trim(), format).ok()?;
+    Some(Expiry(UnixTime(at.unix_timestamp())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_that_hosts_tell_are_read() {
+        let ten = Some(Expiry(UnixTime(1_823_331_600)));
+        assert_eq!(github_time("2027-10-12 09:00:00 UTC"), ten);
+        assert_eq!(github_time("2027-10-12 11:00:00 +0200"), ten);
+        assert_eq!(github_time("soon"), None);
+        assert_eq!(
+            end_of_date("2024-04-15"),
+            Some(Expiry(UnixTime(1_713_139_200)))
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! Asking a server what it is: at login only, without a secret, without following a redirect.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::ApiError;
+use crate::api::http::{Answer, Auth, sentence};
+use crate::api::server::ServerUrl;
+use crate::oauth::discovery::{self, discover};
+use crate::oauth::{Endpoints, OAuthError, Reach};
+use crate::sign_in::HostType;
+
+/// How long one question may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a server turned out to be.
+#[derive(Debug)]
+pub struct Recognized {
+    pub host: HostType,
+    /// Where it is: the URL that was given, or its root.
+    pub server: ServerUrl,
+    pub version: Option<String>,
+    /// What it described of its endpoints, where that was asked.
+    pub endpoints: Option<Endpoints>,
+}
+
+/// Asks `server`, and then its root where it lies below a path. `None` is a server that fits none
+/// of the types. It fails only where the server can't be reached or plain http would leave this
+/// machine.
+pub fn recognize(server: &ServerUrl, reach: &Reach) -> Result<Option<Recognized>, OAuthError> {
+    let reach = Reach {
+        limit: Some(TIMEOUT),
+        ..reach.clone()
+    };
+    let found = recognize_at(server, &reach)?;
+    let root = server.at("").origin().ascii_serialization();
+    match ServerUrl::parse(&root) {
+        Ok(root) if found.is_none() && root != *server => recognize_at(&root, &reach),
+        _ => Ok(found),
+    }
+}
+
+fn recognize_at(server: &ServerUrl, reach: &Reach) -> Result<Option<Recognized>, OAuthError> {
+    let get = |path: &str| discovery::get(&server.at(path), Auth::Nobody, reach);
+    let is = |host, version, endpoints| {
+        Ok(Some(Recognized {
+            host,
+            server: server.clone(),
+            version,
+            endpoints,
+        }))
+    };
+    if let Some(answer) = get("/api/v1/user")?
+        && answer.status == 401
+        && message(&answer).as_deref() == Some("Requires authentication")
+    {
+        return is(HostType::Wit, None, None);
+    }
+    if let Some(answer) = get("/api/forgejo/v1/version")?
+        && (version(&answer).is_some() || is_refusal_in_json(&answer))
+    {
+        return is(HostType::Forgejo, version(&answer), None);
+    }
+    if let Some(answer) = get("/api/v1/version")?
+        && let Some(version) = version(&answer)
+    {
+        let host = match version.contains("+gitea") {
+            true => HostType::Forgejo,
+            false => HostType::Gitea,
+        };
+        return is(host, Some(version), None);
+    }
+    let described = match discover(server, reach) {
+        Err(OAuthError::Issuer { .. }) => None,
+        other => other?,
+    };
+    if let Some(endpoints) = &described {
+        let ends = |url: Option<&url::Url>, end| url.is_some_and(|url| url.path().ends_with(end));
+        let userinfo = endpoints.userinfo.as_ref();
+        if ends(Some(&endpoints.token), "/oauth/token") && ends(userinfo, "/oauth/userinfo") {
+            return is(HostType::Gitlab, None, described);
+        }
+        if ends(Some(&endpoints.token), "/login/oauth/access_token") {
+            return is(HostType::Gitea, None, described);
+        }
+    }
+    if let Some(answer) = get("/api/v4/version")?
+        && (message(&answer).as_deref() == Some("401 Unauthorized")
+            || version(&answer).is_some() && answer.header("x-gitlab-meta").is_some())
+    {
+        return is(HostType::Gitlab, version(&answer), described);
+    }
+    if let Some(answer) = get("/api/v3/meta")?
+        && (answer.header("x-github-request-id").is_some()
+            || text(&answer, "installed_version").is_some())
+    {
+        return is(HostType::Github, text(&answer, "installed_version"), None);
+    }
+    match described {
+        Some(endpoints) => is(HostType::Oauth, None, Some(endpoints)),
+        None => Ok(None),
+    }
+}
+
+/// The version in a success; an answer in HTML has none.
+fn version(answer: &Answer) -> Option<String> {
+    (answer.status == 200)
+        .then(|| text(answer, "version"))
+        .flatten()
+}
+
+fn text(answer: &Answer, key: &str) -> Option<String> {
+    let body: Value = serde_json::from_slice(answer.body()).ok()?;
+    Some(sentence(body.get(key)?.as_str()?))
+}
+
+fn message(answer: &Answer) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Wire {
+        message: String,
+    }
+    let wire: Wire = serde_json::from_slice(answer.body()).ok()?;
+    Some(wire.message)
+}
+
+/// A server that wants a sign-in even for its version says so in JSON.
+fn is_refusal_in_json(answer: &Answer) -> bool {
+    matches!(answer.status, 401 | 403) && message(answer).is_some()
+}
+
+/// Whether a failure to recognize is one to reach the server at all.
+pub fn is_unreachable(error: &OAuthError) -> bool {
+    matches!(error, OAuthError::Api(ApiError::Unreachable { .. }))
+}

@@ -1,0 +1,427 @@
+//! OAuth 2, the client's side: endpoints and clients as data, one file a grant.
+//!
+//! It prints nothing and asks nobody. CONTRIBUTING.md says why no crate does this.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::api::ApiError;
+use crate::api::http::{Answer, Auth, Client, sentence};
+use crate::api::server::ServerUrl;
+use crate::expiry::{Expiry, UnixTime};
+use crate::secret::{Secret, SecretBuffer};
+use crate::sign_in::{ClientAuth, OAuthClient};
+
+pub mod code;
+pub mod configured;
+pub mod device;
+pub mod discovery;
+pub mod renew;
+pub mod revoke;
+
+/// What a server offers, by the names of RFC 8414.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    pub authorization: Option<Url>,
+    pub token: Url,
+    pub device: Option<Url>,
+    pub revocation: Option<Url>,
+    pub userinfo: Option<Url>,
+    /// Who the answers are to come from (RFC 9207).
+    pub issuer: Option<String>,
+    /// Whether each redirect names the issuer.
+    pub names_issuer: bool,
+    /// Whether the server is known to take a secret by Basic, in the form, or by either.
+    pub client_auth: Option<ClientAuth>,
+    /// `scopes_supported`, where the server says it.
+    pub scopes: Vec<String>,
+}
+
+/// What this program is to a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    pub client_id: String,
+    pub client_secret: Option<Secret>,
+    pub client_auth: ClientAuth,
+}
+
+/// How the servers are reached.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// Certificates (PEM) that are trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long one request may take, where not as long as any other.
+    pub limit: Option<Duration>,
+}
+
+/// What a token endpoint hands out.
+#[derive(Debug)]
+pub struct Tokens {
+    pub access: Secret,
+    pub expiry: Option<Expiry>,
+    pub refresh: Option<Secret>,
+    /// `None` where the server does not say them: then they are those that were asked for.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// Why a grant was not given, in one line that holds no secret.
+#[derive(Debug)]
+pub enum OAuthError {
+    /// The way to the server failed, or what it said is not OAuth's.
+    Api(ApiError),
+    /// The server refused, with its code (RFC 6749, section 5.2) and its sentence, escaped.
+    Refused {
+        code: String,
+        description: Option<String>,
+    },
+    /// The user said no.
+    Denied,
+    /// The user did not answer in time.
+    Expired,
+    /// Polls come too often; GitHub names the interval in seconds that it wants.
+    SlowDown { interval: Option<u64> },
+    /// The server has no such way in.
+    Unsupported { what: &'static str },
+    /// An endpoint that no secret may be sent to.
+    Endpoint { url: String, why: &'static str },
+    /// The redirect does not belong to this sign-in.
+    State,
+    /// The redirect, or the metadata, comes from another server than was asked.
+    Issuer { expected: String, found: String },
+    /// What was pasted is not the address of a redirect.
+    NoRedirect,
+    /// Nothing can be listened to on this machine.
+    Listen(std::io::Error),
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OAuthError::Api(error) => error.fmt(f),
+            OAuthError::Refused { code, description } => match description {
+                Some(description) => write!(f, "the server refused: {description} ({code})"),
+                None => write!(f, "the server refused: {code}"),
+            },
+            OAuthError::Denied => f.write_str("the sign-in was denied"),
+            OAuthError::Expired => f.write_str("the sign-in was not confirmed in time"),
+            OAuthError::SlowDown { .. } => f.write_str("the server wants fewer requests"),
+            OAuthError::Unsupported { what } => write!(f, "the server has no {what}"),
+            OAuthError::Endpoint { url, why } => write!(f, "can't use {url}: {why}"),
+            OAuthError::State => {
+                f.write_str("the redirect belongs to another sign-in (its state does not match)")
+            }
+            OAuthError::Issuer { expected, found } => {
+                write!(
+                    f,
+                    "the response comes from {found}, not from {expected} (iss does not match)"
+                )
+            }
+            OAuthError::NoRedirect => {
+                f.write_str("that is not the address that the browser was sent to")
+            }
+            OAuthError::Listen(error) => write!(f, "can't wait for the browser: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for OAuthError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            OAuthError::Api(error) => Some(error),
+            OAuthError::Listen(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<ApiError> for OAuthError {
+    fn from(error: ApiError) -> Self {
+        OAuthError::Api(error)
+    }
+}
+
+impl OAuthError {
+    /// Whether a refresh token is refused for good. Each host has its own word for it: the
+    /// RFC's, GitHub's, and Gitea's and Forgejo's for one that was used before.
+    pub fn ends_sign_in(&self) -> bool {
+        let OAuthError::Refused { code, .. } = self else {
+            return false;
+        };
+        matches!(
+            code.as_str(),
+            "invalid_grant" | "bad_refresh_token" | "unauthorized_client"
+        )
+    }
+}
+
+impl App {
+    /// The fields that say who asks, and how the secret travels.
+    fn identify<'a>(&'a self, form: &mut Form) -> Auth<'a> {
+        match (&self.client_secret, self.client_auth) {
+            (Some(secret), ClientAuth::Basic) => Auth::Basic(&self.client_id, secret),
+            (secret, _) => {
+                form.add("client_id", &self.client_id);
+                if let Some(secret) = secret {
+                    form.add_secret("client_secret", secret);
+                }
+                Auth::Nobody
+            }
+        }
+    }
+
+    /// The stored form, with the endpoints that are needed after the sign-in.
+    pub fn stored(&self, endpoints: &Endpoints) -> OAuthClient {
+        OAuthClient {
+            token_endpoint: endpoints.token.to_string(),
+            revocation_endpoint: endpoints.revocation.as_ref().map(Url::to_string),
+            client_id: self.client_id.clone(),
+            client_secret: self.client_secret.clone(),
+            client_auth: self.client_auth,
+        }
+    }
+}
+
+impl From<&OAuthClient> for App {
+    fn from(stored: &OAuthClient) -> Self {
+        App {
+            client_id: stored.client_id.clone(),
+            client_secret: stored.client_secret.clone(),
+            client_auth: stored.client_auth,
+        }
+    }
+}
+
+/// A form in the making, wiped when it is done with.
+pub(crate) struct Form(SecretBuffer);
+
+impl Form {
+    pub(crate) fn new() -> Self {
+        Form(SecretBuffer::default())
+    }
+
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        self.add_bytes(name, value.as_bytes());
+    }
+
+    pub(crate) fn add_secret(&mut self, name: &str, value: &Secret) {
+        self.add_bytes(name, value.expose());
+    }
+
+    fn add_bytes(&mut self, name: &str, value: &[u8]) {
+        if !self.0.expose().is_empty() {
+            self.0.add(b"&");
+        }
+        self.0.add(name.as_bytes());
+        self.0.add(b"=");
+        // Piece by piece, so that no other copy of a secret is made.
+        for piece in url::form_urlencoded::byte_serialize(value) {
+            self.0.add(piece.as_bytes());
+        }
+    }
+
+    fn into_body(self) -> (&'static str, Zeroizing<Vec<u8>>) {
+        let bytes = Zeroizing::new(self.0.expose().to_vec());
+        ("application/x-www-form-urlencoded", bytes)
+    }
+}
+
+/// A client of the server that an endpoint lies on: https, or this machine itself.
+pub(crate) fn client(url: &Url, reach: &Reach) -> Result<Client, OAuthError> {
+    let unusable = |why| OAuthError::Endpoint {
+        url: sentence(url.as_str()),
+        why,
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(unusable("it holds a user or a password"));
+    }
+    let origin = url.origin().ascii_serialization();
+    let server = ServerUrl::parse(&origin).map_err(unusable)?;
+    let client = Client::trusting(&server, false, reach.ca_file.as_deref())?;
+    Ok(match reach.limit {
+        Some(limit) => client.within(limit),
+        None => client,
+    })
+}
+
+/// POST of a form, sent once.
+fn post(url: &Url, app: &App, mut form: Form, reach: &Reach) -> Result<Answer, OAuthError> {
+    let client = client(url, reach)?;
+    let auth = app.identify(&mut form);
+    Ok(client.request(Method::POST, url.clone(), auth, Some(form.into_body()))?)
+}
+
+/// An error as OAuth puts it, whatever the status: GitHub's come with 200.
+#[derive(Deserialize)]
+struct ErrorWire {
+    error: String,
+    #[serde(default)]
+    error_description: Option<String>,
+    /// Of `slow_down`, in seconds (GitHub).
+    #[serde(default)]
+    interval: Option<u64>,
+}
+
+impl ErrorWire {
+    fn of(answer: &Answer) -> Option<Self> {
+        serde_json::from_slice(answer.body()).ok()
+    }
+}
+
+impl From<ErrorWire> for OAuthError {
+    fn from(wire: ErrorWire) -> Self {
+        match wire.error.as_str() {
+            "access_denied" => OAuthError::Denied,
+            "expired_token" | "token_expired" => OAuthError::Expired,
+            "slow_down" => OAuthError::SlowDown {
+                interval: wire.interval,
+            },
+            code => OAuthError::Refused {
+                code: sentence(code),
+                description: wire.error_description.as_deref().map(sentence),
+            },
+        }
+    }
+}
+
+/// Asks the token endpoint for a grant. `form` has everything but who asks.
+///
+/// Whether a server takes the secret by Basic or in the form is known beforehand of few. One that
+/// does not take it the one way has not used the grant up, so the other way is tried; `app` keeps
+/// the one that worked.
+fn grant(
+    endpoint: &Url,
+    app: &mut App,
+    form: impl Fn(&mut Form),
+    reach: &Reach,
+) -> Result<Tokens, OAuthError> {
+    let ask = |app: &App| {
+        let mut fields = Form::new();
+        form(&mut fields);
+        let asked = UnixTime::now();
+        tokens(&post(endpoint, app, fields, reach)?, asked)
+    };
+    let refused = match ask(app) {
+        Err(error) if app.client_secret.is_some() && is_invalid_client(&error) => error,
+        other => return other,
+    };
+    let other = App {
+        client_auth: match app.client_auth {
+            ClientAuth::Body => ClientAuth::Basic,
+            ClientAuth::Basic => ClientAuth::Body,
+        },
+        ..app.clone()
+    };
+    match ask(&other) {
+        Err(error) if is_invalid_client(&error) => Err(refused),
+        answered => {
+            *app = other;
+            answered
+        }
+    }
+}
+
+fn is_invalid_client(error: &OAuthError) -> bool {
+    match error {
+        OAuthError::Refused { code, .. } => code == "invalid_client",
+        OAuthError::Api(ApiError::Unauthorized) => true,
+        _ => false,
+    }
+}
+
+/// What a token endpoint answers (RFC 6749, section 5). The expiry counts from `asked`, before the
+/// server can have counted.
+fn tokens(answer: &Answer, asked: UnixTime) -> Result<Tokens, OAuthError> {
+    #[derive(Deserialize)]
+    struct Wire {
+        access_token: Secret,
+        token_type: Option<String>,
+        expires_in: Option<Value>,
+        refresh_token: Option<Secret>,
+        scope: Option<String>,
+    }
+    if let Some(error) = ErrorWire::of(answer) {
+        return Err(error.into());
+    }
+    let wire: Wire = answer.json()?;
+    let malformed = |what: &str| ApiError::Malformed { what: what.into() };
+    let kind = wire.token_type.as_deref().unwrap_or("bearer");
+    if !kind.eq_ignore_ascii_case("bearer") {
+        return Err(malformed("a token that is no bearer token").into());
+    }
+    if wire.access_token.is_empty() {
+        return Err(malformed("an empty access token").into());
+    }
+    let seconds = match wire.expires_in {
+        None | Some(Value::Null) => None,
+        Some(value) => {
+            let text = value.as_str().and_then(|text| text.parse().ok());
+            let seconds = value.as_i64().or(value.as_f64().map(|s| s as i64)).or(text);
+            Some(seconds.ok_or_else(|| malformed("expires_in is no number"))?)
+        }
+    };
+    let scopes = wire.scope.filter(|scope| !scope.is_empty());
+    Ok(Tokens {
+        access: wire.access_token,
+        expiry: seconds
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| Expiry(asked.plus(seconds))),
+        refresh: wire.refresh_token.filter(|token| !token.is_empty()),
+        scopes: scopes.map(|scope| split_scopes(&scope)),
+    })
+}
+
+/// Scopes as OAuth writes them, with spaces, and as GitHub does, with commas.
+pub fn split_scopes(text: &str) -> Vec<String> {
+    text.split([' ', ','])
+        .filter(|scope| !scope.is_empty())
+        .map(|scope| sentence(scope))
+        .collect()
+}
+
+/// A new access token for a refresh token (RFC 6749, section 6), asked for once.
+pub fn refresh(
+    client: &OAuthClient,
+    refresh_token: &Secret,
+    reach: &Reach,
+) -> Result<Tokens, OAuthError> {
+    let endpoint = parse_endpoint(&client.token_endpoint)?;
+    let app = App::from(client);
+    let mut form = Form::new();
+    form.add("grant_type", "refresh_token");
+    form.add_secret("refresh_token", refresh_token);
+    let asked = UnixTime::now();
+    tokens(&post(&endpoint, &app, form, reach)?, asked)
+}
+
+/// An endpoint's URL, as it was stored or configured.
+pub(crate) fn parse_endpoint(text: &str) -> Result<Url, OAuthError> {
+    Url::parse(text).map_err(|_| OAuthError::Endpoint {
+        url: sentence(text),
+        why: "it is not a URL",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_encoded() {
+        let mut form = Form::new();
+        form.add("a", "x y");
+        form.add_secret("b", &Secret::from("&=é".to_owned()));
+        assert_eq!(form.0.expose(), b"a=x+y&b=%26%3D%C3%A9");
+    }
+
+    #[test]
+    fn scopes_are_parted_by_spaces_or_commas() {
+        assert_eq!(split_scopes("repo,gist  user"), ["repo", "gist", "user"]);
+    }
+}

@@ -1,0 +1,168 @@
+//! Refreshing the stored access tokens of a site, by one process at a time.
+
+use std::time::Duration;
+
+use super::{OAuthError, Reach, refresh};
+use crate::config::{Config, Paths};
+use crate::credential::{Credential, Proof, Site};
+use crate::expiry::UnixTime;
+use crate::sign_in::{SignIn, Upkeep};
+use crate::store::lock::SiteLock;
+use crate::store::{self, Store, StoreError};
+
+/// Why a site's access tokens were not all refreshed.
+#[derive(Debug)]
+pub enum RenewError {
+    /// The server ended the sign-in: only a new one helps.
+    Ended {
+        server: String,
+        account: Option<String>,
+    },
+    /// It was not refreshed this time.
+    OAuth(OAuthError),
+    Store(StoreError),
+}
+
+impl std::fmt::Display for RenewError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RenewError::Ended { server, account } => {
+                f.write_str(&ended(server, account.as_deref()))
+            }
+            RenewError::OAuth(error) => error.fmt(f),
+            RenewError::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RenewError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RenewError::Ended { .. } => None,
+            RenewError::OAuth(error) => Some(error),
+            RenewError::Store(error) => Some(error),
+        }
+    }
+}
+
+impl From<StoreError> for RenewError {
+    fn from(error: StoreError) -> Self {
+        RenewError::Store(error)
+    }
+}
+
+/// What is said of a sign-in that the server has ended, without what to type.
+pub fn ended(server: &str, account: Option<&str>) -> String {
+    match account {
+        Some(account) => format!("the sign-in to {server} as {account} has ended"),
+        None => format!("the sign-in to {server} has ended"),
+    }
+}
+
+/// Refreshes each access token of `site` that is due, with `before` called once ahead of the first
+/// request. Other processes wait for the lock up to `patience`, and then find nothing due. Returns
+/// how many were refreshed; the first failure after all were tried.
+pub fn refresh_due(
+    store: &dyn Store,
+    paths: &Paths,
+    site: &Site,
+    patience: Duration,
+    before: impl FnOnce(),
+) -> Result<usize, RenewError> {
+    let is_due = |entry: &&Credential| entry.needs_refresh(UnixTime::now());
+    // Most callers have nothing due, and need no lock to see that.
+    let item = store::load(store, site)?;
+    if !item.credentials.0.iter().any(|entry| is_due(&entry)) {
+        return Ok(0);
+    }
+    let _lock = SiteLock::acquire_rotation(paths, site, patience)?;
+    let item = store::load(store, site)?;
+    let due: Vec<&Credential> = item.credentials.0.iter().filter(is_due).collect();
+    if due.is_empty() {
+        return Ok(0);
+    }
+    before();
+    let config = Config::load(paths).unwrap_or_default();
+    let mut refreshed = 0;
+    let mut failure = None;
+    for entry in due {
+        match refresh_one(store, paths, site, entry, &config) {
+            Ok(()) => refreshed += 1,
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match failure {
+        None => Ok(refreshed),
+        Some(error) => Err(error),
+    }
+}
+
+fn refresh_one(
+    store: &dyn Store,
+    paths: &Paths,
+    site: &Site,
+    entry: &Credential,
+    config: &Config,
+) -> Result<(), RenewError> {
+    let (Some(sign_in), Some(refresh_token)) = (&entry.sign_in, &entry.refresh_token) else {
+        return Ok(());
+    };
+    let Upkeep::Refresh(client) = &sign_in.upkeep else {
+        return Ok(());
+    };
+    let known = config.servers.get(&sign_in.server);
+    let reach = Reach {
+        ca_file: known.and_then(|known| known.ca_file.clone()),
+        limit: None,
+    };
+    let issued = UnixTime::now();
+    let tokens = match refresh(client, refresh_token, &reach) {
+        Ok(tokens) => tokens,
+        Err(error) if error.ends_sign_in() => {
+            change(store, paths, site, entry, |sign_in, _| sign_in.ended = true)?;
+            return Err(RenewError::Ended {
+                server: sign_in.server.clone(),
+                account: sign_in.account.clone(),
+            });
+        }
+        Err(error) => return Err(RenewError::OAuth(error)),
+    };
+    // A refresh token may work once only: nothing stands between the answer and this write.
+    change(store, paths, site, entry, |sign_in, held| {
+        held.proof = Proof::Password(tokens.access);
+        held.expiry = tokens.expiry;
+        held.refresh_token = tokens.refresh.or(held.refresh_token.take());
+        sign_in.issued = issued;
+        if let Some(scopes) = tokens.scopes {
+            sign_in.scopes = scopes;
+        }
+    })?;
+    Ok(())
+}
+
+/// Changes the entry in the store that has this refresh token, whatever else was changed meanwhile.
+/// The replaced access token is not stored again, should git bring it.
+fn change(
+    store: &dyn Store,
+    paths: &Paths,
+    site: &Site,
+    entry: &Credential,
+    change: impl FnOnce(&mut SignIn, &mut Credential),
+) -> Result<(), StoreError> {
+    store::update(store, paths, site, |item| {
+        let same = |held: &&mut Credential| {
+            held.refresh_token == entry.refresh_token && held.sign_in.is_some()
+        };
+        let Some(held) = item.credentials.0.iter_mut().find(same) else {
+            // It was logged out of meanwhile.
+            return;
+        };
+        if let Some(mut sign_in) = held.sign_in.take() {
+            change(&mut sign_in, held);
+            held.sign_in = Some(sign_in);
+        }
+        if held.proof != entry.proof {
+            item.retire(entry.proof.secret());
+        }
+    })
+}
