@@ -5,10 +5,9 @@
 //! is written to the [`journal`] before it is taken, and each can be taken twice, so that a re-run
 //! after a crash at any point finishes the rotation or undoes it.
 //!
-//! The API has no field for a rotation's id, and a name is for people. A token whose answer got
-//! lost is therefore found by what it can't share with another: it has the rotation's name and
-//! scopes, was never used, was not there when the rotation began, and was made just when the
-//! request was sent. Where that fits more than one token, none is revoked and a person is asked.
+//! A token whose response was lost is found by the id that its request carried ([`crate::api::lost`]),
+//! and revoked. Where the server keeps no such ids, a token that may be it may as well be another
+//! machine's: then none is revoked and a person is asked.
 
 use std::fmt;
 use std::io;
@@ -18,10 +17,11 @@ pub mod deliver;
 pub mod journal;
 mod steps;
 
+use crate::api::http::escaped;
 use crate::api::{ApiError, NewToken, Token, TokenApi};
 use crate::config::Paths;
 use crate::credential::{Credential, Site};
-use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime};
+use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime, rfc3339};
 use crate::item::Item;
 use crate::secret::Secret;
 use crate::store::lock::SiteLock;
@@ -31,8 +31,6 @@ use journal::{Journal, Step};
 
 /// How many tokens an account may have (the platform's limit).
 pub const MOST_TOKENS: usize = 50;
-/// How long after it was sent a create request may still be carried out, in seconds.
-const CREATE_WINDOW: i64 = 600;
 /// How long a grace that could not be ended is left alone, in seconds.
 const GRACE_AGAIN: i64 = 3_600;
 
@@ -127,7 +125,8 @@ pub enum Outcome {
         new_id: String,
         expiry: Option<Expiry>,
     },
-    /// As [`Outcome::Rotated`], but the old token lives on; a run after `until` revokes it.
+    /// As [`Outcome::Rotated`], but the old token lives on; a run after `until`, by the server's
+    /// clock, revokes it.
     InGrace {
         new_id: String,
         expiry: Option<Expiry>,
@@ -165,9 +164,12 @@ pub enum RotationError {
         what: String,
         revoked: bool,
     },
-    /// Several tokens could be the one whose answer got lost; a person must revoke the right ones.
-    Ambiguous {
-        ids: Vec<String>,
+    /// These tokens may come from a create request whose response was lost, or from another machine;
+    /// only a person can tell. None was revoked; see [`Rotator::leave_alone`].
+    Unclear {
+        tokens: Vec<Token>,
+        /// When the request was sent, by the server's clock.
+        sent: UnixTime,
     },
     /// Some receivers do not have the new token.
     Undelivered {
@@ -202,11 +204,24 @@ impl fmt::Display for RotationError {
                 let revoked = if *revoked { ", and was revoked" } else { "" };
                 write!(f, "the new token is not as asked for{revoked}: {what}")
             }
-            RotationError::Ambiguous { ids } => write!(
-                f,
-                "one of these tokens was made by a request whose answer got lost: {}",
-                ids.join(", ")
-            ),
+            RotationError::Unclear { tokens, sent } => {
+                let sent = rfc3339(*sent);
+                write!(
+                    f,
+                    "the response to a create request of {sent} was lost; these tokens may come from \
+                     it, or from another machine, and none was revoked:"
+                )?;
+                for token in tokens {
+                    let used = match token.last_used {
+                        Some(at) => format!("last used {}", rfc3339(at)),
+                        None => "never used".to_owned(),
+                    };
+                    let (id, name) = (escaped(&token.id), escaped(&token.name));
+                    let created = rfc3339(token.created);
+                    write!(f, "\n  {id}  {name}, created {created}, {used}")?;
+                }
+                Ok(())
+            }
             RotationError::Undelivered { failed, by_itself } => {
                 let old = match by_itself {
                     true => OLD_ENDS,
@@ -256,11 +271,14 @@ pub struct Rotator<'a> {
     pub api: &'a dyn TokenApi,
     pub store: &'a dyn Store,
     pub paths: &'a Paths,
+    /// This machine's clock.
     pub now: &'a dyn Fn() -> UnixTime,
     /// Brings the new token to a receiver.
     pub deliver: &'a dyn Fn(&Sink, &Secret) -> Result<(), DeliveryError>,
     /// Told the name of each point that a crash must not harm, once it is reached.
     pub reached: &'a dyn Fn(&str),
+    /// Told the id of each token that was revoked.
+    pub revoked: &'a dyn Fn(&str),
     /// How long to wait for another rotation at the same site.
     pub patience: Duration,
 }

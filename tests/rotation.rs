@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+use uuid::Uuid;
 use wit::api::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
 use wit::config::Paths;
 use wit::credential::{Credential, Proof, Site, TokenInfo};
@@ -58,6 +59,16 @@ struct World {
     stored: bool,
     /// Whether it may be that nothing works: a person has revoked it.
     free: Cell<bool>,
+    /// Whether the server keeps request ids, and those that it has created a token for.
+    keeps_ids: Cell<bool>,
+    request_ids: RefCell<Vec<Uuid>>,
+    /// The ids of the tokens that the rotator says it has revoked.
+    revoked: RefCell<Vec<String>>,
+    /// Server clock minus this machine's, in seconds.
+    skew: Cell<i64>,
+    /// The end that the server was told for the old token, where it takes one.
+    shortened: Cell<Option<Expiry>>,
+    shortens: Cell<bool>,
 }
 
 struct Crash;
@@ -80,6 +91,12 @@ impl World {
             made: Cell::new(0),
             stored,
             free: Cell::new(false),
+            keeps_ids: Cell::new(true),
+            request_ids: RefCell::default(),
+            revoked: RefCell::default(),
+            skew: Cell::new(0),
+            shortened: Cell::new(None),
+            shortens: Cell::new(false),
         };
         // Somebody else's token of the same name and scopes, older than the rotation.
         world.make("laptop", &["repo:read"], Some(90), NOW.plus(-40 * DAY));
@@ -123,6 +140,26 @@ impl World {
 
     fn paths(&self) -> Paths {
         Paths::below(self.dir.path())
+    }
+
+    fn server_time(&self) -> UnixTime {
+        self.clock.get().plus(self.skew.get())
+    }
+
+    /// Another machine of the account creates a token that is like the rotation's in everything.
+    fn another_creates(&self) -> String {
+        let (token, _) = self.make("laptop", &["repo:read"], Some(30), self.server_time());
+        token.id
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.tokens.borrow().iter().any(|(token, _)| token.id == id)
+    }
+
+    fn journal(&self) -> journal::Journal {
+        let mut all = journal::all(&self.paths()).expect("journals");
+        assert_eq!(all.len(), 1);
+        all.remove(0)
     }
 
     fn item(&self) -> Item {
@@ -208,6 +245,7 @@ impl World {
                 Ok(())
             },
             reached: &|_| self.event(),
+            revoked: &|id| self.revoked.borrow_mut().push(id.to_owned()),
             patience: Duration::ZERO,
         };
         catch_unwind(AssertUnwindSafe(|| act(&rotator))).map_err(|cause| {
@@ -325,9 +363,24 @@ impl TokenApi for World {
 
     fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {
         self.call(|| {
+            let request_id = new.request_id.filter(|_| self.keeps_ids.get());
+            if let Some(id) = request_id {
+                if self.request_ids.borrow().contains(&id) {
+                    let message = "this token was created before".to_owned();
+                    return Err(ApiError::Refused { message });
+                }
+                self.request_ids.borrow_mut().push(id);
+            }
             let scopes: Vec<&str> = new.scopes.iter().map(String::as_str).collect();
-            let (token, secret) =
-                self.make(&new.name, &scopes, new.expires_in_days, self.clock.get());
+            let (mut token, secret) =
+                self.make(&new.name, &scopes, new.expires_in_days, self.server_time());
+            token.request_id = request_id;
+            self.tokens
+                .borrow_mut()
+                .last_mut()
+                .expect("it")
+                .0
+                .request_id = request_id;
             Ok(CreatedToken { token, secret })
         })
     }
@@ -360,7 +413,7 @@ impl TokenApi for World {
             let mut tokens = self.tokens.borrow_mut();
             let found = tokens.iter_mut().find(|(_, live)| live == secret);
             let (token, _) = found.ok_or(ApiError::Unauthorized)?;
-            token.last_used = Some(self.clock.get());
+            token.last_used = Some(self.server_time());
             Ok(Account {
                 id: "account".to_owned(),
                 username: Some("me".to_owned()),
@@ -373,12 +426,22 @@ impl TokenApi for World {
         Ok(Vec::new())
     }
 
-    fn shorten(&self, _: &str, _: Expiry) -> Result<(), ApiError> {
-        self.call(|| Err(ApiError::Unsupported { what: "shorten" }))
+    fn shorten(&self, _: &str, at: Expiry) -> Result<(), ApiError> {
+        self.call(|| match self.shortens.get() {
+            true => {
+                self.shortened.set(Some(at));
+                Ok(())
+            }
+            false => Err(ApiError::Unsupported { what: "shorten" }),
+        })
     }
 
     fn clock_skew(&self) -> Option<i64> {
-        None
+        (self.calls.get() > 0).then(|| self.skew.get())
+    }
+
+    fn keeps_request_ids(&self) -> bool {
+        self.keeps_ids.get()
     }
 }
 
@@ -715,21 +778,259 @@ fn the_old_token_lives_until_the_grace_is_over() {
     world.assert_tidy("after the grace");
 }
 
-#[test]
-fn a_token_that_could_be_somebody_elses_is_not_revoked() {
+/// A rotation whose create request, the third call, had this fate.
+fn lost(fault: Fault, keeps_ids: bool, grace: u64) -> World {
     let world = World::new(true);
-    let plan = world.plan();
-    // The create request is the third call: after it, its answer is lost.
-    world.fails_at.set(Some((2, Fault::Lost)));
-    let _ = world.run(|rotator| rotator.start(&plan));
-    world.make("laptop", &["repo:read"], Some(30), NOW);
-    let journal = journal::all(&world.paths()).expect("journals").remove(0);
-    let resumed = world.run(|rotator| rotator.resume(&journal));
-    let Ok(Err(RotationError::Ambiguous { ids })) = resumed else {
-        panic!("went on");
+    world.keeps_ids.set(keeps_ids);
+    let mut plan = world.plan();
+    plan.grace = Duration::from_secs(grace);
+    world.fails_at.set(Some((2, fault)));
+    let started = world.run(|rotator| rotator.start(&plan));
+    assert!(matches!(started, Ok(Err(RotationError::Api { .. }))));
+    world
+}
+
+#[test]
+fn what_another_machine_creates_meanwhile_outlives_every_end_of_a_rotation() {
+    for fault in [Fault::Lost, Fault::LostBeforeItArrived, Fault::Failed] {
+        for grace in [0, 3600] {
+            for abort in [false, true] {
+                let what = format!("{fault:?}, grace {grace}, abort {abort}");
+                let world = lost(fault, true, grace);
+                let others = world.another_creates();
+                let journal = world.journal();
+                let ended = world.run(|rotator| match abort {
+                    true => rotator.abort(&journal),
+                    false => rotator.resume(&journal),
+                });
+                assert!(matches!(ended, Ok(Ok(_))), "{what}");
+                let later = world.another_creates();
+                world.clock.set(NOW.plus(4000));
+                for journal in journal::all(&world.paths()).expect("journals") {
+                    let ended = world.run(|rotator| rotator.end_grace(&journal));
+                    assert!(matches!(ended, Ok(Ok(_))), "{what}");
+                }
+                assert!(world.has(&others) && world.has(&later), "{what}");
+                let revoked = world.revoked.borrow();
+                assert!(!revoked.contains(&others) && !revoked.contains(&later));
+                for id in [others, later] {
+                    world
+                        .tokens
+                        .borrow_mut()
+                        .retain(|(token, _)| token.id != id);
+                }
+                world.assert_tidy(&what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lost_token_is_revoked_and_that_is_told() {
+    let world = lost(Fault::Lost, true, 0);
+    world.rotate_until_done();
+    world.assert_tidy("found by its request id");
+    assert_eq!(*world.revoked.borrow(), ["id-3", "id-2"]);
+}
+
+#[test]
+fn a_request_that_arrives_late_creates_no_second_token() {
+    let world = lost(Fault::LostBeforeItArrived, true, 0);
+    let journal = world.journal();
+    let late = NewToken {
+        name: journal.name.clone(),
+        scopes: journal.scopes.clone(),
+        expires_in_days: journal.expires_in_days,
+        request_id: journal.request_ids.last().copied(),
     };
-    assert_eq!(ids.len(), 2);
-    assert_eq!(world.tokens.borrow().len(), 4);
+    world.rotate_until_done();
+    let error = world.create(&late).expect_err("it was created before");
+    assert!(matches!(error, ApiError::Refused { .. }));
+    world.assert_tidy("once");
+}
+
+#[test]
+fn a_request_that_arrives_between_the_search_and_the_retry_is_found_next_time() {
+    let world = lost(Fault::LostBeforeItArrived, true, 0);
+    // As if the server had carried the first request out just after the search.
+    let id = world.journal().request_ids[0];
+    world.request_ids.borrow_mut().push(id);
+    let journal = world.journal();
+    let refused = world.run(|rotator| rotator.resume(&journal));
+    assert!(matches!(refused, Ok(Err(RotationError::Api { .. }))));
+    world.another_creates();
+    world
+        .tokens
+        .borrow_mut()
+        .last_mut()
+        .expect("it")
+        .0
+        .request_id = Some(id);
+    world.rotate_until_done();
+    world.assert_tidy("found");
+}
+
+#[test]
+fn without_request_ids_a_person_decides_and_nothing_else_is_revoked() {
+    for fault in [Fault::Lost, Fault::LostBeforeItArrived] {
+        for abort in [false, true] {
+            let what = format!("{fault:?}, abort {abort}");
+            let world = lost(fault, false, 0);
+            world.another_creates();
+            let candidates = world.tokens.borrow().len() - 2;
+            let run = |world: &World| {
+                let journal = world.journal();
+                world.run(|rotator| match abort {
+                    true => rotator.abort(&journal),
+                    false => rotator.resume(&journal),
+                })
+            };
+            // However often nobody answers.
+            for _ in 0..2 {
+                let Ok(Err(RotationError::Unclear { tokens, .. })) = run(&world) else {
+                    panic!("{what}: went on");
+                };
+                assert_eq!(tokens.len(), candidates, "{what}");
+                assert!(world.revoked.borrow().is_empty(), "{what}");
+            }
+            let Ok(Err(RotationError::Unclear { tokens, .. })) = run(&world) else {
+                panic!("{what}: went on");
+            };
+            let journal = world.journal();
+            let told = world.run(|rotator| rotator.leave_alone(&journal, &tokens));
+            assert!(matches!(told, Ok(Ok(()))), "{what}");
+            assert!(matches!(run(&world), Ok(Ok(_))), "{what}");
+            assert!(tokens.iter().all(|token| world.has(&token.id)), "{what}");
+            assert!(journal::all(&world.paths()).expect("journals").is_empty());
+        }
+    }
+}
+
+#[test]
+fn no_failure_and_no_crash_costs_another_machine_its_token_where_there_are_no_request_ids() {
+    for fault in FAULTS {
+        for at in 0..12 {
+            let world = World::new(true);
+            world.keeps_ids.set(false);
+            world.fails_at.set(Some((at, fault)));
+            let plan = world.plan();
+            let _ = world.run(|rotator| rotator.start(&plan));
+            let others = world.another_creates();
+            for _ in 0..6 {
+                let left = journal::all(&world.paths()).expect("journals");
+                let Some(journal) = left.first() else { break };
+                let resumed = world.run(|rotator| rotator.resume(journal));
+                if let Ok(Err(RotationError::Unclear { tokens, .. })) = resumed {
+                    let _ = world.run(|rotator| rotator.leave_alone(journal, &tokens));
+                }
+            }
+            assert!(world.has(&others), "{fault:?} at call {at}");
+            assert!(journal::all(&world.paths()).expect("journals").is_empty());
+        }
+    }
+}
+
+/// A rotation in its grace of an hour, begun with that skew.
+fn in_grace(skew: i64) -> World {
+    let world = World::new(true);
+    world.skew.set(skew);
+    world.shortens.set(true);
+    let mut plan = world.plan();
+    plan.grace = Duration::from_secs(3600);
+    let started = world.run(|rotator| rotator.start(&plan));
+    let Ok(Ok(Outcome::InGrace { until, .. })) = started else {
+        panic!("not rotated");
+    };
+    let hour_later = world.server_time().plus(3600);
+    assert_eq!(until, hour_later, "skew {skew}");
+    assert_eq!(world.shortened.get(), Some(Expiry(hour_later)), "{skew}");
+    world
+}
+
+#[test]
+fn a_grace_is_by_the_servers_clock_however_wrong_this_machines_is() {
+    for skew in [3_660, -3_660, 20 * DAY, -20 * DAY] {
+        let world = in_grace(skew);
+        let journal = world.journal();
+        for (passed, due) in [(0, false), (3_500, false), (3_600, true)] {
+            world.clock.set(NOW.plus(passed));
+            assert_eq!(journal.is_due(world.clock.get()), due, "{skew} {passed}");
+        }
+        world.rotate_until_done();
+        world.assert_tidy("after the grace");
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_right_during_a_grace_neither_shortens_nor_lengthens_it() {
+    for skew in [3_660, -3_660, 20 * DAY, -20 * DAY] {
+        let world = in_grace(skew);
+        // The clock is set: it shows now what the server's does.
+        let set = |passed: i64| {
+            world.skew.set(0);
+            world.clock.set(NOW.plus(skew + passed));
+        };
+        set(1_800);
+        let journal = world.journal();
+        let ended = world.run(|rotator| rotator.resume(&journal));
+        assert!(matches!(ended, Ok(Ok(Outcome::InGrace { .. }))), "{skew}");
+        assert!(!world.is_rotated(), "{skew}");
+        set(3_600);
+        let journal = world.journal();
+        assert!(journal.is_due(world.clock.get()), "{skew}");
+        world.rotate_until_done();
+        world.assert_tidy("after the grace");
+    }
+}
+
+#[test]
+fn an_end_further_ahead_than_it_can_be_is_looked_at() {
+    let world = in_grace(0);
+    let mut journal = world.journal();
+    journal.revoke_at = Some(NOW.plus(20 * DAY));
+    journal.save(&world.paths()).expect("saved");
+    assert!(journal.is_due(NOW));
+    world.rotate_until_done();
+    world.assert_tidy("it was over");
+}
+
+#[test]
+fn a_journal_of_the_first_format_is_finished_by_the_servers_clock() {
+    let world = in_grace(-20 * DAY);
+    let dir = world.dir.path().join("state/rotations");
+    let file = std::fs::read_dir(dir).expect("there").next().expect("one");
+    let file = file.expect("a file").path();
+    let text = std::fs::read_to_string(&file).expect("a journal");
+    let mut old: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    old["version"] = 1.into();
+    old.as_object_mut()
+        .expect("an object")
+        .remove("request_ids");
+    // As this machine's clock showed them.
+    for name in ["started", "sent"] {
+        old[name] = NOW.0.into();
+    }
+    old["revoke_at"] = NOW.plus(3_600).0.into();
+    std::fs::write(&file, old.to_string()).expect("written");
+    let journal = world.journal();
+    assert_eq!(journal.revoke_at, Some(NOW.plus(3_600 - 20 * DAY)));
+    assert!(!journal.is_due(NOW) && journal.is_due(NOW.plus(3_600)));
+    world.clock.set(NOW.plus(3_600));
+    world.rotate_until_done();
+    world.assert_tidy("after the grace");
+    let old = serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+    assert_eq!(old["version"], 2, "what is older would search by name");
+}
+
+#[test]
+fn a_lost_create_of_a_journal_of_the_first_format_is_a_persons_decision() {
+    let world = lost(Fault::Lost, true, 0);
+    let mut journal = world.journal();
+    journal.request_ids.clear();
+    journal.save(&world.paths()).expect("saved");
+    let resumed = world.run(|rotator| rotator.resume(&journal));
+    assert!(matches!(resumed, Ok(Err(RotationError::Unclear { .. }))));
+    assert!(world.has("id-3"));
 }
 
 #[test]

@@ -3,52 +3,55 @@
 //! Names, scopes and times prove nothing: another machine of the same account may create a token
 //! that is like it in all of them, at the same moment. Only the request's own id does.
 
-use super::{ApiError, NewToken, Token, TokenApi};
+use uuid::Uuid;
+
+use super::{ApiError, Token, TokenApi};
 
 /// The result of a [`search`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// The request created no token, so far.
+    /// The requests created no token, so far.
     Nothing,
-    /// The request created this one: it carries the request's id, and nobody has its secret.
-    Ours(Token),
-    /// The request may have created one of these, or none: the server keeps no request ids, and
+    /// The requests created these: they carry a request's id, and nobody has their secrets.
+    Ours(Vec<Token>),
+    /// The requests may have created one of these, or none: the server keeps no request ids, and
     /// these have appeared since under the name that was asked for.
     Unclear(Vec<Token>),
 }
 
-/// Searches the account's tokens for the one that `request` created. `is_known` tells by id those
-/// that can't be it: they were listed before it was sent, or their secret is not lost.
+/// Searches the account's tokens for those that requests for a token of that name created. There is
+/// an id for each of the requests, or none at all where they were sent without. `is_known` tells by
+/// id those that can't be meant: they were listed before, or their secret is not lost.
 ///
 /// A server may change what it was asked for (scopes, lifetime, letters of a name), so that a new
 /// token of that name is a candidate however it differs otherwise.
 pub fn search(
     api: &dyn TokenApi,
-    request: &NewToken,
+    name: &str,
+    request_ids: &[Uuid],
     is_known: impl Fn(&str) -> bool,
 ) -> Result<Search, ApiError> {
-    let tokens = api.list()?;
-    Ok(pick(tokens, request, api.keeps_request_ids(), is_known))
+    let mut tokens = api.list()?;
+    let keeps_ids = api.keeps_request_ids() && !request_ids.is_empty();
+    Ok(pick(&mut tokens, name, request_ids, keeps_ids, is_known))
 }
 
 fn pick(
-    mut tokens: Vec<Token>,
-    request: &NewToken,
-    keeps_request_ids: bool,
+    tokens: &mut Vec<Token>,
+    name: &str,
+    request_ids: &[Uuid],
+    keeps_ids: bool,
     is_known: impl Fn(&str) -> bool,
 ) -> Search {
-    let is_ours =
-        |token: &Token| token.request_id.is_some() && token.request_id == request.request_id;
-    if let Some(at) = tokens.iter().position(is_ours) {
-        return Search::Ours(tokens.swap_remove(at));
+    let is_ours = |token: &Token| token.request_id.is_some_and(|id| request_ids.contains(&id));
+    let ours: Vec<Token> = tokens.extract_if(.., |token| is_ours(token)).collect();
+    if !ours.is_empty() {
+        return Search::Ours(ours);
     }
-    if keeps_request_ids && request.request_id.is_some() {
-        return Search::Nothing;
-    }
-    tokens.retain(|token| same_name(&token.name, &request.name) && !is_known(&token.id));
-    match tokens.is_empty() {
+    tokens.retain(|token| same_name(&token.name, name) && !is_known(&token.id));
+    match keeps_ids || tokens.is_empty() {
         true => Search::Nothing,
-        false => Search::Unclear(tokens),
+        false => Search::Unclear(std::mem::take(tokens)),
     }
 }
 
@@ -60,7 +63,6 @@ fn same_name(listed: &str, asked: &str) -> bool {
 mod tests {
     use super::*;
     use crate::expiry::UnixTime;
-    use uuid::Uuid;
 
     fn token(id: &str, name: &str, request_id: Option<Uuid>) -> Token {
         Token {
@@ -76,45 +78,33 @@ mod tests {
         }
     }
 
-    fn request(request_id: Option<Uuid>) -> NewToken {
-        NewToken {
-            name: "CI".into(),
-            scopes: vec!["repo:read".into()],
-            expires_in_days: None,
-            request_id,
-        }
+    const OURS: Uuid = Uuid::from_u128(1);
+    const ANOTHER: Uuid = Uuid::from_u128(2);
+
+    fn found(mut tokens: Vec<Token>, ids: &[Uuid], keeps_ids: bool, known: &str) -> Search {
+        pick(&mut tokens, "CI", ids, keeps_ids, |id| id == known)
     }
 
     #[test]
     fn only_the_request_id_makes_a_token_ours() {
-        let (ours, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let listed = || vec![token("a", "CI", Some(other)), token("b", "CI", Some(ours))];
-        let found = pick(listed(), &request(Some(ours)), true, |_| false);
-        assert_eq!(found, Search::Ours(token("b", "CI", Some(ours))));
-        let found = pick(listed(), &request(Some(Uuid::from_u128(3))), true, |_| {
-            false
-        });
-        assert_eq!(found, Search::Nothing);
+        let others = || token("a", "CI", Some(ANOTHER));
+        let both = vec![others(), token("b", "CI", Some(OURS))];
+        let ours = Search::Ours(vec![token("b", "CI", Some(OURS))]);
+        assert_eq!(found(both, &[OURS], true, ""), ours);
+        assert_eq!(found(vec![others()], &[OURS], true, ""), Search::Nothing);
     }
 
     #[test]
     fn without_request_ids_every_new_token_of_the_name_is_a_candidate() {
-        let listed = vec![
+        let new = token("new", "ci", None);
+        let tokens = vec![
             token("old", "CI", None),
-            token("new", "CI", None),
+            new.clone(),
             token("other", "laptop", None),
         ];
-        let asked = request(Some(Uuid::from_u128(1)));
-        let found = pick(listed.clone(), &asked, false, |id| id == "old");
-        assert_eq!(found, Search::Unclear(vec![token("new", "CI", None)]));
-        let found = pick(listed, &asked, false, |id| id != "other");
-        assert_eq!(found, Search::Nothing);
-    }
-
-    #[test]
-    fn a_request_that_was_sent_without_an_id_is_not_told_by_the_ids_of_others() {
-        let listed = vec![token("new", "CI", Some(Uuid::from_u128(2)))];
-        let found = pick(listed.clone(), &request(None), true, |_| false);
-        assert_eq!(found, Search::Unclear(listed));
+        let unclear = Search::Unclear(vec![new]);
+        assert_eq!(found(tokens.clone(), &[OURS], false, "old"), unclear);
+        let tokens = vec![tokens[0].clone(), tokens[2].clone()];
+        assert_eq!(found(tokens, &[OURS], false, "old"), Search::Nothing);
     }
 }

@@ -77,7 +77,7 @@ impl TokenApi for Own {
 
     /// Replaces the token; the new one is like it, whatever is asked for. Sent once, and not at all
     /// where it was replaced before: the server would take that for a theft.
-    fn create(&self, _new: &NewToken) -> Result<CreatedToken, ApiError> {
+    fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {
         let replaced = || Ok::<_, ApiError>(this(&self.client, &self.token)?.replaced_by.is_some());
         if replaced()? {
             return Err(ApiError::Refused {
@@ -85,7 +85,11 @@ impl TokenApi for Own {
             });
         }
         let path = "/api/tokens/self/rotate";
-        let answer = self.client.post_json(path, Some(&self.token), &json!({}));
+        let body = match new.request_id {
+            Some(id) => json!({ "requestId": id }),
+            None => json!({}),
+        };
+        let answer = self.client.post_json(path, Some(&self.token), &body);
         let created = answer.and_then(|answer| answer.json::<WireToken>()?.into_created());
         match created {
             Err(error) if replaced().unwrap_or(false) => Err(ApiError::Lost {

@@ -1,20 +1,26 @@
-//! What is written down of a rotation before each of its steps: ids and names, never a token.
+//! The record of a rotation, written before each of its steps: ids and names, never a token.
+//!
+//! All of its times are the server's: this machine's clock may be wrong, or be set while a rotation
+//! waits for the end of a grace.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::GRACE_AGAIN;
 use super::deliver::Sink;
 use crate::api::NewToken;
 use crate::config::{Paths, write_private};
 use crate::credential::Site;
-use crate::expiry::UnixTime;
+use crate::expiry::{CLOCK_MARGIN, UnixTime};
 use crate::files::{self, Fault, FileError};
 use crate::trace;
 
-/// The format's version. A higher one is never touched.
-const VERSION: u64 = 1;
+/// The format's version. A higher one is never touched. The times of version 1 were this machine's,
+/// and a create request had no id.
+const VERSION: u64 = 2;
 
 /// The step that is about to be taken, or was being taken when the process died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,7 +60,7 @@ pub struct Journal {
     pub scopes: Vec<String>,
     pub expires_in_days: Option<u32>,
     pub old_id: String,
-    /// Known from when the new token lies in the pending slot.
+    /// Known from before the new token is put into the pending slot.
     pub new_id: Option<String>,
     /// Whether the old token lies in the store, so that the new one belongs there too.
     pub stored: bool,
@@ -66,9 +72,13 @@ pub struct Journal {
     pub sent: UnixTime,
     /// How many create requests may have been sent.
     pub attempts: u32,
-    /// The server's clock minus this machine's when the rotation began, in seconds.
+    /// The ids that they were sent with; the last is that of the next one.
+    #[serde(default)]
+    pub request_ids: Vec<Uuid>,
+    /// The server's clock minus this machine's when the server answered last, in seconds.
     pub clock_skew: i64,
-    /// Every token that the account had before: none of them can be an orphan of this rotation.
+    /// Tokens that no lost request of this rotation created: those that the account had before, and
+    /// those that a person was told of.
     pub known: Vec<String>,
     pub step: Step,
     pub deliveries: Vec<Delivery>,
@@ -110,6 +120,7 @@ impl Journal {
             started: now,
             sent: now,
             attempts: 0,
+            request_ids: vec![Uuid::new_v4()],
             clock_skew: 0,
             known: Vec::new(),
             step: Step::Creating,
@@ -130,16 +141,22 @@ impl Journal {
             name: self.name.clone(),
             scopes: self.scopes.clone(),
             expires_in_days: self.expires_in_days,
-            request_id: None,
+            request_id: self.request_ids.last().copied(),
         }
     }
 
-    /// Whether a run at `now` has something to do: anything but waiting for the grace to end.
+    /// Whether a run at `now`, by this machine's clock, has something to do: anything but waiting for
+    /// the grace to end. An end further ahead than it can be is one by a clock that was set since;
+    /// the run then asks the server.
     pub fn is_due(&self, now: UnixTime) -> bool {
-        self.step != Step::Grace || self.revoke_at.is_none_or(|at| at <= now)
+        let now = now.plus(self.clock_skew);
+        let longest = i64::try_from(self.grace).unwrap_or(i64::MAX);
+        let longest = longest.max(GRACE_AGAIN).saturating_add(CLOCK_MARGIN);
+        let is_over = |at: UnixTime| !(1..=longest).contains(&at.since(now));
+        self.step != Step::Grace || self.revoke_at.is_none_or(is_over)
     }
 
-    /// Whether the old token has outlived the grace.
+    /// Whether the old token has outlived the grace, at `now` by this machine's clock.
     pub fn is_grace_over(&self, now: UnixTime) -> bool {
         self.step == Step::Grace && self.is_due(now)
     }
@@ -176,6 +193,18 @@ impl Journal {
                 self.deliveries.push(Delivery { sink, done: false });
             }
         }
+    }
+
+    /// The journal in the present form.
+    fn upgraded(mut self) -> Self {
+        if self.version == 1 {
+            let times = [&mut self.started, &mut self.sent].into_iter();
+            for time in times.chain(&mut self.revoke_at) {
+                *time = time.plus(self.clock_skew);
+            }
+        }
+        self.version = VERSION;
+        self
     }
 
     /// Writes the journal, all or nothing.
@@ -274,5 +303,5 @@ fn read(path: &Path) -> Result<Option<Journal>, FileError> {
         let why = "the journal belongs to another rotation".to_owned();
         return Err(files::fault(path, Fault::Damaged(why)));
     }
-    Ok(Some(journal))
+    Ok(Some(journal.upgraded()))
 }

@@ -1,10 +1,14 @@
 //! The steps themselves. Each may be taken again after a crash in its middle.
 
 use super::*;
-use crate::api::{CreatedToken, Token};
+use uuid::Uuid;
+
+use crate::api::CreatedToken;
+use crate::api::lost::{self, Search};
 use crate::credential::{Proof, TokenInfo};
 use crate::store;
 
+const REVOKING_LOST: &str = "revoking a token whose secret was lost";
 const IN_USE: &str = "the new token is in use already";
 
 impl Rotator<'_> {
@@ -41,10 +45,22 @@ impl Rotator<'_> {
         };
         let ended = self.retire(&mut journal, &site);
         if ended.is_err() {
-            journal.revoke_at = Some((self.now)().plus(GRACE_AGAIN));
+            journal.revoke_at = Some((self.now)().plus(journal.clock_skew + GRACE_AGAIN));
             self.step(&mut journal, Step::Grace)?;
         }
         ended
+    }
+
+    /// Writes down that a person was told of these tokens ([`RotationError::Unclear`]): whatever is
+    /// not revoked by then is left alone from now on.
+    pub fn leave_alone(&self, journal: &Journal, tokens: &[Token]) -> Result<(), RotationError> {
+        let _lock = SiteLock::acquire_rotation(self.paths, &site_of(journal)?, self.patience)?;
+        if let Some(mut journal) = journal.reload(self.paths)? {
+            let ids = tokens.iter().map(|token| token.id.clone());
+            journal.known.extend(ids);
+            journal.save(self.paths)?;
+        }
+        Ok(())
     }
 
     /// Takes a rotation back: the old token in its place, the new one revoked.
@@ -108,14 +124,15 @@ impl Rotator<'_> {
     /// Whether the server still takes the new token.
     fn is_new_alive(&self, journal: &Journal) -> Result<bool, RotationError> {
         let new_id = new_id(journal)?;
-        let now = (self.now)().plus(journal.clock_skew);
+        let listed = self.list()?;
+        let now = self.server_time();
         let lives = |token: &Token| token.id == new_id && !token.is_expired(now);
-        Ok(self.list()?.iter().any(lives))
+        Ok(listed.iter().any(lives))
     }
 
     /// Checks all that can be checked before anything is done.
     fn preflight(&self, plan: &Plan) -> Result<Journal, RotationError> {
-        let mut journal = Journal::new(plan, (self.now)());
+        let mut journal = Journal::new(plan, self.server_time());
         if !plan.stored && plan.deliver.is_empty() {
             return Err(RotationError::NoReceiver);
         }
@@ -153,12 +170,18 @@ impl Rotator<'_> {
             return Err(RotationError::Missing);
         }
         journal.clock_skew = self.api.clock_skew().unwrap_or(0);
+        journal.started = self.server_time();
         journal.known = listed.into_iter().map(|token| token.id).collect();
         Ok(journal)
     }
 
     fn is_over(&self, expiry: Option<Expiry>) -> bool {
-        expiry.is_some_and(|expiry| expiry.is_past((self.now)().plus(CLOCK_MARGIN)))
+        expiry.is_some_and(|expiry| expiry.is_past(self.server_time().plus(CLOCK_MARGIN)))
+    }
+
+    /// The time by the server's clock, or by this machine's before the server has answered.
+    fn server_time(&self) -> UnixTime {
+        (self.now)().plus(self.api.clock_skew().unwrap_or(0))
     }
 
     /// Goes on from the journal's step to the end.
@@ -235,7 +258,7 @@ impl Rotator<'_> {
     fn create(&self, journal: &mut Journal) -> Result<(), RotationError> {
         let site = site_of(journal)?;
         if journal.attempts > 0 {
-            // A crash, or a lost answer. Either the token was kept, or it is of no use to anybody.
+            // A crash, or a lost response. Either the token was stored, or it is of no use to anybody.
             let item = store::load(self.store, &site)?;
             let kept = item
                 .pending
@@ -245,21 +268,42 @@ impl Rotator<'_> {
                 journal.new_id = kept;
                 return self.step(journal, Step::Verifying);
             }
-            self.revoke_orphans(journal)?;
+            if let Some(id) = journal.new_id.take() {
+                // The response came, and the process died before the secret was stored.
+                self.revoke(&id, REVOKING_LOST)?;
+                journal.request_ids.push(Uuid::new_v4());
+            }
+            self.revoke_lost(journal, &item)?;
         }
         journal.attempts += 1;
-        journal.sent = (self.now)();
+        if journal.request_ids.is_empty() {
+            journal.request_ids.push(Uuid::new_v4());
+        }
+        journal.sent = self.server_time();
         self.step(journal, Step::Creating)?;
         let CreatedToken { token, secret } = match self.api.create(&journal.new_token()) {
             Ok(created) => created,
             Err(error) => {
                 if journal.attempts == 1 && !error.may_be_carried_out() {
                     journal.clear(self.paths)?;
+                } else if matches!(error, ApiError::Refused { .. }) {
+                    // The id itself may be what was refused: an earlier request arrived after all.
+                    journal.request_ids.push(Uuid::new_v4());
+                    journal.save(self.paths)?;
                 }
                 return Err(doing("creating the new token")(error));
             }
         };
         (self.reached)("created");
+        // Before the token is stored, so that what is in the pending slot is known by its id alone.
+        journal.new_id = Some(token.id.clone());
+        if let Err(error) = journal.save(self.paths) {
+            if !journal.by_itself {
+                self.revoke(&token.id, "revoking the new token")?;
+            }
+            return Err(error.into());
+        }
+        (self.reached)("journal-created");
         let entry = |old: Option<&Credential>| Credential {
             username: match old {
                 Some(old) => old.username.clone(),
@@ -289,7 +333,6 @@ impl Rotator<'_> {
             let new = entry(with_id(&item.credentials.0, &journal.old_id));
             item.pending.push(new);
         });
-        journal.new_id = Some(token.id.clone());
         if let Err(error) = kept {
             // It may be written for all that: undoing looks there as well. What has replaced itself
             // can't be put back.
@@ -302,22 +345,37 @@ impl Rotator<'_> {
         self.step(journal, Step::Verifying)
     }
 
-    /// Revokes what a create request made whose answer was lost.
-    fn revoke_orphans(&self, journal: &Journal) -> Result<(), RotationError> {
-        let orphans: Vec<Token> = self
-            .list()?
-            .into_iter()
-            .filter(|token| is_orphan(token, journal))
-            .collect();
-        // One for each request that may have been carried out; more are somebody's.
-        if orphans.len() > journal.attempts as usize {
-            let ids = orphans.into_iter().map(|token| token.id).collect();
-            return Err(RotationError::Ambiguous { ids });
+    /// Revokes what create requests created whose responses were lost.
+    fn revoke_lost(&self, journal: &mut Journal, item: &Item) -> Result<(), RotationError> {
+        let is_known = |id: &str| {
+            let held = [&item.credentials.0, &item.pending, &item.previous];
+            journal.old_id == id
+                || journal.known.iter().any(|known| known == id)
+                || held.iter().any(|entries| with_id(entries, id).is_some())
+        };
+        let search = |ids: &[Uuid]| {
+            lost::search(self.api, &journal.name, ids, is_known)
+                .map_err(doing("listing the tokens"))
+        };
+        let mut found = search(&journal.request_ids)?;
+        if journal.by_itself && found == Search::Nothing {
+            // A server may keep the ids of other requests only.
+            found = search(&[])?;
         }
-        for orphan in orphans {
-            self.revoke(&orphan.id, "revoking a token whose secret was lost")?;
+        match found {
+            Search::Nothing => Ok(()),
+            Search::Ours(tokens) => {
+                for token in tokens {
+                    self.revoke(&token.id, REVOKING_LOST)?;
+                }
+                journal.request_ids.push(Uuid::new_v4());
+                Ok(journal.save(self.paths)?)
+            }
+            Search::Unclear(tokens) => Err(RotationError::Unclear {
+                tokens,
+                sent: journal.sent,
+            }),
         }
-        Ok(())
     }
 
     /// What is wrong with the new token, asked of the server; `None` where it is as it should be.
@@ -402,7 +460,7 @@ impl Rotator<'_> {
     /// Every receiver has the new token: writes down when the old one ends.
     fn begin_grace(&self, journal: &mut Journal) -> Result<(), RotationError> {
         let grace = i64::try_from(journal.grace).unwrap_or(i64::MAX);
-        let until = (self.now)().plus(grace);
+        let until = self.server_time().plus(grace);
         journal.revoke_at = Some(until);
         let next = if grace > 0 {
             Step::Grace
@@ -425,6 +483,12 @@ impl Rotator<'_> {
         let expiry = with_id(&item.credentials.0, &new_id)
             .or(with_id(&item.pending, &new_id))
             .and_then(|entry| entry.expiry);
+        if journal.step == Step::Grace && journal.is_due((self.now)()) {
+            // This machine's clock may have been set since.
+            self.list()?;
+            self.note_clock(journal);
+            journal.save(self.paths)?;
+        }
         if !journal.is_due((self.now)()) {
             let until = journal.revoke_at.unwrap_or(journal.started);
             return Ok(Outcome::InGrace {
@@ -438,10 +502,6 @@ impl Rotator<'_> {
         }
         self.revoke(&journal.old_id, "revoking the old token")?;
         (self.reached)("revoked");
-        if journal.attempts > 1 {
-            // A request given up for lost may have been carried out after all.
-            self.revoke_orphans(journal)?;
-        }
         store::update(self.store, self.paths, site, |item| {
             remove_id(&mut item.previous, &journal.old_id);
             remove_id(&mut item.pending, &new_id);
@@ -463,8 +523,9 @@ impl Rotator<'_> {
         if let Some(id) = found.or_else(|| journal.new_id.clone()) {
             self.revoke(&id, "revoking the new token")?;
         }
-        if journal.new_id.is_none() || journal.attempts > 1 {
-            self.revoke_orphans(journal)?;
+        if journal.attempts > 1 || (journal.attempts == 1 && journal.new_id.is_none()) {
+            let item = store::load(self.store, &site)?;
+            self.revoke_lost(journal, &item)?;
         }
         (self.reached)("taken-back");
         // Only now: until it is revoked, its id must not be forgotten.
@@ -480,14 +541,25 @@ impl Rotator<'_> {
 
     fn revoke(&self, id: &str, what: &'static str) -> Result<(), RotationError> {
         match self.api.revoke(id) {
-            Ok(()) | Err(ApiError::NotFound) => Ok(()),
+            Ok(()) => {
+                (self.revoked)(id);
+                Ok(())
+            }
+            Err(ApiError::NotFound) => Ok(()),
             Err(error) => Err(doing(what)(error)),
+        }
+    }
+
+    fn note_clock(&self, journal: &mut Journal) {
+        if let Some(skew) = self.api.clock_skew() {
+            journal.clock_skew = skew;
         }
     }
 
     /// Writes down the step that comes next.
     fn step(&self, journal: &mut Journal, step: Step) -> Result<(), RotationError> {
         journal.step = step;
+        self.note_clock(journal);
         journal.save(self.paths)?;
         (self.reached)(match step {
             Step::Creating => "journal-creating",
@@ -517,22 +589,6 @@ fn site_of(journal: &Journal) -> Result<Site, RotationError> {
 fn new_id(journal: &Journal) -> Result<String, RotationError> {
     let id = journal.new_id.clone();
     id.ok_or_else(|| damaged("it names no new token"))
-}
-
-/// Whether a token can only be one that this rotation made and then lost. By the server's clock.
-fn is_orphan(token: &Token, journal: &Journal) -> bool {
-    let begun = journal.started.plus(journal.clock_skew - CLOCK_MARGIN);
-    let ended = journal.sent.plus(journal.clock_skew + CREATE_WINDOW);
-    token.name == journal.name
-        && token.last_used.is_none()
-        && (begun..=ended).contains(&token.created)
-        && !journal.known.contains(&token.id)
-        && journal.new_id.as_ref() != Some(&token.id)
-        && token.scopes.len() == journal.scopes.len()
-        && token
-            .scopes
-            .iter()
-            .all(|scope| journal.scopes.contains(scope))
 }
 
 /// The new token for the old one, in one change. `false` where there is no new one to be found.
@@ -591,6 +647,10 @@ fn pending_id(entry: &Credential, journal: &Journal) -> Option<String> {
     let info = entry.token.as_ref()?;
     if let Some(new_id) = &journal.new_id {
         return (info.id == *new_id).then(|| info.id.clone());
+    }
+    // Only a journal of version 1 may know less than the pending slot.
+    if !journal.request_ids.is_empty() {
+        return None;
     }
     let ours = info.server == journal.server
         && info.name == journal.name

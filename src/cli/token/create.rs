@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::pick::shown;
 use crate::api::lost::{self, Search};
-use crate::api::{ApiError, CreatedToken, NewToken};
-use crate::cli::output::{self, escaped};
+use crate::api::{ApiError, CreatedToken, NewToken, Token};
+use crate::cli::output::{self, escaped, quoted};
 use crate::cli::session::{self, Acting, Place, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
 use crate::credential::{Credential, Proof, TokenInfo};
@@ -227,21 +227,22 @@ fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<CreatedToken> {
         other => return other.map_err(told),
     };
     let look = "wit token list, and revoke what you do not know";
-    let found = lost::search(api.as_ref(), new, |id| known.iter().any(|one| one == id));
+    let ids: Vec<Uuid> = new.request_id.into_iter().collect();
+    let is_known = |id: &str| known.iter().any(|one| one == id);
+    let found = lost::search(api.as_ref(), &new.name, &ids, is_known);
     let (exit, what, hint) = match found {
         Err(_) => {
             let message = format!("{lost}; the token may have been created");
             return Err(Failure::new(Exit::Unfinished, message).hint(look).into());
         }
         Ok(Search::Nothing) => (Exit::Failed, "no token was created", "try again".to_owned()),
-        Ok(Search::Ours(one)) => (
+        Ok(Search::Ours(ours)) => (
             Exit::Unfinished,
             "the token was created, but its secret was lost",
-            format!("wit token revoke {}, then try again", escaped(&one.id)),
+            format!("wit token revoke {}, then try again", spaced(&ours)),
         ),
         Ok(Search::Unclear(tokens)) => {
-            let ids: Vec<String> = tokens.iter().map(|one| escaped(&one.id)).collect();
-            let ids = ids.join(" ");
+            let ids = spaced(&tokens);
             let message = format!("{lost}; the token may have been created: {ids}");
             let hint = match tokens.len() {
                 1 => format!("wit token revoke {ids}, unless another machine created it"),
@@ -253,6 +254,12 @@ fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<CreatedToken> {
     Err(Failure::new(exit, format!("{lost}; {what}"))
         .hint(hint)
         .into())
+}
+
+/// The ids of tokens, as the arguments of a command.
+fn spaced(tokens: &[Token]) -> String {
+    let ids: Vec<String> = tokens.iter().map(|one| quoted(escaped(&one.id))).collect();
+    ids.join(" ")
 }
 
 /// Puts the token where git finds it; the id of the token that it took the place of. A token that

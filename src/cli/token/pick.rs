@@ -11,6 +11,17 @@ const SHORTEST_ID: usize = 4;
 /// first characters of its id. The first of these that fits anything decides. `verb` is the command
 /// that asks.
 pub fn pick<'a>(tokens: &'a [Token], text: &str, verb: &str) -> Result<&'a Token, Failure> {
+    pick_except(tokens, text, verb, &[])
+}
+
+/// The same among the tokens without those of these ids.
+pub fn pick_except<'a>(
+    tokens: &'a [Token],
+    text: &str,
+    verb: &str,
+    except: &[&str],
+) -> Result<&'a Token, Failure> {
+    let is_meant = |token: &&Token| !except.contains(&token.id.as_str());
     let prefix = text.trim_end_matches(['.', '…']);
     let ways: [&dyn Fn(&Token) -> bool; 4] = [
         &|token| token.id == text,
@@ -19,7 +30,8 @@ pub fn pick<'a>(tokens: &'a [Token], text: &str, verb: &str) -> Result<&'a Token
         &|token| text.len() >= SHORTEST_ID && token.id.starts_with(text),
     ];
     for way in ways {
-        let fitting: Vec<&Token> = tokens.iter().filter(|token| way(token)).collect();
+        let fitting = tokens.iter().filter(is_meant).filter(|token| way(token));
+        let fitting: Vec<&Token> = fitting.collect();
         match fitting.as_slice() {
             [] => continue,
             [one] => return Ok(one),

@@ -63,21 +63,27 @@ fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<(
         ..ServerArgs::default()
     };
     let signed_in = session::signed_in(context, &server)?;
-    with_rotator(&(&signed_in).into(), context, PATIENCE, |rotator| {
-        for journal in journal::all(&context.paths)? {
-            let ours = journal.server == plan.server && journal.is_of(&plan.old_id);
-            if !ours || !journal.is_due(UnixTime::now()) {
-                continue;
+    with_rotator(
+        &(&signed_in).into(),
+        context,
+        PATIENCE,
+        &|_| {},
+        |rotator| {
+            for journal in journal::all(&context.paths)? {
+                let ours = journal.server == plan.server && journal.is_of(&plan.old_id);
+                if !ours || !journal.is_due(UnixTime::now()) {
+                    continue;
+                }
+                if journal.waits_for_print() {
+                    return Err(for_a_person(&journal, context));
+                }
+                rotator.resume(&journal)?;
             }
-            if journal.waits_for_print() {
-                return Err(for_a_person(&journal, context));
+            match rotator.start(&plan) {
+                // Another process was faster, or what was just resumed was this token's rotation.
+                Err(RotationError::Missing) => Ok(()),
+                other => Ok(other.map(drop)?),
             }
-            rotator.resume(&journal)?;
-        }
-        match rotator.start(&plan) {
-            // Another process was faster, or what was just resumed was this token's rotation.
-            Err(RotationError::Missing) => Ok(()),
-            other => Ok(other.map(drop)?),
-        }
-    })
+        },
+    )
 }

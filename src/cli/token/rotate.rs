@@ -1,5 +1,6 @@
 //! `wit token rotate`.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,8 +13,8 @@ mod own;
 mod report;
 
 use super::{create, pick};
-use crate::api::TokenApi;
-use crate::cli::output::escaped;
+use crate::api::{Token, TokenApi};
+use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
@@ -22,7 +23,7 @@ use crate::expiry::UnixTime;
 use crate::progress;
 use crate::rotation::deliver::{self, DeliveryError, Sink};
 use crate::rotation::journal::{self, Journal, Step};
-use crate::rotation::{Outcome, Plan, Rotator, crash_point};
+use crate::rotation::{Outcome, Plan, RotationError, Rotator, crash_point};
 use crate::secret::Secret;
 use crate::store::Store;
 use report::{again, failure, nothing, report, show};
@@ -134,7 +135,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             return report(&finished, context);
         }
     }
-    let plan = plan(&args, &signed_in)?;
+    let plan = plan(&args, &signed_in, context)?;
     if args.dry_run {
         return show(&[plan], context);
     }
@@ -150,6 +151,8 @@ struct Done {
     /// Whether standard output is the new token's.
     printed: bool,
     outcome: Outcome,
+    /// The ids of all that was revoked.
+    revoked: Vec<String>,
 }
 
 /// A fresh id for a rotation.
@@ -188,11 +191,24 @@ fn to_receiver(sink: &Sink, token: &Secret) -> Result<(), DeliveryError> {
 pub(super) struct Means<'a> {
     api: &'a dyn TokenApi,
     store: &'a dyn Store,
+    /// Whether a person reads what is reported.
+    attended: bool,
 }
 
 impl<'a> Means<'a> {
     fn new(api: &'a dyn TokenApi, store: &'a dyn Store) -> Self {
-        Means { api, store }
+        Means {
+            api,
+            store,
+            attended: true,
+        }
+    }
+
+    fn unattended(self) -> Self {
+        Means {
+            attended: false,
+            ..self
+        }
     }
 }
 
@@ -207,6 +223,7 @@ pub(super) fn with_rotator<T>(
     means: &Means,
     context: &Context,
     patience: Duration,
+    revoked: &dyn Fn(&str),
     act: impl FnOnce(&Rotator) -> T,
 ) -> T {
     act(&Rotator {
@@ -216,19 +233,40 @@ pub(super) fn with_rotator<T>(
         now: &UnixTime::now,
         deliver: &to_receiver,
         reached: &crash_point,
+        revoked,
         patience,
     })
 }
 
+/// Runs `act` on the rotation of the token `old_id`. Says what it revokes besides that one.
+fn carry_out(
+    old_id: &str,
+    means: &Means,
+    context: &Context,
+    act: impl FnOnce(&Rotator) -> Result<Outcome, RotationError>,
+) -> (Result<Outcome, RotationError>, Vec<String>) {
+    let all = RefCell::new(Vec::new());
+    let revoked = |id: &str| {
+        all.borrow_mut().push(id.to_owned());
+        if id != old_id && !context.json {
+            eprintln!("Revoked {}, which this rotation had created.", escaped(id));
+        }
+    };
+    let outcome = with_rotator(means, context, PATIENCE, &revoked, act);
+    (outcome, all.into_inner())
+}
+
 fn start(plan: &Plan, means: &Means, context: &Context) -> anyhow::Result<Done> {
-    let outcome = with_rotator(means, context, PATIENCE, |rotator| rotator.start(plan));
-    let error = |error| failure(error, &plan.rotation, context);
+    let act = |rotator: &Rotator| rotator.start(plan);
+    let (outcome, revoked) = carry_out(&plan.old_id, means, context, act);
+    let error = |error| failure(error, &plan.rotation, means.attended, context);
     Ok(Done {
         name: plan.new.name.clone(),
         old_id: plan.old_id.clone(),
         by_itself: plan.by_itself,
         printed: plan.deliver.contains(&Sink::Print),
         outcome: outcome.map_err(error)?,
+        revoked,
     })
 }
 
@@ -241,26 +279,39 @@ fn resume(journal: &Journal, means: &Means, context: &Context) -> anyhow::Result
             .hint(format!("{} --resume", again(journal, context)))
             .into());
     }
-    let outcome = with_rotator(means, context, PATIENCE, |rotator| rotator.resume(journal));
-    let error = |error| failure(error, &journal.rotation, context);
-    Ok(Done {
-        name: journal.name.clone(),
-        old_id: journal.old_id.clone(),
-        by_itself: journal.by_itself,
-        printed,
-        outcome: outcome.map_err(error)?,
-    })
+    let act = |rotator: &Rotator| rotator.resume(journal);
+    let done = finish_by(journal, means, context, act)?;
+    Ok(Done { printed, ..done })
 }
 
 fn abort(journal: &Journal, means: &Means, context: &Context) -> anyhow::Result<Done> {
-    let outcome = with_rotator(means, context, PATIENCE, |rotator| rotator.abort(journal));
-    let error = |error| failure(error, &journal.rotation, context);
+    finish_by(journal, means, context, |rotator| rotator.abort(journal))
+}
+
+fn finish_by(
+    journal: &Journal,
+    means: &Means,
+    context: &Context,
+    act: impl FnOnce(&Rotator) -> Result<Outcome, RotationError>,
+) -> anyhow::Result<Done> {
+    let (outcome, revoked) = carry_out(&journal.old_id, means, context, act);
+    let error = |error| failure(error, &journal.rotation, means.attended, context);
+    if let Err(RotationError::Unclear { tokens, .. }) = &outcome
+        && means.attended
+    {
+        // Whatever the person does not revoke now is another machine's.
+        with_rotator(means, context, PATIENCE, &|_| {}, |rotator| {
+            rotator.leave_alone(journal, tokens)
+        })
+        .map_err(error)?;
+    }
     Ok(Done {
         name: journal.name.clone(),
         old_id: journal.old_id.clone(),
         by_itself: journal.by_itself,
         printed: false,
         outcome: outcome.map_err(error)?,
+        revoked,
     })
 }
 
@@ -409,7 +460,42 @@ fn finish(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Resul
     }
 }
 
-fn plan(args: &Args, signed_in: &SignedIn) -> anyhow::Result<Plan> {
+/// The token that `text` names. One that was replaced and lives on for its grace is not rotated
+/// again, and does not make the name of its successor ambiguous.
+fn pick_current<'a>(
+    tokens: &'a [Token],
+    text: &str,
+    journals: &[Journal],
+    signed_in: &SignedIn,
+    context: &Context,
+) -> Result<&'a Token, Failure> {
+    let grace_of = |token: &Token| {
+        let mut journals = journals.iter();
+        journals.find(|one| one.step == Step::Grace && one.old_id == token.id)
+    };
+    let replaced: Vec<&str> = (tokens.iter())
+        .filter(|token| grace_of(token).is_some())
+        .map(|token| token.id.as_str())
+        .collect();
+    let token = match pick::pick_except(tokens, text, "rotate", &replaced) {
+        Err(_) if !replaced.is_empty() => pick::pick(tokens, text, "rotate")?,
+        other => other?,
+    };
+    let Some(journal) = grace_of(token) else {
+        return Ok(token);
+    };
+    let now = UnixTime::now().plus(signed_in.api.clock_skew().unwrap_or(journal.clock_skew));
+    let left = journal.revoke_at.map_or(0, |at| at.since(now));
+    let when = match left > 0 {
+        true => format!("it ends in {}", output::span(left)),
+        false => "it is about to be revoked".to_owned(),
+    };
+    let name = escaped(&token.name);
+    let message = format!("this token of '{name}' was replaced already; {when}");
+    Err(Failure::new(Exit::Attention, message).hint(report::next(journal, context)))
+}
+
+fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<Plan> {
     let server = signed_in.server.to_string();
     let is_ours = |entry: &&Credential| {
         entry
@@ -429,7 +515,8 @@ fn plan(args: &Args, signed_in: &SignedIn) -> anyhow::Result<Plan> {
         }
         Some(text) => {
             let tokens = signed_in.api.list()?;
-            let token = pick::pick(&tokens, text, "rotate")?;
+            let journals = unfinished(signed_in, context)?;
+            let token = pick_current(&tokens, text, &journals, signed_in, context)?;
             let held = |entry: &&Credential| {
                 is_ours(entry) && entry.token.as_ref().is_some_and(|info| info.id == token.id)
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::report::{again, report, show};
-use super::{Args, Done, resume, rotation_id, start, unfinished};
+use super::{Args, Done, Means, resume, rotation_id, start, unfinished};
 use crate::api::server::ServerUrl;
 use crate::cli::output::escaped;
 use crate::cli::session::{self, ServerArgs};
@@ -122,7 +122,7 @@ impl Work<'_> {
             left.retain(|journal| {
                 let done = match journal.waits_for_print() {
                     true => Err(for_a_person(journal, self.context)),
-                    false => resume(journal, &(&signed_in).into(), self.context),
+                    false => resume(journal, &Means::from(&signed_in).unattended(), self.context),
                 };
                 let failed = done.map(|done| self.finished.push(done)).err();
                 failed.inspect(|error| self.failed(error)).is_some()

@@ -15,7 +15,7 @@ use crate::cli::{Context, Exit, Failure};
 use crate::config::{self, Config};
 use crate::credential::Credential;
 use crate::item::Item;
-use crate::rotation::journal::{self, Journal};
+use crate::rotation::journal::{self, Journal, Step};
 use crate::rotation::{Outcome, Plan};
 use crate::secret::Secret;
 use crate::store::{self, choice};
@@ -107,7 +107,7 @@ fn is_left_over(journal: &Journal, server: &str, this: Option<&own::This>, item:
     };
     journal.by_itself
         && journal.server == server
-        && (journal.new_id.is_some()
+        && (journal.step != Step::Creating
             || item.pending.iter().any(is_kept)
             || this.is_some_and(is_this))
 }

@@ -88,6 +88,7 @@ fn document(done: &Done) -> Value {
         "newId": new_id,
         "expiresAt": expiry.map(|expiry| output::rfc3339(expiry.0)),
         "oldLivesUntil": until.map(output::rfc3339),
+        "revoked": done.revoked,
     })
 }
 
@@ -167,13 +168,18 @@ pub(super) fn warn_of_unusable(context: &Context) {
     }
 }
 
-/// What a person is told of a rotation that stopped.
-pub(super) fn failure(error: RotationError, rotation: &str, context: &Context) -> anyhow::Error {
+/// A rotation that stopped, as a person is told of it. `attended` where one reads this now.
+pub(super) fn failure(
+    error: RotationError,
+    rotation: &str,
+    attended: bool,
+    context: &Context,
+) -> anyhow::Error {
     let left = journal::all(&context.paths).unwrap_or_default();
     let left = left
         .into_iter()
         .find(|journal| journal.rotation == rotation);
-    let Some(hint) = hint(&error, left.as_ref(), context) else {
+    let Some(hint) = hint(&error, left.as_ref(), attended, context) else {
         // What was never begun is told as for any other command.
         return match error {
             RotationError::Store(error) => error.into(),
@@ -187,15 +193,19 @@ pub(super) fn failure(error: RotationError, rotation: &str, context: &Context) -
             ..
         } => Exit::NotLoggedIn,
         RotationError::NoReceiver => Exit::Usage,
-        RotationError::Ambiguous { .. } => Exit::Attention,
+        RotationError::Unclear { .. } => Exit::Attention,
         _ if left.is_some() => Exit::Unfinished,
         _ => Exit::Failed,
     };
     let message = match (&error, &left) {
         // What a receiver said comes last, so that this would look like a part of it.
-        (RotationError::Undelivered { .. } | RotationError::TooLateToAbort(_), _) | (_, None) => {
-            error.to_string()
-        }
+        (
+            RotationError::Undelivered { .. }
+            | RotationError::TooLateToAbort(_)
+            | RotationError::Unclear { .. },
+            _,
+        )
+        | (_, None) => error.to_string(),
         (_, Some(left)) if left.by_itself => {
             format!("{error} (the rotation is not finished; {OLD_ENDS})")
         }
@@ -210,6 +220,19 @@ pub(super) fn again(journal: &Journal, context: &Context) -> String {
     format!("wit token rotate{} {id}", naming(journal, context))
 }
 
+/// The command that rotates what took the place of the token in its grace.
+pub(super) fn next(journal: &Journal, context: &Context) -> String {
+    let new = quoted(escaped(journal.new_id.as_deref().unwrap_or_default()));
+    let receiver = match journal.stored {
+        true => "",
+        false => " --print",
+    };
+    format!(
+        "wit token rotate{} {new}{receiver}",
+        naming(journal, context)
+    )
+}
+
 /// The options for the account of a rotation.
 fn naming(journal: &Journal, context: &Context) -> String {
     let config = Config::load(&context.paths).unwrap_or_default();
@@ -217,7 +240,12 @@ fn naming(journal: &Journal, context: &Context) -> String {
 }
 
 /// What to type next; `None` where the error itself says it. `left` is the journal that remains.
-fn hint(error: &RotationError, left: Option<&Journal>, context: &Context) -> Option<String> {
+fn hint(
+    error: &RotationError,
+    left: Option<&Journal>,
+    attended: bool,
+    context: &Context,
+) -> Option<String> {
     let Some(left) = left else {
         let hint = match error {
             RotationError::Full => "wit token list, then wit token revoke ID",
@@ -243,13 +271,21 @@ fn hint(error: &RotationError, left: Option<&Journal>, context: &Context) -> Opt
             format!("wit token revoke{naming} {old} ends the old one now")
         }
         RotationError::TooLateToAbort(_) => format!("{rotate} --resume"),
+        RotationError::Unclear { tokens, .. } if attended => {
+            let ids: Vec<String> = (tokens.iter())
+                .map(|token| quoted(escaped(&token.id)))
+                .collect();
+            let (ids, again) = (ids.join(" "), again(left, context));
+            format!(
+                "wit token revoke{naming} {ids}, except what another machine uses; then {again} \
+                 --resume, which revokes none of them"
+            )
+        }
+        RotationError::Unclear { .. } => format!("{} --resume", again(left, context)),
         _ if left.by_itself => {
             format!("wit token rotate --self; where you are logged in: {rotate} --resume")
         }
         RotationError::Undelivered { .. } => format!("mend it, then: {rotate} --resume"),
-        RotationError::Ambiguous { .. } => {
-            format!("wit token revoke those you do not know, then {rotate} --resume")
-        }
         RotationError::Api {
             error: ApiError::Unauthorized,
             ..
