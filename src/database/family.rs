@@ -36,15 +36,21 @@ pub enum Succession {
 
 impl Database {
     /// Puts a token of the same name, scopes and lifetime after the one that `secret` is.
-    /// [`DatabaseError::Invalid`] where the account has no room for it.
+    /// [`DatabaseError::Invalid`] where the account has no room for it. `id` is the new token's,
+    /// of version 4, where the client chooses it.
     pub async fn succeed_token(
         &self,
         secret: &Secret,
+        id: Option<Uuid>,
         from: Option<IpAddr>,
     ) -> Result<Succession, DatabaseError> {
         let Some(TokenHash(hash)) = TokenHash::of(secret) else {
             return Ok(Succession::Unknown);
         };
+        if id.is_some_and(|id| id.get_version() != Some(uuid::Version::Random)) {
+            let message = "the id of a request is a random UUID (version 4)".to_owned();
+            return Err(DatabaseError::Invalid(message));
+        }
         let now = now();
         on!(self, pool => {
             // SQLite has one writer: who knows no token is not to keep the others from it.
@@ -121,6 +127,7 @@ impl Database {
             .execute(&mut *transaction)
             .await?;
             let (mut new, secret) = fresh(&user_id, &old.name, old.scopes, None)?;
+            new.id = id.unwrap_or(new.id);
             new.expires = old.expires.map(|ends| new.created + (ends - old.created));
             if insert!(transaction, new, secret).rows_affected() == 0 {
                 return Err(no_room());

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
@@ -51,17 +52,38 @@ async fn this_token(
     Ok(Json(body))
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Rotate {
+    /// The id that the client wants the new token to have.
+    request_id: Option<Uuid>,
+}
+
+fn not_the_json() -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "BAD_REQUEST",
+        "the body is not the JSON that this asks for",
+    )
+}
+
 /// Replaces the token that the request carries, once.
 async fn rotate(
     State(platform): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let Some(Presented::Bearer(token)) = presented(&headers) else {
         return Err(not_a_token());
     };
+    // It may be left out whole.
+    let input: Rotate = match body.is_empty() {
+        true => Rotate::default(),
+        false => serde_json::from_slice(&body).map_err(|_| not_the_json())?,
+    };
     match (platform.database)
-        .succeed_token(&token, Some(from.ip()))
+        .succeed_token(&token, input.request_id, Some(from.ip()))
         .await?
     {
         Succession::Replaced {
