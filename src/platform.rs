@@ -5,9 +5,11 @@ mod api;
 mod body_rate;
 mod checks;
 mod connection;
+mod cross_site;
 mod device;
 pub mod first_user;
 mod git;
+mod hosts;
 pub mod instance;
 mod limits;
 mod log;
@@ -40,9 +42,11 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tower_http::set_header::SetResponseHeaderLayer;
+use url::Url;
 
 use crate::database::Database;
 use connection::Connections;
+use hosts::Hosts;
 use instance::Instance;
 
 /// Largest body of a request that is no git traffic, in bytes.
@@ -63,6 +67,7 @@ struct Platform {
     git: git::Git,
     /// The handlers under way.
     handlers: TaskTracker,
+    hosts: hosts::Hosts,
     limits: limits::Limits,
     metrics: metrics::Metrics,
     tells_metrics: bool,
@@ -87,6 +92,10 @@ pub struct Options {
     pub repositories: Option<PathBuf>,
     /// An account to make where it is missing.
     pub first_user: Option<first_user::Wanted>,
+    /// The URL that other machines reach it at, through a proxy.
+    pub public_url: Option<Url>,
+    /// More names that it answers to.
+    pub hosts: Vec<String>,
     /// Speak https with this certificate, or http without one.
     pub tls: Option<tls::Files>,
     /// Whether this machine is told `GET /metrics`.
@@ -123,6 +132,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
     let served = runtime.block_on(async {
         let tls = options.tls.clone().map(tls::start).transpose()?;
         let is_tls = tls.is_some();
+        let (tls, certificate) = tls.unzip();
         let listener = TcpListener::bind(options.address)
             .await
             .with_context(|| format!("can't listen on {}", options.address))?;
@@ -146,6 +156,12 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             database,
             git: git::Git::find(&repositories).await?,
             handlers: TaskTracker::new(),
+            hosts: Hosts::new(
+                address.ip(),
+                &options.hosts,
+                options.public_url.clone(),
+                certificate,
+            ),
             limits: limits::Limits::default(),
             metrics: metrics::Metrics::default(),
             tells_metrics: options.metrics,
@@ -304,9 +320,15 @@ fn router(platform: Shared) -> Router {
         .merge(renewal::routes(&platform))
         .merge(git::routes())
         .merge(device::routes())
+        .layer(from_fn_with_state(
+            platform.clone(),
+            cross_site::each_request,
+        ))
+        // Its forms are checked more closely, and answered by a page.
         .merge(page::routes())
         .fallback(async || refusal::Refusal::not_found())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(platform.clone(), hosts::each_request))
         .layer(from_fn_with_state(platform.clone(), log::each_request))
         .layer(from_fn_with_state(
             platform.handlers.clone(),

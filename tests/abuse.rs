@@ -43,10 +43,10 @@ fn who_sends_no_request_or_half_of_one_loses_the_connection() {
     server.repository(&session, "demo", true);
     let secret = server.secret(&session, &["repo:write"]);
     let push = format!(
-        "POST /alice/demo.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\
+        "POST /alice/demo.git/git-receive-pack HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n\
          Content-Type: application/x-git-receive-pack-request\r\nContent-Length: 100000\r\n\r\n00"
     );
-    let sign_in = "POST /api/auth/sign-in/email HTTP/1.1\r\nHost: x\r\n\
+    let sign_in = "POST /api/auth/sign-in/email HTTP/1.1\r\nHost: localhost\r\n\
                    Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     let slow = ["", "GET /health HTTP/1.1\r\nHos", sign_in, &push];
     let streams = slow.map(|begin| connect(&server, begin));
@@ -81,7 +81,7 @@ fn who_does_not_read_his_answer_ties_up_no_git() {
     let stream = connect(
         &server,
         &format!(
-            "POST /alice/demo.git/git-upload-pack HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\
+            "POST /alice/demo.git/git-upload-pack HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n\
              Content-Type: application/x-git-upload-pack-request\r\nContent-Length: {}\r\n\r\n{wish}",
             wish.len()
         ),
@@ -108,7 +108,7 @@ fn no_git_can_take_all_the_memory() {
     let server = Server::start();
     let session = server.sign_up("alice");
     server.repository(&session, "demo", false);
-    let half = "POST /alice/demo.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n\
+    let half = "POST /alice/demo.git/git-upload-pack HTTP/1.1\r\nHost: localhost\r\n\
                 Content-Type: application/x-git-upload-pack-request\r\nContent-Length: 100\r\n\r\n00";
     let stream = connect(&server, half);
     until("git runs", || !gits(&server).is_empty());

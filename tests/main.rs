@@ -44,6 +44,7 @@ mod rotate;
 mod rotation;
 mod self_rotation;
 mod setup;
+mod sites;
 mod soak;
 mod stores;
 mod terminal;

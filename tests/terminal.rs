@@ -295,7 +295,7 @@ fn a_server_that_starts_or_stops_slowly_is_told_of() {
 
     let machine = Machine::new();
     let mut unfinished = TcpStream::connect(&machine.server.address).expect("connected");
-    let head = "POST /api/auth/sign-in/username HTTP/1.1\r\nHost: x\r\n\
+    let head = "POST /api/auth/sign-in/username HTTP/1.1\r\nHost: localhost\r\n\
                 Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
     unfinished.write_all(head.as_bytes()).expect("sent");
     let terminal = Terminal::run(&machine.server.home, "wit down");

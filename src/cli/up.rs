@@ -1,5 +1,6 @@
 //! `wit up`: start the platform on this machine.
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
+use url::Url;
 
 use super::login::first_line;
 use super::output::{self, quoted};
@@ -53,6 +55,12 @@ pub struct Args {
     /// The key of that certificate, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// URL that other machines reach this server at, through a proxy that passes `Host` on
+    #[arg(long, value_name = "URL", value_parser = server_url)]
+    public_url: Option<Url>,
+    /// Answer requests for this host name too; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    host_name: Vec<String>,
     /// Speak plain http with other machines too: whoever is on the way can read the tokens
     #[arg(long)]
     allow_http: bool,
@@ -137,6 +145,8 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
         repositories: args.repositories.clone(),
         first_user,
         tls: tls.map(|(certificate, key)| tls::Files { certificate, key }),
+        public_url: args.public_url.clone(),
+        hosts: args.host_name.clone(),
         metrics: args.metrics,
         sign_up: !args.no_sign_up,
         patience: Duration::from_secs(args.patience.into()),
@@ -201,38 +211,12 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
         .with_context(|| format!("can't open {}", log_path.display()))?;
     let mut command = Command::new(std::env::current_exe().context("can't find this program")?);
     command
-        .args(["up", "--foreground", "--detach", "--listen"])
-        .arg(args.listen.to_string())
-        .args(["--port", &args.port.to_string()])
-        .args(["--patience", &args.patience.to_string(), "--data-dir"])
-        .arg(data_dir)
+        .args(["up", "--foreground", "--detach"])
+        .args(server_arguments(args, data_dir))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log);
-    for (option, path) in [
-        ("--repositories", &args.repositories),
-        ("--tls-cert", &args.tls_cert),
-        ("--tls-key", &args.tls_key),
-    ] {
-        if let Some(path) = path {
-            command.arg(option).arg(path);
-        }
-    }
-    for (option, text) in [("--user", &args.user), ("--email", &args.email)] {
-        if let Some(text) = text {
-            command.args([option, text]);
-        }
-    }
-    for (option, is_set) in [
-        ("--allow-http", args.allow_http),
-        ("--metrics", args.metrics),
-        ("--no-sign-up", args.no_sign_up),
-    ] {
-        if is_set {
-            command.arg(option);
-        }
-    }
     let password = match args.password_stdin {
         true => {
             command.arg("--password-stdin").stdin(Stdio::piped());
@@ -273,6 +257,66 @@ fn background(args: &Args, data_dir: &Path, context: &Context) -> anyhow::Result
     Ok(Exit::Done)
 }
 
+/// The arguments of the same server in the foreground, without its password.
+fn server_arguments(args: &Args, data_dir: &Path) -> Vec<OsString> {
+    let mut all: Vec<OsString> = Vec::new();
+    let mut add = |option: &str, value: OsString| all.extend([option.into(), value]);
+    add("--listen", args.listen.to_string().into());
+    add("--port", args.port.to_string().into());
+    add("--patience", args.patience.to_string().into());
+    add("--data-dir", data_dir.into());
+    for (option, path) in [
+        ("--repositories", &args.repositories),
+        ("--tls-cert", &args.tls_cert),
+        ("--tls-key", &args.tls_key),
+    ] {
+        if let Some(path) = path {
+            add(option, path.into());
+        }
+    }
+    for (option, text) in [("--user", &args.user), ("--email", &args.email)] {
+        if let Some(text) = text {
+            add(option, text.into());
+        }
+    }
+    if let Some(url) = &args.public_url {
+        add("--public-url", url.as_str().into());
+    }
+    for host in &args.host_name {
+        add("--host-name", host.into());
+    }
+    for (option, is_set) in [
+        ("--allow-http", args.allow_http),
+        ("--metrics", args.metrics),
+        ("--no-sign-up", args.no_sign_up),
+    ] {
+        if is_set {
+            all.push(option.into());
+        }
+    }
+    all
+}
+
+/// Parses the URL of a whole server.
+fn server_url(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
+    let is_whole = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let is_web = matches!(url.scheme(), "http" | "https") && url.host().is_some();
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    match is_web && is_whole && is_plain {
+        true => Ok(url),
+        false => Err("give a URL such as https://git.example.com, without a path".to_owned()),
+    }
+}
+
+/// Parses a host's name or address, without a port.
+fn host_name(text: &str) -> Result<String, String> {
+    match url::Host::parse(text) {
+        Ok(host) => Ok(host.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Says that there is a server.
 fn already(
     running: &Running,
@@ -290,6 +334,8 @@ fn already(
     let asks_more = args.user.is_some()
         || args.tls_cert.is_some()
         || args.repositories.is_some()
+        || args.public_url.is_some()
+        || !args.host_name.is_empty()
         || args.metrics
         || args.no_sign_up;
     if asks_more {

@@ -1,15 +1,17 @@
 //! TLS with a certificate from files, which may be replaced while the server runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::ServerConfig;
+use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,12 +25,14 @@ pub struct Files {
 }
 
 impl Files {
-    fn load(&self) -> anyhow::Result<Arc<ServerConfig>> {
+    fn load(&self) -> anyhow::Result<(Arc<ServerConfig>, CertificateDer<'static>)> {
         let bad = |path: &Path| format!("can't read {}", path.display());
         let chain = CertificateDer::pem_file_iter(&self.certificate)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .with_context(|| bad(&self.certificate))?;
         let key = PrivateKeyDer::from_pem_file(&self.key).with_context(|| bad(&self.key))?;
+        let certificate = chain.first().cloned();
+        let certificate = certificate.with_context(|| bad(&self.certificate))?;
         let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -38,7 +42,7 @@ impl Files {
                 format!("{certificate} and {key} don't go together")
             })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), certificate))
     }
 
     fn state(&self) -> State {
@@ -52,17 +56,37 @@ impl Files {
 /// What differs once a file has been replaced or written to.
 type State = [Option<(SystemTime, u64)>; 2];
 
+/// The certificate that new connections get.
+#[derive(Clone, Debug)]
+pub struct Certificate(Arc<RwLock<CertificateDer<'static>>>);
+
+impl Certificate {
+    /// The certificate is for that name.
+    pub fn covers(&self, name: &str) -> bool {
+        let certificate = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (Ok(parsed), Ok(name)) = (
+            ParsedCertificate::try_from(&*certificate),
+            ServerName::try_from(name),
+        ) else {
+            return false;
+        };
+        verify_server_name(&parsed, &name).is_ok()
+    }
+}
+
 /// TLS by those files, from now on: for new connections it follows their changes.
-pub fn start(files: Files) -> anyhow::Result<RustlsConfig> {
+pub fn start(files: Files) -> anyhow::Result<(RustlsConfig, Certificate)> {
     let state = files.state();
-    let config = RustlsConfig::from_config(files.load()?);
-    tokio::spawn(follow(files, state, config.clone()));
-    Ok(config)
+    let (config, certificate) = files.load()?;
+    let config = RustlsConfig::from_config(config);
+    let certificate = Certificate(Arc::new(RwLock::new(certificate)));
+    tokio::spawn(follow(files, state, config.clone(), certificate.clone()));
+    Ok((config, certificate))
 }
 
 /// Loads the files again whenever they change. While they make no sense, as between the writing
 /// of one and of the other, the old certificate is kept.
-async fn follow(files: Files, mut seen: State, config: RustlsConfig) {
+async fn follow(files: Files, mut seen: State, config: RustlsConfig, certificate: Certificate) {
     loop {
         tokio::time::sleep(LOOK).await;
         // Before they are read, so that a change while they are is seen the next time.
@@ -72,8 +96,13 @@ async fn follow(files: Files, mut seen: State, config: RustlsConfig) {
         }
         seen = state;
         match files.load() {
-            Ok(new) => {
+            Ok((new, its_certificate)) => {
                 config.reload_from_config(new);
+                let mut current = certificate
+                    .0
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                *current = its_certificate;
                 tracing::info!("the certificate was loaded again");
             }
             Err(error) => {

@@ -169,9 +169,20 @@ impl Server {
     }
 
     /// The same under another name of the server.
-    pub fn request_to(&self, host: &str, method: &str, path: &str) -> Reply {
+    pub fn request_as(
+        &self,
+        host: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
         let stream = TcpStream::connect(&self.address).expect("the server answers");
-        over(stream, host, method, path, &[], "").expect("the server answers")
+        over(stream, host, method, path, headers, body).expect("the server answers")
+    }
+
+    pub fn request_to(&self, host: &str, method: &str, path: &str) -> Reply {
+        self.request_as(host, method, path, &[], "")
     }
 
     pub fn post(&self, path: &str, bearer: &str, body: Value) -> Reply {

@@ -14,7 +14,7 @@ use super::frame;
 use super::sign_in::Next;
 use crate::database::accounts::User;
 use crate::platform::Shared;
-use crate::platform::origin::Origin;
+use crate::platform::origin::{Origin, Sender};
 use crate::platform::refusal::Refusal;
 use crate::secret::Secret;
 
@@ -107,7 +107,7 @@ impl FromRequest<Shared> for Fields {
     async fn from_request(request: Request, platform: &Shared) -> Result<Self, Turned> {
         let (mut parts, body) = request.into_parts();
         let origin = Origin::from_request_parts(&mut parts, platform).await?;
-        if !origin.sent(&parts.headers) {
+        if origin.sender(&parts.headers) != Sender::ThisSite {
             return Err(forged("it came from another site"));
         }
         let request = Request::from_parts(parts, body);
