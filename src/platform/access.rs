@@ -9,7 +9,6 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::Platform;
-use super::limits::Tried;
 use super::refusal::Refusal;
 use crate::database::accounts::{Login, User};
 use crate::database::tokens::{Grant, TokenHash};
@@ -62,21 +61,19 @@ impl Platform {
             ),
         };
         // Before the database is asked anything.
-        self.limits.address(from)?;
+        self.limits.sign_in(name, from)?;
         let wrong = Refusal::new(StatusCode::UNAUTHORIZED, code, message);
         if name.contains('\0') {
             return Err(wrong);
         }
         let claimed = self.database.claimed(&login).await?;
-        let tried = match &claimed {
-            // Whichever of its names is typed.
-            Some(claimed) => Tried::Account(claimed.user.id.clone()),
-            None => Tried::Name(name.to_lowercase()),
-        };
-        self.limits.account(tried)?;
         match Database::sign_in(claimed, password).await {
+            Ok(user) => {
+                self.limits.signed_in(&user, from);
+                Ok(user)
+            }
             Err(DatabaseError::NotFound) => Err(wrong),
-            other => Ok(other?),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -88,7 +88,9 @@ async fn sign_up(
         username: input.username,
         password: input.password,
     };
-    signed_in(&platform, platform.database.sign_up(new).await?).await
+    let user = platform.database.sign_up(new).await?;
+    platform.limits.signed_in(&user, from.ip());
+    signed_in(&platform, user).await
 }
 
 #[derive(Deserialize)]

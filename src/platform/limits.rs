@@ -1,9 +1,10 @@
 //! How often something may be tried. Each server counts for itself.
 
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::Weak;
+use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -16,10 +17,17 @@ use uuid::Uuid;
 
 use super::Platform;
 use super::refusal::Refusal;
+use crate::database::accounts::User;
 
-/// Sign-ins tried in a row for one account, and then one a minute.
-const FOR_ONE_ACCOUNT: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
-/// Sign-ins tried in a row from one address, and then one every two seconds.
+/// Sign-ins tried in a row with one name from one network, and then one a minute.
+const WITH_ONE_NAME: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
+/// Sign-ins tried in a row with one name from all networks that have never signed in with it, and
+/// then one a minute.
+const WITH_ONE_NAME_BY_STRANGERS: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
+/// Networks that are remembered for one name, and names that are remembered.
+const MAX_KNOWN_NETWORKS: usize = 16;
+const MAX_KNOWN_NAMES: usize = 100_000;
+/// Sign-ins tried in a row from one network, and then one every two seconds.
 const FROM_ONE_ADDRESS: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 const EVERY_TWO_SECONDS: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
 /// Requests to the API with one token in an hour, as on the platform.
@@ -31,20 +39,13 @@ const LOGGED_A_SECOND: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 /// How often those are forgotten that no longer count.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// What a password or a code is tried at.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Tried {
-    /// The account of an id.
-    Account(String),
-    /// A name that no account has.
-    Name(String),
-    /// The devices that the account of an id could let in.
-    Devices(String),
-}
-
 /// Who has tried what, and how often.
 pub struct Limits {
-    accounts: DefaultKeyedRateLimiter<Tried>,
+    names_by_network: DefaultKeyedRateLimiter<(String, IpAddr)>,
+    names: DefaultKeyedRateLimiter<String>,
+    known: Mutex<HashMap<String, VecDeque<IpAddr>>>,
+    /// Codes of devices, by the id of the account that types them.
+    codes: DefaultKeyedRateLimiter<String>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     log_lines: DefaultKeyedRateLimiter<IpAddr>,
     health_lines: DefaultDirectRateLimiter,
@@ -60,29 +61,66 @@ impl fmt::Debug for Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let accounts = Quota::per_minute(NonZeroU32::MIN).allow_burst(FOR_ONE_ACCOUNT);
+        let one_a_minute = Quota::per_minute(NonZeroU32::MIN);
+        let with_one_name = one_a_minute.allow_burst(WITH_ONE_NAME);
+        let by_strangers = one_a_minute.allow_burst(WITH_ONE_NAME_BY_STRANGERS);
         let addresses = Quota::per_minute(EVERY_TWO_SECONDS).allow_burst(FROM_ONE_ADDRESS);
         let log_lines = Quota::per_second(LOGGED_A_SECOND).allow_burst(LOGGED_IN_A_ROW);
         Limits {
-            accounts: RateLimiter::keyed(accounts),
+            names_by_network: RateLimiter::keyed(with_one_name),
+            names: RateLimiter::keyed(by_strangers),
+            known: Mutex::default(),
+            codes: RateLimiter::keyed(with_one_name),
             addresses: RateLimiter::keyed(addresses),
             log_lines: RateLimiter::keyed(log_lines),
-            health_lines: RateLimiter::direct(Quota::per_minute(NonZeroU32::MIN)),
+            health_lines: RateLimiter::direct(one_a_minute),
             tokens: RateLimiter::keyed(Quota::per_hour(WITH_ONE_TOKEN)).with_middleware(),
         }
     }
 }
 
 impl Limits {
-    /// Counts one try; 429 where there have been too many.
-    pub fn sign_in(&self, tried: Tried, address: IpAddr) -> Result<(), Refusal> {
+    /// Counts one try at a password; 429 where there have been too many.
+    ///
+    /// The name counts as it was typed, and not the account that it is found to be of: else the
+    /// limit would show which email belongs to which username. Each network has tries of its own, so
+    /// that nobody can lock the owner out from elsewhere. Tries from many networks are slowed all
+    /// together, except those of networks that have signed in with that name before.
+    pub fn sign_in(&self, name: &str, address: IpAddr) -> Result<(), Refusal> {
         self.address(address)?;
-        self.account(tried)
+        let (name, network) = (name.to_lowercase(), network(address));
+        let own = (name, network);
+        (self.names_by_network.check_key(&own)).map_err(|early| too_many(&early))?;
+        let (name, network) = own;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if (known.get(&name)).is_some_and(|networks| networks.contains(&network)) {
+            return Ok(());
+        }
+        drop(known);
+        (self.names.check_key(&name)).map_err(|early| too_many(&early))
     }
 
-    /// The same where the address has been counted.
-    pub fn account(&self, tried: Tried) -> Result<(), Refusal> {
-        (self.accounts.check_key(&tried)).map_err(|early| too_many(&early))
+    /// Remembers, for as long as the server runs, that a network has signed in to an account.
+    pub fn signed_in(&self, user: &User, address: IpAddr) {
+        let network = network(address);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in user.username.iter().chain([&user.email]) {
+            let name = name.to_lowercase();
+            if known.len() >= MAX_KNOWN_NAMES && !known.contains_key(&name) {
+                return;
+            }
+            let networks = known.entry(name).or_default();
+            networks.retain(|other| *other != network);
+            networks.push_front(network);
+            networks.truncate(MAX_KNOWN_NETWORKS);
+        }
+    }
+
+    /// Counts one try at the code of a device by a signed-in account.
+    pub fn code(&self, user_id: &str, address: IpAddr) -> Result<(), Refusal> {
+        self.address(address)?;
+        let user_id = user_id.to_owned();
+        (self.codes.check_key(&user_id)).map_err(|early| too_many(&early))
     }
 
     /// Counts what costs the server as much as a sign-in, such as a new account.
@@ -111,10 +149,14 @@ impl Limits {
     fn forget(&self) {
         self.log_lines.retain_recent();
         self.log_lines.shrink_to_fit();
-        self.accounts.retain_recent();
+        self.names_by_network.retain_recent();
+        self.names.retain_recent();
+        self.codes.retain_recent();
         self.addresses.retain_recent();
         self.tokens.retain_recent();
-        self.accounts.shrink_to_fit();
+        self.names_by_network.shrink_to_fit();
+        self.names.shrink_to_fit();
+        self.codes.shrink_to_fit();
         self.addresses.shrink_to_fit();
         self.tokens.shrink_to_fit();
     }
@@ -192,6 +234,51 @@ mod tests {
         assert_eq!(tried, Some(51));
         let mapped = IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1]);
         assert_eq!(network(mapped), IpAddr::from([127, 0, 0, 1]));
+    }
+
+    fn user(name: &str) -> User {
+        User {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            email: format!("{name}@example.com"),
+            username: Some(name.to_owned()),
+            suspended: false,
+        }
+    }
+
+    fn from(network: u16) -> IpAddr {
+        let [high, low] = network.to_be_bytes();
+        IpAddr::from([10, 0, high, low])
+    }
+
+    #[test]
+    fn tries_from_elsewhere_do_not_lock_the_owner_out() {
+        let limits = Limits::default();
+        assert!((0..11).any(|_| limits.sign_in("ada", from(1)).is_err()));
+        assert!(limits.sign_in("ada", from(2)).is_ok());
+        // By its other name the account is not counted.
+        assert!(limits.sign_in("ada@example.com", from(1)).is_ok());
+    }
+
+    #[test]
+    fn tries_from_many_networks_are_slowed_together_except_for_those_that_are_known() {
+        let limits = Limits::default();
+        limits.signed_in(&user("ada"), from(1));
+        assert!((100..300).any(|network| limits.sign_in("Ada", from(network)).is_err()));
+        assert!(limits.sign_in("ada", from(301)).is_err());
+        assert!(limits.sign_in("ada", from(1)).is_ok());
+        assert!(limits.sign_in("ada@example.com", from(301)).is_ok());
+    }
+
+    #[test]
+    fn the_networks_of_one_name_that_are_remembered_are_bounded() {
+        let limits = Limits::default();
+        for network in 0..100 {
+            limits.signed_in(&user("ada"), from(network));
+        }
+        let known = limits.known.lock().expect("no panic");
+        assert_eq!(known["ada"].len(), MAX_KNOWN_NETWORKS);
+        assert_eq!(known["ada"][0], from(99));
     }
 
     #[test]

@@ -17,7 +17,6 @@ use crate::database::DatabaseError;
 use crate::database::accounts::SESSION;
 use crate::expiry::{UnixTime, ago};
 use crate::platform::Shared;
-use crate::platform::limits::Tried;
 use crate::platform::refusal::Refusal;
 
 /// Where the question is answered.
@@ -67,8 +66,7 @@ async fn ask(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, Turned> {
-    let tried = Tried::Devices(visitor.user.id.clone());
-    platform.limits.sign_in(tried, from.ip())?;
+    platform.limits.code(&visitor.user.id, from.ip())?;
     let waiting = platform.database.waiting_device(fields.text("code"));
     let Some(device) = waiting.await? else {
         return Ok(unknown(&visitor));
@@ -112,8 +110,7 @@ async fn answer(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, Turned> {
-    let tried = Tried::Devices(visitor.user.id.clone());
-    platform.limits.sign_in(tried, from.ip())?;
+    platform.limits.code(&visitor.user.id, from.ip())?;
     let (granted, done) = match fields.text("answer") {
         "allow" => (true, "/device?done=allowed"),
         "deny" => (false, "/device?done=denied"),
