@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod audit;
+mod connection;
 pub mod device;
 pub mod family;
 mod password;
@@ -16,45 +17,18 @@ pub mod tokens;
 
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
 
-use sqlx::Connection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-/// How long a request waits for a connection, or for SQLite's one writer.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Most of SQLite's file that is mapped into memory, in bytes.
-const MAPPED: &str = "268435456";
-/// How long a connection to a server may lie unused and still be taken for good.
-const UNTRIED: Duration = Duration::from_secs(1);
+use connection::{ACQUIRE_TIMEOUT, Pool, read, transaction};
 
 /// One database, whichever of the two kinds it is.
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: Pool,
-    /// Whether it has a table of events: one that only the platform has worked on has none.
+    /// Whether it has our own tables (`wit_…`): one that only the platform has worked on has none.
     audited: bool,
 }
-
-#[derive(Clone, Debug)]
-enum Pool {
-    Sqlite(SqlitePool),
-    Postgres(PgPool),
-}
-
-/// Expands one expression for either kind of pool.
-macro_rules! on {
-    ($database:expr, $pool:ident => $body:expr) => {
-        match &$database.pool {
-            crate::database::Pool::Sqlite($pool) => $body,
-            crate::database::Pool::Postgres($pool) => $body,
-        }
-    };
-}
-use on;
 
 /// Why the database did not do what was asked.
 #[derive(Debug)]
@@ -67,8 +41,9 @@ pub enum DatabaseError {
     NotFound,
     /// The account is suspended.
     Suspended,
-    /// Too many ask at once; the same may be asked again soon.
-    Busy,
+    /// Nothing was done: too many asked at once, another program holds a lock, or the database took
+    /// too long. The same may be asked again soon.
+    Busy(sqlx::Error),
     /// The database itself failed. Not for strangers' eyes: SQL may be in it.
     Failed(sqlx::Error),
 }
@@ -79,7 +54,7 @@ impl fmt::Display for DatabaseError {
             DatabaseError::Invalid(what) | DatabaseError::Taken { what, .. } => f.write_str(what),
             DatabaseError::NotFound => f.write_str("not found"),
             DatabaseError::Suspended => f.write_str("this account is suspended"),
-            DatabaseError::Busy => f.write_str("too many ask at once"),
+            DatabaseError::Busy(_) => f.write_str("the database is busy"),
             DatabaseError::Failed(_) => f.write_str("the database failed"),
         }
     }
@@ -88,7 +63,7 @@ impl fmt::Display for DatabaseError {
 impl std::error::Error for DatabaseError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            DatabaseError::Failed(error) => Some(error),
+            DatabaseError::Failed(error) | DatabaseError::Busy(error) => Some(error),
             _ => None,
         }
     }
@@ -96,124 +71,73 @@ impl std::error::Error for DatabaseError {
 
 impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
-        DatabaseError::Failed(error)
+        match is_busy(&error) {
+            true => DatabaseError::Busy(error),
+            false => DatabaseError::Failed(error),
+        }
     }
 }
 
+/// Whether an error, of anything but COMMIT, says that the same may succeed soon.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let error = match error {
+        sqlx::Error::PoolTimedOut => return true,
+        sqlx::Error::Database(error) => error,
+        _ => return false,
+    };
+    let code = error.code().unwrap_or_default();
+    if (error.try_downcast_ref::<sqlx::sqlite::SqliteError>()).is_some() {
+        // The lowest byte of an extended result code is its kind: SQLITE_BUSY, SQLITE_LOCKED.
+        return code
+            .parse()
+            .is_ok_and(|code: u32| matches!(code & 0xff, 5 | 6));
+    }
+    // lock_not_available, query_canceled, serialization_failure, deadlock_detected,
+    // too_many_connections, cannot_connect_now.
+    let busy = ["55P03", "57014", "40001", "40P01", "53300", "57P03"];
+    busy.contains(&&*code)
+}
+
 impl Database {
-    /// Opens, and makes where missing, the SQLite database in a file.
+    /// Opens, and creates where missing, the SQLite database in a file.
     pub async fn open_sqlite(path: &Path) -> Result<Self, DatabaseError> {
         // SQLite gives its other files the mode of this one, and sessions lie in them.
         crate::config::touch_private(path).map_err(sqlx::Error::Io)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A large table is read where the system has it in memory, without a call for each page.
-            .pragma("mmap_size", MAPPED)
-            .busy_timeout(PATIENCE);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(8)
-            // A connection to a file is not lost while it is not used.
-            .test_before_acquire(false)
-            .acquire_timeout(PATIENCE)
-            .connect_with(options)
-            .await?;
-        Self::with_tables(Pool::Sqlite(pool)).await
+        Self::with_tables(Pool::open_sqlite(path).await?).await
     }
 
     /// Opens the SQLite database in a file that is there, and changes nothing in it.
     pub async fn connect_sqlite(path: &Path) -> Result<Self, DatabaseError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .foreign_keys(true)
-            .busy_timeout(PATIENCE);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(PATIENCE)
-            .connect_with(options)
-            .await?;
-        let (audited,): (bool,) = sqlx::query_as(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'wit_token_event')",
-        )
-        .fetch_one(&pool)
-        .await?;
-        Ok(Database {
-            pool: Pool::Sqlite(pool),
-            audited,
-        })
+        Self::as_it_is(Pool::connect_sqlite(path).await?).await
     }
 
-    /// Connects to the PostgreSQL at a `postgres://` URL and makes what tables are missing.
+    /// Connects to the PostgreSQL at a `postgres://` URL and creates what tables are missing.
     pub async fn open_postgres(url: &str) -> Result<Self, DatabaseError> {
-        Self::with_tables(Pool::Postgres(connect(url).await?)).await
+        Self::with_tables(Pool::connect_postgres(url).await?).await
     }
 
     /// Connects to the PostgreSQL at a `postgres://` URL, and changes nothing there.
     pub async fn connect_postgres(url: &str) -> Result<Self, DatabaseError> {
-        let options: PgConnectOptions = url.parse()?;
-        // A pool goes on trying where nobody listens, and then says only that it took too long.
-        let mut connection = PgConnection::connect_with(&options).await?;
-        let (audited,): (bool,) =
-            sqlx::query_as("SELECT to_regclass('wit_token_event') IS NOT NULL")
-                .fetch_one(&mut connection)
-                .await?;
-        connection.close().await?;
-        Ok(Database {
-            pool: Pool::Postgres(pool_options().connect_lazy_with(options)),
-            audited,
-        })
+        Self::as_it_is(Pool::connect_postgres(url).await?).await
     }
 
-    /// Lets the connections go; SQLite then folds its write-ahead log back in.
+    /// Closes all connections; SQLite then folds its write-ahead log back in.
     pub async fn close(&self) {
-        on!(self, pool => pool.close().await);
+        self.pool.close().await;
     }
 
     async fn with_tables(pool: Pool) -> Result<Self, DatabaseError> {
-        match &pool {
-            Pool::Sqlite(pool) => {
-                sqlx::raw_sql(schema::SQLITE).execute(pool).await?;
-            }
-            Pool::Postgres(pool) => {
-                let mut transaction = pool.begin().await?;
-                // Two servers that start at once: IF NOT EXISTS alone is not safe from a race.
-                sqlx::query("SELECT pg_advisory_xact_lock($1)")
-                    .bind(schema::LOCK)
-                    .execute(&mut *transaction)
-                    .await?;
-                sqlx::raw_sql(schema::POSTGRES)
-                    .execute(&mut *transaction)
-                    .await?;
-                transaction.commit().await?;
-            }
-        }
+        schema::create(&pool).await?;
         Ok(Database {
             pool,
             audited: true,
         })
     }
-}
 
-async fn connect(url: &str) -> Result<PgPool, sqlx::Error> {
-    pool_options().connect_with(url.parse()?).await
-}
-
-fn pool_options() -> PgPoolOptions {
-    PgPoolOptions::new()
-        .max_connections(16)
-        .acquire_timeout(PATIENCE)
-        // To try each connection before each use would double the round trips.
-        .test_before_acquire(false)
-        .before_acquire(|connection, about| {
-            Box::pin(async move {
-                if about.idle_for > UNTRIED {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
+    async fn as_it_is(pool: Pool) -> Result<Self, DatabaseError> {
+        let audited = schema::has_own_tables(&pool).await?;
+        Ok(Database { pool, audited })
+    }
 }
 
 /// Now, cut to the milliseconds that the platform itself keeps.

@@ -186,7 +186,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         if (tokio::time::timeout(LAST_HANDLERS, platform.handlers.wait()).await).is_err() {
             tracing::error!("some requests did not end");
         }
-        platform.write_uses().await;
+        platform.write_all_uses().await;
         platform.database.close().await;
         Ok(())
     });

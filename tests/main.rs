@@ -12,6 +12,7 @@ mod completions;
 mod connections;
 mod crash;
 mod daemons;
+mod database;
 mod dependencies;
 mod device;
 mod direct;

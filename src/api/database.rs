@@ -103,7 +103,8 @@ fn failed(error: DatabaseError) -> ApiError {
         DatabaseError::Taken { what, .. } => ApiError::Refused { message: what },
         DatabaseError::NotFound => ApiError::NotFound,
         DatabaseError::Suspended => ApiError::Unauthorized,
-        DatabaseError::Busy => unreachable(error.to_string()),
+        // Nothing was carried out.
+        DatabaseError::Busy(_) => unreachable(cause(&error)),
         // It answered, so nothing was carried out. The URL itself is not in what it says.
         DatabaseError::Failed(sqlx::Error::Database(refusal)) => ApiError::Refused {
             message: format!("{SERVER} refuses: {}", sentence(refusal.message())),
@@ -119,7 +120,7 @@ fn failed(error: DatabaseError) -> ApiError {
 /// The cause in words, which sqlx keeps free of the URL's password.
 fn cause(error: &DatabaseError) -> String {
     match error {
-        DatabaseError::Failed(error) => error.to_string(),
+        DatabaseError::Failed(error) | DatabaseError::Busy(error) => error.to_string(),
         other => other.to_string(),
     }
 }

@@ -6,7 +6,10 @@ use sqlx::FromRow;
 use time::Duration;
 use tokio::sync::Semaphore;
 
-use super::{Database, DatabaseError, PATIENCE, now, on, password, random_name, without_zone};
+use super::{
+    ACQUIRE_TIMEOUT, Database, DatabaseError, now, password, random_name, read, transaction,
+    without_zone,
+};
 use crate::secret::Secret;
 
 /// How long a session lasts, as on the platform.
@@ -59,13 +62,13 @@ pub struct Claimed {
 /// Takes an account's row for one transaction alone, on either kind of database;
 /// [`DatabaseError::NotFound`] where there is none.
 macro_rules! hold_account {
-    ($transaction:expr, $user_id:expr) => {
+    ($connection:expr, $user_id:expr) => {
         let held = sqlx::query(r#"UPDATE "user" SET updated_at = updated_at WHERE id = $1"#)
             .bind($user_id)
-            .execute(&mut *$transaction)
+            .execute(&mut *$connection)
             .await?;
         if held.rows_affected() == 0 {
-            return Err(DatabaseError::NotFound);
+            return Err(crate::database::DatabaseError::NotFound);
         }
     };
 }
@@ -94,8 +97,7 @@ impl Database {
             username: Some(username.to_lowercase()),
             suspended: false,
         };
-        on!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        transaction!(self, connection => {
             sqlx::query(
                 r#"INSERT INTO "user" (id, name, email, username, display_username, created_at, updated_at)
                    VALUES ($1, $2, $3, $4, $5, $6, $6)"#,
@@ -106,7 +108,7 @@ impl Database {
             .bind(&user.username)
             .bind(&username)
             .bind(now)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await
             .map_err(taken)?;
             sqlx::query(
@@ -118,10 +120,10 @@ impl Database {
             .bind(&user.id)
             .bind(hash)
             .bind(now)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await?;
-            transaction.commit().await?;
-        });
+            Ok(())
+        })?;
         Ok(user)
     }
 
@@ -131,7 +133,7 @@ impl Database {
             Login::Email(email) => (Some(email.to_lowercase()), None),
             Login::Username(username) => (None, Some(username.to_lowercase())),
         };
-        Ok(on!(self, pool => {
+        Ok(read!(self, connection => {
             sqlx::query_as(
                 r#"SELECT u.id, u.name, u.email, u.username, u.suspended, a.password
                    FROM "user" u JOIN account a ON a.user_id = u.id
@@ -139,7 +141,7 @@ impl Database {
             )
             .bind(email)
             .bind(username)
-            .fetch_optional(pool)
+            .fetch_optional(&mut *connection)
             .await?
         }))
     }
@@ -174,11 +176,11 @@ impl Database {
     pub async fn open_session(&self, user_id: &str) -> Result<Secret, DatabaseError> {
         let token = random_name(32);
         let at = now();
-        on!(self, pool => {
+        transaction!(self, connection => {
             sqlx::query("DELETE FROM session WHERE user_id = $1 AND expires_at <= $2")
                 .bind(user_id)
                 .bind(without_zone(at))
-                .execute(pool)
+                .execute(&mut *connection)
                 .await?;
             sqlx::query(
                 r#"INSERT INTO session (id, expires_at, token, created_at, updated_at, user_id)
@@ -189,9 +191,10 @@ impl Database {
             .bind(&token)
             .bind(without_zone(at))
             .bind(user_id)
-            .execute(pool)
+            .execute(&mut *connection)
             .await?;
-        });
+            Ok(())
+        })?;
         Ok(Secret::from(token))
     }
 
@@ -206,13 +209,13 @@ impl Database {
         let Some(token) = token.expose_str().filter(|text| !text.contains('\0')) else {
             return Ok(None);
         };
-        let row: Option<Row> = on!(self, pool => {
+        let row: Option<Row> = read!(self, connection => {
             sqlx::query_as(
                 r#"SELECT u.id, u.name, u.email, u.username, u.suspended, s.expires_at
                    FROM session s JOIN "user" u ON u.id = s.user_id WHERE s.token = $1"#,
             )
             .bind(token)
-            .fetch_optional(pool)
+            .fetch_optional(&mut *connection)
             .await?
         });
         Ok(row
@@ -225,47 +228,48 @@ impl Database {
         let Some(token) = token.expose_str().filter(|text| !text.contains('\0')) else {
             return Ok(());
         };
-        on!(self, pool => {
+        transaction!(self, connection => {
             sqlx::query("DELETE FROM session WHERE token = $1")
                 .bind(token)
-                .execute(pool)
+                .execute(&mut *connection)
                 .await?;
-        });
+            Ok(())
+        })?;
         Ok(())
     }
 
     /// The account with that id.
     pub async fn user(&self, id: &str) -> Result<Option<User>, DatabaseError> {
-        Ok(on!(self, pool => {
+        Ok(read!(self, connection => {
             sqlx::query_as(
                 r#"SELECT id, name, email, username, suspended FROM "user" WHERE id = $1"#,
             )
             .bind(id)
-            .fetch_optional(pool)
+            .fetch_optional(&mut *connection)
             .await?
         }))
     }
 
     /// The account of that username, in any case.
     pub async fn user_named(&self, username: &str) -> Result<Option<User>, DatabaseError> {
-        Ok(on!(self, pool => {
+        Ok(read!(self, connection => {
             sqlx::query_as(
                 r#"SELECT id, name, email, username, suspended FROM "user" WHERE username = $1"#,
             )
             .bind(username.to_lowercase())
-            .fetch_optional(pool)
+            .fetch_optional(&mut *connection)
             .await?
         }))
     }
 
     /// The two oldest accounts, if there are so many: enough to tell none from one from several.
     pub async fn first_users(&self) -> Result<Vec<User>, DatabaseError> {
-        Ok(on!(self, pool => {
+        Ok(read!(self, connection => {
             sqlx::query_as(
                 r#"SELECT id, name, email, username, suspended FROM "user"
                    ORDER BY created_at LIMIT 2"#,
             )
-            .fetch_all(pool)
+            .fetch_all(&mut *connection)
             .await?
         }))
     }
@@ -280,8 +284,8 @@ async fn slowly<T: Send + 'static>(
         let processors = std::thread::available_parallelism();
         Arc::new(Semaphore::new(processors.map_or(1, usize::from)))
     });
-    let turn = tokio::time::timeout(PATIENCE, TURNS.clone().acquire_owned()).await;
-    let turn = turn.map_err(|_| DatabaseError::Busy)?;
+    let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, TURNS.clone().acquire_owned()).await;
+    let turn = turn.map_err(|_| DatabaseError::Busy(sqlx::Error::PoolTimedOut))?;
     let worked = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         work()
@@ -294,7 +298,7 @@ async fn slowly<T: Send + 'static>(
 fn taken(error: sqlx::Error) -> DatabaseError {
     let unique = (error.as_database_error()).is_some_and(|error| error.is_unique_violation());
     if !unique {
-        return DatabaseError::Failed(error);
+        return error.into();
     }
     DatabaseError::Taken {
         code: "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL",

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, DatabaseError, on};
+use super::{Database, DatabaseError, read};
 
 /// What is written down of a token's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +60,14 @@ pub(super) fn written(from: Option<IpAddr>) -> Option<String> {
 
 /// Writes an [`Action`] on the token of an id down, within a transaction of either kind of database.
 macro_rules! record {
-    ($database:expr, $transaction:expr, $action:expr, $token_id:expr, $from:expr) => {
+    ($database:expr, $connection:expr, $action:expr, $token_id:expr, $from:expr) => {
         if $database.audited {
             sqlx::query(crate::database::audit::RECORD)
                 .bind(crate::database::now())
                 .bind($action.name())
                 .bind(crate::database::audit::written($from))
                 .bind($token_id)
-                .execute(&mut *$transaction)
+                .execute(&mut *$connection)
                 .await?;
         }
     };
@@ -81,13 +81,13 @@ impl Database {
         if !self.audited {
             return Ok(Vec::new());
         }
-        Ok(on!(self, pool => {
+        Ok(read!(self, connection => {
             sqlx::query_as(
                 "SELECT at, action, token_id, token_name, token_prefix, address
                  FROM wit_token_event WHERE user_id = $1 ORDER BY id DESC LIMIT 200",
             )
             .bind(user_id)
-            .fetch_all(pool)
+            .fetch_all(&mut *connection)
             .await?
         }))
     }

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::accounts::User;
 use super::tokens::hash;
-use super::{Database, DatabaseError, audit, now, on, random_letters, random_name};
+use super::{Database, DatabaseError, audit, now, random_letters, random_name, read, transaction};
 use crate::secret::Secret;
 
 /// How long a device's codes last.
@@ -81,10 +81,10 @@ impl Database {
         let device = random_name(40);
         let user = random_letters(LETTERS, USER_CODE);
         let at = now();
-        on!(self, pool => {
+        transaction!(self, connection => {
             sqlx::query("DELETE FROM wit_device WHERE expires_at < $1")
                 .bind(at - REMEMBERED)
-                .execute(pool)
+                .execute(&mut *connection)
                 .await?;
             sqlx::query(
                 "INSERT INTO wit_device
@@ -98,9 +98,10 @@ impl Database {
             .bind(at)
             .bind(at + LIFE)
             .bind(INTERVAL)
-            .execute(pool)
+            .execute(connection)
             .await?;
-        });
+            Ok(())
+        })?;
         Ok(Codes {
             user: shown(&user),
             device: Secret::from(device),
@@ -112,13 +113,13 @@ impl Database {
         let Some(user_code) = plain(user_code) else {
             return Ok(None);
         };
-        let row: Option<Waiting> = on!(self, pool => {
+        let row: Option<Waiting> = read!(self, connection => {
             sqlx::query_as(
                 "SELECT user_code, name, address, created_at, expires_at FROM wit_device
                  WHERE user_code = $1 AND granted IS NULL",
             )
             .bind(user_code)
-            .fetch_optional(pool)
+            .fetch_optional(&mut *connection)
             .await?
         });
         Ok(row.filter(|row| row.expires_at > now()))
@@ -136,22 +137,21 @@ impl Database {
         if self.waiting_device(user_code).await?.is_none() {
             return Err(DatabaseError::NotFound);
         }
-        let answered = on!(self, pool => {
-            sqlx::query(
+        transaction!(self, connection => {
+            let answered = sqlx::query(
                 "UPDATE wit_device SET granted = $3, user_id = $2
                  WHERE user_code = $1 AND granted IS NULL",
             )
             .bind(plain(user_code))
             .bind(user_id)
             .bind(granted)
-            .execute(pool)
-            .await?
-            .rows_affected()
-        });
-        match answered {
-            0 => Err(DatabaseError::NotFound),
-            _ => Ok(()),
-        }
+            .execute(connection)
+            .await?;
+            match answered.rows_affected() {
+                0 => Err(DatabaseError::NotFound),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// What the device with that code is told. [`Answer::Granted`] uses the code up.
@@ -166,46 +166,44 @@ impl Database {
         }
         let hash = hash(device_code.expose());
         let at = now();
-        let user_id = on!(self, pool => {
-            // SQLite has one writer: who has no code is not to keep the others from it.
-            let (is_known,): (bool,) = sqlx::query_as(
-                "SELECT EXISTS (SELECT 1 FROM wit_device WHERE device_code_hash = $1)",
-            )
-            .bind(&hash)
-            .fetch_one(pool)
-            .await?;
-            if !is_known {
-                return Ok(Answer::Unknown);
-            }
-            let mut transaction = pool.begin().await?;
+        // SQLite has one writer: who has no code is not to keep the others from it.
+        let (is_known,): (bool,) = read!(self, connection => {
+            sqlx::query_as("SELECT EXISTS (SELECT 1 FROM wit_device WHERE device_code_hash = $1)")
+                .bind(&hash)
+                .fetch_one(connection)
+                .await?
+        });
+        if !is_known {
+            return Ok(Answer::Unknown);
+        }
+        let answer: Result<Result<String, Answer>, DatabaseError> = transaction!(self, connection => {
             // Takes the row for itself, on either kind of database.
             sqlx::query("UPDATE wit_device SET pause = pause WHERE device_code_hash = $1")
                 .bind(&hash)
-                .execute(&mut *transaction)
+                .execute(&mut *connection)
                 .await?;
             let row: Option<Row> = sqlx::query_as(
                 "SELECT expires_at, polled_at, pause, granted, user_id FROM wit_device
                  WHERE device_code_hash = $1",
             )
             .bind(&hash)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut *connection)
             .await?;
             let Some(row) = row else {
-                return Ok(Answer::Unknown);
+                return Ok(Err(Answer::Unknown));
             };
             if row.expires_at <= at {
-                return Ok(Answer::Expired);
+                return Ok(Err(Answer::Expired));
             }
             match (row.granted, row.user_id) {
                 (Some(true), Some(user_id)) => {
                     sqlx::query("DELETE FROM wit_device WHERE device_code_hash = $1")
                         .bind(&hash)
-                        .execute(&mut *transaction)
+                        .execute(&mut *connection)
                         .await?;
-                    transaction.commit().await?;
-                    user_id
+                    Ok(Ok(user_id))
                 }
-                (Some(_), _) => return Ok(Answer::Denied),
+                (Some(_), _) => Ok(Err(Answer::Denied)),
                 (None, _) => {
                     let is_early = (row.polled_at)
                         .is_some_and(|polled| at - polled < Duration::seconds(row.pause.into()));
@@ -217,13 +215,19 @@ impl Database {
                     .bind(&hash)
                     .bind(at)
                     .bind(row.pause.saturating_add(slower))
-                    .execute(&mut *transaction)
+                    .execute(&mut *connection)
                     .await?;
-                    transaction.commit().await?;
-                    return Ok(if is_early { Answer::SlowDown } else { Answer::Pending });
+                    Ok(Err(match is_early {
+                        true => Answer::SlowDown,
+                        false => Answer::Pending,
+                    }))
                 }
             }
         });
+        let user_id = match answer? {
+            Ok(user_id) => user_id,
+            Err(answer) => return Ok(answer),
+        };
         let user = self.user(&user_id).await?;
         let user = user.filter(|user| !user.suspended);
         Ok(user.map_or(Answer::Denied, Answer::Granted))

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::audit::{Action, record};
 use super::tokens::{MAX_TOKENS, Row, TokenHash, TokenRecord, fresh, hash, insert, no_room};
-use super::{Database, DatabaseError, now, on};
+use super::{Database, DatabaseError, now, read, transaction};
 use crate::secret::Secret;
 
 /// How long a token lives on after it has replaced itself, for jobs that already hold it.
@@ -52,19 +52,20 @@ impl Database {
             return Err(DatabaseError::Invalid(message));
         }
         let now = now();
-        on!(self, pool => {
-            // SQLite has one writer: who knows no token is not to keep the others from it.
-            let (is_known,): (bool,) = sqlx::query_as(
+        // SQLite has one writer: who knows no token is not to keep the others from it.
+        let (is_known,): (bool,) = read!(self, connection => {
+            sqlx::query_as(
                 "SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE token_hash = $1)
                      OR EXISTS (SELECT 1 FROM wit_token_family WHERE token_hash = $1)",
             )
             .bind(&hash)
-            .fetch_one(pool)
-            .await?;
-            if !is_known {
-                return Ok(Succession::Unknown);
-            }
-            let mut transaction = pool.begin().await?;
+            .fetch_one(connection)
+            .await?
+        });
+        if !is_known {
+            return Ok(Succession::Unknown);
+        }
+        transaction!(self, connection => {
             // Takes the account's row for itself: of two requests at once, one is the second.
             let account: Option<(String,)> = sqlx::query_as(
                 r#"UPDATE "user" SET updated_at = updated_at WHERE suspended = false AND id =
@@ -73,7 +74,7 @@ impl Database {
                    RETURNING id"#,
             )
             .bind(&hash)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut *connection)
             .await?;
             let Some((user_id,)) = account else {
                 return Ok(Succession::Unknown);
@@ -83,7 +84,7 @@ impl Database {
                  WHERE token_hash = $1",
             )
             .bind(&hash)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut *connection)
             .await?;
             if let Some((family, true)) = member {
                 let living: Vec<(Uuid,)> = sqlx::query_as(
@@ -92,16 +93,15 @@ impl Database {
                      ORDER BY t.id",
                 )
                 .bind(family)
-                .fetch_all(&mut *transaction)
+                .fetch_all(&mut *connection)
                 .await?;
                 for (id,) in living {
-                    record!(self, transaction, Action::Reused, id, from);
+                    record!(self, connection, Action::Reused, id, from);
                     sqlx::query("DELETE FROM personal_access_tokens WHERE id = $1")
                         .bind(id)
-                        .execute(&mut *transaction)
+                        .execute(&mut *connection)
                         .await?;
                 }
-                transaction.commit().await?;
                 return Ok(Succession::Reused { user_id, family });
             }
             let old: Option<Row> = sqlx::query_as(
@@ -109,7 +109,7 @@ impl Database {
                  FROM personal_access_tokens WHERE token_hash = $1",
             )
             .bind(&hash)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut *connection)
             .await?;
             let old = old.map(TokenRecord::from);
             let Some(old) = old.filter(|old| old.expires.is_none_or(|ends| ends > now)) else {
@@ -124,19 +124,19 @@ impl Database {
             )
             .bind(family)
             .bind(now)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await?;
             let (mut new, secret) = fresh(&user_id, &old.name, old.scopes, None)?;
             new.id = id.unwrap_or(new.id);
             new.expires = old.expires.map(|ends| new.created + (ends - old.created));
-            if insert!(transaction, new, secret).rows_affected() == 0 {
+            if insert!(connection, new, secret).rows_affected() == 0 {
                 return Err(no_room());
             }
             let old_ends = old.expires.map_or(now + OVERLAP, |ends| ends.min(now + OVERLAP));
             sqlx::query("UPDATE personal_access_tokens SET expires_at = $2 WHERE id = $1")
                 .bind(old.id)
                 .bind(old_ends)
-                .execute(&mut *transaction)
+                .execute(&mut *connection)
                 .await?;
             sqlx::query(
                 "DELETE FROM wit_token_family
@@ -145,7 +145,7 @@ impl Database {
             .bind(&hash)
             .bind(family)
             .bind(now - REMEMBERED)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await?;
             let members = [
                 (old.id, &hash, Some(new.id), Some(now)),
@@ -163,22 +163,21 @@ impl Database {
                 .bind(hash)
                 .bind(replaced_by)
                 .bind(replaced_at)
-                .execute(&mut *transaction)
+                .execute(&mut *connection)
                 .await?;
             }
-            record!(self, transaction, Action::Rotated, old.id, from);
-            record!(self, transaction, Action::Created, new.id, from);
-            transaction.commit().await?;
+            record!(self, connection, Action::Rotated, old.id, from);
+            record!(self, connection, Action::Created, new.id, from);
             Ok(Succession::Replaced { new, secret, old_ends })
         })
     }
 
     /// The id of the token that replaced the one of `id`, if one did.
     pub async fn successor(&self, id: Uuid) -> Result<Option<Uuid>, DatabaseError> {
-        let row: Option<(Option<Uuid>,)> = on!(self, pool => {
+        let row: Option<(Option<Uuid>,)> = read!(self, connection => {
             sqlx::query_as("SELECT replaced_by FROM wit_token_family WHERE token_id = $1")
                 .bind(id)
-                .fetch_optional(pool)
+                .fetch_optional(&mut *connection)
                 .await?
         });
         Ok(row.and_then(|(replaced_by,)| replaced_by))

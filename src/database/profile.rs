@@ -4,7 +4,7 @@ use serde::Deserialize;
 use sqlx::FromRow;
 
 use super::accounts::check_name;
-use super::{Database, DatabaseError, now, on, without_zone};
+use super::{Database, DatabaseError, now, read, transaction, without_zone};
 
 /// What an account tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -59,10 +59,10 @@ impl ProfileChange {
 impl Database {
     /// The profile of an account; [`DatabaseError::NotFound`] where there is none.
     pub async fn profile(&self, user_id: &str) -> Result<Profile, DatabaseError> {
-        let profile: Option<Profile> = on!(self, pool => {
+        let profile: Option<Profile> = read!(self, connection => {
             sqlx::query_as(r#"SELECT name, bio, location, website FROM "user" WHERE id = $1"#)
                 .bind(user_id)
-                .fetch_optional(pool)
+                .fetch_optional(&mut *connection)
                 .await?
         });
         profile.ok_or(DatabaseError::NotFound)
@@ -75,7 +75,7 @@ impl Database {
         change: &ProfileChange,
     ) -> Result<(), DatabaseError> {
         change.check()?;
-        on!(self, pool => {
+        transaction!(self, connection => {
             sqlx::query(
                 r#"UPDATE "user" SET
                        name = coalesce($2, name),
@@ -91,9 +91,9 @@ impl Database {
             .bind(&change.location)
             .bind(&change.website)
             .bind(without_zone(now()))
-            .execute(pool)
+            .execute(connection)
             .await?;
-        });
-        Ok(())
+            Ok(())
+        })
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Database, DatabaseError, now, on};
+use super::{Database, DatabaseError, now, read, transaction};
 
 /// A repository. On disk it is named by its id, so that no name is ever part of a path there.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -37,7 +37,7 @@ impl Database {
         private: bool,
     ) -> Result<Repository, DatabaseError> {
         check_name(name)?;
-        let added: Result<Repository, sqlx::Error> = on!(self, pool => {
+        transaction!(self, connection => {
             sqlx::query_as(
                 "INSERT INTO wit_repository (id, owner_id, name, private, created_at)
                  VALUES ($1, $2, $3, $4, $5) RETURNING id, owner_id, name, private",
@@ -47,10 +47,10 @@ impl Database {
             .bind(name)
             .bind(private)
             .bind(now())
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await
-        });
-        added.map_err(|error| taken(error, name))
+            .map_err(|error| taken(error, name))
+        })
     }
 
     /// The repository at `OWNER/NAME`, whoever may see it. An account without a username, as the
@@ -63,7 +63,7 @@ impl Database {
         if !is_name(owner) || !is_name(name) {
             return Ok(None);
         }
-        Ok(on!(self, pool => {
+        Ok(read!(self, connection => {
             sqlx::query_as(
                 r#"SELECT r.id, r.owner_id, r.name, r.private
                    FROM wit_repository r JOIN "user" u ON u.id = r.owner_id
@@ -72,7 +72,7 @@ impl Database {
             .bind(owner.to_lowercase())
             .bind(name)
             .bind(owner)
-            .fetch_optional(pool)
+            .fetch_optional(&mut *connection)
             .await?
         }))
     }
@@ -89,8 +89,8 @@ impl Database {
         if let Some(new_name) = new_name {
             check_name(new_name)?;
         }
-        let changed: Result<Option<Repository>, sqlx::Error> = on!(self, pool => {
-            sqlx::query_as(
+        transaction!(self, connection => {
+            let changed: Option<Repository> = sqlx::query_as(
                 "UPDATE wit_repository
                  SET name = coalesce($3, name), private = coalesce($4, private)
                  WHERE owner_id = $1 AND name = $2 RETURNING id, owner_id, name, private",
@@ -99,13 +99,11 @@ impl Database {
             .bind(name)
             .bind(new_name)
             .bind(private)
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await
-        });
-        match changed {
-            Ok(repository) => repository.ok_or(DatabaseError::NotFound),
-            Err(error) => Err(taken(error, new_name.unwrap_or(name))),
-        }
+            .map_err(|error| taken(error, new_name.unwrap_or(name)))?;
+            changed.ok_or(DatabaseError::NotFound)
+        })
     }
 
     /// Forgets a repository of `owner_id`, and says which it was.
@@ -114,28 +112,28 @@ impl Database {
         owner_id: &str,
         name: &str,
     ) -> Result<Repository, DatabaseError> {
-        let removed: Option<Repository> = on!(self, pool => {
-            sqlx::query_as(
+        transaction!(self, connection => {
+            let removed: Option<Repository> = sqlx::query_as(
                 "DELETE FROM wit_repository WHERE owner_id = $1 AND name = $2
                  RETURNING id, owner_id, name, private",
             )
             .bind(owner_id)
             .bind(name)
-            .fetch_optional(pool)
-            .await?
-        });
-        removed.ok_or(DatabaseError::NotFound)
+            .fetch_optional(connection)
+            .await?;
+            removed.ok_or(DatabaseError::NotFound)
+        })
     }
 
     /// All repositories of an account, by name.
     pub async fn repositories(&self, owner_id: &str) -> Result<Vec<Repository>, DatabaseError> {
-        Ok(on!(self, pool => {
+        Ok(read!(self, connection => {
             sqlx::query_as(
                 "SELECT id, owner_id, name, private FROM wit_repository
                  WHERE owner_id = $1 ORDER BY name",
             )
             .bind(owner_id)
-            .fetch_all(pool)
+            .fetch_all(&mut *connection)
             .await?
         }))
     }
@@ -159,7 +157,7 @@ fn taken(error: sqlx::Error, name: &str) -> DatabaseError {
             code: "REPOSITORY_EXISTS",
             what: format!("there is already a repository {name}"),
         },
-        _ => DatabaseError::Failed(error),
+        _ => error.into(),
     }
 }
 

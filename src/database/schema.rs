@@ -1,10 +1,76 @@
 //! The platform's tables, word for word where it matters, plus an index and tables of our own
 //! (`wit_…`). Where the platform made the tables, `IF NOT EXISTS` leaves them as they are.
 
-/// The advisory lock under which tables are made: the letters `wit`.
-pub const LOCK: i64 = 0x77_69_74;
+use std::time::Duration;
 
-pub const POSTGRES: &str = r#"
+use sqlx::{PgConnection, SqliteConnection};
+
+use super::DatabaseError;
+use super::connection::{Pool, Transaction};
+
+/// The advisory lock under which tables are created: the letters `wit`.
+const LOCK: i64 = 0x77_69_74;
+/// How long tables and indexes may take to be created: an index of a large table takes its time.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Creates the tables and indexes that are missing.
+pub(super) async fn create(pool: &Pool) -> Result<(), DatabaseError> {
+    let creating = async {
+        match pool {
+            Pool::Sqlite { writer, .. } => {
+                let mut transaction = Transaction::begin(writer).await?;
+                let created = create_sqlite(transaction.connection()).await;
+                transaction.end(created).await
+            }
+            Pool::Postgres(pool) => {
+                let mut transaction = Transaction::begin(pool).await?;
+                let created = create_postgres(transaction.connection()).await;
+                transaction.end(created).await
+            }
+        }
+    };
+    (tokio::time::timeout(CREATE_TIMEOUT, creating).await)
+        .unwrap_or_else(|_| Err(DatabaseError::Busy(sqlx::Error::PoolTimedOut)))
+}
+
+async fn create_sqlite(connection: &mut SqliteConnection) -> Result<(), DatabaseError> {
+    sqlx::raw_sql(SQLITE).execute(connection).await?;
+    Ok(())
+}
+
+async fn create_postgres(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+    sqlx::raw_sql("SET LOCAL statement_timeout = '600s'; SET LOCAL lock_timeout = '60s'")
+        .execute(&mut *connection)
+        .await?;
+    // Two servers that start at once: IF NOT EXISTS alone is not safe from a race.
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::raw_sql(POSTGRES).execute(connection).await?;
+    Ok(())
+}
+
+/// Whether a database has our own tables.
+pub(super) async fn has_own_tables(pool: &Pool) -> Result<bool, DatabaseError> {
+    let (has,): (bool,) = match pool {
+        Pool::Sqlite { readers, .. } => {
+            sqlx::query_as(
+                "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'wit_token_event')",
+            )
+            .fetch_one(readers)
+            .await?
+        }
+        Pool::Postgres(pool) => {
+            sqlx::query_as("SELECT to_regclass('wit_token_event') IS NOT NULL")
+                .fetch_one(pool)
+                .await?
+        }
+    };
+    Ok(has)
+}
+
+const POSTGRES: &str = r#"
 CREATE TABLE IF NOT EXISTS "user" (
     id text PRIMARY KEY,
     name text NOT NULL,
@@ -107,7 +173,7 @@ CREATE INDEX IF NOT EXISTS wit_token_family_idx ON wit_token_family (family);
 "#;
 
 /// SQLite keeps an uuid as 16 bytes and a time as text, as sqlx binds them.
-pub const SQLITE: &str = r#"
+const SQLITE: &str = r#"
 CREATE TABLE IF NOT EXISTS "user" (
     id text PRIMARY KEY NOT NULL,
     name text NOT NULL,

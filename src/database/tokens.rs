@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::accounts::{User, hold_account};
 use super::audit::{Action, record};
-use super::{Database, DatabaseError, Pool, now, on, random_bytes};
+use super::{Database, DatabaseError, Pool, now, random_bytes, read, transaction};
 use crate::secret::Secret;
 
 /// The scopes that the server knows, with what it says of them.
@@ -120,7 +120,7 @@ impl Grant {
 /// Writes a new token down, where the account has room for it, within a transaction of either kind
 /// of database.
 macro_rules! insert {
-    ($transaction:expr, $record:expr, $secret:expr) => {
+    ($connection:expr, $record:expr, $secret:expr) => {
         sqlx::query(
             "INSERT INTO personal_access_tokens
                  (id, user_id, name, token_hash, token_prefix, scopes, expires_at, created_at)
@@ -136,7 +136,7 @@ macro_rules! insert {
         .bind($record.expires)
         .bind($record.created)
         .bind(MAX_TOKENS)
-        .execute(&mut *$transaction)
+        .execute(&mut *$connection)
         .await?
     };
 }
@@ -164,10 +164,9 @@ impl Database {
         }
         let (mut record, secret) = fresh(user_id, name, check_scopes(scopes)?, expires_in_days)?;
         record.id = id;
-        let made = on!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        let made = transaction!(self, connection => {
             // Two requests at once can't both find room for the fiftieth token.
-            hold_account!(transaction, user_id);
+            hold_account!(connection, user_id);
             // The events know of one that was revoked since.
             let made_before = match self.audited {
                 true => "SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE id = $1)
@@ -178,7 +177,7 @@ impl Database {
             let (is_made,): (bool,) = sqlx::query_as(made_before)
                 .bind(id)
                 .bind(user_id)
-                .fetch_one(&mut *transaction)
+                .fetch_one(&mut *connection)
                 .await?;
             if is_made {
                 return Err(DatabaseError::Taken {
@@ -186,11 +185,10 @@ impl Database {
                     what: "this token was made before".to_owned(),
                 });
             }
-            let made = insert!(transaction, record, secret);
-            record!(self, transaction, Action::Created, record.id, from);
-            transaction.commit().await?;
-            made.rows_affected()
-        });
+            let made = insert!(connection, record, secret);
+            record!(self, connection, Action::Created, record.id, from);
+            Ok(made.rows_affected())
+        })?;
         match made {
             0 => Err(no_room()),
             _ => Ok((record, secret)),
@@ -210,36 +208,35 @@ impl Database {
         let old = self.token(user_id, id).await?;
         let old = old.ok_or(DatabaseError::NotFound)?;
         let (record, secret) = fresh(user_id, &old.name, old.scopes, expires_in_days)?;
-        on!(self, pool => {
-            let mut transaction = pool.begin().await?;
-            record!(self, transaction, Action::Rotated, id, from);
+        transaction!(self, connection => {
+            record!(self, connection, Action::Rotated, id, from);
             let gone =
                 sqlx::query("DELETE FROM personal_access_tokens WHERE user_id = $1 AND id = $2")
                     .bind(user_id)
                     .bind(id)
-                    .execute(&mut *transaction)
+                    .execute(&mut *connection)
                     .await?;
             if gone.rows_affected() == 0 {
                 return Err(DatabaseError::NotFound);
             }
-            if insert!(transaction, record, secret).rows_affected() == 0 {
+            if insert!(connection, record, secret).rows_affected() == 0 {
                 return Err(no_room());
             }
-            record!(self, transaction, Action::Created, record.id, from);
-            transaction.commit().await?;
-        });
+            record!(self, connection, Action::Created, record.id, from);
+            Ok(())
+        })?;
         Ok((record, secret))
     }
 
     /// All tokens of an account, newest first.
     pub async fn tokens(&self, user_id: &str) -> Result<Vec<TokenRecord>, DatabaseError> {
-        let rows: Vec<Row> = on!(self, pool => {
+        let rows: Vec<Row> = read!(self, connection => {
             sqlx::query_as(
                 "SELECT id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at
                  FROM personal_access_tokens WHERE user_id = $1 ORDER BY created_at DESC, id",
             )
             .bind(user_id)
-            .fetch_all(pool)
+            .fetch_all(&mut *connection)
             .await?
         });
         Ok(rows.into_iter().map(TokenRecord::from).collect())
@@ -251,14 +248,14 @@ impl Database {
         user_id: &str,
         id: Uuid,
     ) -> Result<Option<TokenRecord>, DatabaseError> {
-        let row: Option<Row> = on!(self, pool => {
+        let row: Option<Row> = read!(self, connection => {
             sqlx::query_as(
                 "SELECT id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at
                  FROM personal_access_tokens WHERE user_id = $1 AND id = $2",
             )
             .bind(user_id)
             .bind(id)
-            .fetch_optional(pool)
+            .fetch_optional(&mut *connection)
             .await?
         });
         Ok(row.map(TokenRecord::from))
@@ -271,20 +268,19 @@ impl Database {
         id: Uuid,
         from: Option<IpAddr>,
     ) -> Result<(), DatabaseError> {
-        on!(self, pool => {
-            let mut transaction = pool.begin().await?;
-            record!(self, transaction, Action::Revoked, id, from);
+        transaction!(self, connection => {
+            record!(self, connection, Action::Revoked, id, from);
             let gone =
                 sqlx::query("DELETE FROM personal_access_tokens WHERE user_id = $1 AND id = $2")
                     .bind(user_id)
                     .bind(id)
-                    .execute(&mut *transaction)
+                    .execute(&mut *connection)
                     .await?;
             if gone.rows_affected() == 0 {
                 return Err(DatabaseError::NotFound);
             }
-            transaction.commit().await?;
-        });
+            Ok(())
+        })?;
         Ok(())
     }
 
@@ -300,27 +296,26 @@ impl Database {
         let Some(at) = at.checked_to_offset(UtcOffset::UTC) else {
             return invalid("that is no time at which a token can end");
         };
-        on!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        transaction!(self, connection => {
             // Of two that bring the end forward at once, the later must not put it off again.
-            hold_account!(transaction, user_id);
+            hold_account!(connection, user_id);
             let token: Option<(Option<OffsetDateTime>,)> = sqlx::query_as(
                 "SELECT expires_at FROM personal_access_tokens WHERE user_id = $1 AND id = $2",
             )
             .bind(user_id)
             .bind(id)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut *connection)
             .await?;
             let (expires,) = token.ok_or(DatabaseError::NotFound)?;
             if expires.is_none_or(|expires| expires > at) {
                 sqlx::query("UPDATE personal_access_tokens SET expires_at = $2 WHERE id = $1")
                     .bind(id)
                     .bind(at)
-                    .execute(&mut *transaction)
+                    .execute(&mut *connection)
                     .await?;
             }
-            transaction.commit().await?;
-        });
+            Ok(())
+        })?;
         Ok(())
     }
 
@@ -353,16 +348,16 @@ impl Database {
         // The one question that the two kinds of database must be asked in different words. By
         // `= ANY`, PostgreSQL would read a table of some 1,000 tokens whole each time.
         let rows: Vec<Checked> = match &self.pool {
-            Pool::Sqlite(pool) => sqlx::query_as(
+            Pool::Sqlite { readers, .. } => read!(@in readers, connection => sqlx::query_as(
                 r#"SELECT t.token_hash, t.id AS token_id, t.scopes, t.last_used_at, t.expires_at,
                               u.id, u.name, u.email, u.username, u.suspended
                        FROM personal_access_tokens t JOIN "user" u ON u.id = t.user_id
                        WHERE t.token_hash IN (SELECT value FROM json_each($1))"#,
             )
             .bind(serde_json::json!(hashes).to_string())
-            .fetch_all(pool)
-            .await?,
-            Pool::Postgres(pool) => sqlx::query_as(
+            .fetch_all(connection)
+            .await?),
+            Pool::Postgres(pool) => read!(@in pool, connection => sqlx::query_as(
                 r#"SELECT found.* FROM unnest($1) AS asked (hash) CROSS JOIN LATERAL (
                        SELECT t.token_hash, t.id AS token_id, t.scopes, t.last_used_at, t.expires_at,
                               u.id, u.name, u.email, u.username, u.suspended
@@ -370,8 +365,8 @@ impl Database {
                        WHERE t.token_hash = asked.hash LIMIT 1) AS found"#,
             )
             .bind(hashes)
-            .fetch_all(pool)
-            .await?,
+            .fetch_all(connection)
+            .await?),
         };
         let now = now();
         let good = rows.into_iter().filter(|row| {
@@ -390,8 +385,7 @@ impl Database {
 
     /// Writes uses down, together; the first of a token is an event.
     pub async fn write_uses(&self, uses: &[Use]) -> Result<(), DatabaseError> {
-        on!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        transaction!(self, connection => {
             for Use { token_id, at, from } in uses {
                 let first = sqlx::query(
                     "UPDATE personal_access_tokens SET last_used_at = $2
@@ -399,10 +393,10 @@ impl Database {
                 )
                 .bind(token_id)
                 .bind(at)
-                .execute(&mut *transaction)
+                .execute(&mut *connection)
                 .await?;
                 if first.rows_affected() == 1 {
-                    record!(self, transaction, Action::Used, token_id, *from);
+                    record!(self, connection, Action::Used, token_id, *from);
                     continue;
                 }
                 sqlx::query(
@@ -411,11 +405,11 @@ impl Database {
                 )
                 .bind(token_id)
                 .bind(at)
-                .execute(&mut *transaction)
+                .execute(&mut *connection)
                 .await?;
             }
-            transaction.commit().await?;
-        });
+            Ok(())
+        })?;
         Ok(())
     }
 }

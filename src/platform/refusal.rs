@@ -119,7 +119,10 @@ impl From<DatabaseError> for Refusal {
                 "BANNED_USER",
                 "this account is suspended",
             ),
-            DatabaseError::Busy => Refusal::busy(),
+            DatabaseError::Busy(error) => {
+                tracing::warn!(%error, "the database is busy");
+                Refusal::busy()
+            }
             DatabaseError::Failed(error) => {
                 tracing::error!(%error, "the database failed");
                 Refusal::failed()

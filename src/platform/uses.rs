@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -13,6 +13,9 @@ use crate::database::tokens::{Grant, Use};
 
 /// How long a use may stay unwritten. A server that is killed forgets those.
 const KEPT_BACK: Duration = Duration::from_secs(1);
+/// How long somebody who lists tokens waits for uses to be written down: reading goes on while
+/// another program has the database locked.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The uses that are not written down yet. In the order of ids, so that two servers that write the
 /// same ones at once can't wait for each other.
@@ -39,15 +42,34 @@ impl Uses {
     }
 }
 
+impl Uses {
+    /// Notes uses that could not be written down again, where there is no newer one.
+    fn put_back(&self, uses: Vec<Use>) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in uses {
+            noted.entry(one.token_id).or_insert(one);
+        }
+    }
+}
+
 impl Platform {
-    /// Writes down what was noted. Where that fails, a token's next use is noted again.
-    pub async fn write_uses(&self) {
+    /// Writes down what was noted, to its end also where the caller goes away. Waits for a short
+    /// time only. What can't be written down stays noted.
+    pub async fn write_uses(self: &Arc<Self>) {
+        let platform = self.clone();
+        let written = tokio::spawn(async move { platform.write_all_uses().await });
+        let _ = tokio::time::timeout(WRITE_TIMEOUT, written).await;
+    }
+
+    /// Writes down what was noted, however long the database takes.
+    pub async fn write_all_uses(&self) {
         let uses = self.uses.take();
         if uses.is_empty() {
             return;
         }
         if let Err(error) = self.database.write_uses(&uses).await {
             tracing::error!(?error, "can't write down when tokens were used");
+            self.uses.put_back(uses);
         }
     }
 }
@@ -57,7 +79,7 @@ pub async fn write_down(platform: Weak<Platform>) {
     loop {
         tokio::time::sleep(KEPT_BACK).await;
         match platform.upgrade() {
-            Some(platform) => platform.write_uses().await,
+            Some(platform) => platform.write_all_uses().await,
             None => return,
         }
     }
