@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`secret`], [`expiry`] | nothing of ours |
 //! | [`trace`] | config; whoever takes steps uses it |
+//! | [`process`] | trace; child processes that have to end in time |
 //! | [`progress`] | config, trace; whoever waits long uses it, and only `wit` lets it be shown |
 //! | [`sign_in`] | secret, expiry; types only |
 //! | [`credential`], [`item`] | secret, expiry, sign_in |
@@ -36,6 +37,7 @@ pub mod item;
 pub mod oauth;
 #[cfg(all(feature = "platform", unix))]
 pub mod platform;
+pub mod process;
 pub mod progress;
 pub mod rotation;
 pub mod secret;

@@ -227,6 +227,55 @@ fn the_helpers_of_a_url_are_those_that_git_asks_about_it() {
 }
 
 #[test]
+fn a_reset_that_git_reads_later_is_gone_round_or_ended() {
+    let patient = Patient::well();
+    let url = patient.url();
+    let env = "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=credential.helper GIT_CONFIG_VALUE_0=";
+    cured_by(&patient.home, env, "helper", "");
+    patient.sh("git init -q here; cp .gitconfig saved");
+    for reset in [
+        format!("git config --global --add credential.{url}.helper ''"),
+        "git config --global include.path ~/reset; git config -f ~/reset credential.helper ''"
+            .to_owned(),
+        "git config credential.helper ''".to_owned(),
+        format!("git config credential.{url}.helper ''"),
+        "git config extensions.worktreeConfig true; git config --worktree credential.helper ''"
+            .to_owned(),
+    ] {
+        patient.sh(&format!("cd here && {reset}"));
+        cured_by(&patient.home, "cd here", "helper", "");
+        assert_eq!(ailments(&patient.home, "cd here"), [], "{reset}");
+        patient.sh("rm -rf here reset; git init -q here; cp saved .gitconfig");
+    }
+}
+
+#[test]
+fn a_configuration_that_git_refuses_is_told_by_its_file() {
+    let home = Home::new();
+    write(home.path().join(".gitconfig"), "[credential]\n\thelper\n");
+    let (_, findings) = examine(&home, ":");
+    let told = findings.iter().find(|found| found["check"] == "git-config");
+    let told = told.expect("a finding");
+    assert!(told["why"].as_str().expect("why").contains(".gitconfig"));
+    // An editor that a person would use.
+    let cure = told["cure"].as_str().expect("a cure");
+    let editor = "export GIT_EDITOR=\"sed -i 's/helper/helper = x/'\"";
+    let after = ailments(&home, &format!("{editor}; {cure}"));
+    assert!(
+        after.iter().all(|(name, _)| name != "git-config"),
+        "{after:?}"
+    );
+}
+
+#[test]
+fn a_path_of_ours_that_leads_nowhere_is_replaced() {
+    let home = Home::new();
+    let stale = "[credential]\n\thelper = /old/bin/git-credential-wit\n";
+    write(home.path().join(".gitconfig"), stale);
+    cured(&home, "helper-program");
+}
+
+#[test]
 fn a_helper_that_copies_into_plain_text_is_taken_out() {
     let patient = Patient::well();
     patient.sh("git config --global --add credential.helper 'store --file ~/odd name'");

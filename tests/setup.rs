@@ -4,9 +4,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::support::{HELPER, Home, WIT, gits, text};
+use crate::support::{self, HELPER, Home, WIT, done, feed, gits, refused, text};
 
 /// What `credential.helper` holds for this user.
 fn helpers(home: &Home) -> Vec<String> {
@@ -199,9 +199,10 @@ fn nothing_is_changed_that_could_not_be_taken_back() {
         ("", &["--host", "https://a.example"]),
     ] {
         let home = configured(before);
-        let record = home.path().join(".local/state/wit/setup.json");
-        // Where a directory lies no file can be put.
-        fs::create_dir_all(record.join("in the way")).unwrap();
+        let state = home.path().join(".local/state");
+        // Where a file lies no directory can be made for the record.
+        fs::create_dir_all(&state).unwrap();
+        fs::write(state.join("wit"), "in the way").unwrap();
         let (code, _, err) = wit(&home, &[&["setup"], how].concat());
         assert_ne!(code, 0, "{err}");
         assert_eq!(configuration(&home), before);
@@ -304,6 +305,558 @@ fn local_changes_the_repository_only() {
     );
     set_up(&home, &["--local", "--undo"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), before);
+}
+
+/// A home in which `wit` and the test use one git, and a directory in it to run them in.
+struct Machine {
+    home: Home,
+    git: String,
+    dir: PathBuf,
+}
+
+impl Machine {
+    /// One for each git on this machine.
+    fn each() -> impl Iterator<Item = Machine> {
+        gits().into_iter().map(|git| {
+            let mut home = Home::new();
+            let bin = home.path().join("bin");
+            fs::create_dir(&bin).unwrap();
+            std::os::unix::fs::symlink(&git, bin.join("git")).unwrap();
+            let own = Path::new(WIT).parent().unwrap().display().to_string();
+            let path = std::env::var("PATH").unwrap();
+            home.set("PATH", format!("{}:{own}:{path}", bin.display()));
+            let dir = home.path().to_owned();
+            Machine { home, git, dir }
+        })
+    }
+
+    /// Goes into a new repository.
+    fn repository(mut self) -> Self {
+        self.dir = self.home.path().join("repository");
+        self.sh("git init --quiet \"$HOME/repository\"");
+        self
+    }
+
+    fn write(&self, file: &str, content: &str) {
+        fs::write(self.home.path().join(file), content).unwrap();
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.home.path().join(file)).unwrap()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str], input: &str) -> std::process::Output {
+        let mut command = self.home.command(program);
+        // The repository is made before it is entered.
+        let dir = self.dir.exists().then_some(self.dir.as_path());
+        command
+            .args(arguments)
+            .current_dir(dir.unwrap_or(self.home.path()));
+        feed(command, input.as_bytes())
+    }
+
+    fn sh(&self, script: &str) -> String {
+        done(&self.run("sh", &["-e", "-c", script], ""))
+    }
+
+    fn setup(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.run(WIT, &[&["setup"], arguments].concat(), "");
+        let code = output.status.code().expect("an exit code");
+        (code, text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Whether git gets a credential of that site that only our helper has.
+    fn asks(&self, url: &str) -> bool {
+        let (protocol, host) = url.split_once("://").unwrap();
+        let request = format!("protocol={protocol}\nhost={host}\n");
+        let credential = format!("{request}username=ada\npassword=pw\n\n");
+        done(&self.run(HELPER, &["store"], &credential));
+        let answer = self.run("git", &["credential", "fill"], &format!("{request}\n"));
+        text(&answer.stdout).contains("password=pw")
+    }
+}
+
+const SITE: &str = "https://a.example";
+
+/// Configurations in which git does not run what merely stands in the file, as files below the home
+/// directory, and the options for which it is so.
+type Odd = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [&'static str],
+);
+
+const ODD: [Odd; 8] = [
+    (
+        "a reset in an included file",
+        &[
+            (
+                ".gitconfig",
+                "[credential]\n\thelper = !true\n[include]\n\tpath = other\n",
+            ),
+            ("other", "[credential]\n\thelper =\n\thelper = !true\n"),
+        ],
+        &[],
+    ),
+    (
+        "a reset in a file that is included first",
+        &[
+            (
+                ".gitconfig",
+                "[include]\n\tpath = other\n[user]\n\tname = Ada",
+            ),
+            ("other", "[credential]\n\thelper =\n"),
+        ],
+        &[],
+    ),
+    (
+        "a reset in a file that is included here only",
+        &[
+            (
+                ".gitconfig",
+                "[includeIf \"gitdir:~/repository/\"]\n\tpath = other\n",
+            ),
+            ("other", "[credential]\n\thelper =\n\thelper = !true\n"),
+        ],
+        &[],
+    ),
+    (
+        "ours in a file that is included here only",
+        &[
+            (
+                ".gitconfig",
+                "[includeIf \"gitdir:~/repository/\"]\n\tpath = other\n",
+            ),
+            ("other", "[credential]\n\thelper = wit\n"),
+        ],
+        &[],
+    ),
+    (
+        "ours before a reset",
+        &[
+            (
+                ".gitconfig",
+                "[credential]\n\thelper = wit\n[include]\n\tpath = other\n",
+            ),
+            ("other", "[credential]\n\thelper =\n"),
+        ],
+        &[],
+    ),
+    (
+        "a reset of the site's own",
+        &[(
+            ".gitconfig",
+            "[credential \"https://a.example\"]\n\thelper =\n\thelper = !true\n",
+        )],
+        &["--host", SITE],
+    ),
+    (
+        "a reset behind the site's section",
+        &[(
+            ".gitconfig",
+            "[credential \"https://a.example\"]\n\tusername = ada\n[credential]\n\thelper =\n",
+        )],
+        &["--host", SITE],
+    ),
+    (
+        "a reset for a part of the URL",
+        &[(
+            ".gitconfig",
+            "[credential \"https://a.example\"]\n\thelper = !true\n\
+             [credential \"a.example\"]\n\thelper =\n",
+        )],
+        &["--host", SITE],
+    ),
+];
+
+#[test]
+fn it_goes_behind_the_last_reset_so_that_git_asks_it() {
+    for (name, files, how) in ODD {
+        for machine in Machine::each().map(Machine::repository) {
+            for (file, content) in files {
+                machine.write(file, content);
+            }
+            let before = machine.read(".gitconfig");
+            let (code, out, err) = machine.setup(&[how, &["--json"]].concat());
+            assert_eq!(code, 0, "{name}: {err}");
+            assert!(out.contains("\"added\": true"), "{name}: {out}");
+            assert!(machine.asks(SITE), "{name} with {}", machine.git);
+            let after = machine.read(".gitconfig");
+            let (code, out, _) = machine.setup(&[how, &["--json"]].concat());
+            assert_eq!(code, 0, "{name}");
+            assert!(out.contains("\"added\": false"), "{name}: {out}");
+            assert_eq!(machine.read(".gitconfig"), after, "{name}");
+            assert_eq!(machine.setup(&["--undo"]).0, 0, "{name}");
+            assert_eq!(machine.read(".gitconfig"), before, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_a_dry_run_prints_goes_behind_the_last_reset_too() {
+    for (name, files, how) in ODD {
+        let machine = Machine::each().next().unwrap().repository();
+        for (file, content) in files {
+            machine.write(file, content);
+        }
+        let before = machine.read(".gitconfig");
+        let (code, commands, err) = machine.setup(&[how, &["--dry-run"]].concat());
+        assert_eq!(code, 0, "{name}: {err}");
+        assert_eq!(machine.read(".gitconfig"), before);
+        machine.sh(&commands);
+        // Where the first try is not asked, only git itself can tell.
+        if name != "a reset behind the site's section" {
+            assert!(machine.asks(SITE), "{name}: {commands}");
+        }
+    }
+}
+
+/// A reset that is read later than what `wit setup` of a scope writes.
+struct Later {
+    file: &'static str,
+    content: &'static str,
+    how: &'static [&'static str],
+    /// The end of what the message names.
+    named: &'static str,
+}
+
+#[test]
+fn where_a_later_reset_wins_nothing_is_changed_and_the_reset_is_named() {
+    let reset = "[user]\n\tname = Ada\n[credential]\n\thelper =\n";
+    for later in [
+        Later {
+            file: "repository/.git/config",
+            content: reset,
+            how: &[],
+            named: "repository/.git/config:",
+        },
+        Later {
+            file: "repository/.git/config",
+            content: "[credential \"https://a.example\"]\n\thelper =\n",
+            how: &["--host", SITE],
+            named: "repository/.git/config:",
+        },
+        Later {
+            file: "repository/.git/config.worktree",
+            content: reset,
+            how: &["--local"],
+            named: "repository/.git/config.worktree:4 ",
+        },
+        Later {
+            file: ".gitconfig",
+            content: reset,
+            how: &["--system"],
+            named: "/.gitconfig:4 ",
+        },
+    ] {
+        for mut machine in Machine::each().map(Machine::repository) {
+            machine.home.set("GIT_CONFIG_NOSYSTEM", "0");
+            let system = machine.home.path().join("system");
+            machine
+                .home
+                .set("GIT_CONFIG_SYSTEM", system.display().to_string());
+            machine.sh("git config extensions.worktreeConfig true");
+            let file = machine.home.path().join(later.file);
+            let known = fs::read_to_string(&file).unwrap_or_default();
+            fs::write(&file, known + later.content).unwrap();
+            let before = support::files(machine.home.path());
+            let content = |machine: &Machine| {
+                ["system", ".gitconfig", "repository/.git/config"]
+                    .map(|file| fs::read_to_string(machine.home.path().join(file)).ok())
+            };
+            let was = content(&machine);
+            for more in [&[][..], &["--json"], &["--dry-run"], &["--portable"]] {
+                let (code, out, err) = machine.setup(&[later.how, more].concat());
+                assert_eq!(code, 3, "{}: {out}{err}", later.file);
+                assert!(err.contains(later.named), "{err}");
+                assert_eq!(out, "");
+                assert_eq!(content(&machine), was);
+            }
+            assert_eq!(support::files(machine.home.path()), before);
+            // The hint is a command that leads on.
+            let (_, _, err) = machine.setup(later.how);
+            let hint = err.lines().find_map(|line| line.strip_prefix("hint: "));
+            machine.sh(hint.unwrap());
+            let asked = match later.how.contains(&"--local") {
+                // It only ended what was in the way.
+                true => machine.setup(later.how).0 == 0 && machine.asks(SITE),
+                false => machine.asks(SITE),
+            };
+            assert!(asked, "{}: {hint:?}", later.file);
+        }
+    }
+}
+
+#[test]
+fn a_reset_in_the_environment_is_named() {
+    for machine in Machine::each() {
+        for (set, name) in [
+            (
+                "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=credential.helper GIT_CONFIG_VALUE_0=",
+                "GIT_CONFIG_COUNT",
+            ),
+            (
+                "GIT_CONFIG_PARAMETERS=\"'credential.helper='\"",
+                "GIT_CONFIG_PARAMETERS",
+            ),
+        ] {
+            let script = format!("export {set}; wit setup");
+            let output = machine.run("sh", &["-c", &script], "");
+            let said = refused(&output, 3);
+            assert!(said.contains("the environment resets"), "{said}");
+            assert!(said.contains(&format!("hint: unset {name}")), "{said}");
+            assert!(!machine.home.path().join(".gitconfig").exists());
+        }
+    }
+}
+
+#[test]
+fn a_file_that_git_does_not_read_is_not_left_behind() {
+    for mut machine in Machine::each() {
+        let system = machine.home.path().join("system");
+        let name = system.display().to_string();
+        machine.home.set("GIT_CONFIG_SYSTEM", name);
+        let (code, _, err) = machine.setup(&["--system"]);
+        assert_eq!(code, 3, "{err}");
+        assert!(err.contains("hint: unset GIT_CONFIG_NOSYSTEM"), "{err}");
+        assert!(!system.exists());
+
+        // To git it is set, and names no file at all.
+        machine.home.set("GIT_CONFIG_GLOBAL", "");
+        let (code, _, err) = machine.setup(&[]);
+        assert_eq!(code, 3, "{err}");
+        assert!(err.contains("hint: unset GIT_CONFIG_GLOBAL"), "{err}");
+        assert!(!machine.home.path().join(".gitconfig").exists());
+    }
+}
+
+#[test]
+fn a_site_for_which_git_asks_others_is_told() {
+    for machine in Machine::each() {
+        let own = "[credential \"https://me:pw@b.example\"]\n\thelper =\n\thelper = !true\n";
+        machine.write(".gitconfig", own);
+        let (code, out, _) = machine.setup(&[]);
+        assert_eq!(code, 0);
+        assert!(out.contains("for every other site"), "{out}");
+        assert!(out.contains("--host https://b.example\n"), "{out}");
+        assert!(!out.contains("me:pw"), "{out}");
+        assert!(machine.asks(SITE));
+    }
+}
+
+#[test]
+fn a_name_that_git_does_not_find_is_not_said_to_be_asked() {
+    let mut home = Home::new();
+    let bin = home.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(WIT, bin.join("wit")).unwrap();
+    home.set(
+        "PATH",
+        format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display()),
+    );
+    let output = home.run("wit", &["setup", "--portable", "--json"], "");
+    assert!(done(&output).contains("\"added\": false"));
+    let output = home.run("wit", &["setup", "--portable"], "");
+    assert!(text(&output.stderr).contains("git will not find it"));
+    assert!(!text(&output.stdout).contains("git asks"));
+}
+
+#[test]
+fn a_link_that_leads_nowhere_yet_is_followed() {
+    for machine in Machine::each() {
+        let link = machine.home.path().join(".gitconfig");
+        fs::create_dir(machine.home.path().join("dotfiles")).unwrap();
+        std::os::unix::fs::symlink("dotfiles/link", &link).unwrap();
+        let second = machine.home.path().join("dotfiles/link");
+        std::os::unix::fs::symlink("gitconfig", &second).unwrap();
+        assert_eq!(machine.setup(&[]).0, 0);
+        assert!(machine.read("dotfiles/gitconfig").contains("helper = "));
+        assert!(machine.asks(SITE));
+        assert_eq!(machine.setup(&["--undo"]).0, 0);
+        for link in [link, second] {
+            assert!(fs::symlink_metadata(link).unwrap().is_symlink());
+        }
+        assert!(!machine.home.path().join("dotfiles/gitconfig").exists());
+    }
+}
+
+#[test]
+fn what_is_no_file_is_refused_and_left() {
+    use std::os::unix::fs::FileTypeExt;
+    let home = Home::new();
+    let place = |name: &str| home.path().join(name).display().to_string();
+    let _socket = std::os::unix::net::UnixListener::bind(place("socket")).unwrap();
+    fs::create_dir(place("directory")).unwrap();
+    let mut kinds = vec!["directory", "socket", "fifo"];
+    done(&home.run("mkfifo", &[&place("fifo")], ""));
+    // As /dev/null, which a test had better not put at risk; only root can make one.
+    let device = ["-m", "666", &place("device"), "c", "1", "3"];
+    if home.run("mknod", &device, "").status.success() {
+        kinds.push("device");
+    }
+    for kind in kinds {
+        let mut other = Home::new();
+        other.set("GIT_CONFIG_GLOBAL", place(kind));
+        for arguments in [
+            &["setup"][..],
+            &["setup", "--undo"],
+            &["setup", "--dry-run"],
+        ] {
+            let (code, _, err) = wit(&other, arguments);
+            assert_eq!(code, 3, "{kind}: {err}");
+            assert!(err.contains("not a regular file"), "{err}");
+        }
+        let file = fs::metadata(place(kind)).unwrap().file_type();
+        assert!(file.is_dir() || file.is_socket() || file.is_fifo() || file.is_char_device());
+    }
+}
+
+#[test]
+fn a_path_of_ours_that_leads_nowhere_is_replaced() {
+    for stale in [
+        "/old/prefix/bin/git-credential-wit",
+        "/Usr/Local/Bin/Git-Credential-Wit --store file",
+    ] {
+        for machine in Machine::each() {
+            let before = format!(
+                "[credential]\n\thelper = {stale}\n\thelper = !true\n\
+                 [credential \"https://b.example\"]\n\thelper =\n\thelper = {stale}\n"
+            );
+            machine.write(".gitconfig", &before);
+            let (_, commands, _) = machine.setup(&["--dry-run"]);
+            assert_eq!(machine.read(".gitconfig"), before);
+            let (code, out, err) = machine.setup(&["--json"]);
+            assert_eq!(code, 0, "{err}");
+            assert!(out.contains("\"added\": true"), "{out}");
+            let after = machine.read(".gitconfig");
+            assert_eq!(after, before.replace(stale, HELPER));
+            assert!(machine.asks(SITE) && machine.asks("https://b.example"));
+            machine.setup(&[]);
+            assert_eq!(machine.read(".gitconfig"), after);
+            assert_eq!(machine.setup(&["--undo"]).0, 0);
+            assert_eq!(machine.read(".gitconfig"), before);
+            machine.sh(&commands);
+            assert_eq!(machine.read(".gitconfig"), after);
+        }
+    }
+}
+
+#[test]
+fn after_a_move_of_the_programs_the_new_path_takes_the_place_of_the_old_one() {
+    let mut home = Home::new();
+    program(&mut home, "systemctl", "");
+    let (old, new) = (home.path().join("old"), home.path().join("new"));
+    install(&old);
+    let run = |dir: &Path, arguments: &[&str]| {
+        let wit = dir.join("wit").display().to_string();
+        done(&home.run(&wit, &[&["setup"], arguments].concat(), ""))
+    };
+    fs::write(home.path().join(".gitconfig"), "[user]\n\tname = Ada\n").unwrap();
+    run(&old, &["--renew", "daily"]);
+    run(&old, &["--host", "https://b.example"]);
+    fs::rename(&old, &new).unwrap();
+    run(&new, &["--renew", "daily"]);
+    let helper = new.join("git-credential-wit").display().to_string();
+    assert_eq!(helpers(&home), [helper.as_str()]);
+    let key = "credential.https://b.example.helper";
+    assert_eq!(values(&home, key), ["", helper.as_str()]);
+    let units = home.path().join(".config/systemd/user");
+    let service = fs::read_to_string(units.join("wit-renew.service")).unwrap();
+    assert!(service.contains(&new.display().to_string()), "{service}");
+    run(&new, &["--undo"]);
+    assert_eq!(configuration(&home), "[user]\n\tname = Ada\n");
+    assert!(!units.exists());
+}
+
+#[test]
+fn undo_finds_the_configuration_where_it_was_moved_to() {
+    for machine in Machine::each() {
+        let mine = "[user]\n\tname = Ada\n";
+        machine.write(".gitconfig", mine);
+        assert_eq!(machine.setup(&[]).0, 0);
+        machine.sh("mkdir -p .config/git && mv .gitconfig .config/git/config");
+        assert!(machine.asks(SITE));
+        assert_eq!(machine.setup(&["--undo"]).0, 0);
+        assert_eq!(machine.read(".config/git/config"), mine);
+
+        assert_eq!(machine.setup(&[]).0, 0);
+        machine.sh("mv .config/git/config mine; git config --global include.path ~/mine");
+        assert!(machine.asks(SITE));
+        assert_eq!(machine.setup(&["--undo"]).0, 0);
+        assert_eq!(machine.read("mine"), mine);
+    }
+}
+
+#[test]
+fn undo_ends_with_attention_where_what_was_moved_was_changed_too() {
+    let machine = Machine::each().next().unwrap();
+    assert_eq!(machine.setup(&[]).0, 0);
+    machine.sh("mkdir -p .config/git && sed 's/helper = /helper=/' .gitconfig >.config/git/config");
+    machine.sh("rm .gitconfig");
+    let (code, _, err) = machine.setup(&["--undo"]);
+    assert_eq!(code, 3, "{err}");
+    assert!(err.contains(".config/git/config was changed"), "{err}");
+}
+
+#[test]
+fn undo_finds_a_repository_where_it_was_moved_to() {
+    for machine in Machine::each().map(Machine::repository) {
+        let before = machine.read("repository/.git/config");
+        assert_eq!(machine.setup(&["--local"]).0, 0);
+        machine.sh("git init --quiet ../other; cd ../other && wit setup --local");
+        machine.sh("cd ..; mv repository moved; cd moved && wit setup --local --undo");
+        assert_eq!(machine.read("moved/.git/config"), before);
+        assert!(machine.read("other/.git/config").contains("helper = "));
+    }
+}
+
+#[test]
+fn a_damaged_record_is_kept_and_stops_nothing() {
+    for content in ["", "{ \"changes\": [", "directory"] {
+        let home = configured("[user]\n\tname = Ada\n");
+        let record = home.path().join(".local/state/wit/setup.json");
+        let damage = || {
+            let _ = fs::remove_file(&record);
+            match content {
+                "directory" => fs::create_dir_all(record.join("within")).unwrap(),
+                _ => {
+                    fs::create_dir_all(record.parent().unwrap()).unwrap();
+                    fs::write(&record, content).unwrap();
+                }
+            }
+        };
+        damage();
+        set_up(&home, &[]);
+        assert_eq!(helpers(&home), [HELPER]);
+        assert!(record.with_extension("json.aside").exists());
+        set_up(&home, &["--undo"]);
+        assert_eq!(configuration(&home), "[user]\n\tname = Ada\n");
+
+        set_up(&home, &[]);
+        damage();
+        set_up(&home, &[]);
+        let (code, _, err) = wit(&home, &["setup", "--undo"]);
+        assert_eq!(code, 3, "{err}");
+        let hint = err.lines().find_map(|line| line.strip_prefix("hint: "));
+        done(&home.run("sh", &["-c", hint.unwrap()], ""));
+        assert!(helpers(&home).is_empty());
+        set_up(&home, &["--undo"]);
+    }
+}
+
+#[test]
+fn a_record_of_a_newer_version_is_left_to_that() {
+    let home = Home::new();
+    let record = home.path().join(".local/state/wit/setup.json");
+    fs::create_dir_all(record.parent().unwrap()).unwrap();
+    fs::write(&record, r#"{"version":99}"#).unwrap();
+    for arguments in [&["setup"][..], &["setup", "--undo"]] {
+        let (code, _, err) = wit(&home, arguments);
+        assert_eq!(code, 3, "{err}");
+        assert!(err.contains("newer than this program"), "{err}");
+    }
+    assert_eq!(fs::read_to_string(&record).unwrap(), r#"{"version":99}"#);
+    assert!(helpers(&home).is_empty());
 }
 
 /// Copies the two programs into `dir`, as an installation there would.

@@ -1,13 +1,13 @@
 //! git itself, and the helpers that it would ask.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::path::PathBuf;
 
 use super::{Finding, State, quoted};
-use crate::cli::setup::git::{first_word, is_ours, name};
-use crate::cli::setup::program;
-use crate::{config, system};
+use crate::cli::setup::chain::{self, Entry, Place};
+use crate::cli::setup::helper::{Program, first_word, in_path, is_ours, name};
+use crate::cli::{Failure, setup};
+use crate::process;
 
 /// The oldest git that is tested.
 const OLDEST: (u32, u32) = (2, 39);
@@ -23,6 +23,8 @@ pub struct Facts {
     program: Option<PathBuf>,
     /// What `git --version` answered.
     version: Option<String>,
+    /// Why git can't read its configuration.
+    unreadable: Option<Failure>,
     chains: Vec<Chain>,
     /// Each program of ours in a chain, by the helper's value.
     programs: BTreeMap<String, Program>,
@@ -32,154 +34,48 @@ pub struct Facts {
 #[derive(Debug)]
 struct Chain {
     url: String,
-    helpers: Vec<Helper>,
-}
-
-#[derive(Clone, Debug)]
-struct Helper {
-    value: String,
-    key: String,
-    /// The configuration file; `None` for one from the command line or the environment.
-    file: Option<String>,
-}
-
-/// What a helper's value leads to.
-#[derive(Debug)]
-struct Program {
-    /// `None` where there is no such program.
-    path: Option<PathBuf>,
-    executable: bool,
-    version: Option<String>,
+    helpers: Vec<Entry>,
+    /// The command that has git ask ours too, where it does not.
+    fix: Option<String>,
 }
 
 impl Facts {
     pub fn gather(urls: &[String]) -> Self {
-        let program = in_path("git");
-        let version = asked("git", &["--version"])
-            .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        let helpers = configured();
-        let mut matching = BTreeMap::new();
-        let chains: Vec<Chain> = urls
-            .iter()
-            .map(|url| Chain {
-                url: url.clone(),
-                helpers: chain(&helpers, |pattern| {
-                    let asked = (pattern.to_owned(), url.clone());
-                    *matching
-                        .entry(asked)
-                        .or_insert_with(|| matches(pattern, url))
-                }),
-            })
-            .collect();
+        let version = process::run("git", &["--version"], "").ok();
+        let entries = chain::entries(Place::Here);
+        let configured = entries.as_deref().unwrap_or_default();
+        let chains: Vec<Chain> = urls.iter().map(|url| Chain::of(url, configured)).collect();
         let ours = chains.iter().flat_map(|chain| &chain.helpers);
         let programs = ours
             .filter(|helper| is_ours(&helper.value))
             .map(|helper| (helper.value.clone(), Program::of(&helper.value)))
             .collect();
         Facts {
-            program,
-            version,
+            program: in_path("git"),
+            version: version
+                .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            unreadable: entries.err().map(|error| crate::cli::failure(&error)),
             chains,
             programs,
         }
     }
 }
 
-impl Program {
-    fn of(value: &str) -> Self {
-        let word = first_word(value);
-        let path = match word.contains('/') {
-            true => Some(PathBuf::from(word)).filter(|path| path.is_file()),
-            false => in_path(&format!("git-credential-{word}")),
-        };
-        let executable = path.as_deref().is_some_and(system::is_executable);
-        let version = path.as_ref().filter(|_| executable).and_then(|path| {
-            let output = asked(path, &["--version"])?;
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            Some(text.trim().strip_prefix("git-credential-wit ")?.to_owned())
-        });
-        Program {
-            path,
-            executable,
-            version,
+impl Chain {
+    fn of(url: &str, configured: &[Entry]) -> Self {
+        let run = chain::run_for(configured, url, Place::Here).unwrap_or_default();
+        let helpers = run.into_iter().filter_map(|at| configured.get(at).cloned());
+        let helpers: Vec<Entry> = helpers.collect();
+        let is_asked = helpers.iter().any(|helper| is_ours(&helper.value));
+        Chain {
+            fix: match is_asked {
+                true => None,
+                false => setup::fix(url).ok(),
+            },
+            url: url.to_owned(),
+            helpers,
         }
     }
-}
-
-/// Runs a program without input. `None` where it is not there, or does not end in time.
-fn asked(program: impl AsRef<Path>, arguments: &[&str]) -> Option<Output> {
-    program::run(program.as_ref().to_str()?, arguments, "").ok()
-}
-
-/// The file of that name that comes first in the PATH, executable or not; an executable one before
-/// one that is not, as a shell takes them.
-pub(super) fn in_path(name: &str) -> Option<PathBuf> {
-    let path = config::variable("PATH")?;
-    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    let files: Vec<PathBuf> = std::env::split_paths(&path)
-        .map(|dir| dir.join(&name))
-        .filter(|file| file.is_file())
-        .collect();
-    let executable = files.iter().find(|file| system::is_executable(file));
-    executable.or(files.first()).cloned()
-}
-
-/// Every `credential.helper` and `credential.URL.helper`, in the order in which git reads them.
-fn configured() -> Vec<Helper> {
-    let pattern = r"^credential\.(.*\.)?helper$";
-    let arguments = ["config", "--show-origin", "-z", "--get-regexp", pattern];
-    let Some(output) = asked("git", &arguments) else {
-        return Vec::new();
-    };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let fields: Vec<&str> = text.split('\0').collect();
-    let pairs = fields.chunks_exact(2);
-    pairs
-        .map(|pair| {
-            // A key without a value has no line break either.
-            let (key, value) = pair[1].split_once('\n').unwrap_or((pair[1], ""));
-            Helper {
-                value: value.to_owned(),
-                key: key.to_owned(),
-                file: pair[0].strip_prefix("file:").map(str::to_owned),
-            }
-        })
-        .collect()
-}
-
-/// Those of them that git asks about a URL. An empty value forgets the ones before it
-/// (gitcredentials(7)). `matches` tells whether the URL of a key is meant.
-fn chain(helpers: &[Helper], mut matches: impl FnMut(&str) -> bool) -> Vec<Helper> {
-    let mut chain = Vec::new();
-    for helper in helpers {
-        let pattern = helper
-            .key
-            .strip_prefix("credential.")
-            .and_then(|key| key.strip_suffix(".helper"));
-        if pattern.is_some_and(|pattern| !matches(pattern)) {
-            continue;
-        }
-        match helper.value.as_str() {
-            "" => chain.clear(),
-            _ => chain.push(helper.clone()),
-        }
-    }
-    chain
-}
-
-/// Whether git applies `credential.PATTERN.*` to the URL: asked of git itself, by a key that
-/// nobody uses.
-fn matches(pattern: &str, url: &str) -> bool {
-    let probe = format!("credential.{pattern}.witdoctor=yes");
-    let arguments = [
-        "-c",
-        &probe,
-        "config",
-        "--get-urlmatch",
-        "credential.witdoctor",
-        url,
-    ];
-    asked("git", &arguments).is_some_and(|output| output.status.success())
 }
 
 /// The numbers of `git version 2.47.3.windows.1`.
@@ -206,6 +102,15 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             .why("it asks the helpers of Windows, not those of this Linux")
             .cure(INSTALL),
         );
+    }
+    if let Some(failure) = &facts.unreadable {
+        let finding = Finding::wrong("git-config", "git can't read its configuration");
+        let finding = finding.why(&failure.message);
+        findings.push(match &failure.hint {
+            Some(hint) => finding.cure(hint),
+            None => finding,
+        });
+        return findings;
     }
     for chain in &facts.chains {
         findings.extend(check_chain(chain));
@@ -257,13 +162,14 @@ fn check_chain(chain: &Chain) -> Vec<Finding> {
         .iter()
         .position(|helper| is_ours(&helper.value))
     else {
+        let fix = chain.fix.as_deref().unwrap_or("wit setup");
         return vec![
             Finding::wrong(
                 "helper",
                 format!("git does not ask this helper about {url}"),
             )
-            .why("no credential.helper that counts there names it")
-            .cure("wit setup"),
+            .why("no effective credential.helper points to it")
+            .cure(fix),
         ];
     };
     let names: Vec<String> = chain
@@ -303,7 +209,7 @@ fn check_chain(chain: &Chain) -> Vec<Finding> {
 }
 
 /// The git command that takes one helper out of its file.
-fn removal(helper: &Helper) -> Option<String> {
+fn removal(helper: &Entry) -> Option<String> {
     let file = helper.file.as_ref()?;
     // Neither a shell command nor a URL with a user in it is safe to show.
     if helper.value.starts_with('!') || helper.key.contains('@') {
@@ -318,7 +224,7 @@ fn removal(helper: &Helper) -> Option<String> {
 }
 
 /// What names our helper anew where it is named now, and touches nothing else.
-fn anew(helper: &Helper) -> Option<String> {
+fn anew(helper: &Entry) -> Option<String> {
     let Some(removal) = removal(helper) else {
         let file = helper.file.as_ref()?;
         return Some(format!("git config --file {} --edit", quoted(file)));
@@ -369,25 +275,13 @@ fn check_program(value: &str, program: &Program) -> Finding {
 mod tests {
     use super::*;
 
-    fn helper(key: &str, value: &str) -> Helper {
-        Helper {
+    fn helper(key: &str, value: &str) -> Entry {
+        Entry {
+            scope: "global".to_owned(),
             value: value.to_owned(),
             key: key.to_owned(),
-            file: Some("/home/ada/.gitconfig".to_owned()),
+            file: Some(PathBuf::from("/home/ada/.gitconfig")),
         }
-    }
-
-    #[test]
-    fn an_empty_value_forgets_the_helpers_before_it() {
-        let helpers = [
-            helper("credential.helper", "wit"),
-            helper("credential.helper", ""),
-            helper("credential.https://a.example.helper", "store"),
-            helper("credential.https://b.example.helper", "cache"),
-        ];
-        let chain = chain(&helpers, |pattern| pattern == "https://a.example");
-        let values: Vec<&str> = chain.iter().map(|helper| helper.value.as_str()).collect();
-        assert_eq!(values, ["store"]);
     }
 
     #[test]
@@ -395,6 +289,7 @@ mod tests {
         let facts = |version: Option<&str>, program: &str| Facts {
             program: Some(PathBuf::from(program)),
             version: version.map(str::to_owned),
+            unreadable: None,
             chains: Vec::new(),
             programs: BTreeMap::new(),
         };

@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::git::in_path;
 use super::{Finding, files, quoted};
 use crate::api::server::ServerUrl;
 use crate::cli::session;
+use crate::cli::setup::helper::in_path;
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
 use crate::expiry::UnixTime;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::git::Scope;
 use super::schedule::Schedule;
+use crate::cli::output::quoted;
+use crate::cli::{Exit, Failure};
 use crate::config::{self, Paths};
 use crate::files::{self, FileError};
 
@@ -33,6 +35,9 @@ pub struct Change {
     pub key: String,
     pub value: String,
     text: String,
+    /// What stood there before, where it was not put in but in the place of something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced: Option<String>,
     /// Which of the places where the text stands is ours, counted from 0, and how many there were:
     /// a person may have written the same line.
     place: usize,
@@ -60,7 +65,16 @@ impl Record {
                 _ => Ok(()),
             };
         }
-        let text = serde_json::to_vec_pretty(self)?;
+        #[derive(Serialize)]
+        struct Document<'a> {
+            version: u64,
+            #[serde(flatten)]
+            record: &'a Record,
+        }
+        let text = serde_json::to_vec_pretty(&Document {
+            version: VERSION,
+            record: self,
+        })?;
         config::write_private(&path, &text).with_context(|| path.display().to_string())
     }
 }
@@ -75,17 +89,63 @@ impl Change {
         (key, value): (&str, &str),
     ) -> Option<Self> {
         let (at, text) = insertion(before.unwrap_or_default(), after)?;
+        Change::at(scope, file, after, (key, value), at, text).map(|change| Change {
+            made_file: before.is_none(),
+            ..change
+        })
+    }
+
+    /// The same where one piece of text took the place of another.
+    pub fn replacing(
+        scope: Scope,
+        file: PathBuf,
+        (before, after): (&[u8], &[u8]),
+        entry: (&str, &str),
+    ) -> Option<Self> {
+        let (at, old, new) = replacement(before, after)?;
+        let change = Change::at(scope, file, after, entry, at, new)?;
+        Some(Change {
+            replaced: Some(old),
+            ..change
+        })
+    }
+
+    fn at(
+        scope: Scope,
+        file: PathBuf,
+        after: &[u8],
+        (key, value): (&str, &str),
+        at: usize,
+        text: String,
+    ) -> Option<Self> {
         let places = places(after, text.as_bytes());
         Some(Change {
             scope,
             file,
-            made_file: before.is_none(),
+            made_file: false,
+            replaced: None,
             key: key.to_owned(),
             value: value.to_owned(),
             place: places.iter().position(|place| *place == at)?,
             places: places.len(),
             text,
         })
+    }
+
+    /// Notes that the value it put in, `old` as git writes it, was replaced by another in the file,
+    /// which is now `after`.
+    pub fn renew(&mut self, (old, new): (&str, &str), value: &str, after: &[u8]) {
+        self.text = self.text.replace(old, new);
+        value.clone_into(&mut self.value);
+        let places = places(after, self.text.as_bytes());
+        if places.len() != self.places {
+            (self.place, self.places) = (0, places.len());
+        }
+    }
+
+    /// Whether it can be taken out of `now`.
+    pub fn stands_in(&self, now: &[u8]) -> bool {
+        self.taken_from(now).is_some()
     }
 
     /// `now` without what was put in; `None` where it can't be told any more which piece that was.
@@ -97,6 +157,11 @@ impl Change {
             .filter(|_| places.len() == self.places)?;
         let rest = &now[at + text.len()..];
         let mut kept = now[..at].to_vec();
+        if let Some(replaced) = &self.replaced {
+            kept.extend_from_slice(replaced.as_bytes());
+            kept.extend_from_slice(rest);
+            return Some(kept);
+        }
         // A section that a person has used since must keep its head.
         let used = first_entry(rest).is_some_and(|line| line[0] != b'[');
         if let Some(end) = self.text.find("]\n").filter(|_| used) {
@@ -136,12 +201,67 @@ fn insertion(before: &[u8], after: &[u8]) -> Option<(usize, String)> {
     Some((at, text))
 }
 
+/// The one piece of whole lines in which `after` differs from `before`: where it begins, the old one
+/// and the new one.
+fn replacement(before: &[u8], after: &[u8]) -> Option<(usize, String, String)> {
+    let shorter = before.len().min(after.len());
+    let alike = |pairs: &mut dyn Iterator<Item = (&u8, &u8)>| {
+        pairs.take_while(|(one, other)| one == other).count()
+    };
+    let first = alike(&mut before.iter().zip(after));
+    let last = alike(&mut before.iter().rev().zip(after.iter().rev())).min(shorter - first);
+    let start = before[..first].iter().rposition(|c| *c == b'\n');
+    let start = start.map_or(0, |at| at + 1);
+    let tail = before[before.len() - last..]
+        .iter()
+        .position(|c| *c == b'\n');
+    let tail = tail.map_or(0, |at| last - at - 1);
+    let piece = |text: &[u8]| String::from_utf8(text[start..text.len() - tail].to_vec()).ok();
+    let (old, new) = (piece(before)?, piece(after)?);
+    (old != new && !new.is_empty()).then_some((start, old, new))
+}
+
 fn places(all: &[u8], text: &[u8]) -> Vec<usize> {
     let found = all.windows(text.len().max(1)).enumerate();
     found
         .filter(|(_, window)| *window == text)
         .map(|(at, _)| at)
         .collect()
+}
+
+/// The file that git writes to where `file` is a link: what it leads to, whether that is there or not.
+fn target(file: &Path) -> anyhow::Result<PathBuf> {
+    /// More than the links that the kernel follows (path_resolution(7)).
+    const MAX_LINKS: usize = 40;
+    let mut target = file.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(next) = fs::read_link(&target) else {
+            return Ok(target);
+        };
+        target = target.parent().unwrap_or(Path::new("")).join(next);
+    }
+    let message = format!("{} is a link that leads to itself", file.display());
+    Err(Failure::new(Exit::Attention, message)
+        .hint(format!("ls -l {}", quoted(file)))
+        .into())
+}
+
+/// Refuses what is there and no regular file.
+pub fn check_kind(file: &Path) -> Result<(), Failure> {
+    match fs::metadata(file) {
+        Ok(metadata) if !metadata.is_file() => {
+            let message = format!(
+                "{} is not a regular file, so it is left as it is",
+                file.display()
+            );
+            let hint = match config::variable("GIT_CONFIG_GLOBAL") {
+                Some(name) if Path::new(&name) == file => "unset GIT_CONFIG_GLOBAL".to_owned(),
+                _ => format!("ls -ld {}", quoted(file)),
+            };
+            Err(Failure::new(Exit::Attention, message).hint(hint))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One of git's files while nobody else may change it: by git's own lock, a file beside it.
@@ -155,10 +275,11 @@ pub struct Locked {
 }
 
 impl Locked {
-    /// Takes the lock, then reads.
+    /// Takes the lock, then reads. Something else than a file is refused: a device or a directory
+    /// is there because somebody wants no such file.
     pub fn take(file: &Path) -> anyhow::Result<Self> {
-        // As git, what a link leads to.
-        let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let file = target(file)?;
+        check_kind(&file)?;
         let mut lock = file.clone().into_os_string();
         lock.push(".lock");
         let lock = PathBuf::from(lock);
@@ -260,6 +381,18 @@ mod tests {
             taken(&change, &format!("x\n{own}\tusername = a\n")).as_deref(),
             Some("x\n[credential]\n\tusername = a\n")
         );
+    }
+
+    #[test]
+    fn a_line_that_was_replaced_comes_back() {
+        let before = "[user]\n\tname = A\n[credential]\n\thelper = /old/wit\n\thelper = store\n";
+        let after = before.replace("/old/wit", "/new/it");
+        let texts = (before.as_bytes(), after.as_bytes());
+        let entry = ("credential.helper", "/new/it");
+        let change = Change::replacing(Scope::Global, PathBuf::new(), texts, entry);
+        let change = change.expect("one piece");
+        assert_eq!(change.text, "\thelper = /new/it\n");
+        assert_eq!(taken(&change, &after).as_deref(), Some(before));
     }
 
     #[test]

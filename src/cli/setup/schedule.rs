@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::program;
 use crate::cli::output::quoted;
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Paths};
+use crate::process;
 
 /// What is done each day. The days are those from which the helper renews, too.
 const ROTATE: &str = "token rotate --due 7 --all";
@@ -36,6 +36,21 @@ pub enum Schedule {
 }
 
 impl Schedule {
+    /// Whether it still runs the `wit` at `program`, as [`Schedule::make`] would write it.
+    pub fn is_current(&self, program: &str) -> bool {
+        match self {
+            Schedule::Systemd { units, .. } => {
+                let reads = |name: &str| fs::read_to_string(units.join(name)).ok();
+                reads(SERVICE) == Some(service(program)) && reads(TIMER) == Some(timer())
+            }
+            Schedule::Cron { .. } => {
+                let line = cron_line(program);
+                let table = crontab().ok().flatten().unwrap_or_default();
+                table.lines().any(|known| known == line)
+            }
+        }
+    }
+
     /// In words, for a person.
     pub fn place(&self) -> String {
         match self {
@@ -86,7 +101,7 @@ impl Schedule {
         match self {
             Schedule::Systemd { units, made } => {
                 // A timer that is already gone is what is wanted.
-                let _ = program::run("systemctl", &["--user", "disable", "--now", TIMER], "");
+                let _ = process::run("systemctl", &["--user", "disable", "--now", TIMER], "");
                 for name in [SERVICE, TIMER] {
                     remove(&units.join(name))?;
                 }
@@ -116,7 +131,7 @@ impl Schedule {
 fn lingers() -> Option<bool> {
     let user = rustix::process::getuid().as_raw().to_string();
     let arguments = ["show-user", &user, "--property=Linger"];
-    let said = program::run("loginctl", &arguments, "").ok()?;
+    let said = process::run("loginctl", &arguments, "").ok()?;
     match String::from_utf8_lossy(&said.stdout).trim() {
         "Linger=yes" => Some(true),
         "Linger=no" => Some(false),
@@ -139,7 +154,7 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 fn has_systemd() -> bool {
-    program::run("systemctl", &["--user", "show-environment"], "")
+    process::run("systemctl", &["--user", "show-environment"], "")
         .is_ok_and(|output| output.status.success())
 }
 
@@ -179,7 +194,7 @@ fn by_systemd(program: &str, units: &Path) -> anyhow::Result<Schedule> {
 
 fn systemctl(arguments: &[&str]) -> anyhow::Result<()> {
     let all = [&["--user"], arguments].concat();
-    let output = program::run("systemctl", &all, "").context("can't run systemctl")?;
+    let output = process::run("systemctl", &all, "").context("can't run systemctl")?;
     said("systemctl", &output)
 }
 
@@ -214,7 +229,7 @@ fn timer() -> String {
 
 /// crontab(5): `%` would be a line's end.
 fn cron_line(program: &str) -> String {
-    let program = super::git::shell_word(program).replace('%', r"\%");
+    let program = super::helper::shell_word(program).replace('%', r"\%");
     format!("17 4 * * * {program} {ROTATE} --jitter {SPREAD}")
 }
 
@@ -239,7 +254,7 @@ fn by_cron(program: &str) -> anyhow::Result<Schedule> {
 
 /// This user's table; `None` where there is none.
 fn crontab() -> anyhow::Result<Option<String>> {
-    let output = program::run("crontab", &["-l"], "").map_err(|error| {
+    let output = process::run("crontab", &["-l"], "").map_err(|error| {
         let why = format!("neither systemd nor cron can be used here: crontab: {error}");
         let hint = "sudo apt-get install cron, or run daily by other means: wit token rotate --due 7 --all";
         Failure::new(Exit::Failed, why).hint(hint)
@@ -256,7 +271,7 @@ fn crontab() -> anyhow::Result<Option<String>> {
 fn cron(arguments: &[&str], table: &str) -> anyhow::Result<()> {
     said(
         "crontab",
-        &program::run("crontab", arguments, table).context("can't run crontab")?,
+        &process::run("crontab", arguments, table).context("can't run crontab")?,
     )
 }
 

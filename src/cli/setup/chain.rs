@@ -1,0 +1,320 @@
+//! The helpers that git runs for a URL, in their order: git's *chain*.
+//!
+//! Files that include others, values that reset the ones before (gitcredentials(7)), URLs that match
+//! in part, the environment: git itself is asked which of the configured helpers it would run. For
+//! that it is given the same settings once more, with commands that do nothing but say that they
+//! were run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::git::{Scope, refused, run_git};
+use crate::cli::output::quoted;
+use crate::cli::{Exit, Failure};
+use crate::config;
+
+/// A URL that no setting for a site of its own matches (RFC 6761 section 6.4).
+pub const ANY_SITE: &str = "https://wit.invalid";
+/// What a command in place of a helper says on stderr.
+const MARK: &str = "wit-chain";
+/// More helpers than anybody has, and few enough for one command line.
+const MAX_HELPERS: usize = 500;
+
+/// The place where git runs: what it reads depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the current directory.
+    Here,
+    /// In no repository.
+    Outside,
+}
+
+/// One value of `credential.helper` or `credential.URL.helper`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// As `git config --show-scope` says it: `system`, `global`, `local`, `worktree`, `command`.
+    pub scope: String,
+    /// `None` where the environment or the command line says it.
+    pub file: Option<PathBuf>,
+    pub key: String,
+    /// Empty where it resets the helpers before it.
+    pub value: String,
+}
+
+impl Entry {
+    /// The URL, or part of one, that it is for; `None` for every site.
+    pub fn pattern(&self) -> Option<&str> {
+        pattern(&self.key)
+    }
+
+    pub fn is_reset(&self) -> bool {
+        self.value.is_empty()
+    }
+
+    /// Whether git reads it before, or as, what is written to `scope`.
+    pub fn is_within(&self, scope: Scope) -> bool {
+        rank(&self.scope) <= rank(scope.name())
+    }
+
+    /// Its file and line in words, for a message.
+    pub fn place(&self, all: &[Entry]) -> String {
+        let Some(file) = &self.file else {
+            return "the environment".to_owned();
+        };
+        match self.line(all) {
+            Some(line) => format!("{}:{line}", file.display()),
+            None => file.display().to_string(),
+        }
+    }
+
+    /// Its line in its file, counted from 1; `None` where that can't be told. `all` holds every entry
+    /// in git's order.
+    fn line(&self, all: &[Entry]) -> Option<usize> {
+        let text = fs::read_to_string(self.file.as_ref()?).ok()?;
+        let alike: Vec<&Entry> = all
+            .iter()
+            .filter(|entry| entry.file == self.file && entry.key == self.key)
+            .collect();
+        let at = alike.iter().position(|entry| std::ptr::eq(*entry, self));
+        let at = at.or_else(|| alike.iter().position(|entry| *entry == self))?;
+        let lines = lines(&text, &self.key);
+        (lines.len() == alike.len()).then(|| lines.get(at).copied())?
+    }
+}
+
+/// The order in which git reads its files: git-config(1), FILES and ENVIRONMENT.
+fn rank(scope: &str) -> u8 {
+    match scope {
+        "system" => 0,
+        "global" => 1,
+        "local" => 2,
+        "worktree" => 3,
+        _ => 4,
+    }
+}
+
+fn pattern(key: &str) -> Option<&str> {
+    key.strip_prefix("credential.")?.strip_suffix(".helper")
+}
+
+/// The key that names helpers: for every site, or for the one at `host`.
+pub fn key(host: Option<&str>) -> String {
+    match host {
+        Some(host) => format!("credential.{host}.helper"),
+        None => "credential.helper".to_owned(),
+    }
+}
+
+/// Every helper that is configured, in the order in which git reads them.
+pub fn entries(place: Place) -> anyhow::Result<Vec<Entry>> {
+    let mut command = git(place);
+    command.args(["config", "--show-scope", "--show-origin", "-z"]);
+    command.args(["--get-regexp", r"^credential\.(.*\.)?helper$"]);
+    let output = run_git(command, "")?;
+    // 1: there is none.
+    if !output.status.success() && output.status.code() != Some(1) {
+        return Err(refused("can't read git's configuration", &output).into());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let fields: Vec<&str> = text.split_terminator('\0').collect();
+    let base = match fields.iter().any(|field| is_relative(field)) {
+        true => git_directory()?,
+        false => PathBuf::new(),
+    };
+    let mut entries = Vec::new();
+    for field in fields.chunks_exact(3) {
+        let file = field[1].strip_prefix("file:").map(|file| base.join(file));
+        let Some((key, value)) = field[2].split_once('\n') else {
+            let file = file.unwrap_or_default();
+            let message = format!(
+                "{} has a {} without a value, which git refuses",
+                file.display(),
+                field[2]
+            );
+            return Err(Failure::new(Exit::Attention, message)
+                .hint(format!("git config --file {} --edit", quoted(file)))
+                .into());
+        };
+        entries.push(Entry {
+            scope: field[0].to_owned(),
+            file,
+            key: key.to_owned(),
+            value: value.to_owned(),
+        });
+    }
+    Ok(entries)
+}
+
+fn is_relative(origin: &str) -> bool {
+    origin
+        .strip_prefix("file:")
+        .is_some_and(|file| !Path::new(file).is_absolute())
+}
+
+/// The directory that git names a repository's own files from.
+fn git_directory() -> anyhow::Result<PathBuf> {
+    for question in ["--show-toplevel", "--absolute-git-dir"] {
+        let mut command = git(Place::Here);
+        command.args(["rev-parse", question]);
+        let output = run_git(command, "")?;
+        if output.status.success() && !output.stdout.is_empty() {
+            let path = String::from_utf8_lossy(&output.stdout).into_owned();
+            return Ok(PathBuf::from(path.trim_end_matches('\n')));
+        }
+    }
+    Ok(std::env::current_dir()?)
+}
+
+fn git(place: Place) -> Command {
+    let mut command = Command::new("git");
+    if place == Place::Outside {
+        for name in ["GIT_WORK_TREE", "GIT_COMMON_DIR"] {
+            command.env_remove(name);
+        }
+        command.env("GIT_DIR", "/nonexistent");
+    }
+    command
+}
+
+/// Which of the `entries` git runs for `url`, in its order: their places in the list.
+pub fn run_for(entries: &[Entry], url: &str, place: Place) -> anyhow::Result<Vec<usize>> {
+    asked(entries, url, place, |entry| entry.is_reset())
+}
+
+/// Which of the `entries` are for `url`, those that reset others among them.
+pub fn matching(entries: &[Entry], url: &str, place: Place) -> anyhow::Result<Vec<usize>> {
+    asked(entries, url, place, |_| false)
+}
+
+fn asked(
+    entries: &[Entry],
+    url: &str,
+    place: Place,
+    resets: impl Fn(&Entry) -> bool,
+) -> anyhow::Result<Vec<usize>> {
+    if entries.len() > MAX_HELPERS {
+        anyhow::bail!("git's configuration names {} helpers", entries.len());
+    }
+    let mut command = git(place);
+    // Nobody is to be asked anything, and no real helper is to run.
+    command
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_ASKPASS", "")
+        .env_remove("SSH_ASKPASS")
+        .args(["-c", "credential.helper="]);
+    for (at, entry) in entries.iter().enumerate() {
+        let variable = format!("WIT_CHAIN_{at}");
+        let value = match resets(entry) {
+            true => String::new(),
+            false => format!("!echo >&2 {MARK} {at}"),
+        };
+        command.arg(format!("--config-env={}={variable}", entry.key));
+        command.env(variable, value);
+    }
+    command.args(["credential", "fill"]);
+    let output = run_git(command, &format!("url={url}\n\n"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    // git appends the operation, `get`.
+    let mark = |line: &str| {
+        line.strip_prefix(MARK)?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    };
+    Ok(said.lines().filter_map(mark).collect())
+}
+
+/// The lines that hold a value of `key`, counted from 1, in the text of a configuration file.
+fn lines(text: &str, key: &str) -> Vec<usize> {
+    let wanted = pattern(key);
+    let mut found = Vec::new();
+    let mut in_section = false;
+    let mut continued = false;
+    for (at, line) in text.lines().enumerate() {
+        let was_continued = std::mem::replace(&mut continued, line.ends_with('\\'));
+        let mut line = line.trim_start_matches('\u{feff}').trim();
+        if was_continued {
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix('[') {
+            let (head, after) = section(rest);
+            in_section = is_section(&head, wanted);
+            line = after.trim();
+        }
+        let name = line.split(['=', ' ', '\t', '#', ';']).next();
+        if in_section && name.is_some_and(|name| name.eq_ignore_ascii_case("helper")) {
+            found.push(at + 1);
+        }
+    }
+    found
+}
+
+/// What stands between the brackets of a section's head, and behind them.
+fn section(line: &str) -> (String, &str) {
+    let mut head = String::new();
+    let mut quoted = false;
+    let mut letters = line.char_indices();
+    while let Some((at, c)) = letters.next() {
+        match c {
+            '"' => quoted = !quoted,
+            '\\' if quoted => head.extend(letters.next().map(|(_, c)| c)),
+            ']' if !quoted => return (head, &line[at + 1..]),
+            c => head.push(c),
+        }
+    }
+    (head, "")
+}
+
+fn is_section(head: &str, wanted: Option<&str>) -> bool {
+    let (name, below) = match head.split_once([' ', '\t', '.']) {
+        Some((name, below)) => (name, Some(below.trim_start())),
+        None => (head, None),
+    };
+    name.eq_ignore_ascii_case("credential") && below == wanted
+}
+
+/// A URL that a setting for `pattern` is for.
+pub fn example(pattern: &str) -> String {
+    let whole = pattern.replace('*', "wit");
+    match whole.split_once("://") {
+        Some((_, "")) => format!("{whole}wit.invalid"),
+        Some(_) => whole,
+        None => format!("https://{whole}"),
+    }
+}
+
+/// The settings of the environment that git reads as configuration, for a message.
+pub fn environment() -> &'static str {
+    match config::variable("GIT_CONFIG_COUNT").is_some() {
+        true => "GIT_CONFIG_COUNT",
+        false => "GIT_CONFIG_PARAMETERS",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_key_are_those_that_git_reads() {
+        let text = "\u{feff}[credential] helper = a\n# helper = x\n[user]\n\thelper = b\n\
+            [credential \"https://a.example\"]\n\thelper=\n\tHelper = c \\\n helper = d\n\
+            [Credential]\n\thelperx = e\n\thelper\n";
+        assert_eq!(lines(text, "credential.helper"), [1, 11]);
+        assert_eq!(lines(text, "credential.https://a.example.helper"), [6, 7]);
+    }
+
+    #[test]
+    fn a_pattern_has_a_url_that_it_is_for() {
+        for (pattern, url) in [
+            ("https://a.example", "https://a.example"),
+            ("https://", "https://wit.invalid"),
+            ("a.example", "https://a.example"),
+            ("https://*.a.example", "https://wit.a.example"),
+        ] {
+            assert_eq!(example(pattern), url);
+        }
+    }
+}
