@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
+mod checked;
 pub mod database;
 pub mod device;
 pub mod http;

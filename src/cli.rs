@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::api::ApiError;
 use crate::config::Paths;
 use crate::progress;
+use crate::quote::Hint;
 use crate::trace;
 
 pub mod completion;
@@ -87,8 +88,8 @@ impl Failure {
         }
     }
 
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    pub fn hint(mut self, hint: impl Into<Hint>) -> Self {
+        self.hint = Some(hint.into().into());
         self
     }
 

@@ -36,6 +36,22 @@ impl Site {
         })
     }
 
+    /// The site of a URL from a variable or an argument, which is the URL alone. `None` where two
+    /// readers could take it for different hosts: user information, a backslash,
+    /// percent-encoding, white space or a control character in it.
+    pub fn of_url(url: &str) -> Option<Self> {
+        if url.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return None;
+        }
+        let (protocol, rest) = url.split_once("://")?;
+        let host = rest.split(['/', '?', '#']).next()?;
+        let plain = |c: char| c.is_alphanumeric() || ".-_:[]".contains(c);
+        if host.is_empty() || !host.chars().all(plain) {
+            return None;
+        }
+        Site::new(protocol.as_bytes(), host.as_bytes())
+    }
+
     /// Whether this is plain http that does not leave the machine.
     pub fn is_http_on_loopback(&self) -> bool {
         if self.protocol != "http" {

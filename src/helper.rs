@@ -64,8 +64,7 @@ impl EnvironmentToken {
     /// `None` where there is no token, or where `url` has no origin that one may be sent to: https,
     /// or http on loopback.
     pub fn new(url: &str, token: Secret) -> Option<Self> {
-        let message = [b"url=", url.as_bytes()].concat();
-        let site = wire::parse(&message).ok()?.site()?;
+        let site = Site::of_url(url)?;
         let is_safe = site.protocol() == "https" || site.is_http_on_loopback();
         (is_safe && !token.is_empty()).then_some(EnvironmentToken { site, token })
     }

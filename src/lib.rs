@@ -4,7 +4,7 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | [`secret`], [`expiry`] | nothing of ours |
+//! | [`secret`], [`expiry`], [`quote`] | nothing of ours |
 //! | [`trace`] | config; whoever takes steps uses it |
 //! | [`process`] | trace; child processes that have to end in time |
 //! | [`progress`] | config, trace; whoever waits long uses it, and only `wit` lets it be shown |
@@ -39,6 +39,7 @@ pub mod oauth;
 pub mod platform;
 pub mod process;
 pub mod progress;
+pub mod quote;
 pub mod rotation;
 pub mod secret;
 pub mod sign_in;

@@ -105,6 +105,34 @@ fn the_environments_token_wins_and_is_never_stored() {
 }
 
 #[test]
+fn the_environments_url_is_one_url_and_names_one_host() {
+    let mut home = Home::new();
+    home.set("WIT_TOKEN", "wit_0123456789");
+    for url in [
+        "https://example.org\nhost=example.com",
+        "https://example.org\nurl=https://example.com",
+        "https://example.org\\@example.com",
+        "https://example.org@example.com",
+        "https://example%2ecom",
+        "https://exam\tple.com",
+        "https:// example.com",
+    ] {
+        home.set("WIT_URL", url);
+        assert_eq!(done(&home.run(HELPER, &["get"], SITE)), "", "{url:?}");
+        if url.contains(|c: char| c.is_whitespace()) {
+            let list = home.run(crate::support::WIT, &["token", "list"], "");
+            let said = refused(&list, 2);
+            assert!(said.contains("bad server URL"), "{url:?}: {said}");
+        }
+    }
+    for url in ["https://example.com/", "https://example.com\n"] {
+        home.set("WIT_URL", url);
+        let answer = done(&home.run(HELPER, &["get"], SITE));
+        assert!(answer.contains("password=wit_0123456789\n"), "{url:?}");
+    }
+}
+
+#[test]
 fn a_line_end_after_the_environments_token_is_none_of_it_and_another_is_told() {
     let mut home = Home::new();
     home.set("WIT_URL", "https://example.com");

@@ -104,8 +104,8 @@ fn no_command_follows_a_redirect_with_a_secret() {
 #[test]
 fn what_a_server_names_reaches_no_terminal_raw() {
     let listed = r#"[{"id":"cf44cc33","name":"ci\u001b[2J\u202e\u0007","tokenPrefix":"wit_8432",
-        "scopes":["repo:\u001b]0;x\u0007admin"],"createdAt":"2020-01-01T00:00:00Z"}]"#;
-    let scopes = r#"[{"name":"repo:\u001b[31mread","description":"\u009b31m"}]"#;
+        "scopes":["repo:admin"],"createdAt":"2020-01-01T00:00:00Z"}]"#;
+    let scopes = r#"[{"name":"repo:read","description":"\u009b31m"}]"#;
     let (_server, home) = logged_in(move |first| match first {
         "GET /api/tokens HTTP/1.1" => answer(200, listed),
         "GET /api/tokens/scopes HTTP/1.1" => answer(200, scopes),
@@ -169,4 +169,124 @@ fn a_server_that_asks_to_wait_is_given_a_moment_and_no_more() {
         .iter()
         .filter(|seen| seen.starts_with("POST /api/tokens "));
     assert_eq!(creates.count(), 1, "a create is sent once");
+}
+
+/// Runs each command that is suggested in a text, as a person who pastes it.
+fn paste(home: &Home, said: &str) -> usize {
+    let commands: Vec<&str> = (said.lines())
+        .filter_map(|line| line.find("wit ").map(|at| &line[at..]))
+        .collect();
+    for command in &commands {
+        home.run("sh", &["-c", command], "");
+    }
+    commands.len()
+}
+
+#[test]
+fn an_id_or_scope_that_could_act_is_no_answer() {
+    for (id, scopes) in [
+        ("x\\u001b]0;pwned\\u0007", "\"repo:read\""),
+        ("$(touch pwned)", "\"repo:read\""),
+        ("-rf", "\"repo:read\""),
+        ("../../x", "\"repo:read\""),
+        ("", "\"repo:read\""),
+        ("cf44cc33", "\"repo:admin\", \"x$(touch pwned)\""),
+        ("cf44cc33", "\"repo:\\u001b]0;x\\u0007admin\""),
+    ] {
+        let token = format!(
+            r#"{{"id":"{id}","name":"ci","tokenPrefix":"wit_8432","scopes":[{scopes}],
+            "token":"{SECRET}","createdAt":"2020-01-01T00:00:00Z"}}"#
+        );
+        let (_server, home) = logged_in(move |first| match first {
+            "POST /api/tokens HTTP/1.1" => answer(201, &token),
+            "GET /api/tokens HTTP/1.1" => answer(200, &format!("[{token}]")),
+            _ => answer(404, "{}"),
+        });
+        for command in COMMANDS {
+            let output = home.run(WIT, command, "");
+            let said = text(&output.stdout) + &text(&output.stderr);
+            let what = format!("{command:?} on {id:?} {scopes:?}: {said:?}");
+            assert!(matches!(output.status.code(), Some(1 | 5)), "{what}");
+            assert!(
+                !said.contains(|c: char| c.is_control() && c != '\n'),
+                "{what}"
+            );
+            paste(&home, &said);
+        }
+        assert!(!home.path().join("pwned").exists(), "{id:?} {scopes:?}");
+    }
+}
+
+#[test]
+fn a_new_token_with_an_id_that_could_act_is_not_stored() {
+    let made = format!(
+        r#"{{"id":"x\u001b]0;pwned\u0007","name":"git","tokenPrefix":"wit_8432",
+        "scopes":["repo:read"],"token":"{SECRET}","createdAt":"2020-01-01T00:00:00Z"}}"#
+    );
+    let (_server, home) = logged_in(move |first| match first {
+        "POST /api/tokens HTTP/1.1" => answer(201, &made),
+        _ => answer(200, "[]"),
+    });
+    for _ in 0..2 {
+        let output = home.run(WIT, &["token", "create"], "");
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+    }
+    refused(&home.run(WIT, &["token", "print"], ""), 1);
+}
+
+#[test]
+fn an_account_that_could_act_is_one_word_in_what_is_suggested() {
+    let user = r#"{"token":"q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu",
+        "user":{"email":"a@example.com","username":"ada;touch pwned;$(touch pwned)"}}"#;
+    let token = r#"[{"id":"cf44cc33","name":"$(touch pwned)","tokenPrefix":"wit_8432",
+        "scopes":["repo:admin"],"createdAt":"2020-01-01T00:00:00Z"}]"#;
+    let server = Server::new(move |first, _| match first {
+        "POST /api/auth/sign-in/username HTTP/1.1" => answer(200, user),
+        "GET /api/tokens HTTP/1.1" => answer(200, token),
+        _ => answer(404, "{}"),
+    });
+    let home = Home::new();
+    let login = [
+        "login",
+        &server.url,
+        "--username",
+        "ada",
+        "--password-stdin",
+    ];
+    done(&home.run(WIT, &login, PASSWORD));
+    // So that the account must be named.
+    let login = ["login", &server.url, "--session-stdin"];
+    done(&home.run(WIT, &login, SESSION));
+    let account = ["--account", "ada;touch pwned;$(touch pwned)"];
+    let audit = home.run(WIT, &[&["token", "audit"][..], &account].concat(), "");
+    let said = text(&audit.stdout);
+    assert_eq!(audit.status.code(), Some(3), "{said}");
+    assert!(paste(&home, &said) >= 2, "{said}");
+    assert!(!home.path().join("pwned").exists(), "{said}");
+}
+
+#[test]
+fn a_name_that_no_account_can_have_is_no_answer() {
+    for name in ["ada\\u001b[2J", "ada\\nhost=evil.example", "ada\\u202e", ""] {
+        let user = format!(r#"{{"token":"{SESSION}","user":{{"email":"","username":"{name}"}}}}"#);
+        let server = Server::new(move |first, _| match first.starts_with("POST ") {
+            true => answer(200, &user),
+            false => answer(200, "[]"),
+        });
+        let home = Home::new();
+        let login = [
+            "login",
+            &server.url,
+            "--username",
+            "ada",
+            "--password-stdin",
+        ];
+        let said = refused(&home.run(WIT, &login, PASSWORD), 1);
+        assert!(
+            !said.contains(|c: char| c.is_control() && c != '\n'),
+            "{said:?}"
+        );
+    }
 }

@@ -7,12 +7,13 @@ use time::OffsetDateTime;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use super::http::sentence;
+use super::checked;
 use super::{Account, ApiError, CreatedToken, Event, NewToken, Scope, Token, TokenApi};
 use crate::database::tokens::{Grant, TokenRecord, Use, scopes};
 use crate::database::{Database, DatabaseError, audit};
 use crate::expiry::{Expiry, UnixTime};
 use crate::progress;
+use crate::quote::sentence;
 use crate::secret::Secret;
 
 /// How long one call may take in all, connecting included.
@@ -62,7 +63,7 @@ impl Direct {
         let user = user
             .filter(|user| !user.suspended)
             .ok_or(ApiError::Unauthorized)?;
-        Ok(Account {
+        checked::account(Account {
             id: user.id,
             username: user.username,
             email: user.email,
@@ -133,9 +134,12 @@ fn unix(time: OffsetDateTime) -> UnixTime {
     UnixTime(time.unix_timestamp())
 }
 
-impl From<TokenRecord> for Token {
-    fn from(record: TokenRecord) -> Self {
-        Token {
+impl TryFrom<TokenRecord> for Token {
+    type Error = ApiError;
+
+    /// Whatever wrote the row, the platform itself or a person.
+    fn try_from(record: TokenRecord) -> Result<Self, ApiError> {
+        checked::token(Token {
             id: record.id.to_string(),
             name: record.name,
             prefix: record.prefix,
@@ -146,7 +150,7 @@ impl From<TokenRecord> for Token {
             // Direct mode sends it as the token's own id.
             request_id: Some(record.id),
             replaced_by: None,
-        }
+        })
     }
 }
 
@@ -167,14 +171,15 @@ impl TokenApi for Direct {
         );
         let (record, secret) = self.wait(making)?;
         Ok(CreatedToken {
-            token: record.into(),
+            token: record.try_into()?,
             secret,
         })
     }
 
     fn list(&self) -> Result<Vec<Token>, ApiError> {
         let records = self.wait(self.database.tokens(&self.user_id))?;
-        let mut tokens: Vec<Token> = records.into_iter().map(Token::from).collect();
+        let tokens: Result<Vec<Token>, _> = records.into_iter().map(Token::try_from).collect();
+        let mut tokens = tokens?;
         tokens.sort_by_key(|token| std::cmp::Reverse(token.created));
         Ok(tokens)
     }
@@ -201,7 +206,7 @@ impl TokenApi for Direct {
             };
             self.wait(self.database.write_uses(&[used]))?;
         }
-        Ok(Account {
+        checked::account(Account {
             id: user.id,
             username: user.username,
             email: user.email,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::checked;
 use super::http::{Client, time};
 use super::{Account, ApiError, CreatedToken, Event, NO_EVENTS, NewToken, Scope, Token, TokenApi};
 use crate::expiry::{Expiry, rfc3339};
@@ -58,7 +59,7 @@ fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>
 
 impl WireToken {
     pub(super) fn into_token(self) -> Result<Token, ApiError> {
-        Ok(Token {
+        checked::token(Token {
             id: self.id,
             name: self.name,
             prefix: self.token_prefix,
@@ -114,7 +115,7 @@ pub fn verify(client: &Client, token: &Secret) -> Result<Account, ApiError> {
         email: Option<String>,
     }
     let user: User = client.get("/api/v1/user", Some(token))?.json()?;
-    Ok(Account {
+    checked::account(Account {
         id: user.id,
         username: user.username.or(user.login),
         email: user.email.unwrap_or_default(),
@@ -128,12 +129,12 @@ pub(super) struct WireScope {
     description: String,
 }
 
-impl From<WireScope> for Scope {
-    fn from(scope: WireScope) -> Self {
-        Scope {
-            name: scope.name,
-            description: scope.description,
-        }
+impl WireScope {
+    pub(super) fn into_scope(self) -> Result<Scope, ApiError> {
+        checked::scope(Scope {
+            name: self.name,
+            description: self.description,
+        })
     }
 }
 
@@ -177,7 +178,7 @@ impl WireEvent {
         Ok(Event {
             at: time(&self.at)?,
             action: self.action,
-            token_id: self.token_id,
+            token_id: checked::id(self.token_id)?,
             token_name: self.token_name,
             token_prefix: self.token_prefix,
             address: self.address,
@@ -228,7 +229,11 @@ impl TokenApi for Rest {
     fn scopes(&self) -> Result<Vec<Scope>, ApiError> {
         let answer = self.client.get("/api/tokens/scopes", Some(&self.session))?;
         let scopes: Listed<WireScope> = answer.json()?;
-        Ok(scopes.into_vec().into_iter().map(Scope::from).collect())
+        scopes
+            .into_vec()
+            .into_iter()
+            .map(WireScope::into_scope)
+            .collect()
     }
 
     fn events(&self) -> Result<Vec<Event>, ApiError> {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use url::{Host, Url};
 
-use super::http::redacted;
 use crate::credential::Site;
+use crate::quote::redacted;
 
 /// The base URL of a server: http or https, without user, query or fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,11 @@ impl ServerUrl {
     /// The error is one clause for a person and never holds a password.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
+        // The URL standard leaves out line breaks and tabs wherever they are, and so names another
+        // host than its reader sees.
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err("it must not hold spaces or line breaks");
+        }
         // It would be shown, and a name server be asked about it.
         if redacted(text) != text {
             return Err("it looks like a token");
@@ -113,6 +118,9 @@ mod tests {
             "https://me:pw@x",
             "https://x?y",
             "https://x#y",
+            "https://x\n.evil.example",
+            "https://x\t.evil.example",
+            "x y",
             "http://",
             "wit_0123456789abcdef0123456789abcdef01234567",
         ] {

@@ -70,7 +70,7 @@ fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) ->
 
 fn environment_token() -> Option<EnvironmentToken> {
     let token = Secret::from(config::line("WIT_TOKEN")?);
-    EnvironmentToken::new(&config::variable("WIT_URL")?, token)
+    EnvironmentToken::new(&config::line("WIT_URL")?, token)
 }
 
 struct Arguments {

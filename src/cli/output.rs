@@ -1,25 +1,14 @@
-//! How things are shown: escaped text, dates, times that have passed, JSON.
+//! How things are shown: dates, times that have passed, colours, JSON.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::config;
 
-pub use crate::api::http::{escaped, redacted};
 pub use crate::expiry::{ago, date, iso_date, rfc3339, span};
-
-/// A path or word as a shell takes it.
-pub fn quoted(word: impl AsRef<Path>) -> String {
-    let word = word.as_ref().display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word,
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
+pub use crate::quote::{escaped, quoted, redacted};
 
 /// Writes one JSON document and a newline to stdout. The buffer is wiped: it may hold a token.
 pub fn json(document: &impl Serialize) -> io::Result<()> {

@@ -15,6 +15,7 @@ use super::{Context, Exit, Failure, examples};
 use crate::api::ApiError;
 use crate::config::Config;
 use crate::database::repositories::is_name;
+use crate::quote::{Hint, Suggestion};
 
 const PLACE: &str = "/api/repos";
 /// What shows the names that can be given.
@@ -134,7 +135,7 @@ fn login(args: &ServerArgs, context: &Context) -> anyhow::Result<Login> {
 }
 
 /// A name as the server takes it, without the `.git` that a URL adds.
-fn checked<'a>(name: &'a str, hint: &str) -> Result<&'a str, Failure> {
+fn checked<'a>(name: &'a str, hint: impl Into<Hint>) -> Result<&'a str, Failure> {
     let name = name.strip_suffix(".git").unwrap_or(name);
     match is_name(name) {
         true => Ok(name),
@@ -155,9 +156,9 @@ fn create(args: Create, context: &Context) -> anyhow::Result<Exit> {
     let made: Repository = answer
         .json()
         .map_err(|error| no_repositories(error, &login))?;
-    let url = escaped(&made.url(&login));
+    let clone = Suggestion::new("git clone").arg(made.url(&login));
     let kind = if made.private { "private " } else { "" };
-    let text = format!("Created the {kind}repository {name}\n\n  git clone {url}\n");
+    let text = format!("Created the {kind}repository {name}\n\n  {clone}\n");
     say(context, &made.json(&login), &text)
 }
 
@@ -183,13 +184,14 @@ fn list(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
 
 fn rename(args: Rename, context: &Context) -> anyhow::Result<Exit> {
     let name = checked(&args.name, LIST)?;
-    let new_name = checked(&args.new_name, &format!("wit repo rename {name} demo"))?;
+    let new_name = checked(
+        &args.new_name,
+        Suggestion::new("wit repo rename").args([name, "demo"]),
+    )?;
     let login = login(&args.server, context)?;
     let renamed = change(&login, name, &json!({ "name": new_name }))?;
-    let url = escaped(&renamed.url(&login));
-    let text = format!(
-        "Renamed {name} to {new_name}\n\nIn each clone:\n\n  git remote set-url origin {url}\n"
-    );
+    let set = Suggestion::new("git remote set-url origin").arg(renamed.url(&login));
+    let text = format!("Renamed {name} to {new_name}\n\nIn each clone:\n\n  {set}\n");
     say(context, &renamed.json(&login), &text)
 }
 

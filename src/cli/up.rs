@@ -352,6 +352,7 @@ fn not_started(log_path: &Path, begin: u64) -> Failure {
     let new = String::from_utf8_lossy(new.unwrap_or_default()).into_owned();
     let why = new.lines().find_map(|line| line.strip_prefix("wit: "));
     let hint = new.lines().find_map(|line| line.strip_prefix("hint: "));
+    let hint = hint.map(str::to_owned);
     match why {
         Some(why) => {
             let failure = Failure::new(Exit::Failed, why);
