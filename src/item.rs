@@ -51,6 +51,8 @@ pub struct Session {
     pub account: String,
     /// What the server takes in its API, and never from git.
     pub token: Secret,
+    /// The signed cookie of the sign-in, as `name=value`, for a server that ends a session by it only.
+    pub cookie: Option<Secret>,
     /// When a person has to sign in again.
     pub expiry: Option<Expiry>,
 }
@@ -182,6 +184,7 @@ impl Item {
                     server: session.server,
                     account: session.account,
                     token: session.token.0,
+                    cookie: session.cookie.map(|cookie| cookie.0),
                     expiry: session.expiry,
                 })
                 .collect(),
@@ -211,6 +214,7 @@ impl Item {
                     server: session.server.clone(),
                     account: session.account.clone(),
                     token: Bytes::from(session.token.expose()),
+                    cookie: (session.cookie.as_ref()).map(|cookie| cookie.expose().into()),
                     expiry: session.expiry,
                 })
                 .collect(),
@@ -329,6 +333,8 @@ struct StoredSession {
     server: String,
     account: String,
     token: Bytes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cookie: Option<Bytes>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expiry: Option<Expiry>,
 }

@@ -149,8 +149,8 @@ fn a_grace_that_the_server_does_not_end_is_named_at_the_logout() {
     let login = ["login", &server.url, "--username", "ada"];
     let login = || {
         done(&wit(
-            &[&login[..], &["--session-stdin"]].concat(),
-            trpc::SESSION,
+            &[&login[..], &["--password-stdin"]].concat(),
+            "correct horse\n",
         ))
     };
     login();

@@ -145,6 +145,7 @@ impl Patient {
         let store = choice::by_name(&paths, "file").expect("a store");
         store::update(store.as_ref(), &paths, &site, |item| {
             item.sessions.push(item::Session {
+                cookie: None,
                 server: url.to_owned(),
                 account: "ada".to_owned(),
                 token: Secret::from("session".to_owned()),

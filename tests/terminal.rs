@@ -23,7 +23,7 @@ fn a_password_is_asked_for_and_not_shown() {
         machine.url
     );
     let mut terminal = Terminal::run(&machine.home, &line);
-    for prompt in ["Password: ", "Once more: "] {
+    for prompt in ["Password: ", "Repeat password: "] {
         terminal.shows(prompt);
         terminal.hides();
         terminal.types(PASSWORD);
@@ -104,11 +104,11 @@ fn what_destroys_asks_first_at_a_terminal_and_nowhere_else() {
     let make = |name| done(&machine.wit(&["token", "create", name, "--store", "-e", "1"]));
     make("laptop");
     let mut terminal = Terminal::run(&machine.home, "wit logout --revoke");
-    terminal.shows("Revoke the tokens that this machine made at ");
+    terminal.shows("Revoke the token that this machine stores for ");
     terminal.types("n");
     let (code, screen) = terminal.ends();
     assert_eq!(code, Some(1), "{screen}");
-    assert!(screen.contains("nothing was done"), "{screen}");
+    assert!(screen.contains("aborted; nothing changed"), "{screen}");
     assert!(screen.contains("hint: answer y, or give --yes"), "{screen}");
     assert_eq!(machine.list().len(), 1, "it was revoked");
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::ApiError;
-use super::http::{Answer, Client, escaped};
+use super::http::{Answer, Client};
 use super::login::{SignedIn, User};
 use crate::expiry::{Expiry, UnixTime};
+use crate::quote::escaped;
 use crate::secret::Secret;
 
 /// Bounds of what a server may ask for: seconds between two questions, and life of a code.
@@ -86,9 +87,10 @@ pub fn poll(client: &Client, asked: &Asked) -> Result<Progress, ApiError> {
             let wire: Wire = answer.json()?;
             let end = |seconds| Expiry(UnixTime::now().plus(seconds));
             Ok(Progress::Done(SignedIn {
+                cookie: answer.session_cookie(&wire.access_token),
                 session: wire.access_token,
                 expiry: wire.expires_in.map(end),
-                account: wire.user.name(),
+                account: wire.user.name()?,
             }))
         }
     }

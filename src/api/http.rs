@@ -9,7 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    SET_COOKIE,
 };
 use reqwest::{Certificate, Method, StatusCode, redirect};
 use serde::de::DeserializeOwned;
@@ -24,6 +25,7 @@ use super::server::ServerUrl;
 use crate::config;
 use crate::expiry::UnixTime;
 use crate::progress;
+pub use crate::quote::{escaped, sentence};
 use crate::secret::{Secret, SecretBuffer};
 use crate::trace;
 
@@ -32,8 +34,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(30);
 /// Largest answer that is read, in bytes: 50 tokens need less than a twentieth of it.
 const ANSWER_LIMIT: usize = 1 << 20;
-/// Longest sentence of a server's that is shown, in characters.
-const SENTENCE_LIMIT: usize = 300;
+/// Longest cookie that is kept, in bytes.
+const MAX_COOKIE: usize = 4096;
 /// Waits before a GET is sent again.
 const GET_AGAIN: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(600)];
 /// Longest `Retry-After` that is waited for.
@@ -44,6 +46,8 @@ pub struct Client {
     server: ServerUrl,
     http: reqwest::Client,
     limit: Duration,
+    /// Waits before a GET is sent again.
+    waits: &'static [Duration],
     runtime: OnceCell<tokio::runtime::Runtime>,
     skew: Cell<Option<i64>>,
 }
@@ -69,6 +73,9 @@ pub enum Auth<'a> {
     OneTimeCode(&'a str, &'a Secret, &'static str, &'a Secret),
     /// A header of the host's own.
     Header(&'static str, &'a Secret),
+    /// [`Auth::Bearer`] with a session's cookie, as a page of that origin sends it: better-auth
+    /// asks where a request with a cookie comes from.
+    Cookie(&'a Secret, &'a Secret, &'a str),
 }
 
 impl Auth<'_> {
@@ -92,6 +99,11 @@ impl Auth<'_> {
                 vec![basic(name, password)?, own(header, code)?]
             }
             Auth::Header(name, secret) => vec![own(name, secret)?],
+            Auth::Cookie(token, cookie, origin) => vec![
+                (AUTHORIZATION, secret_value("Bearer ", token.expose())?),
+                (COOKIE, secret_value("", cookie.expose())?),
+                (ORIGIN, HeaderValue::from_str(origin).ok()?),
+            ],
         })
     }
 }
@@ -158,14 +170,19 @@ impl Client {
                 .build()
                 .map_err(|error| unreachable(causes(&error.without_url())))?,
             limit: config::seconds("WIT_HTTP_TIMEOUT", LIMIT),
+            waits: &GET_AGAIN,
             runtime: OnceCell::new(),
             skew: Cell::new(None),
         })
     }
 
-    /// The same, with another limit to how long one request may take.
+    /// The same for a quick look: each request is sent once and may take `limit` at most.
     pub fn within(self, limit: Duration) -> Self {
-        Client { limit, ..self }
+        Client {
+            limit: limit.min(self.limit),
+            waits: &[],
+            ..self
+        }
     }
 
     /// The server that it speaks to.
@@ -189,7 +206,7 @@ impl Client {
     }
 
     fn get_again(&self, url: Url, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
-        let mut waits = GET_AGAIN.iter();
+        let mut waits = self.waits.iter();
         loop {
             let answer = self.send(Method::GET, url.clone(), bearer, None);
             let wait = match &answer {
@@ -228,6 +245,23 @@ impl Client {
     ) -> Result<Answer, ApiError> {
         let body = Some(("application/json", body));
         self.send(Method::POST, self.server.at(path), bearer, body)
+    }
+
+    /// POST of an empty JSON document by a session, with its cookie where there is one. Sent once.
+    pub(super) fn post_by_session(
+        &self,
+        path: &str,
+        session: &Secret,
+        cookie: Option<&Secret>,
+    ) -> Result<Answer, ApiError> {
+        let url = self.server.at(path);
+        let origin = url.origin().ascii_serialization();
+        let auth = match cookie {
+            Some(cookie) => Auth::Cookie(session, cookie, &origin),
+            None => Auth::Bearer(session),
+        };
+        let body = Zeroizing::new(b"{}".to_vec());
+        self.request(Method::POST, url, auth, Some(("application/json", body)))
     }
 
     /// POST of a form, sent once.
@@ -420,6 +454,24 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The signed cookie of the session `token`, as `name=value`, where the answer sets one:
+    /// better-auth names it `better-auth.session_token`, with `__Secure-` before it over TLS.
+    pub(super) fn session_cookie(&self, token: &Secret) -> Option<Secret> {
+        let token = token.expose_str()?;
+        let is_meant = |pair: &&str| {
+            pair.split_once('=').is_some_and(|(name, value)| {
+                let signed = value.strip_prefix(token);
+                name.ends_with("session_token") && signed.is_some_and(|rest| rest.starts_with('.'))
+            })
+        };
+        let pair = (self.headers.get_all(SET_COOKIE).iter())
+            // Without its attributes (RFC 6265 section 4.1.1).
+            .filter_map(|value| value.to_str().ok()?.split(';').next())
+            .find(is_meant)?;
+        let fits = pair.len() <= MAX_COOKIE && pair.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Secret::from(pair.to_owned()))
+    }
+
     /// The server's own sentence, escaped and cut, if its answer has one.
     pub fn sentence(&self) -> Option<String> {
         let body: Value = serde_json::from_slice(self.body()).ok()?;
@@ -429,70 +481,6 @@ impl Answer {
             .as_str()?;
         Some(sentence(text))
     }
-}
-
-/// A sentence of a server's as it may be shown: escaped, redacted and cut.
-pub fn sentence(text: &str) -> String {
-    let cut: String = text.chars().take(SENTENCE_LIMIT).collect();
-    redacted(&escaped(&cut))
-}
-
-/// Text without what would act on a terminal: control characters, and those that reorder text
-/// (Unicode TR 36, section 2.4), are written as `\u{1b}`.
-pub fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
-        if c.is_control() || reorders {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-/// How the tokens begin that can be told by it: ours, GitHub's and GitLab's.
-const TOKEN_PREFIXES: [&str; 10] = [
-    "wit_",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-    "gldt-",
-    "gloas-",
-];
-
-/// Text in which nothing that looks like a token is left: `wit_`, or another host's prefix, and 12
-/// or more letters or digits become `wit_…`.
-pub fn redacted(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    let next = |rest: &str| {
-        let found = TOKEN_PREFIXES.map(|prefix| Some((rest.find(prefix)?, prefix.len())));
-        found.into_iter().flatten().min()
-    };
-    while let Some((at, length)) = next(rest) {
-        let (before, token) = rest.split_at(at + length);
-        let is_ours = before.ends_with("wit_");
-        let length = token
-            .find(|c: char| {
-                !(c.is_ascii_alphanumeric() || !is_ours && matches!(c, '_' | '-' | '.'))
-            })
-            .unwrap_or(token.len());
-        shown.push_str(before);
-        if length >= 12 {
-            shown.push('…');
-        } else {
-            shown.push_str(&token[..length]);
-        }
-        rest = &token[length..];
-    }
-    shown.push_str(rest);
-    shown
 }
 
 /// An RFC 3339 time of a server's, to the second.
@@ -534,22 +522,6 @@ fn causes(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_acts_on_a_terminal_is_escaped() {
-        assert_eq!(escaped("a\u{1b}[31mb\r\n"), "a\\u{1b}[31mb\\u{d}\\u{a}");
-        assert_eq!(escaped("x\u{202e}y"), "x\\u{202e}y");
-        assert_eq!(escaped("Grüße •"), "Grüße •");
-    }
-
-    #[test]
-    fn what_looks_like_a_token_is_not_shown() {
-        let token = format!("wit_{}", "a1".repeat(20));
-        assert_eq!(redacted(&format!("no '{token}' here")), "no 'wit_…' here");
-        assert_eq!(redacted("wit_a1b2... is wit_"), "wit_a1b2... is wit_");
-        let theirs = "ghp_abcdefghijklmnop, glpat-a-b_c0123456789";
-        assert_eq!(redacted(theirs), "ghp_…, glpat-…");
-    }
 
     #[test]
     fn the_date_header_tells_the_skew() {

@@ -1,4 +1,4 @@
-//! Signing in and up, and which form of the token API a server speaks.
+//! Signing in, up and out, whose a session is, and which form of the token API a server speaks.
 
 use std::rc::Rc;
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::http::{Answer, Client};
 use super::rest::Rest;
-use super::trpc::Trpc;
-use super::{ApiError, TokenApi};
+use super::trpc::{self, Trpc};
+use super::{ApiError, TokenApi, checked};
 use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::secret::Secret;
 
@@ -25,22 +25,31 @@ pub enum Login {
 #[derive(Debug)]
 pub struct SignedIn {
     pub session: Secret,
+    /// The session's signed cookie, as `name=value`, where the server gave one. It takes this to
+    /// end the session.
+    pub cookie: Option<Secret>,
     pub expiry: Option<Expiry>,
     /// The username, or the email of an account without one.
     pub account: String,
 }
 
 /// Whose session it is, as the server answers.
-#[derive(Deserialize)]
-pub(super) struct User {
+#[derive(Debug, Deserialize)]
+pub struct User {
     email: String,
     #[serde(default)]
     username: Option<String>,
 }
 
 impl User {
-    pub(super) fn name(self) -> String {
-        self.username.unwrap_or(self.email)
+    /// The username, or the email of an account without one.
+    pub fn name(&self) -> Result<String, ApiError> {
+        checked::account_name(self.username.as_ref().unwrap_or(&self.email).clone())
+    }
+
+    /// Whether a person may call the account so.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.username.as_deref() == Some(name) || self.email.eq_ignore_ascii_case(name)
     }
 }
 
@@ -86,14 +95,60 @@ pub fn sign_up(
     signed_in(send(client, "/api/auth/sign-up/email", &body)?)
 }
 
-/// Ends a session at the server.
-pub fn sign_out(client: &Client, session: &Secret) -> Result<(), ApiError> {
-    client
-        .post_json("/api/auth/sign-out", Some(session), &serde_json::json!({}))?
-        .done()
+/// Ends a session at the server, and asks whether it has ended.
+///
+/// The platform ends it for its signed `cookie` only: with the session alone it answers that all
+/// is well, and does nothing. [`ApiError::Refused`] where the session still works.
+pub fn sign_out(
+    client: &Rc<Client>,
+    session: &Secret,
+    cookie: Option<&Secret>,
+) -> Result<(), ApiError> {
+    let answer = client.post_by_session("/api/auth/sign-out", session, cookie)?;
+    match token_api(client, session, None) {
+        Err(ApiError::Unauthorized) => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => {
+            answer.done()?;
+            Err(ApiError::Refused {
+                message: "the session still works".into(),
+            })
+        }
+    }
 }
 
-/// The form named, or the one that the server answers in.
+/// Whose session it is: `GET /api/v1/profile` of `wit up`, `auth.me` of the platform.
+/// [`ApiError::Unsupported`] where the server does not tell.
+pub fn whose(client: &Client, session: &Secret, form: &str) -> Result<User, ApiError> {
+    let told = match form {
+        "trpc" => trpc::me(client, session),
+        _ => (client.get("/api/v1/profile", Some(session))).and_then(|answer| answer.json()),
+    };
+    told.map_err(|error| match error {
+        ApiError::NotFound | ApiError::Malformed { .. } | ApiError::Forbidden { .. } => {
+            ApiError::Unsupported {
+                what: "tell whose session it is",
+            }
+        }
+        other => other,
+    })
+}
+
+/// The form of the token API that the server answers in: the one named, or the first that it knows.
+/// [`ApiError::NotFound`] or [`ApiError::Malformed`] where it does not speak it.
+pub fn probe(
+    client: &Rc<Client>,
+    session: &Secret,
+    form: Option<&str>,
+) -> Result<Box<dyn TokenApi>, ApiError> {
+    let api = token_api(client, session, form)?;
+    if form.is_some() {
+        api.list()?;
+    }
+    Ok(api)
+}
+
+/// The form named, not asked yet; or the one that the server answers in.
 pub fn token_api(
     client: &Rc<Client>,
     session: &Secret,
@@ -103,8 +158,9 @@ pub fn token_api(
     let trpc = || Trpc::new(Rc::clone(client), session.clone());
     match form {
         Some("trpc") => Ok(Box::new(trpc())),
-        Some(_) => Ok(Box::new(rest())),
-        None => match rest().list() {
+        Some("rest") => Ok(Box::new(rest())),
+        // What is remembered of direct mode, or by another version, says nothing of the server.
+        Some(_) | None => match rest().list() {
             // The running platform answers 404 to the documented form.
             Err(ApiError::NotFound | ApiError::Malformed { .. }) => {
                 trpc().list()?;
@@ -137,8 +193,9 @@ fn signed_in(answer: Answer) -> Result<SignedIn, ApiError> {
     }
     let wire: Wire = answer.json()?;
     Ok(SignedIn {
+        cookie: answer.session_cookie(&wire.token),
         session: wire.token,
         expiry: Some(Expiry(UnixTime::now().plus(SESSION_LIFE))),
-        account: wire.user.name(),
+        account: wire.user.name()?,
     })
 }

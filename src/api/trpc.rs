@@ -6,10 +6,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::http::{Answer, Client, sentence};
+use super::http::{Answer, Client};
+use super::login::User;
 use super::rest::{WireScope, WireToken, newest_first, verify};
 use super::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
 use crate::expiry::Expiry;
+use crate::quote::sentence;
 use crate::secret::Secret;
 
 /// A signed-in user's tokens by tRPC.
@@ -32,6 +34,22 @@ impl Trpc {
         let path = format!("/trpc/{procedure}");
         let body = json!({ "json": input });
         unwrapped(self.client.post_json(&path, Some(&self.session), &body)?)
+    }
+}
+
+/// Whose session it is, by `auth.me`: the user, alone or below `user`; null where nobody is signed
+/// in.
+pub(super) fn me(client: &Client, session: &Secret) -> Result<User, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Me {
+        Bare(User),
+        Below { user: Option<User> },
+    }
+    let answer = client.get("/trpc/auth.me", Some(session))?;
+    match unwrapped::<Option<Me>>(answer)? {
+        Some(Me::Bare(user) | Me::Below { user: Some(user) }) => Ok(user),
+        Some(Me::Below { user: None }) | None => Err(ApiError::Unauthorized),
     }
 }
 
@@ -114,7 +132,7 @@ impl TokenApi for Trpc {
 
     fn scopes(&self) -> Result<Vec<Scope>, ApiError> {
         let scopes: Vec<WireScope> = self.query("tokens.scopes")?;
-        Ok(scopes.into_iter().map(Scope::from).collect())
+        scopes.into_iter().map(WireScope::into_scope).collect()
     }
 
     fn shorten(&self, _id: &str, _at: Expiry) -> Result<(), ApiError> {

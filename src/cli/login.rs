@@ -17,10 +17,13 @@ use super::{Context, Exit, Failure};
 use crate::api::ApiError;
 use crate::api::http::Client;
 use crate::api::login::{self, Login, SignedIn};
+use crate::api::server::ServerUrl;
 use crate::config::Config;
+use crate::credential::Site;
 use crate::item::Session;
+use crate::quote::{Hint, Suggestion};
 use crate::secret::Secret;
-use crate::store;
+use crate::store::{self, Store};
 
 /// Longest password that is read, in bytes.
 const PASSWORD_LIMIT: u64 = 4096;
@@ -84,8 +87,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     };
     let client = Rc::new(session::client(&config, &server, &reach)?);
     let remembered = || session::account(&config, &server, None);
-    let signed_in = if args.session_stdin {
-        given_session(&args, remembered())?
+    let mut signed_in = if args.session_stdin {
+        given_session()?
     } else if let Some(signed_in) = by_browser(&args, &client)? {
         signed_in
     } else {
@@ -100,31 +103,24 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         };
         sign_in(&args, &client, &login, &password)?
     };
-    let api = login::token_api(&client, &signed_in.session, args.api.as_deref())
-        .and_then(|api| match args.session_stdin {
-            // Nobody has asked the server about it yet.
-            true => api.list().map(|_| api),
-            false => Ok(api),
-        })
-        .map_err(|error| match error {
-            ApiError::Unauthorized => refused("the server does not accept this session").into(),
-            other => anyhow::Error::from(other),
-        })?;
-    let decided = store::choice::decide(&context.paths, None)?;
-    let session = Session {
-        server: name.clone(),
-        account: signed_in.account.clone(),
-        token: signed_in.session,
-        expiry: signed_in.expiry,
+    let kept = checked_form(&args, &client, &mut signed_in).and_then(|form| {
+        let decided = store::choice::decide(&context.paths, None)?;
+        let replaced = keep(&signed_in, &name, &site, decided.store.as_ref(), context)?;
+        Ok((form, decided, replaced))
+    });
+    let (form, decided, replaced) = match kept {
+        Ok(kept) => kept,
+        Err(error) => {
+            // Nobody could use it or end it any more.
+            if !args.session_stdin {
+                let _ = login::sign_out(&client, &signed_in.session, signed_in.cookie.as_ref());
+            }
+            return Err(error);
+        }
     };
-    store::update(decided.store.as_ref(), &context.paths, &site, |item| {
-        let same = |old: &Session| old.server == session.server && old.account == session.account;
-        item.sessions.retain(|old| !same(old));
-        item.sessions.insert(0, session);
-    })?;
     Config::update(&context.paths, |config| {
         let known = config.servers.entry(name.clone()).or_default();
-        known.api = Some(api.form().to_owned());
+        known.api = Some(form.to_owned());
         known.account = Some(signed_in.account.clone());
         known.ca_file = ca_file.or(known.ca_file.take());
         // A default that nobody is logged in at, as `wit up` leaves it, would lead nowhere.
@@ -137,6 +133,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
     })
     .context("can't write the configuration")?;
+    let not_ended: Vec<ApiError> = (replaced.iter())
+        .filter_map(|old| login::sign_out(&client, &old.token, old.cookie.as_ref()).err())
+        .collect();
     // As each command that has to do with a server; now there is a login to do it with.
     super::token::end_what_is_over(context);
     let location = decided.store.location();
@@ -144,12 +143,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         output::json(&json!({
             "server": name,
             "account": signed_in.account,
-            "api": api.form(),
+            "api": form,
             "expiresAt": signed_in.expiry.map(|expiry| output::rfc3339(expiry.0)),
             "store": decided.store.name(),
             "location": location,
+            "replacedSessionEnded": (!replaced.is_empty()).then_some(not_ended.is_empty()),
         }))?;
         return Ok(Exit::Done);
+    }
+    for error in not_ended {
+        eprintln!("warning: the session before this one was not ended at the server: {error}");
     }
     let account = escaped(&signed_in.account);
     output::print(format!("Logged in to {name} as {account}.\n").as_bytes())?;
@@ -158,6 +161,76 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         eprintln!("Secrets are kept in {location}.");
     }
     Ok(Exit::Done)
+}
+
+/// The form of the server's token API, which takes the session. Of a session that was begun
+/// elsewhere it also asks whose it is.
+fn checked_form(
+    args: &Args,
+    client: &Rc<Client>,
+    signed_in: &mut SignedIn,
+) -> anyhow::Result<&'static str> {
+    let log_in = || Suggestion::new("wit login").arg(client.server().to_string());
+    let api = login::probe(client, &signed_in.session, args.api.as_deref());
+    let api = api.map_err(|error| match (error, &args.api) {
+        (ApiError::Unauthorized, _) => {
+            refused("the server does not accept this session", client.server()).into()
+        }
+        (ApiError::NotFound | ApiError::Malformed { .. }, Some(form)) => {
+            let server = client.server();
+            let message = format!("{server} does not speak the form {form} of the token API");
+            Failure::new(Exit::Failed, message)
+                .hint(Hint::from(log_in()).text(" finds the form that it speaks"))
+                .into()
+        }
+        (other, _) => anyhow::Error::from(other),
+    })?;
+    let form = api.form();
+    if !args.session_stdin {
+        return Ok(form);
+    }
+    let user = login::whose(client, &signed_in.session, form).map_err(|error| match error {
+        ApiError::Unsupported { .. } => {
+            let message = format!("{} does not tell whose session it is", client.server());
+            Failure::new(Exit::Failed, message).hint(log_in()).into()
+        }
+        other => anyhow::Error::from(other),
+    })?;
+    signed_in.account = user.name()?;
+    let named = args.username.as_ref().or(args.email.as_ref());
+    if let Some(named) = named.filter(|named| !user.is_called(named)) {
+        let (account, named) = (escaped(&signed_in.account), escaped(named));
+        let message = format!("this session is of {account}, not of {named}");
+        let again = log_in().arg("--session-stdin");
+        return Err(Failure::new(Exit::Usage, message).hint(again).into());
+    }
+    Ok(form)
+}
+
+/// Stores a session, and returns those of the same account that it replaces.
+fn keep(
+    signed_in: &SignedIn,
+    server: &str,
+    site: &Site,
+    store: &dyn Store,
+    context: &Context,
+) -> anyhow::Result<Vec<Session>> {
+    let session = Session {
+        server: server.to_owned(),
+        account: signed_in.account.clone(),
+        token: signed_in.session.clone(),
+        cookie: signed_in.cookie.clone(),
+        expiry: signed_in.expiry,
+    };
+    let replaced = store::update(store, &context.paths, site, |item| {
+        let same =
+            |old: &mut Session| old.server == session.server && old.account == session.account;
+        let mut replaced: Vec<Session> = item.sessions.extract_if(.., same).collect();
+        replaced.retain(|old| old.token != session.token);
+        item.sessions.insert(0, session);
+        replaced
+    })?;
+    Ok(replaced)
 }
 
 /// Signs in by a browser, where nothing was said of a password, there is a terminal to tell a
@@ -171,7 +244,7 @@ fn by_browser(args: &Args, client: &Client) -> anyhow::Result<Option<SignedIn>> 
     signed_in.map_err(|error| match error {
         ApiError::Refused { message } | ApiError::Forbidden { message } => {
             Failure::new(Exit::NotLoggedIn, message)
-                .hint(format!("wit login {}", client.server()))
+                .hint(Suggestion::new("wit login").arg(client.server().to_string()))
                 .into()
         }
         other => other.into(),
@@ -191,7 +264,9 @@ fn sign_in(
         _ => login::sign_in(client, login, password),
     };
     done.map_err(|error| match error {
-        ApiError::Unauthorized => refused("wrong password, or no such account").into(),
+        ApiError::Unauthorized => {
+            refused("wrong password, or no such account", client.server()).into()
+        }
         ApiError::NotFound => Failure::new(
             Exit::Failed,
             format!("{} is not a wit server: it has no sign-in", client.server()),
@@ -199,30 +274,33 @@ fn sign_in(
         .hint("wit login https://your.server")
         .into(),
         ApiError::Refused { message } if args.sign_up => Failure::new(Exit::Failed, message)
-            .hint(format!(
-                "wit login {} --sign-up --email EMAIL --username NAME",
-                client.server()
-            ))
+            .hint(
+                Suggestion::new("wit login")
+                    .arg(client.server().to_string())
+                    .args(["--sign-up", "--email", "EMAIL", "--username", "NAME"]),
+            )
             .into(),
         other => anyhow::Error::from(other),
     })
 }
 
-fn refused(why: &str) -> Failure {
-    Failure::new(Exit::NotLoggedIn, why)
-        .hint("wit login again, or wit login --sign-up --email E --username U for an account")
+fn refused(why: &str, server: &ServerUrl) -> Failure {
+    let log_in = || Suggestion::new("wit login").arg(server.to_string());
+    let sign_up = log_in().args(["--sign-up", "--email", "EMAIL", "--username", "NAME"]);
+    Failure::new(Exit::NotLoggedIn, why).hint(
+        Hint::from(log_in())
+            .text("; for a new account: ")
+            .command(&sign_up),
+    )
 }
 
-fn given_session(args: &Args, remembered: Option<String>) -> anyhow::Result<SignedIn> {
-    let account = args.username.clone().or(args.email.clone()).or(remembered);
-    let account = account.ok_or_else(|| {
-        Failure::new(Exit::Usage, "whose session is it?")
-            .hint("wit login URL --username NAME --session-stdin")
-    })?;
+/// A session begun elsewhere; whose it is, the server tells.
+fn given_session() -> anyhow::Result<SignedIn> {
     Ok(SignedIn {
         session: first_line("session")?,
+        cookie: None,
         expiry: None,
-        account,
+        account: String::new(),
     })
 }
 
@@ -243,13 +321,13 @@ pub(super) fn first_line(what: &str) -> anyhow::Result<Secret> {
     }
     if line.is_empty() {
         return Err(Failure::new(Exit::Usage, format!("no {what} on stdin"))
-            .hint(format!("put the {what} on the first line of stdin"))
+            .hint("write it to stdin, on its first line")
             .into());
     }
     Ok(Secret::from(line))
 }
 
-pub(super) fn no_terminal(hint: String) -> anyhow::Error {
+pub(super) fn no_terminal(hint: impl Into<Hint>) -> anyhow::Error {
     Failure::new(Exit::Usage, "there is no terminal to ask on")
         .hint(hint)
         .into()
@@ -259,9 +337,7 @@ fn asked_login(remembered: Option<String>, server: &str) -> anyhow::Result<Login
     if !io::stdin().is_terminal() {
         return match remembered {
             Some(name) => Ok(named(name)),
-            None => Err(no_terminal(format!(
-                "wit login {server} --username NAME --password-stdin"
-            ))),
+            None => Err(no_terminal(with_password(server))),
         };
     }
     match &remembered {
@@ -277,7 +353,11 @@ fn asked_login(remembered: Option<String>, server: &str) -> anyhow::Result<Login
     match (line.trim(), remembered) {
         ("", Some(name)) => Ok(named(name)),
         ("", None) => Err(Failure::new(Exit::Usage, "no name was given")
-            .hint(format!("wit login {server} --username NAME"))
+            .hint(
+                Suggestion::new("wit login")
+                    .arg(server)
+                    .args(["--username", "NAME"]),
+            )
             .into()),
         (name, _) => Ok(named(name.to_owned())),
     }
@@ -291,16 +371,17 @@ fn named(name: String) -> Login {
 }
 
 fn asked_password(new: bool, server: &str) -> anyhow::Result<Secret> {
-    asked(
-        "password",
-        new,
-        format!("wit login {server} --username NAME --password-stdin"),
-    )
+    asked("password", new, with_password(server))
+}
+
+fn with_password(server: &str) -> Suggestion {
+    let options = ["--username", "NAME", "--password-stdin"];
+    Suggestion::new("wit login").arg(server).args(options)
 }
 
 /// Asks for a secret without showing it, and for a new one twice. Where there is no terminal, `hint`
 /// says what to type instead.
-pub(super) fn asked(what: &str, new: bool, hint: String) -> anyhow::Result<Secret> {
+pub(super) fn asked(what: &str, new: bool, hint: impl Into<Hint>) -> anyhow::Result<Secret> {
     if !io::stdin().is_terminal() {
         return Err(no_terminal(hint));
     }
@@ -311,7 +392,7 @@ pub(super) fn asked(what: &str, new: bool, hint: String) -> anyhow::Result<Secre
             .hint("run it again, and type one")
             .into());
     }
-    if new && Secret::from(rpassword::prompt_password("Once more: ")?) != secret {
+    if new && Secret::from(rpassword::prompt_password(format!("Repeat {what}: "))?) != secret {
         return Err(Failure::new(Exit::Usage, format!("the two {what}s differ"))
             .hint("run it again, and type the same twice")
             .into());

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use anyhow::Context as _;
 
-use super::output::{escaped, quoted};
+use super::output::escaped;
 use super::{Context, Exit, Failure};
 use crate::api::database::{self, Direct};
 use crate::api::http::Client;
@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::credential::Site;
 use crate::expiry::{CLOCK_MARGIN, UnixTime};
 use crate::item::{Item, Session};
+use crate::quote::{Hint, Suggestion};
 use crate::store::{self, Store};
 
 /// Which server, and how it may be reached.
@@ -65,6 +66,7 @@ pub struct Acting {
     pub api: Box<dyn TokenApi>,
     pub store: Box<dyn Store>,
     pub item: Item,
+    pub config: Config,
 }
 
 /// A server and the site that git knows it by.
@@ -78,6 +80,48 @@ impl Acting {
     /// The time by the server's clock, which decides what has expired.
     pub fn now(&self) -> UnixTime {
         UnixTime::now().plus(self.api.clock_skew().unwrap_or(0))
+    }
+
+    /// Whether it works on the database itself.
+    pub fn is_direct(&self) -> bool {
+        self.api.form() == "database"
+    }
+
+    /// Whether git on this machine uses the token of that id, as this account's.
+    pub fn stores(&self, id: &str) -> bool {
+        let Some(place) = &self.place else {
+            return false;
+        };
+        let server = place.server.to_string();
+        self.item.credentials.0.iter().any(|entry| {
+            let token = entry.token.as_ref();
+            token.is_some_and(|token| {
+                token.server == server && token.id == id && token.account == self.account
+            })
+        })
+    }
+
+    /// A command about this account, as far as it would not mean it anyway.
+    pub fn suggest(&self, words: &'static str) -> Suggestion {
+        let Some(place) = &self.place else {
+            return Suggestion::new(words);
+        };
+        let url = place.server.to_string();
+        match self.is_direct() {
+            false => suggest(words, &self.config, &url, &self.account),
+            // The account is that of WIT_USER_ID.
+            true => (options(&self.config, &url, &self.account).into_iter())
+                .filter(|(name, _)| *name == "--server")
+                .fold(Suggestion::new(words), |command, (name, value)| {
+                    command.option(name, value)
+                }),
+        }
+    }
+
+    /// Whether stored tokens can be replaced: it is known where git meets them.
+    pub fn can_rotate(&self) -> bool {
+        let theirs = |place: &Place| !self.is_direct() || is_direct(&self.config, &place.server);
+        self.place.as_ref().is_some_and(theirs)
     }
 
     /// Whether this machine keeps the token of that id.
@@ -102,14 +146,15 @@ impl Acting {
 pub fn acting(context: &Context, args: &ServerArgs) -> anyhow::Result<Acting> {
     let config = Config::load(&context.paths).context("can't read the configuration")?;
     let Some((direct, account)) = direct()? else {
+        if let Some(half) = half_direct()
+            && !context.json
+        {
+            eprintln!("warning: {half}");
+        }
         let login = login(&config, context, args)?;
         let server = login.client.server().clone();
         let form = known(&config, &server).and_then(|known| known.api.as_deref());
-        let api = login::token_api(
-            &login.client,
-            &login.session.token,
-            Some(form.unwrap_or("rest")),
-        )?;
+        let api = login::token_api(&login.client, &login.session.token, form)?;
         return Ok(Acting {
             name: server.to_string(),
             place: Some(Place {
@@ -120,6 +165,7 @@ pub fn acting(context: &Context, args: &ServerArgs) -> anyhow::Result<Acting> {
             api,
             store: login.store,
             item: login.item,
+            config,
         });
     };
     if let Some(named) = args.account.as_ref().filter(|named| **named != account) {
@@ -155,13 +201,14 @@ pub fn acting(context: &Context, args: &ServerArgs) -> anyhow::Result<Acting> {
         api: Box::new(direct),
         store,
         item,
+        config,
     })
 }
 
 /// [`acting`] where stored tokens are replaced or ended.
 pub fn signed_in(context: &Context, args: &ServerArgs) -> anyhow::Result<SignedIn> {
     let acting = acting(context, args)?;
-    let Place { server, site } = git_place(&acting, context)?.clone();
+    let Place { server, site } = git_place(&acting)?.clone();
     Ok(SignedIn {
         server,
         site,
@@ -174,20 +221,24 @@ pub fn signed_in(context: &Context, args: &ServerArgs) -> anyhow::Result<SignedI
 
 /// Where git meets the tokens that are worked on: in direct mode it must be known that they are in
 /// that database, and not in another.
-pub fn git_place<'a>(acting: &'a Acting, context: &Context) -> anyhow::Result<&'a Place> {
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
-    let theirs =
-        |place: &&Place| acting.api.form() != "database" || is_direct(&config, &place.server);
-    let place = acting.place.as_ref().filter(theirs);
+pub fn git_place(acting: &Acting) -> anyhow::Result<&Place> {
+    let place = acting.place.as_ref().filter(|_| acting.can_rotate());
     Ok(place.ok_or_else(|| {
-        let why = format!(
-            "are the tokens of git on this machine in {}?",
-            database::SERVER
-        );
+        let why = format!("git's tokens are not linked to {}", database::SERVER);
         Failure::new(Exit::Usage, why).hint(
             "wit login URL --api database says so; unset DATABASE_URL to go through the server",
         )
     })?)
+}
+
+/// What a person is told where only one of the two variables of direct mode is set.
+pub fn half_direct() -> Option<&'static str> {
+    let is_set = |name| config::variable(name).is_some();
+    match (is_set("DATABASE_URL"), is_set("WIT_USER_ID")) {
+        (true, false) => Some("DATABASE_URL is ignored, because WIT_USER_ID is not set"),
+        (false, true) => Some("WIT_USER_ID is ignored, because DATABASE_URL is not set"),
+        _ => None,
+    }
 }
 
 /// The database of `DATABASE_URL` and the name of the account of `WIT_USER_ID`; `None` where the
@@ -248,7 +299,10 @@ pub fn server(config: &Config, named: Option<&str>) -> Result<ServerUrl, Failure
         let known: Vec<&str> = config.servers.keys().map(String::as_str).collect();
         Failure::new(
             Exit::Usage,
-            format!("more than one server is known: {}", known.join(", ")),
+            format!(
+                "more than one server is known: {}",
+                escaped(&known.join(", "))
+            ),
         )
         .hint("name one with --server URL")
     })
@@ -261,19 +315,36 @@ pub fn account(config: &Config, server: &ServerUrl, named: Option<&str>) -> Opti
 }
 
 /// The options that name an account on a server, as far as a command would not mean them anyway.
-pub fn naming(config: &Config, url: &str, named: &str) -> String {
-    let mut options = String::new();
+fn options(config: &Config, url: &str, named: &str) -> Vec<(&'static str, String)> {
+    let mut options = Vec::new();
     if !server(config, None).is_ok_and(|meant| meant.to_string() == url) {
-        options += &format!(" --server {}", quoted(url));
+        options.push(("--server", url.to_owned()));
     }
     let remembered = config
         .servers
         .get(url)
         .and_then(|known| known.account.as_deref());
     if remembered != Some(named) {
-        options += &format!(" --account {}", quoted(named));
+        options.push(("--account", named.to_owned()));
     }
     options
+}
+
+/// A command about an account on a server, named as far as it would not mean them anyway.
+pub fn suggest(words: &'static str, config: &Config, url: &str, account: &str) -> Suggestion {
+    let command = Suggestion::new(words);
+    (options(config, url, account).into_iter()).fold(command, |command, (name, value)| {
+        command.option(name, value)
+    })
+}
+
+/// The same options as text.
+pub fn naming(config: &Config, url: &str, named: &str) -> String {
+    let options = suggest("", config, url, named).to_string();
+    match options.is_empty() {
+        true => options,
+        false => format!(" {options}"),
+    }
 }
 
 /// What `wit login` remembered of a server.
@@ -299,15 +370,16 @@ pub fn login(config: &Config, context: &Context, args: &ServerArgs) -> anyhow::R
     let held = item.sessions.iter().find(|session| {
         session.server == name && account.as_ref().is_none_or(|a| *a == session.account)
     });
-    let refused =
-        |why: String| Failure::new(Exit::NotLoggedIn, why).hint(format!("wit login {name}"));
+    let log_in = Suggestion::new("wit login").arg(&name);
+    let refused = |why: String| Failure::new(Exit::NotLoggedIn, why).hint(log_in.clone());
     let session = match held {
         None if is_direct(config, &server) => {
-            let why = format!("the tokens of {name} are worked on in its database");
-            return Err(refused(why)
-                .hint(format!(
-                    "set DATABASE_URL and WIT_USER_ID; wit login {name} --api rest goes through it"
-                ))
+            let why = format!("the tokens of {name} are managed directly in its database");
+            return Err(Failure::new(Exit::NotLoggedIn, why)
+                .hint(
+                    Hint::from("set DATABASE_URL and WIT_USER_ID; to go through the server: ")
+                        .command(&log_in),
+                )
                 .into());
         }
         None => return Err(refused(format!("not logged in to {name}")).into()),
@@ -332,4 +404,14 @@ pub fn login(config: &Config, context: &Context, args: &ServerArgs) -> anyhow::R
 /// Whether `wit login --api database` was the last login to a server.
 pub fn is_direct(config: &Config, server: &ServerUrl) -> bool {
     known(config, server).is_some_and(|known| known.api.as_deref() == Some("database"))
+}
+
+/// Ends a session at its server; what to tell a person where that can't be known.
+pub fn end(config: &Config, args: &ServerArgs, session: &Session) -> Result<(), ApiError> {
+    let server = ServerUrl::parse(&session.server).map_err(|why| ApiError::Unreachable {
+        server: session.server.clone(),
+        reason: why.to_owned(),
+    })?;
+    let client = Rc::new(client(config, &server, args)?);
+    login::sign_out(&client, &session.token, session.cookie.as_ref())
 }

@@ -73,6 +73,14 @@ impl Machine {
         serde_json::from_str(&done(&output)).expect("one JSON document")
     }
 
+    /// The document of a command that ends with that code.
+    pub fn json_of(&self, arguments: &[&str], code: i32) -> Value {
+        let output = self.wit(&[arguments, &["--json"]].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        serde_json::from_slice(&output.stdout).expect("one JSON document")
+    }
+
     /// The account's tokens.
     pub fn list(&self) -> Vec<Value> {
         let list = self.json(&["token", "list"]);
@@ -133,6 +141,19 @@ impl Machine {
         age_tokens(&self.home, host, days);
     }
 
+    /// The sessions that are stored, the newest first.
+    pub fn sessions(&self) -> Vec<String> {
+        stored_sessions(&self.home, &self.site())
+    }
+
+    /// Another home on which `ada` logs in.
+    pub fn elsewhere(&self) -> Home {
+        let home = Home::new();
+        let login = ["login", &self.url, "--username", "ada", "--password-stdin"];
+        done(&home.run(WIT, &login, &format!("{PASSWORD}\n")));
+        home
+    }
+
     /// Changes the configuration file of `wit`.
     pub fn configure(&self, name: &str, value: impl Into<Value>) {
         let file = self.home.path().join(".config/wit/config.json");
@@ -141,6 +162,16 @@ impl Machine {
         config[name] = value.into();
         std::fs::write(&file, config.to_string()).expect("written");
     }
+}
+
+/// The sessions that a home stores for a site.
+pub fn stored_sessions(home: &Home, site: &Site) -> Vec<String> {
+    let store = choice::open(&paths(home), Some("file")).expect("a store");
+    let item = store::load(store.as_ref(), site).expect("an item");
+    let sessions = item.sessions.iter();
+    sessions
+        .map(|session| session.token.expose_str().expect("text").to_owned())
+        .collect()
 }
 
 /// Makes the tokens that a home keeps for a host look some days older than they are.

@@ -7,48 +7,67 @@ use uuid::Uuid;
 use wit::database::tokens::SCOPES;
 use wit::expiry::{DAY, UnixTime, rfc3339};
 
-use super::server::{Server, answer};
+use super::server::{Server, answer, with_header};
 
-/// The session of its one account, `ada`.
+/// A session of its one account, `ada`, that was begun elsewhere: nobody here has its cookie.
 pub const SESSION: &str = "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu";
 /// An id of a token of somebody else's.
 pub const FOREIGN: &str = "00000000-0000-4000-8000-000000000000";
 
-/// A server without tokens.
+/// The sessions and tokens of its one account.
+struct State {
+    sessions: Vec<String>,
+    tokens: Vec<Value>,
+}
+
+/// A server without tokens, on which [`SESSION`] works.
 pub fn platform() -> Server {
-    let tokens = Mutex::new(Vec::new());
+    let state = Mutex::new(State {
+        sessions: vec![SESSION.to_owned()],
+        tokens: Vec::new(),
+    });
     Server::reading(move |head, body| {
-        let first = head.lines().next().unwrap_or_default();
-        let mut tokens = tokens.lock().expect("no panic in the server");
-        answer_to(first, bearer(head), body, &mut tokens)
+        let mut state = state.lock().expect("no panic in the server");
+        answer_to(head, body, &mut state)
     })
 }
 
-fn bearer(head: &str) -> &str {
-    head.lines()
-        .find_map(|line| line.strip_prefix("authorization: Bearer "))
-        .unwrap_or_default()
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name))
 }
 
-fn answer_to(first: &str, bearer: &str, body: &str, tokens: &mut Vec<Value>) -> Option<String> {
+fn answer_to(head: &str, body: &str, state: &mut State) -> Option<String> {
     let user = json!({"id": "u", "username": "ada", "name": "ada", "email": "ada@example.com"});
+    let first = head.lines().next().unwrap_or_default();
+    let bearer = header(head, "authorization: Bearer ").unwrap_or_default();
+    let State { sessions, tokens } = state;
     let route = first.strip_suffix(" HTTP/1.1")?;
     match route {
         "POST /api/auth/sign-in/username" => {
-            let signed_in = json!({"token": SESSION, "user": user});
-            return answer(200, &signed_in.to_string());
+            let session = Uuid::new_v4().simple().to_string();
+            sessions.push(session.clone());
+            let cookie = format!(
+                "Set-Cookie: better-auth.session_token={session}.c2lnbmVk%3D; Max-Age=2592000; \
+                 Path=/; HttpOnly; SameSite=Lax"
+            );
+            let signed_in = json!({"token": session, "user": user});
+            return with_header(200, &cookie, &signed_in.to_string());
         }
+        "POST /api/auth/sign-out" => return sign_out(head, sessions),
         "GET /api/v1/user" if tokens.iter().any(|token| token["token"] == bearer) => {
             return answer(200, &user.to_string());
         }
         "GET /api/v1/user" => return answer(401, r#"{"message":"Requires authentication"}"#),
         _ if !route.contains(" /trpc/") => return answer(404, r#"{"error":"Not found"}"#),
-        _ if bearer != SESSION => return refusal(401, "Not authenticated"),
+        _ if !sessions.iter().any(|session| session == bearer) => {
+            return refusal(401, "Not authenticated");
+        }
         _ => {}
     }
     let input: Value = serde_json::from_str(body).unwrap_or_default();
     let input = &input["json"];
     match route {
+        "GET /trpc/auth.me" => result(user),
         "POST /trpc/tokens.create" => create(input, tokens),
         "GET /trpc/tokens.list" => {
             let mut listed = tokens.clone();
@@ -78,6 +97,25 @@ fn answer_to(first: &str, bearer: &str, body: &str, tokens: &mut Vec<Value>) -> 
         }
         _ => refusal(404, "No procedure found"),
     }
+}
+
+/// It goes by the signed cookie alone, and then asks where the request comes from. With a session
+/// as Bearer it says that all is well, and does nothing.
+fn sign_out(head: &str, sessions: &mut Vec<String>) -> Option<String> {
+    let cookie = header(head, "cookie: better-auth.session_token=");
+    let Some((session, _signature)) = cookie.and_then(|value| value.split_once(".c2lnbmVk%3D"))
+    else {
+        return answer(200, r#"{"success":true}"#);
+    };
+    let host = header(head, "host: ").unwrap_or_default();
+    if header(head, "origin: ") != Some(&format!("http://{host}")) {
+        return answer(
+            403,
+            r#"{"code":"INVALID_ORIGIN","message":"Invalid origin"}"#,
+        );
+    }
+    sessions.retain(|known| known != session);
+    answer(200, r#"{"success":true}"#)
 }
 
 fn create(input: &Value, tokens: &mut Vec<Value>) -> Option<String> {
