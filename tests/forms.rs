@@ -296,7 +296,7 @@ fn direct(database: &str, user_id: &str, url: &str, foreign: &str) -> Way {
     home.set("WIT_USER_ID", user_id);
     let said = done(&home.run(WIT, &["login", url, "--api", "database"], ""));
     assert!(
-        said.contains("worked on in the database of DATABASE_URL"),
+        said.contains("managed directly in the database of DATABASE_URL"),
         "{said}"
     );
     let config = std::fs::read_to_string(home.path().join(".config/wit/config.json"));
@@ -322,7 +322,10 @@ fn the_database_in_sqlite() {
     let url = format!("sqlite:{}", file.display());
     every_use(&direct(&url, &user_id, &machine.url, &foreign));
     let status = done(&direct(&url, &user_id, &machine.url, &foreign).wit(&["status"]));
-    assert!(status.contains("Worked on in the database"), "{status}");
+    assert!(
+        status.contains("Managed directly in the database"),
+        "{status}"
+    );
 }
 
 const FOREIGN: &str = "11111111-1111-4111-8111-111111111111";

@@ -128,7 +128,7 @@ fn status_and_an_error_in_both_forms() {
 Secrets are kept in encrypted files in [..]/.local/share/wit/store.
 
 http://127.0.0.1:[..]
-  Logged in as ada, no end known
+  Logged in as ada
 
 "#]]
     );

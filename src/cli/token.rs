@@ -7,6 +7,7 @@ use super::{Context, Exit, examples};
 mod audit;
 mod create;
 mod list;
+pub mod local;
 mod pick;
 mod print;
 mod prune;

@@ -4,12 +4,18 @@ use std::fmt::Write;
 
 use serde_json::json;
 
+use super::local::{Rotations, replaced};
 use super::pick::{label, short_id};
 use crate::api::{Event, Token};
-use crate::cli::output::{self, escaped, quoted};
-use crate::cli::session::{self, ServerArgs};
+use crate::cli::output::{self, escaped};
+use crate::cli::session::{self, Acting, ServerArgs};
 use crate::cli::{Context, Exit};
+use crate::database::tokens::SCOPES;
 use crate::expiry::{DAY, UnixTime};
+use crate::quote::Suggestion;
+
+/// The scope that few tokens need.
+const WIDE: &str = "repo:admin";
 
 /// Days before its expiry from which a token is about to expire.
 const SOON: i64 = 14;
@@ -31,7 +37,7 @@ pub struct Args {
 /// What is wrong with a token, by the name that `--json` gives it, and in words.
 fn findings(token: &Token, now: UnixTime) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    let wide = token.scopes.iter().any(|scope| scope == "repo:admin");
+    let wide = token.scopes.iter().any(|scope| scope == WIDE);
     match token.expiry {
         Some(expiry) if expiry.is_past(now) => {
             // Nothing else matters of one that opens nothing.
@@ -61,21 +67,66 @@ fn findings(token: &Token, now: UnixTime) -> Vec<(&'static str, String)> {
     found
 }
 
-/// The command that mends the worst of it. `receiver` is where the new token goes.
-fn mend(token: &Token, kind: &str, id: &str, receiver: &str) -> String {
-    match kind {
-        "expiring" => format!("wit token rotate {id}{receiver}"),
-        "never-expires" | "wide" => {
-            let narrow = token.scopes.iter().filter(|scope| *scope != "repo:admin");
-            let scopes: Vec<&str> = narrow.map(String::as_str).collect();
-            let scopes = match scopes.is_empty() {
-                true => "repo:read".to_owned(),
-                false => scopes.join(","),
-            };
-            format!("wit token rotate {id} -e 90 -s {scopes}{receiver}")
-        }
-        _ => format!("wit token revoke {id}"),
+/// What is known of a token here, and so what can be done about it.
+enum Place {
+    /// Git on this machine uses it: a rotation stores the new one.
+    Stored,
+    /// It is used elsewhere: a rotation prints the new one.
+    Elsewhere,
+    /// A rotation has left it behind: it is only to be revoked.
+    LeftBehind,
+    /// It is worked on in a database that no server is linked to: nothing is rotated there.
+    Unlinked,
+}
+
+fn place(acting: &Acting, token: &Token) -> Place {
+    match () {
+        () if acting.stores(&token.id) => Place::Stored,
+        () if acting.holds(&token.id) => Place::LeftBehind,
+        () if acting.can_rotate() => Place::Elsewhere,
+        () => Place::Unlinked,
     }
+}
+
+/// The command for a finding: a replacement with what is wrong put right, or the end of a token
+/// that is not needed.
+fn mend(acting: &Acting, token: &Token, kind: &str, tokens: &[Token]) -> Suggestion {
+    let id = short_id(token, tokens);
+    let revoke = acting.suggest("wit token revoke").arg(id);
+    let place = place(acting, token);
+    let is_needed = matches!(kind, "expiring" | "never-expires" | "wide");
+    if !is_needed || matches!(place, Place::LeftBehind) {
+        return revoke;
+    }
+    let is_narrow = |scope: &&String| {
+        **scope != WIDE && SCOPES.iter().any(|(known, _)| *known == scope.as_str())
+    };
+    let narrow: Vec<&str> = (token.scopes.iter().filter(is_narrow))
+        .map(String::as_str)
+        .collect();
+    let narrow = match narrow.is_empty() {
+        true => "repo:read".to_owned(),
+        false => narrow.join(","),
+    };
+    let is_wide = token.scopes.iter().any(|scope| scope == WIDE);
+    if matches!(place, Place::Unlinked) {
+        return acting
+            .suggest("wit token create --expires 90")
+            .option("--scopes", narrow)
+            .last(&token.name)
+            .and(revoke);
+    }
+    let mut rotate = acting.suggest("wit token rotate").arg(id);
+    if token.expiry.is_none() {
+        rotate = rotate.option("-e", "90");
+    }
+    if is_wide {
+        rotate = rotate.option("-s", narrow);
+    }
+    if matches!(place, Place::Elsewhere) {
+        rotate = rotate.arg("--print");
+    }
+    rotate
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
@@ -85,22 +136,32 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let tokens = acting.api.list()?;
     let now = acting.now();
-    let mut text = String::new();
+    let rotations = Rotations::load(context);
+    let (mut text, mut graces) = (String::new(), String::new());
     let mut documents = Vec::new();
     for token in &tokens {
-        let found = findings(token, now);
+        let label = label(token);
+        // It was replaced, and ends by itself.
+        if let Some(left) = rotations.grace_left(token, now) {
+            // Writing to a String can't fail.
+            let _ = writeln!(graces, "{label}\n  {}", replaced(left));
+            continue;
+        }
+        let found = match rotations.is_unfinished(&token.id) {
+            true => vec![("unfinished", "its rotation is not finished".to_owned())],
+            false => findings(token, now),
+        };
         if found.is_empty() {
             continue;
         }
-        let id = quoted(escaped(short_id(token, &tokens)));
-        let receiver = match acting.holds(&token.id) {
-            true => "",
-            false => " --print",
-        };
-        // Writing to a String can't fail.
-        let _ = writeln!(text, "{}", label(token));
+        let _ = writeln!(text, "{label}");
         for (kind, words) in &found {
-            let mend = escaped(&mend(token, kind, &id, receiver));
+            let mend = match *kind {
+                "unfinished" => (acting.suggest("wit token rotate --resume"))
+                    .arg(short_id(token, &tokens))
+                    .to_string(),
+                kind => mend(&acting, token, kind, &tokens).to_string(),
+            };
             let _ = writeln!(text, "  {words}: {mend}");
             documents
                 .push(json!({"id": token.id, "name": token.name, "finding": kind, "mend": mend}));
@@ -110,9 +171,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if context.json {
         output::json(&documents)?;
     } else if clean {
-        output::print(b"Nothing to mend.\n")?;
+        output::print(format!("No problems found.\n{graces}").as_bytes())?;
     } else {
-        output::print(text.as_bytes())?;
+        output::print(format!("{text}{graces}").as_bytes())?;
     }
     match clean {
         true => Ok(Exit::Done),

@@ -11,12 +11,13 @@ use zeroize::Zeroizing;
 use super::pick::shown;
 use crate::api::lost::{self, Search};
 use crate::api::{ApiError, CreatedToken, NewToken, Token};
-use crate::cli::output::{self, escaped, quoted};
+use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, Place, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
 use crate::credential::{Credential, Proof, TokenInfo};
 use crate::database::tokens::SCOPES;
-use crate::expiry::UnixTime;
+use crate::expiry::{DAY, UnixTime};
+use crate::quote::{Hint, Suggestion};
 use crate::store;
 
 /// What a token for git on this machine lasts, in days, where nobody says.
@@ -69,10 +70,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     };
     let acting = session::acting(context, &args.server)?;
     let place = match keep {
-        true => Some(session::git_place(&acting, context)?),
+        true => Some(session::git_place(&acting)?),
         false => None,
     };
-    let created = create(&acting, &new)?;
+    let (created, before) = create(&acting, &new)?;
     completion::created(&context.paths, &acting.name, &created.token);
     let replaced = match place {
         Some(place) => keep_it(&acting, place, &created, context)?,
@@ -82,7 +83,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         print,
         quiet: args.quiet,
         stored: place,
-        replaced: replaced.as_deref(),
+        replaced: replaced.as_ref().map(|replaced| replaced.id.as_str()),
     };
     report(&created, &shown, &acting, context)?;
     if context.json {
@@ -98,8 +99,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         };
         eprintln!("warning: {what}; --expires DAYS makes one that does");
     }
-    if let Some(id) = replaced {
-        eprintln!("The token stored before still works; to end it: wit token revoke {id}");
+    if let Some(replaced) = replaced
+        && let Some(told) = told_of_replaced(&replaced, &before, &acting)
+    {
+        eprintln!("{told}");
     }
     Ok(Exit::Done)
 }
@@ -142,10 +145,10 @@ fn days_until(text: &str, now: UnixTime) -> Result<u32, Failure> {
                 shown(text)
             ),
         )
-        .hint(format!(
-            "--expires-on {}",
-            output::iso_date(now.plus(30 * 86_400))
-        ))),
+        .hint(
+            Suggestion::new("wit token create NAME")
+                .option("--expires-on", output::iso_date(now.plus(30 * DAY))),
+        )),
     }
 }
 
@@ -168,6 +171,27 @@ fn checked_name(name: String) -> Result<String, Failure> {
     )
 }
 
+/// What to say of the token that was stored before, where it may still work.
+fn told_of_replaced(replaced: &TokenInfo, before: &[Token], acting: &Acting) -> Option<String> {
+    let is_theirs = (acting.place.as_ref())
+        .is_some_and(|place| place.server.to_string() == replaced.server)
+        && acting.account == replaced.account;
+    if !is_theirs {
+        let config = &acting.config;
+        let revoke = "wit token revoke";
+        let revoke = session::suggest(revoke, config, &replaced.server, &replaced.account);
+        let revoke = revoke.arg(&replaced.id);
+        return Some(format!(
+            "The token stored before may still work; to revoke it: {revoke}"
+        ));
+    }
+    let alive = |token: &&Token| token.id == replaced.id && !token.is_expired(acting.now());
+    before.iter().find(alive).map(|token| {
+        let revoke = acting.suggest("wit token revoke").arg(&token.id);
+        format!("The token stored before still works; to revoke it: {revoke}")
+    })
+}
+
 fn name_of_this_machine() -> String {
     let host = output::machine();
     match host.is_empty() {
@@ -184,13 +208,14 @@ pub(super) fn scopes(asked: &[String]) -> Result<Vec<String>, Failure> {
     let mut scopes: Vec<String> = Vec::new();
     for scope in asked.iter().flat_map(|list| list.split(',')).map(str::trim) {
         if !SCOPES.iter().any(|(known, _)| *known == scope) {
-            let mut failure =
-                Failure::new(Exit::Usage, format!("unknown scope '{}'", shown(scope)));
-            failure.hint = Some(match nearest(scope) {
-                Some(near) => format!("did you mean {near}? All of them: wit token scopes"),
+            let hint = match nearest(scope) {
+                Some(near) => Hint::from("did you mean ")
+                    .text(near)
+                    .text("? All of them: wit token scopes"),
                 None => "wit token scopes".into(),
-            });
-            return Err(failure);
+            };
+            let message = format!("unknown scope '{}'", shown(scope));
+            return Err(Failure::new(Exit::Usage, message).hint(hint));
         }
         if !scopes.iter().any(|known| known == scope) {
             scopes.push(scope.to_owned());
@@ -208,47 +233,58 @@ fn nearest(scope: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-/// Creates once. After a lost response it looks for the token that the request may have created, and
-/// says what revokes it: its secret was lost.
-fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<CreatedToken> {
+/// Creates once, and returns the tokens of before too. After a lost response it looks for the token
+/// that the request may have created, and says what revokes it: its secret was lost.
+fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<(CreatedToken, Vec<Token>)> {
     let (api, server) = (&acting.api, &acting.name);
     let told = |error| match error {
         ApiError::NotFound => Failure::new(Exit::Failed, format!("{server} has no token API"))
-            .hint(format!("wit login {server}"))
+            .hint(Suggestion::new("wit login").arg(server))
             .into(),
         other => anyhow::Error::from(other),
     };
     // None of these is one that got lost.
-    let known: Vec<String> = (api.list().map_err(told)?.into_iter())
-        .map(|token| token.id)
-        .collect();
+    let before = api.list().map_err(told)?;
     let lost = match api.create(new) {
         Err(error) if error.may_be_carried_out() => error,
-        other => return other.map_err(told),
+        Err(error) => return Err(told(error)),
+        Ok(created) => return Ok((created, before)),
     };
-    let look = "wit token list, and revoke what you do not know";
+    let look = || {
+        let list = acting.suggest("wit token list");
+        Hint::from(list).text(", and revoke what you do not know")
+    };
+    let revoke = |tokens: &[Token]| {
+        let ids = tokens.iter().map(|one| one.id.clone());
+        Hint::from(acting.suggest("wit token revoke").args(ids))
+    };
     let ids: Vec<Uuid> = new.request_id.into_iter().collect();
-    let is_known = |id: &str| known.iter().any(|one| one == id);
+    let is_known = |id: &str| before.iter().any(|one| one.id == id);
     let found = lost::search(api.as_ref(), &new.name, &ids, is_known);
     let (exit, what, hint) = match found {
-        Err(_) => {
-            let message = format!("{lost}; the token may have been created");
-            return Err(Failure::new(Exit::Unfinished, message).hint(look).into());
-        }
-        Ok(Search::Nothing) => (Exit::Failed, "no token was created", "try again".to_owned()),
+        Err(_) => (
+            Exit::Unfinished,
+            "the token may have been created".to_owned(),
+            look(),
+        ),
+        Ok(Search::Nothing) => (
+            Exit::Failed,
+            "no token was created".to_owned(),
+            Hint::from("try again"),
+        ),
         Ok(Search::Ours(ours)) => (
             Exit::Unfinished,
-            "the token was created, but its secret was lost",
-            format!("wit token revoke {}, then try again", spaced(&ours)),
+            "the token was created, but its secret was lost".to_owned(),
+            revoke(&ours).text(", then try again"),
         ),
         Ok(Search::Unclear(tokens)) => {
-            let ids = spaced(&tokens);
-            let message = format!("{lost}; the token may have been created: {ids}");
+            let ids: Vec<String> = tokens.iter().map(|one| escaped(&one.id)).collect();
             let hint = match tokens.len() {
-                1 => format!("wit token revoke {ids}, unless another machine created it"),
-                _ => look.to_owned(),
+                1 => revoke(&tokens).text(", unless another machine created it"),
+                _ => look(),
             };
-            return Err(Failure::new(Exit::Unfinished, message).hint(hint).into());
+            let what = format!("the token may have been created: {}", ids.join(" "));
+            (Exit::Unfinished, what, hint)
         }
     };
     Err(Failure::new(exit, format!("{lost}; {what}"))
@@ -256,20 +292,14 @@ fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<CreatedToken> {
         .into())
 }
 
-/// The ids of tokens, as the arguments of a command.
-fn spaced(tokens: &[Token]) -> String {
-    let ids: Vec<String> = tokens.iter().map(|one| quoted(escaped(&one.id))).collect();
-    ids.join(" ")
-}
-
-/// Puts the token where git finds it; the id of the token that it took the place of. A token that
-/// can't be kept is ended again.
+/// Puts the token where git finds it; the token that it took the place of. A token that can't be
+/// stored is revoked again.
 fn keep_it(
     acting: &Acting,
     place: &Place,
     created: &CreatedToken,
     context: &Context,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<Option<TokenInfo>> {
     let credential = Credential {
         username: Some(acting.account.clone().into_bytes()),
         path: None,
@@ -287,10 +317,10 @@ fn keep_it(
         }),
     };
     let kept = store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
-        let before: Vec<String> = ids(&item.credentials.0);
+        let before = infos(&item.credentials.0);
         item.credentials.put(credential);
-        let after = ids(&item.credentials.0);
-        before.into_iter().find(|id| !after.contains(id))
+        let after = infos(&item.credentials.0);
+        before.into_iter().find(|info| !after.contains(info))
     });
     match kept {
         Ok(replaced) => Ok(replaced),
@@ -298,8 +328,8 @@ fn keep_it(
             let ended = match acting.api.revoke(&created.token.id) {
                 Ok(()) => "the new token was revoked again".to_owned(),
                 Err(_) => format!(
-                    "the new token still works; end it with wit token revoke {}",
-                    escaped(&created.token.id)
+                    "the new token still works; to revoke it: {}",
+                    acting.suggest("wit token revoke").arg(&created.token.id)
                 ),
             };
             Err(anyhow::Error::from(error).context(format!("the token was not stored ({ended})")))
@@ -307,9 +337,9 @@ fn keep_it(
     }
 }
 
-fn ids(entries: &[Credential]) -> Vec<String> {
-    let infos = entries.iter().filter_map(|entry| entry.token.as_ref());
-    infos.map(|token| token.id.clone()).collect()
+fn infos(entries: &[Credential]) -> Vec<TokenInfo> {
+    let infos = entries.iter().filter_map(|entry| entry.token.clone());
+    infos.collect()
 }
 
 /// The document of `--json`, in the names of the API; `token` only where it is to be printed.
@@ -369,7 +399,7 @@ fn report(
     }
     let expires = match token.expiry {
         Some(expiry) => output::iso_date(expiry.0),
-        None => "never".into(),
+        None => "Never".into(),
     };
     let facts = format!(
         "Name:    {}\nScopes:  {}\nExpires: {expires}\n",

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
+use super::local::{Rotations, replaced};
 use super::pick::short_id;
 use crate::api::Token;
 use crate::cli::output::{self, escaped};
@@ -41,6 +42,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         tokens.retain(|token| token.idle(now) >= i64::from(days) * DAY);
     }
     let here = |token: &Token| acting.holds(&token.id);
+    let rotations = Rotations::load(context);
+    let grace = |token: &Token| rotations.grace_left(token, now);
     if context.json {
         let all: Vec<_> = tokens
             .iter()
@@ -55,14 +58,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
                     "expiresAt": token.expiry.map(|expiry| output::rfc3339(expiry.0)),
                     "expired": token.is_expired(now),
                     "thisMachine": here(token),
+                    "replacedUntil": rotations.grace_end(&token.id).map(output::rfc3339),
                 })
             })
             .collect();
         output::json(&all)?;
     } else {
-        output::print(layout(&tokens, now, here, output::coloured).as_bytes())?;
+        output::print(layout(&tokens, now, here, grace, output::coloured).as_bytes())?;
         if tokens.is_empty() && !filtered {
-            eprintln!("hint: wit token create");
+            eprintln!("hint: {}", acting.suggest("wit token create"));
         }
     }
     match filtered && !tokens.is_empty() {
@@ -76,6 +80,7 @@ fn layout(
     tokens: &[Token],
     now: UnixTime,
     here: impl Fn(&Token) -> bool,
+    grace: impl Fn(&Token) -> Option<i64>,
     paint: impl Fn(&str, u8) -> String,
 ) -> String {
     let mut text = format!("Personal Access Tokens ({})\n", tokens.len());
@@ -85,10 +90,16 @@ fn layout(
             Some(at) => format!("Last used: {}", output::ago(at, now)),
             None => "Never used".into(),
         };
+        let grace = grace(token).filter(|_| !expired).map(replaced);
         let expires = match token.expiry {
             Some(expiry) if expired => format!("Expired: {}", output::date(expiry.0)),
             Some(expiry) => format!("Expires: {}", output::date(expiry.0)),
-            None => "Never expires".into(),
+            None => "Expires: Never".into(),
+        };
+        let expires = match grace {
+            // In the place of the date, which is that of the grace where the server knows it.
+            Some(grace) => grace,
+            None => expires,
         };
         let heading = format!(
             "{}...  {}{}{}",
@@ -137,7 +148,13 @@ mod tests {
             expiry: Some(Expiry(UnixTime(1_709_251_200))),
             ..ci.clone()
         };
-        let shown = layout(&[ci, old], now, |_| false, |line, _| line.to_owned());
+        let shown = layout(
+            &[ci, old],
+            now,
+            |_| false,
+            |_| None,
+            |line, _| line.to_owned(),
+        );
         assert_eq!(
             shown,
             "Personal Access Tokens (2)\n\

@@ -40,13 +40,16 @@ pub fn pick_except<'a>(
                 return Err(Failure::new(
                     Exit::Failed,
                     format!(
-                        "'{}' fits {} tokens; nothing was done\n{}",
+                        "'{}' fits {} tokens; nothing changed\n{}",
                         shown(text),
                         several.len(),
                         lines.join("\n")
                     ),
                 )
-                .hint(format!("name one by its id: wit token {verb} ID")));
+                .hint(match verb {
+                    "rotate" => "name one by its id: wit token rotate ID",
+                    _ => "name one by its id: wit token revoke ID",
+                }));
             }
         }
     }
@@ -74,11 +77,16 @@ pub fn is_secret(text: &str) -> bool {
     output::redacted(text) != text || (text.len() == 32 && all(text))
 }
 
-/// The shortest form of an id that is not that of another: 8 characters, or all of them.
+/// The shortest form of an id that names no other token: 8 characters, or all of them.
 pub fn short_id<'a>(token: &'a Token, tokens: &[Token]) -> &'a str {
     let short = token.id.get(..8).unwrap_or(&token.id);
-    let alike = tokens.iter().filter(|t| t.id.starts_with(short)).count();
-    if alike > 1 { &token.id } else { short }
+    let fits = |other: &&Token| {
+        other.id.starts_with(short) || other.name == short || other.prefix == short
+    };
+    match tokens.iter().filter(fits).count() > 1 {
+        true => &token.id,
+        false => short,
+    }
 }
 
 #[cfg(test)]
@@ -130,5 +138,11 @@ mod tests {
             assert!(failure.message.contains("cf44aaaa"), "{text}");
         }
         assert_eq!(short_id(&tokens[0], &tokens), "cf44cc33");
+        // What would mean another token, by its name, is no id to print.
+        let tokens = [
+            token("cf44cc33-e69e", "ci", "wit_8432"),
+            token("ffffffff-e69e", "cf44cc33", "wit_a1b2"),
+        ];
+        assert_eq!(short_id(&tokens[0], &tokens), "cf44cc33-e69e");
     }
 }

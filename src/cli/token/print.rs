@@ -9,6 +9,7 @@ use crate::cli::{Context, Exit, Failure, output};
 use crate::config::Config;
 use crate::credential::Description;
 use crate::expiry::UnixTime;
+use crate::quote::Suggestion;
 use crate::store;
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let Some(entry) = found else {
         let message = format!("no token that still works is stored for {site}");
         return Err(Failure::new(Exit::Failed, message)
-            .hint(format!("wit token create --server {server}"))
+            .hint(Suggestion::new("wit token create").option("--server", server.to_string()))
             .into());
     };
     let secret = entry.proof.secret();
