@@ -1,14 +1,15 @@
-//! `wit status`: who is logged in where, and what this machine keeps. It asks servers for
-//! their clocks only.
+//! `wit status`: who is logged in where, and what this machine keeps.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::output::{self, escaped, quoted};
+mod ask;
+
+use super::output::{self, escaped};
 use super::session::{self, ServerArgs};
+use super::token::local::{self, Rotations};
 use super::{Context, Exit, Failure};
 use crate::api::database;
 use crate::api::server::ServerUrl;
@@ -17,18 +18,21 @@ use crate::credential::{Credential, Proof, TokenInfo};
 use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime};
 use crate::helper::renewal;
 use crate::item::Item;
-use crate::rotation::journal::{self, Journal, Step};
+use crate::quote::Suggestion;
+use crate::rotation::journal::{self, Journal};
 use crate::store;
+use ask::{Answer, Question};
 
 /// How long before its end a token or a session needs attention, in seconds.
 const SOON: i64 = 3 * DAY;
 /// The same of a token that can't be renewed.
 const SOON_UNRENEWED: i64 = 7 * DAY;
-/// How long a server is waited for that only tells its time.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Ask no server whether it still accepts what is stored
+    #[arg(long)]
+    offline: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -51,34 +55,52 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         );
     }
     let store = store::choice::open(&context.paths, None)?;
-    let now = UnixTime::now();
+    let mut items = Vec::new();
+    for server in &servers {
+        let site = session::site_of(server)?;
+        items.push(store::load(store.as_ref(), &site)?);
+    }
+    let answers = match args.offline {
+        true => servers.iter().map(|_| Answer::default()).collect(),
+        false => {
+            let questions = servers.iter().zip(&items);
+            let questions =
+                questions.map(|(url, item)| Question::new(url, item, &config, &args.server));
+            ask::all(questions.collect())
+        }
+    };
     let mut report = Report {
         text: String::new(),
         attention: false,
-        now,
+        now: UnixTime::now(),
         context,
         config: &config,
         renews: renewal::days(&config).is_some(),
         journals: journal::all(&context.paths).unwrap_or_default(),
+        rotations: Rotations::load(context),
     };
     let mut documents = Vec::new();
-    for server in servers {
-        let site = session::site_of(&server)?;
-        let item = store::load(store.as_ref(), &site)?;
-        let skew = clock_skew(&config, &server, &args.server);
-        let direct = session::is_direct(&config, &server);
-        documents.push(report.server(&server, &item, skew, direct));
+    for ((server, item), answer) in servers.iter().zip(&items).zip(&answers) {
+        let direct = session::is_direct(&config, server);
+        documents.push(report.server(server, item, answer, direct));
     }
     let location = store.location();
+    let half_direct = session::half_direct();
     if context.json {
         output::json(&json!({
             "store": store.name(),
             "location": location,
             "attention": report.attention,
+            "warning": half_direct,
             "servers": documents,
         }))?;
     } else {
-        let text = format!("Secrets are kept in {location}.\n{}", report.text);
+        let warning = half_direct.map(|warning| format!("{warning}.\n"));
+        let text = format!(
+            "Secrets are kept in {location}.\n{}{}",
+            warning.unwrap_or_default(),
+            report.text
+        );
         output::print(text.as_bytes())?;
     }
     match report.attention {
@@ -96,55 +118,87 @@ struct Report<'a> {
     /// Whether tokens are renewed at all.
     renews: bool,
     journals: Vec<Journal>,
+    rotations: Rotations,
 }
 
 impl Report<'_> {
     /// One server's part of both forms of the answer.
-    fn server(&mut self, url: &ServerUrl, item: &Item, skew: Option<i64>, direct: bool) -> Value {
+    fn server(&mut self, url: &ServerUrl, item: &Item, answer: &Answer, direct: bool) -> Value {
         let name = url.to_string();
         let server = name.as_str();
         self.line(format!("\n{server}"));
-        if let Some(skew) = skew.filter(|skew| skew.abs() >= CLOCK_MARGIN) {
+        if let Some(problem) = &answer.problem {
+            self.line(format!("  Not checked: {}", output::redacted(problem)));
+        }
+        if let Some(skew) = answer.skew.filter(|skew| skew.abs() >= CLOCK_MARGIN) {
             self.attention = true;
             let clock = output::clock(skew, server);
             self.line(format!("  {clock}: sudo timedatectl set-ntp true"));
         }
+        let log_in = Suggestion::new("wit login").arg(server);
         let mut sessions = Vec::new();
         for session in item.sessions.iter().filter(|held| held.server == server) {
+            let accepted = answer.sessions.get(&session.account).copied();
+            let account = escaped(&session.account);
             let is_soon = is_within(session.expiry, SOON, self.now);
-            let login = format!("wit login {server}");
-            let state = self.state(session.expiry, is_soon, login);
-            self.line(format!(
-                "  Logged in as {}, {state}",
-                escaped(&session.account)
-            ));
+            let state = self.state(session.expiry, is_soon, &log_in);
+            match (accepted, state) {
+                (Some(false), _) => {
+                    self.attention = true;
+                    self.line(format!(
+                        "  Logged in as {account}, but the server no longer accepts it: {log_in}"
+                    ));
+                }
+                (_, Some(state)) => self.line(format!("  Logged in as {account}, {state}")),
+                (_, None) => self.line(format!("  Logged in as {account}")),
+            }
             sessions.push(json!({
                 "account": session.account,
                 "expiresAt": session.expiry.map(|expiry| output::rfc3339(expiry.0)),
+                "accepted": accepted,
             }));
         }
         if sessions.is_empty() && direct {
-            self.line(format!("  Worked on in {}", database::SERVER));
+            self.line(format!("  Managed directly in {}", database::SERVER));
         } else if sessions.is_empty() {
             self.attention = true;
-            self.line(format!("  Not logged in: wit login {server}"));
+            self.line(format!("  Not logged in: {log_in}"));
         }
         let mut tokens = Vec::new();
         for entry in &item.credentials.0 {
-            tokens.push(self.token(server, entry, item, direct));
+            tokens.push(self.token(server, entry, item, answer, direct));
         }
-        let left_over = |entry: &&Credential| !self.is_in_grace(entry);
-        let previous: Vec<&Credential> = item.previous.iter().filter(left_over).collect();
+        let mut left_over = Vec::new();
+        for entry in &item.previous {
+            let id = entry.token.as_ref().map(|token| token.id.as_str());
+            let end = id.and_then(|id| self.rotations.grace_end(id));
+            let Some(end) = end else {
+                left_over.push(entry);
+                continue;
+            };
+            let name = entry.token.as_ref().map(|token| escaped(&token.name));
+            self.line(format!(
+                "  {}{}: {}",
+                shown_prefix(entry),
+                name.unwrap_or_default(),
+                local::replaced(end.since(self.now))
+            ));
+        }
         let pending: Vec<&Credential> = item.pending.iter().collect();
-        for (entries, what) in [(pending, "unfinished"), (previous, "replaced")] {
-            if let Some(mend) = self.end_of(&entries) {
+        for (entries, what) in [(pending, "unfinished"), (left_over, "replaced")] {
+            if let Some(command) = self.end_of(&entries) {
                 self.attention = true;
-                self.line(format!("  {} {what}, to be ended: {mend}", entries.len()));
+                self.line(format!(
+                    "  {} {what}, to be ended: {command}",
+                    entries.len()
+                ));
             }
         }
         json!({
             "server": server,
-            "clockSkew": skew,
+            "checked": answer.is_complete && answer.problem.is_none(),
+            "problem": answer.problem,
+            "clockSkew": answer.skew,
             "sessions": sessions,
             "tokens": tokens,
             "pending": item.pending.len(),
@@ -153,75 +207,109 @@ impl Report<'_> {
     }
 
     /// What ends tokens that a rotation has left behind; `None` where there are none.
-    fn end_of(&self, entries: &[&Credential]) -> Option<String> {
+    fn end_of(&self, entries: &[&Credential]) -> Option<Suggestion> {
         let infos: Vec<&TokenInfo> = (entries.iter())
             .filter_map(|entry| entry.token.as_ref())
             .collect();
         let first = infos.first()?;
-        let naming = session::naming(self.config, &first.server, &first.account);
+        let command = |words| session::suggest(words, self.config, &first.server, &first.account);
         let mut journals = self.journals.iter();
         if journals.any(|journal| journal.server == first.server) {
-            return Some(format!("wit token rotate --resume{naming}"));
+            return Some(command("wit token rotate --resume"));
         }
-        let ids: Vec<String> = infos.iter().map(|info| quoted(escaped(&info.id))).collect();
-        Some(format!("wit token revoke {}{naming}", ids.join(" ")))
-    }
-
-    /// Whether a replaced token still lives because that was asked for.
-    fn is_in_grace(&self, entry: &Credential) -> bool {
-        let id = entry.token.as_ref().map(|token| &token.id);
-        let mut journals = self.journals.iter();
-        journals.any(|journal| journal.step == Step::Grace && Some(&journal.old_id) == id)
+        Some(command("wit token revoke").args(infos.iter().map(|info| info.id.clone())))
     }
 
     /// Why a token is not renewed when its time comes, and what to type then.
     fn hindrance(
         &self,
         token: &TokenInfo,
-        item: &Item,
-        direct: bool,
-    ) -> Option<(&'static str, String)> {
+        is_signed_in: bool,
+    ) -> Option<(&'static str, Suggestion)> {
         let server = &token.server;
-        let login = format!("wit login {server} && wit token rotate --server {server}");
-        let mut sessions = item.sessions.iter();
-        let signed_in = direct
-            || sessions.any(|session| {
-                let over = session
-                    .expiry
-                    .is_some_and(|expiry| expiry.is_past(self.now));
-                session.server == *server && session.account == token.account && !over
-            });
+        let mut rotate = Suggestion::new("wit token rotate").option("--server", server);
+        let known = self.config.servers.get(server);
+        if known.is_some_and(|known| known.account.as_ref() != Some(&token.account)) {
+            rotate = rotate.option("--account", &token.account);
+        }
         let site = session::parse_url(server).and_then(|url| session::site_of(&url));
         let paused = |site| renewal::is_paused(&self.context.paths, &site, self.now);
+        let log_in = Suggestion::new("wit login").arg(server);
         match () {
-            () if !self.renews => Some((
-                "renewal is switched off",
-                format!("wit token rotate --server {server}"),
-            )),
-            () if !signed_in => Some(("the login is over", login)),
-            () if site.is_ok_and(paused) => Some(("the last renewal failed", login)),
+            () if !self.renews => Some(("renewal is switched off", rotate)),
+            () if !is_signed_in => Some(("the login is over", log_in.and(rotate))),
+            () if site.is_ok_and(paused) => Some(("the last renewal failed", log_in.and(rotate))),
             () => None,
         }
     }
 
-    fn token(&mut self, server: &str, entry: &Credential, item: &Item, direct: bool) -> Value {
+    fn token(
+        &mut self,
+        server: &str,
+        entry: &Credential,
+        item: &Item,
+        answer: &Answer,
+        direct: bool,
+    ) -> Value {
         let username = entry.username.as_deref().map(String::from_utf8_lossy);
+        let accepted = (entry.token.as_ref())
+            .filter(|token| token.server == server)
+            .and_then(|token| answer.tokens.get(&token.id).copied());
+        let is_signed_in = direct
+            || entry.token.as_ref().is_some_and(|token| {
+                let refused = answer.sessions.get(&token.account) == Some(&false);
+                let mut sessions = item.sessions.iter();
+                !refused
+                    && sessions.any(|session| {
+                        session.server == token.server
+                            && session.account == token.account
+                            && !is_within(session.expiry, 0, self.now)
+                    })
+            });
         let hindrance = (entry.token.as_ref())
             .filter(|_| is_within(entry.expiry, SOON_UNRENEWED, self.now))
-            .and_then(|token| self.hindrance(token, item, direct));
+            .and_then(|token| self.hindrance(token, is_signed_in));
         // One that is renewed in time needs nobody, however short its life.
         let is_soon = match &entry.token {
             Some(_) if hindrance.is_none() => renewal::is_due(entry, SOON / DAY, self.now),
             _ => is_within(entry.expiry, SOON, self.now),
         };
-        let create = format!("wit token create --server {server}");
-        let mut state = self.state(entry.expiry, is_soon, create);
-        if let Some((reason, mend)) = hindrance
-            && entry.expiry.is_some_and(|expiry| !expiry.is_past(self.now))
+        let create = match &entry.token {
+            Some(token) => {
+                let words = "wit token create";
+                let create = session::suggest(words, self.config, &token.server, &token.account);
+                match is_signed_in {
+                    true => create,
+                    false => Suggestion::new("wit login").arg(&token.server).and(create),
+                }
+            }
+            None => Suggestion::new("wit token create").option("--server", server),
+        };
+        let mut state = match accepted {
+            Some(false) => {
+                self.attention = true;
+                let is_over = is_within(entry.expiry, 0, self.now);
+                let words = if is_over {
+                    "expired"
+                } else {
+                    "revoked at the server"
+                };
+                Some(format!("{words}: {create}"))
+            }
+            _ => self.state(entry.expiry, is_soon, &create),
+        };
+        if let Some((reason, command)) = hindrance
+            && accepted != Some(false)
+            && !is_within(entry.expiry, 0, self.now)
         {
             self.attention = true;
-            let words = state.split(':').next().unwrap_or_default();
-            state = format!("{words}, not renewed since {reason}: {mend}");
+            state = state.map(|state| {
+                let words = state.split(':').next().unwrap_or_default();
+                format!("{words}, not renewed since {reason}: {command}")
+            });
+        }
+        if state.is_none() && entry.token.is_some() {
+            state = Some("never expires".to_owned());
         }
         let name = match (&entry.token, &username) {
             (Some(token), _) => token.name.clone(),
@@ -229,29 +317,37 @@ impl Report<'_> {
             (None, None) => "credential without a name".into(),
         };
         let scopes = entry.token.as_ref().map(|token| token.scopes.as_slice());
-        let prefix = prefix(entry);
-        let shown = prefix.as_ref().map(|prefix| format!("{prefix}...  "));
-        let (shown, name) = (shown.unwrap_or_default(), escaped(&name));
-        let list = scopes.map(|scopes| format!("{}, ", escaped(&scopes.join(", "))));
+        let list = scopes.map(|scopes| escaped(&scopes.join(", ")));
+        let facts: Vec<String> = list.into_iter().chain(state).collect();
+        let facts = match facts.is_empty() {
+            true => String::new(),
+            false => format!(": {}", facts.join(", ")),
+        };
         self.line(format!(
-            "  {shown}{name}: {}{state}",
-            list.unwrap_or_default()
+            "  {}{}{facts}",
+            shown_prefix(entry),
+            escaped(&name)
         ));
         json!({
             "name": entry.token.as_ref().map(|token| &token.name),
             "id": entry.token.as_ref().map(|token| &token.id),
             "username": username,
-            "tokenPrefix": prefix,
+            "tokenPrefix": prefix(entry),
             "scopes": scopes,
             "expiresAt": entry.expiry.map(|expiry| output::rfc3339(expiry.0)),
+            "accepted": accepted,
         })
     }
 
-    /// In words when it ends, with the command that mends it where that is soon.
-    fn state(&mut self, expiry: Option<Expiry>, is_soon: bool, mend: String) -> String {
-        let Some(expiry) = expiry else {
-            return "no end known".into();
-        };
+    /// In words when it ends, with the command to type where that is soon; `None` where no end is
+    /// known.
+    fn state(
+        &mut self,
+        expiry: Option<Expiry>,
+        is_soon: bool,
+        command: &Suggestion,
+    ) -> Option<String> {
+        let expiry = expiry?;
         let left = expiry.left(self.now);
         let words = if left <= 0 {
             format!("expired {}", output::ago(expiry.0, self.now))
@@ -261,10 +357,10 @@ impl Report<'_> {
             format!("expires in {} days", (left + DAY / 2) / DAY)
         };
         if !is_soon {
-            return words;
+            return Some(words);
         }
         self.attention = true;
-        format!("{words}: {mend}")
+        Some(format!("{words}: {command}"))
     }
 
     fn line(&mut self, line: String) {
@@ -278,19 +374,10 @@ fn is_within(expiry: Option<Expiry>, seconds: i64, now: UnixTime) -> bool {
     expiry.is_some_and(|expiry| expiry.left(now) <= seconds)
 }
 
-/// Server clock minus this machine's, in seconds; `None` where the server does not answer at once.
-fn clock_skew(config: &Config, server: &ServerUrl, args: &ServerArgs) -> Option<i64> {
-    let args = ServerArgs {
-        // No secret goes along.
-        allow_http: true,
-        ..args.clone()
-    };
-    let client = session::client(config, server, &args)
-        .ok()?
-        .within(PATIENCE);
-    // Whatever it answers, it tells its time.
-    let _ = client.head("/");
-    client.clock_skew()
+/// The prefix as it stands before a name.
+fn shown_prefix(entry: &Credential) -> String {
+    let prefix = prefix(entry).map(|prefix| format!("{prefix}...  "));
+    prefix.unwrap_or_default()
 }
 
 /// The 8 characters of a token that people see; of any other password, nothing.

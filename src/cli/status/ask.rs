@@ -1,0 +1,225 @@
+//! Asks all servers at once whether they still accept what this machine stores for them.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::api::http::Client;
+use crate::api::server::ServerUrl;
+use crate::api::{ApiError, Token, TokenApi, login};
+use crate::cli::session::{self, ServerArgs};
+use crate::config::Config;
+use crate::credential::{Credential, Proof};
+use crate::expiry::UnixTime;
+use crate::item::{Item, Session};
+use crate::progress;
+use crate::secret::Secret;
+
+/// How long the servers may take in all: they are asked at the same time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What one server is asked about.
+pub struct Question {
+    server: ServerUrl,
+    config: Config,
+    args: ServerArgs,
+    /// Those that have not expired by this machine's clock.
+    sessions: Vec<Session>,
+    tokens: Vec<Stored>,
+}
+
+/// A token that git is given.
+struct Stored {
+    id: String,
+    account: String,
+    secret: Secret,
+}
+
+impl Question {
+    pub fn new(server: &ServerUrl, item: &Item, config: &Config, args: &ServerArgs) -> Self {
+        let (name, now) = (server.to_string(), UnixTime::now());
+        let is_alive = |session: &&Session| {
+            session.server == name && session.expiry.is_none_or(|expiry| !expiry.is_past(now))
+        };
+        Question {
+            server: server.clone(),
+            config: config.clone(),
+            args: args.clone(),
+            sessions: item.sessions.iter().filter(is_alive).cloned().collect(),
+            tokens: (item.credentials.0.iter())
+                .filter_map(|entry| stored(entry, &name))
+                .collect(),
+        }
+    }
+}
+
+fn stored(entry: &Credential, server: &str) -> Option<Stored> {
+    let token = entry
+        .token
+        .as_ref()
+        .filter(|token| token.server == server)?;
+    let Proof::Password(secret) = &entry.proof else {
+        return None;
+    };
+    Some(Stored {
+        id: token.id.clone(),
+        account: token.account.clone(),
+        secret: secret.clone(),
+    })
+}
+
+/// What a server answered, as far as it did in time.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// Server clock minus this machine's, in seconds.
+    pub skew: Option<i64>,
+    /// Whether the session of an account is accepted.
+    pub sessions: BTreeMap<String, bool>,
+    /// Whether the token of an id is accepted.
+    pub tokens: BTreeMap<String, bool>,
+    /// Why something was not checked.
+    pub problem: Option<String>,
+    /// Whether all was asked.
+    pub is_complete: bool,
+}
+
+/// Asks each question, all of them at once. A server that takes longer is not waited for.
+pub fn all(questions: Vec<Question>) -> Vec<Answer> {
+    let late = || Answer {
+        problem: Some(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
+        ..Answer::default()
+    };
+    let mut answers: Vec<Answer> = questions.iter().map(|_| late()).collect();
+    let mut left = questions.len();
+    let (send, receive) = mpsc::channel();
+    let end = Instant::now() + ANSWER_TIMEOUT;
+    progress::during("Asking the servers", || {
+        for (number, question) in questions.into_iter().enumerate() {
+            let send = send.clone();
+            // Not joined: one that is too slow ends with the program.
+            thread::spawn(move || ask(&question, &Progress { number, send }));
+        }
+        drop(send);
+        while left > 0
+            && let Ok((number, answer)) =
+                receive.recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            let answer: Answer = answer;
+            left -= usize::from(answer.is_complete);
+            let problem = match answer.is_complete {
+                true => answer.problem,
+                false => answer.problem.or(late().problem),
+            };
+            if let Some(known) = answers.get_mut(number) {
+                *known = Answer { problem, ..answer };
+            }
+        }
+    });
+    answers
+}
+
+struct Progress {
+    number: usize,
+    send: Sender<(usize, Answer)>,
+}
+
+impl Progress {
+    /// That nobody waits any more is no failure.
+    fn tell(&self, answer: &Answer) {
+        let _ = self.send.send((self.number, answer.clone()));
+    }
+}
+
+fn ask(question: &Question, progress: &Progress) {
+    let mut answer = Answer::default();
+    if let Err(error) = check(question, &mut answer, progress) {
+        answer.problem = Some(error.to_string());
+    }
+    answer.is_complete = true;
+    progress.tell(&answer);
+}
+
+fn check(question: &Question, answer: &mut Answer, progress: &Progress) -> Result<(), ApiError> {
+    let Question { server, config, .. } = question;
+    if session::is_direct(config, server)
+        && let Ok(Some((direct, account))) = session::direct()
+    {
+        note(question, answer, &account, &direct.list()?);
+    }
+    if question.sessions.is_empty() && question.tokens.is_empty() {
+        return clock(question, answer);
+    }
+    let client = match session::client(config, server, &question.args) {
+        Ok(client) => Rc::new(client.within(ANSWER_TIMEOUT)),
+        Err(error) => {
+            clock(question, answer)?;
+            return Err(error);
+        }
+    };
+    let form = session::known(config, server).and_then(|known| known.api.as_deref());
+    for session in &question.sessions {
+        let listed = login::token_api(&client, &session.token, form).and_then(|api| api.list());
+        answer.skew = client.clock_skew();
+        match listed {
+            Ok(tokens) => {
+                answer.sessions.insert(session.account.clone(), true);
+                note(question, answer, &session.account, &tokens);
+            }
+            Err(ApiError::Unauthorized) => {
+                answer.sessions.insert(session.account.clone(), false);
+            }
+            Err(error) => return Err(error),
+        }
+        progress.tell(answer);
+    }
+    // Only these are asked about by themselves: that counts as a use of the token.
+    for token in &question.tokens {
+        if answer.tokens.contains_key(&token.id) {
+            continue;
+        }
+        let accepted = is_accepted(&client, &token.secret);
+        answer.skew = client.clock_skew();
+        answer.tokens.insert(token.id.clone(), accepted?);
+        progress.tell(answer);
+    }
+    Ok(())
+}
+
+/// Which of an account's stored tokens the server still has.
+fn note(question: &Question, answer: &mut Answer, account: &str, listed: &[Token]) {
+    for token in question
+        .tokens
+        .iter()
+        .filter(|token| token.account == account)
+    {
+        let is_listed = listed.iter().any(|one| one.id == token.id);
+        answer.tokens.insert(token.id.clone(), is_listed);
+    }
+}
+
+fn is_accepted(client: &Client, token: &Secret) -> Result<bool, ApiError> {
+    match client.get("/api/v1/user", Some(token))?.done() {
+        // One without `user:read` is known, and may not read who it is of.
+        Ok(()) | Err(ApiError::Forbidden { .. }) => Ok(true),
+        Err(ApiError::Unauthorized) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The server's clock, which every answer tells. No secret goes along.
+fn clock(question: &Question, answer: &mut Answer) -> Result<(), ApiError> {
+    let args = ServerArgs {
+        allow_http: true,
+        ..question.args.clone()
+    };
+    let client = session::client(&question.config, &question.server, &args)?;
+    let client = client.within(ANSWER_TIMEOUT);
+    let told = client.head("/");
+    answer.skew = client.clock_skew();
+    match told {
+        Err(error @ (ApiError::Unreachable { .. } | ApiError::Lost { .. })) => Err(error),
+        _ => Ok(()),
+    }
+}
