@@ -175,3 +175,29 @@ fn a_new_token_tells_of_the_one_before_it_what_is_so() {
         text(&told.stderr)
     );
 }
+
+#[test]
+fn where_no_token_is_stored_the_next_step_is_one_that_works() {
+    let machine = Machine::logged_in();
+    let hint = |output: &Output| {
+        let said = text(&output.stderr);
+        let (_, command) = said.trim_end().split_once("hint: ").expect("a hint");
+        command.to_owned()
+    };
+    let print = || machine.wit(&["token", "print"]);
+    paste(&machine.home, &hint(&print()));
+    done(&print());
+    done(&machine.wit(&["logout", "--revoke"]));
+    let print = machine.wit(&["token", "print", &machine.url]);
+    let command = hint(&print);
+    let login = format!("wit login {}", machine.url);
+    assert!(command.starts_with(&login), "{command}");
+    let typed = command.replacen(
+        &login,
+        &format!("{login} --username ada --password-stdin"),
+        1,
+    );
+    let output = machine.home.run("sh", &["-c", &typed], "correct horse\n");
+    done(&output);
+    done(&machine.wit(&["token", "print"]));
+}

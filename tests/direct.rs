@@ -30,6 +30,19 @@ fn a_database_is_spoken_to_by_tls_where_its_url_asks() {
 }
 
 #[test]
+fn a_line_break_in_the_url_leads_to_no_other_host() {
+    let mut home = Home::new();
+    home.set("WIT_USER_ID", "u");
+    home.set(
+        "DATABASE_URL",
+        "postgres://u:secret@127.0.0.1\n.evil.invalid:1/x",
+    );
+    let said = refused(&home.run(WIT, &["token", "list"], ""), 1);
+    assert!(said.contains("there is a line break in it"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
 fn a_database_that_is_not_the_platforms_is_left_as_it_is() {
     let mut home = Home::new();
     let file = home.path().join("other.db");

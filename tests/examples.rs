@@ -160,7 +160,9 @@ impl Desk {
                 signed_in = true;
             }
             match shown.rsplit('\n').next() {
-                Some("Password: " | "Passphrase: " | "Once more: ") => Some(PASSWORD),
+                Some(
+                    "Password: " | "Passphrase: " | "Repeat password: " | "Repeat passphrase: ",
+                ) => Some(PASSWORD),
                 Some(question) if question.ends_with("[y/N] ") => Some("y"),
                 _ => None,
             }

@@ -163,7 +163,7 @@ fn every_refusal_says_what_and_what_to_type_next() {
             "keeps no token",
             "wit token create --server",
         ),
-        ("token print", 1, "no token", "wit token create --server"),
+        ("token print", 1, "no token", "wit token create"),
         ("repo create 'a b'", 2, "1 to 100", "wit repo create demo"),
         (
             "repo delete none --yes",

@@ -43,6 +43,10 @@ impl Direct {
                     }
                     Database::connect_sqlite(path).await
                 }
+                // The URL standard leaves line breaks out, and so names another host.
+                None if url.contains(char::is_control) => {
+                    return Err(unreachable("there is a line break in it".to_owned()));
+                }
                 None => Database::connect_postgres(url).await,
             }
             .map_err(|error| unreachable(cause(&error)))

@@ -244,7 +244,7 @@ pub fn half_direct() -> Option<&'static str> {
 /// The database of `DATABASE_URL` and the name of the account of `WIT_USER_ID`; `None` where the
 /// two variables are not both set.
 pub fn direct() -> anyhow::Result<Option<(Direct, String)>> {
-    let set = config::variable("DATABASE_URL").zip(config::variable("WIT_USER_ID"));
+    let set = config::line("DATABASE_URL").zip(config::line("WIT_USER_ID"));
     let Some((url, user_id)) = set else {
         return Ok(None);
     };
@@ -338,6 +338,28 @@ pub fn suggest(words: &'static str, config: &Config, url: &str, account: &str) -
     })
 }
 
+/// The command that stores a token of a server, after a login where there is no session for it.
+pub fn suggest_create(
+    config: &Config,
+    item: &Item,
+    url: &str,
+    account: Option<&str>,
+) -> Suggestion {
+    let mut sessions = item.sessions.iter();
+    let is_theirs = |held: &Session| {
+        held.server == url && account.is_none_or(|account| account == held.account)
+    };
+    let is_signed_in = is_direct_url(config, url) || sessions.any(is_theirs);
+    let create = match account {
+        Some(account) => suggest("wit token create", config, url, account),
+        None => Suggestion::new("wit token create").option("--server", url),
+    };
+    match is_signed_in {
+        true => create,
+        false => Suggestion::new("wit login").arg(url).and(create),
+    }
+}
+
 /// The same options as text.
 pub fn naming(config: &Config, url: &str, named: &str) -> String {
     let options = suggest("", config, url, named).to_string();
@@ -403,7 +425,12 @@ pub fn login(config: &Config, context: &Context, args: &ServerArgs) -> anyhow::R
 
 /// Whether `wit login --api database` was the last login to a server.
 pub fn is_direct(config: &Config, server: &ServerUrl) -> bool {
-    known(config, server).is_some_and(|known| known.api.as_deref() == Some("database"))
+    is_direct_url(config, &server.to_string())
+}
+
+fn is_direct_url(config: &Config, url: &str) -> bool {
+    let known = config.servers.get(url);
+    known.is_some_and(|known| known.api.as_deref() == Some("database"))
 }
 
 /// Ends a session at its server; what to tell a person where that can't be known.

@@ -171,8 +171,7 @@ impl Report<'_> {
         let mut left_over = Vec::new();
         for entry in &item.previous {
             let id = entry.token.as_ref().map(|token| token.id.as_str());
-            let end = id.and_then(|id| self.rotations.grace_end(id));
-            let Some(end) = end else {
+            let Some(left) = id.and_then(|id| self.rotations.grace(id)) else {
                 left_over.push(entry);
                 continue;
             };
@@ -181,7 +180,7 @@ impl Report<'_> {
                 "  {}{}: {}",
                 shown_prefix(entry),
                 name.unwrap_or_default(),
-                local::replaced(end.since(self.now))
+                local::replaced(left)
             ));
         }
         let pending: Vec<&Credential> = item.pending.iter().collect();
@@ -283,7 +282,7 @@ impl Report<'_> {
                     false => Suggestion::new("wit login").arg(&token.server).and(create),
                 }
             }
-            None => Suggestion::new("wit token create").option("--server", server),
+            None => session::suggest_create(self.config, item, server, None),
         };
         let mut state = match accepted {
             Some(false) => {

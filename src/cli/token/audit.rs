@@ -142,7 +142,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     for token in &tokens {
         let label = label(token);
         // It was replaced, and ends by itself.
-        if let Some(left) = rotations.grace_left(token, now) {
+        let ends = rotations.ends(token, now).map(|at| at.since(now));
+        if let Some(left) = ends.filter(|left| *left > 0) {
             // Writing to a String can't fail.
             let _ = writeln!(graces, "{label}\n  {}", replaced(left));
             continue;

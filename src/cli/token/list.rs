@@ -43,7 +43,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let here = |token: &Token| acting.holds(&token.id);
     let rotations = Rotations::load(context);
-    let grace = |token: &Token| rotations.grace_left(token, now);
+    let ends = |token: &Token| rotations.ends(token, now).map(|at| at.since(now));
     if context.json {
         let all: Vec<_> = tokens
             .iter()
@@ -58,13 +58,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
                     "expiresAt": token.expiry.map(|expiry| output::rfc3339(expiry.0)),
                     "expired": token.is_expired(now),
                     "thisMachine": here(token),
-                    "replacedUntil": rotations.grace_end(&token.id).map(output::rfc3339),
+                    "replacedUntil": rotations.ends(token, now).map(output::rfc3339),
                 })
             })
             .collect();
         output::json(&all)?;
     } else {
-        output::print(layout(&tokens, now, here, grace, output::coloured).as_bytes())?;
+        output::print(layout(&tokens, now, here, ends, output::coloured).as_bytes())?;
         if tokens.is_empty() && !filtered {
             eprintln!("hint: {}", acting.suggest("wit token create"));
         }
@@ -80,7 +80,7 @@ fn layout(
     tokens: &[Token],
     now: UnixTime,
     here: impl Fn(&Token) -> bool,
-    grace: impl Fn(&Token) -> Option<i64>,
+    ends: impl Fn(&Token) -> Option<i64>,
     paint: impl Fn(&str, u8) -> String,
 ) -> String {
     let mut text = format!("Personal Access Tokens ({})\n", tokens.len());
@@ -90,17 +90,14 @@ fn layout(
             Some(at) => format!("Last used: {}", output::ago(at, now)),
             None => "Never used".into(),
         };
-        let grace = grace(token).filter(|_| !expired).map(replaced);
+        let ends = ends(token).filter(|_| !expired).map(replaced);
         let expires = match token.expiry {
             Some(expiry) if expired => format!("Expired: {}", output::date(expiry.0)),
             Some(expiry) => format!("Expires: {}", output::date(expiry.0)),
             None => "Expires: Never".into(),
         };
-        let expires = match grace {
-            // In the place of the date, which is that of the grace where the server knows it.
-            Some(grace) => grace,
-            None => expires,
-        };
+        // In the place of the date, which is that of the grace where the server knows it.
+        let expires = ends.unwrap_or(expires);
         let heading = format!(
             "{}...  {}{}{}",
             escaped(&token.prefix),

@@ -3,12 +3,13 @@
 use crate::api::Token;
 use crate::cli::Context;
 use crate::cli::output::span;
-use crate::expiry::{Expiry, UnixTime};
+use crate::expiry::UnixTime;
 use crate::rotation::journal::{self, Journal, Step};
 
 /// The rotations that this machine has begun and not finished.
 pub struct Rotations {
     journals: Vec<Journal>,
+    /// By this machine's clock.
     now: UnixTime,
 }
 
@@ -21,19 +22,27 @@ impl Rotations {
         }
     }
 
-    /// The end of a replaced token's grace by this machine's clock, where that is still to come.
-    pub fn grace_end(&self, id: &str) -> Option<UnixTime> {
-        let mut journals = self.journals.iter();
-        let journal =
-            journals.find(|journal| journal.step == Step::Grace && journal.old_id == id)?;
-        journal.revoke_at.filter(|at| at.since(self.now) > 0)
+    /// Seconds until the end of a replaced token's grace, where that is still to come.
+    pub fn grace(&self, id: &str) -> Option<i64> {
+        let is_meant = |journal: &&Journal| {
+            journal.step == Step::Grace && journal.old_id == id && !journal.is_due(self.now)
+        };
+        let journal = self.journals.iter().find(is_meant)?;
+        // The journal's times are the server's.
+        let now = self.now.plus(journal.clock_skew);
+        Some(journal.revoke_at?.since(now))
     }
 
-    /// Seconds that a replaced token has left. `now` is the server's clock.
-    pub fn grace_left(&self, token: &Token, now: UnixTime) -> Option<i64> {
-        let left = self.grace_end(&token.id)?.since(self.now);
-        let expiry = token.expiry.map(|expiry: Expiry| expiry.left(now).max(0));
-        Some(expiry.map_or(left, |expiry| expiry.min(left)))
+    /// When a replaced token ends, by the server's clock: as this machine's rotation has it, or as
+    /// the server says of a token that was replaced elsewhere.
+    pub fn ends(&self, token: &Token, now: UnixTime) -> Option<UnixTime> {
+        let expiry = token.expiry.map(|expiry| expiry.0);
+        let grace = self.grace(&token.id).map(|left| now.plus(left));
+        match (&token.replaced_by, grace) {
+            (Some(_), None) => expiry,
+            (_, Some(grace)) => Some(expiry.map_or(grace, |expiry| expiry.min(grace))),
+            (None, None) => None,
+        }
     }
 
     /// Whether a rotation from or to the token waits to be finished.
@@ -45,5 +54,5 @@ impl Rotations {
 
 /// `replaced, ends in 52 minutes`.
 pub fn replaced(left: i64) -> String {
-    format!("replaced, ends in {}", span(left))
+    format!("replaced, ends in {}", span(left.max(0)))
 }

@@ -9,7 +9,6 @@ use crate::cli::{Context, Exit, Failure, output};
 use crate::config::Config;
 use crate::credential::Description;
 use crate::expiry::UnixTime;
-use crate::quote::Suggestion;
 use crate::store;
 
 #[derive(Debug, clap::Args)]
@@ -34,15 +33,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let request = Description {
         protocol: Some(site.protocol().into()),
         host: Some(site.host().into()),
-        username: args.account.map(String::into_bytes),
+        username: args.account.clone().map(String::into_bytes),
         ..Description::default()
     };
     let found = item.credentials.find(&request, UnixTime::now());
     let Some(entry) = found else {
         let message = format!("no token that still works is stored for {site}");
-        return Err(Failure::new(Exit::Failed, message)
-            .hint(Suggestion::new("wit token create").option("--server", server.to_string()))
-            .into());
+        let account = session::account(&config, &server, args.account.as_deref());
+        let url = server.to_string();
+        let create = session::suggest_create(&config, &item, &url, account.as_deref());
+        return Err(Failure::new(Exit::Failed, message).hint(create).into());
     };
     let secret = entry.proof.secret();
     if context.json {
