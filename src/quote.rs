@@ -188,6 +188,12 @@ impl From<String> for Hint {
     }
 }
 
+impl From<&String> for Hint {
+    fn from(text: &String) -> Self {
+        Hint(escaped(text))
+    }
+}
+
 impl From<Hint> for String {
     fn from(hint: Hint) -> Self {
         hint.0
