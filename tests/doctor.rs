@@ -822,13 +822,31 @@ fn a_server_that_stays_away_is_logged_out_of() {
 
 #[test]
 fn plain_http_to_another_machine_is_told_and_not_spoken() {
-    let patient = Patient::well();
-    let plain = patient.url().replace("127.0.0.1", "0.0.0.0");
-    patient.sh(&format!("wit login {plain} --allow-http {TYPED}"));
-    let (code, findings) = examine(&patient.home, ":");
+    let home = Home::new();
+    done(&home.run(WIT, &["setup"], ""));
+    let other = server::Server::new(|first, _| match first {
+        "GET /api/tokens HTTP/1.1" => server::answer(200, "[]"),
+        _ => server::answer(401, "{}"),
+    });
+    // To Linux this is the machine itself, to the rules of http another one.
+    let plain = other.url.replace("127.0.0.1", "0.0.0.0");
+    let login = [
+        "login",
+        &plain,
+        "--allow-http",
+        "--username",
+        "ada",
+        "--session-stdin",
+    ];
+    done(&home.run(WIT, &login, "session"));
+    let (code, findings) = examine(&home, ":");
     assert_eq!(code, 0, "{findings:?}");
     let what = format!("{plain} is not asked");
-    assert!(findings.iter().any(|finding| finding["what"] == what));
+    let told = findings.iter().find(|finding| finding["what"] == what);
+    let fix = told.and_then(|finding| finding["cure"].as_str());
+    let output = home.run("/bin/sh", &["-c", fix.expect("a command")], "");
+    let said = text(&output.stdout);
+    assert!(said.contains(&format!("{plain} answers")), "{said}");
 }
 
 /// A server with TLS that counts as another machine, and who trusts it.
@@ -997,6 +1015,77 @@ fn a_token_that_ends_soon_is_rotated() {
     let patient = Patient::well();
     age_tokens(&patient.home, &patient.server.address, 28);
     cured_by(&patient.home, ":", "token", "--expires 30");
+}
+
+#[test]
+fn the_token_of_another_account_is_rotated_as_that_account() {
+    let patient = Patient::well();
+    patient.server.sign_up("bob");
+    let login = format!("wit login {}", patient.url());
+    patient.sh(&format!(
+        "{login} --username bob --password-stdin < password && wit token create desk --store --expires 30 &&
+         {login} {TYPED}"
+    ));
+    assert_eq!(ailments(&patient.home, ":"), []);
+    age_tokens(&patient.home, &patient.server.address, 28);
+    let found = ailments(&patient.home, ":");
+    assert_eq!(found.len(), 2, "{found:?}");
+    for (check, fix) in found {
+        assert_eq!(check, "token");
+        patient.sh(&format!("{fix} --expires 30"));
+    }
+    assert_eq!(ailments(&patient.home, ":"), []);
+}
+
+#[test]
+fn a_token_of_the_environment_without_any_server_is_taken_out() {
+    let home = Home::new();
+    done(&home.run(WIT, &["setup"], ""));
+    let set = "export WIT_TOKEN=wit_0123456789abcdef";
+    cured_by(&home, set, "environment-token", "");
+    let plain = format!("{set} WIT_URL=http://wit.example");
+    cured_by(&home, &plain, "environment-token", "");
+}
+
+#[test]
+fn a_helper_in_a_shell_command_is_edited() {
+    let mut home = Home::new();
+    path_with(&mut home, "unused", None);
+    write(
+        home.path().join(".gitconfig"),
+        "[credential]\n\thelper = !git-credential-wit\n",
+    );
+    let editor = format!("export GIT_EDITOR=\"sed -i 's|!git-credential-wit|{HELPER}|'\"");
+    cured_by(&home, &editor, "helper-program", "");
+}
+
+#[test]
+fn a_server_elsewhere_that_fails_is_asked_again_later() {
+    let home = Home::new();
+    let certificate = Certificate::new(&home, "wit", "IP:0.0.0.0");
+    let failures = AtomicUsize::new(0);
+    let ill = server::Server::tls(&certificate, move |first, _| match first {
+        "GET /api/tokens HTTP/1.1" => server::answer(200, "[]"),
+        // A GET is sent three times.
+        _ => match failures.fetch_add(1, Ordering::Relaxed) < 3 {
+            true => server::answer(500, "{}"),
+            false => server::answer(401, "{}"),
+        },
+    });
+    let url = ill.url.replace("127.0.0.1", "0.0.0.0");
+    let login = [
+        "login",
+        &url,
+        "--username",
+        "ada",
+        "--session-stdin",
+        "--ca-file",
+        "wit.pem",
+    ];
+    done(&home.run(WIT, &login, "session"));
+    // Nobody waits here.
+    let before = "sleep() { echo slept $1; }";
+    cured_by(&home, before, "server", "");
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let machine = machine::Facts::gather(Path::new("/"), &config::variable);
     findings.extend(machine::check(&machine, keeping.wants_keychain()));
     findings.extend(server::check_environment(
-        &server::EnvironmentFacts::gather(servers.first(), &args.server, &config),
+        &server::EnvironmentFacts::gather(&servers, &args.server, &config),
     ));
     for url in &servers {
         let store = store.as_deref().ok();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Finding, State, quoted};
 use crate::cli::setup::chain::{self, Entry, Place};
-use crate::cli::setup::helper::{Program, first_word, in_path, is_ours, name};
+use crate::cli::setup::helper::{Program, first_word, in_path, is_ours, is_stale, name};
 use crate::cli::{Failure, setup};
 use crate::process;
 
@@ -225,6 +225,18 @@ fn removal(helper: &Entry) -> Option<String> {
 
 /// What names our helper anew where it is named now, and touches nothing else.
 fn anew(helper: &Entry) -> Option<String> {
+    // A path that leads nowhere is replaced where it stands.
+    if is_stale(&helper.value) {
+        let setup = match helper.scope.as_str() {
+            "system" => Some("sudo wit setup --system"),
+            "global" => Some("wit setup"),
+            "local" => Some("wit setup --local"),
+            _ => None,
+        };
+        if let Some(setup) = setup {
+            return Some(setup.to_owned());
+        }
+    }
     let Some(removal) = removal(helper) else {
         let file = helper.file.as_ref()?;
         return Some(format!("git config --file {} --edit", quoted(file)));

@@ -32,6 +32,8 @@ pub struct Facts {
     answered: Result<Option<&'static str>, ApiError>,
     skew: Option<i64>,
     session: Session,
+    /// The options that name the account that commands about it mean.
+    naming: String,
     /// Whether `WIT_TOKEN` is for it.
     by_environment: bool,
     tokens: Vec<Held>,
@@ -59,6 +61,8 @@ struct Held {
     /// The first characters of its id, which commands take.
     id: String,
     expiry: Option<Expiry>,
+    /// The options that name its account.
+    naming: String,
     /// Whether it runs out although it should have been renewed.
     runs_out: bool,
     taken: Result<(), ApiError>,
@@ -81,6 +85,7 @@ impl Facts {
             answered: Ok(None),
             skew: None,
             session: Session::Unknown,
+            naming: String::new(),
             by_environment: is_of_environment(server),
             tokens: Vec::new(),
             proxied: !server.is_loopback() && is_proxied(),
@@ -94,6 +99,10 @@ impl Facts {
             .site()
             .and_then(|site| store::load(store?, &site).ok());
         let account = session::account(config, server, args.account.as_deref());
+        facts.naming = match &account {
+            Some(account) => session::naming(config, &facts.url, account),
+            None => format!(" --server {}", quoted(&facts.url)),
+        };
         let held = item.as_ref().map(|item| {
             let ours = |held: &&crate::item::Session| {
                 held.server == facts.url && account.as_ref().is_none_or(|a| *a == held.account)
@@ -140,7 +149,8 @@ impl Facts {
                 true => renewal::is_due(entry, SOON / DAY, now),
                 false => entry.expiry.is_some_and(|expiry| expiry.left(now) <= SOON),
             };
-            let token = token_of(&client, entry, &facts.url, runs_out);
+            let naming = |account: &str| session::naming(config, &facts.url, account);
+            let token = token_of(&client, entry, &facts.url, naming, runs_out);
             facts.tokens.extend(token);
         }
         facts
@@ -158,7 +168,13 @@ fn is_of_environment(server: &ServerUrl) -> bool {
 }
 
 /// `None` for what is no token of this server: a password is not tried.
-fn token_of(client: &Client, entry: &Credential, url: &str, runs_out: bool) -> Option<Held> {
+fn token_of(
+    client: &Client,
+    entry: &Credential,
+    url: &str,
+    naming: impl Fn(&str) -> String,
+    runs_out: bool,
+) -> Option<Held> {
     let token = entry.token.as_ref().filter(|token| token.server == url)?;
     let Proof::Password(secret) = &entry.proof else {
         return None;
@@ -167,6 +183,7 @@ fn token_of(client: &Client, entry: &Credential, url: &str, runs_out: bool) -> O
         name: token.name.clone(),
         id: token.id.get(..8).unwrap_or(&token.id).to_owned(),
         expiry: entry.expiry,
+        naming: naming(&token.account),
         runs_out,
         taken: is_taken(client, secret),
     })
@@ -245,15 +262,10 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
     if facts.tokens.is_empty() && is_used {
         findings.push(
             Finding::wrong("token", format!("git has no token for {url}"))
-                .cure(format!("wit token create --server {url} --expires 30")),
+                .cure(format!("wit token create{} --expires 30", facts.naming)),
         );
     }
-    findings.extend(
-        facts
-            .tokens
-            .iter()
-            .map(|token| check_token(facts, token, now)),
-    );
+    findings.extend(facts.tokens.iter().map(|token| check_token(token, now)));
     findings
 }
 
@@ -315,10 +327,10 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
     }
 }
 
-fn check_token(facts: &Facts, token: &Held, now: UnixTime) -> Finding {
+fn check_token(token: &Held, now: UnixTime) -> Finding {
     let name = format!("the token {} ({})", token.name, token.id);
-    let create = format!("wit token create --server {} --expires 30", facts.url);
-    let rotate = format!("wit token rotate {} --server {}", token.id, facts.url);
+    let create = format!("wit token create{} --expires 30", token.naming);
+    let rotate = format!("wit token rotate{} {}", token.naming, quoted(&token.id));
     match &token.taken {
         Err(ApiError::Unauthorized) => {
             Finding::wrong("token", format!("{name} is not taken by the server"))
@@ -359,25 +371,31 @@ pub struct EnvironmentFacts {
     /// Whether that URL is an origin that a token may be sent to.
     usable: bool,
     taken: Option<Result<(), ApiError>>,
+    /// Another server, which the token may be for.
     known: Option<String>,
 }
 
 impl EnvironmentFacts {
-    pub fn gather(known: Option<&ServerUrl>, args: &ServerArgs, config: &Config) -> Self {
+    pub fn gather(known: &[ServerUrl], args: &ServerArgs, config: &Config) -> Self {
         let token = config::variable("WIT_TOKEN").map(Secret::from);
         let url = config::variable("WIT_URL");
         let server = url.as_deref().and_then(|url| ServerUrl::parse(url).ok());
-        let usable = server.filter(|server| !server.is_plain() || server.is_loopback());
+        let is_usable = |server: &&ServerUrl| !server.is_plain() || server.is_loopback();
+        let usable = server.as_ref().filter(is_usable);
         let taken = token
             .as_ref()
-            .zip(usable.as_ref())
+            .zip(usable)
             .map(|(token, server)| is_taken(&session::client(config, server, args)?, token));
         EnvironmentFacts {
             token: token.is_some(),
             url,
             usable: usable.is_some(),
             taken,
-            known: known.map(ServerUrl::to_string),
+            // Not the one that it names already.
+            known: (known.iter())
+                .filter(is_usable)
+                .find(|known| server.as_ref() != Some(known))
+                .map(ServerUrl::to_string),
         }
     }
 }
@@ -388,8 +406,9 @@ pub fn check_environment(facts: &EnvironmentFacts) -> Option<Finding> {
         return None;
     }
     let set = match &facts.known {
-        Some(known) => format!("export WIT_URL={known}"),
-        None => "export WIT_URL=https://your.server".to_owned(),
+        Some(known) => format!("export WIT_URL={}", quoted(known)),
+        // Which server it is for nobody can tell here.
+        None => "unset WIT_TOKEN".to_owned(),
     };
     Some(match (&facts.url, &facts.taken) {
         (None, _) => Finding::wrong(NAME, "WIT_TOKEN is set, and WIT_URL is not")
@@ -426,6 +445,7 @@ mod tests {
             answered,
             skew: None,
             session: Session::Unknown,
+            naming: String::new(),
             by_environment: false,
             tokens: Vec::new(),
             proxied: false,
