@@ -21,7 +21,6 @@ mod refusal;
 mod renewal;
 mod run_to_end;
 pub mod tls;
-mod turns;
 mod uses;
 mod v1;
 

@@ -77,6 +77,25 @@ impl Database {
         }))
     }
 
+    /// A repository of `owner_id`, by its name. [`DatabaseError::NotFound`] for another's too.
+    pub async fn own_repository(
+        &self,
+        owner_id: &str,
+        name: &str,
+    ) -> Result<Repository, DatabaseError> {
+        let found: Option<Repository> = read!(self, connection => {
+            sqlx::query_as(
+                "SELECT id, owner_id, name, private FROM wit_repository
+                 WHERE owner_id = $1 AND name = $2",
+            )
+            .bind(owner_id)
+            .bind(name)
+            .fetch_optional(&mut *connection)
+            .await?
+        });
+        found.ok_or(DatabaseError::NotFound)
+    }
+
     /// Changes the name or who may see a repository of `owner_id`. [`DatabaseError::NotFound`]
     /// for another's too, [`DatabaseError::Taken`] where the name is.
     pub async fn change_repository(

@@ -15,6 +15,10 @@ use crate::database::tokens::{Grant, TokenHash};
 use crate::database::{Database, DatabaseError};
 use crate::secret::Secret;
 
+/// Usernames that go with every token: ours, and those that users of GitLab, GitHub and Bitbucket
+/// are used to.
+const ANY_OWNER: [&str; 4] = ["token", "oauth2", "x-access-token", "x-token-auth"];
+
 /// What a request carries in `Authorization`.
 pub enum Presented {
     Bearer(Secret),
@@ -88,7 +92,7 @@ impl Platform {
     }
 
     /// What the token of a request `from` an address allows, by Bearer, or by Basic under its
-    /// owner's name or email, or `token`.
+    /// owner's name or email, or one of [`ANY_OWNER`].
     pub async fn token(
         &self,
         headers: &HeaderMap,
@@ -105,7 +109,9 @@ impl Platform {
         let grant = self.checks.check(hash).await?;
         let grant = grant.filter(|grant| match &username {
             None => true,
-            Some(username) => username == "token" || grant.user.is_called(username),
+            Some(username) => {
+                ANY_OWNER.contains(&username.as_str()) || grant.user.is_called(username)
+            }
         });
         if let Some(grant) = &grant {
             self.uses.note(grant, from);

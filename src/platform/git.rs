@@ -1,53 +1,67 @@
 //! Git over HTTP: git's own `git http-backend`, run as CGI (git-http-backend(1), RFC 3875).
 
+mod head;
+mod leftovers;
+mod process;
+mod request;
+mod slots;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path as FilePath, PathBuf};
-use std::pin::Pin;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use axum::Router;
-use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio_util::io::ReaderStream;
+use tokio::process::Command;
 use uuid::Uuid;
 
 use super::Shared;
-use super::limits::network;
 use super::refusal::Refusal;
-use super::turns::{Turn, Turns, Whom};
+use request::Coding;
+use slots::GitSlots;
+pub use slots::Requester;
 
-/// Most that git may answer before its body, in bytes.
-const HEAD_LIMIT: u64 = 16 * 1024;
-/// Most of git's output that is held at once, in bytes.
-const BUFFER: usize = 64 * 1024;
-/// How long git may take to begin its answer.
-const HEAD_PATIENCE: Duration = Duration::from_secs(60);
-/// How long the making of an empty repository may take.
-const CREATE_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a command of git's may take that is no client's request.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a request to git may take in all, both ways.
+const GIT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// Most memory of its own that a git may have, in KiB: the commands of a push, and what a fetch
-/// wants, have no other bound, and a client can send a thousand times as much as it pays for (gzip).
-const MEMORY: u32 = 1024 * 1024;
+/// wants, have no other bound.
+const MAX_MEMORY: u32 = 1024 * 1024;
+/// Most CPU time that each process of a git may use, in seconds.
+const MAX_CPU: u32 = 600;
 
 /// What git is told beside a repository's own config.
-const CONFIG: [(&str, &str); 10] = [
+const CONFIG: [(&str, &str); 18] = [
     // Hooks are never run, whatever lies in a repository.
     ("core.hooksPath", "/dev/null"),
     ("http.receivepack", "true"),
     ("receive.fsckObjects", "true"),
+    // Faults of old programs that many histories have, and that harm nobody.
+    ("receive.fsck.badTimezone", "ignore"),
+    ("receive.fsck.missingSpaceBeforeDate", "ignore"),
+    ("receive.fsck.missingSpaceBeforeEmail", "ignore"),
+    ("receive.fsck.zeroPaddedFilemode", "ignore"),
     ("receive.maxInputSize", "4g"),
+    // Without it `git push -o` fails whole. No hook runs that would read the options.
+    ("receive.advertisePushOptions", "true"),
     // A push that is acknowledged lies on the disk.
     ("core.fsync", "added,reference"),
     ("uploadpack.allowFilter", "true"),
+    // A partial clone asks for objects by their ids. Protocol v2 always allows that; so v0 and v1
+    // show nothing more.
+    ("uploadpack.allowAnySHA1InWant", "true"),
     ("core.fsmonitor", "false"),
+    // Pushes that touch one ref at once wait for each other.
+    ("core.filesRefLockTimeout", "5000"),
+    ("core.packedRefsTimeout", "5000"),
     // What keeps a git well below its bound of memory.
     ("core.bigFileThreshold", "64m"),
     ("pack.windowMemory", "128m"),
@@ -60,7 +74,9 @@ pub struct Git {
     http_backend: PathBuf,
     /// Holds `<id>.git` for each repository.
     repositories: PathBuf,
-    pub turns: Turns,
+    slots: GitSlots,
+    push_locks: head::PushLocks,
+    _in_use: leftovers::InUse,
 }
 
 impl Git {
@@ -84,15 +100,20 @@ impl Git {
         };
         crate::config::private_dir(repositories)
             .with_context(|| format!("can't make {}", repositories.display()))?;
+        let in_use = leftovers::start(repositories)
+            .with_context(|| format!("can't read {}", repositories.display()))?;
         Ok(Git {
             http_backend,
             repositories: repositories.to_owned(),
-            turns: Turns::default(),
+            slots: GitSlots::default(),
+            push_locks: head::PushLocks::default(),
+            _in_use: in_use,
         })
     }
 
-    /// Makes an empty repository.
-    pub async fn create(&self, id: Uuid) -> Result<(), Refusal> {
+    /// Creates an empty repository.
+    pub async fn create(&self, id: Uuid, requester: Requester) -> Result<(), Refusal> {
+        let _slot = self.slots.take(requester).await?;
         let mut command = self.command(FilePath::new("git"));
         command
             .args([
@@ -106,7 +127,7 @@ impl Git {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        match tokio::time::timeout(CREATE_PATIENCE, command.status()).await {
+        match tokio::time::timeout(COMMAND_TIMEOUT, command.status()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             other => {
                 tracing::error!(?other, "git init failed");
@@ -126,6 +147,35 @@ impl Git {
         }
     }
 
+    /// Runs a command of git's in a repository: what it prints, or `None` where it exits with 1.
+    async fn ask(&self, id: Uuid, arguments: &[&str]) -> io::Result<Option<String>> {
+        let mut command = self.command(FilePath::new("git"));
+        command
+            .arg("--git-dir")
+            .arg(self.directory(id))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        let output = tokio::time::timeout(COMMAND_TIMEOUT, command.output()).await??;
+        match output.status.code() {
+            Some(0) => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
+            Some(1) => Ok(None),
+            _ => Err(io::Error::other(format!("git: {}", output.status))),
+        }
+    }
+
+    /// `git http-backend` within its bounds of memory and CPU time.
+    fn http_backend(&self) -> Command {
+        let mut command = self.command(FilePath::new("sh"));
+        command
+            .args(["-c", r#"ulimit -d "$1" && ulimit -t "$2" && exec "$0""#])
+            .arg(&self.http_backend)
+            .args([MAX_MEMORY.to_string(), MAX_CPU.to_string()])
+            .env("GIT_PROJECT_ROOT", &self.repositories)
+            .env("GIT_HTTP_EXPORT_ALL", "1");
+        command
+    }
+
     fn directory(&self, id: Uuid) -> PathBuf {
         self.repositories.join(format!("{id}.git"))
     }
@@ -139,6 +189,9 @@ impl Git {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("HOME", &self.repositories)
             .env("LC_ALL", "C")
+            // Another default would make repositories that this git or its clients can't read.
+            .env("GIT_DEFAULT_HASH", "sha1")
+            .env("GIT_DEFAULT_REF_FORMAT", "files")
             .env("GIT_CONFIG_COUNT", CONFIG.len().to_string())
             .kill_on_drop(true);
         if let Some(path) = std::env::var_os("PATH") {
@@ -220,23 +273,71 @@ async fn answer(
     request: Request,
     service: Service,
 ) -> Response {
-    let allowed = allowed(&platform, request.headers(), from, &owner, &name, service).await;
-    let (id, user) = match allowed {
+    let headers = request.headers();
+    let allowed = allowed(&platform, headers, from, &owner, &name, service).await;
+    let (repository, account) = match allowed {
         Ok(allowed) => allowed,
         Err(refusal) => return refusal.into_text(),
     };
-    let whom = match &user {
-        Some(user) => Whom::Account(user.clone()),
-        None => Whom::Network(network(from.ip())),
+    let Some(coding) = Coding::of(headers) else {
+        return request::unknown_coding();
     };
-    let turn = match platform.git.turns.take(whom).await {
-        Ok(turn) => turn,
+    let mut credentials = HeaderMap::new();
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        credentials.insert(header::AUTHORIZATION, value.clone());
+    }
+    let requester = Requester::new(from.ip(), account.as_deref());
+    let slot = match platform.git.slots.take(requester).await {
+        Ok(slot) => slot,
         Err(refusal) => return refusal.into_text(),
     };
-    (run(&platform.git, id, user, from, request, service, turn).await).unwrap_or_else(|error| {
+    let access = Access {
+        platform,
+        credentials,
+        from,
+        owner,
+        name,
+        service,
+        repository,
+    };
+    let answered = process::run(access, account.as_deref(), coding, request, slot).await;
+    answered.unwrap_or_else(|error| {
         tracing::error!(%error, "git http-backend failed");
         Refusal::failed().into_text()
     })
+}
+
+/// A request that was allowed, and what is needed to ask again while it is under way.
+struct Access {
+    platform: Shared,
+    /// Its `Authorization` alone.
+    credentials: HeaderMap,
+    from: SocketAddr,
+    owner: String,
+    name: String,
+    service: Service,
+    repository: Uuid,
+}
+
+impl Access {
+    /// Refuses what would not be allowed any more: the token was revoked or has expired, the account
+    /// is suspended, the repository is gone or hidden.
+    async fn check_again(&self) -> Result<(), Refusal> {
+        let (repository, _) = allowed(
+            &self.platform,
+            &self.credentials,
+            self.from,
+            &self.owner,
+            &self.name,
+            self.service,
+        )
+        .await?;
+        match repository == self.repository {
+            true => Ok(()),
+            // Another one that has its name now.
+            false => Err(Refusal::not_found()),
+        }
+    }
 }
 
 /// The repository's id, and the account's where there is one, if the request may do what it asks
@@ -282,133 +383,4 @@ async fn allowed(
         ));
     }
     Ok((repository.id, Some(grant.user.id.clone())))
-}
-
-/// Hands the request to git and its answer to the client, neither ever whole in memory.
-async fn run(
-    git: &Git,
-    id: Uuid,
-    user: Option<String>,
-    from: SocketAddr,
-    request: Request,
-    service: Service,
-    turn: Turn,
-) -> io::Result<Response> {
-    let (parts, body) = request.into_parts();
-    let mut command = git.command(FilePath::new("sh"));
-    command
-        .args(["-c", r#"ulimit -d "$1" && exec "$0""#])
-        .arg(&git.http_backend)
-        .arg(MEMORY.to_string());
-    let advertising = parts.method != Method::POST;
-    let path = match advertising {
-        true => "info/refs",
-        false => service.name(),
-    };
-    command
-        .env("GIT_PROJECT_ROOT", &git.repositories)
-        .env("GIT_HTTP_EXPORT_ALL", "1")
-        .env("PATH_INFO", format!("/{id}.git/{path}"))
-        .env("REQUEST_METHOD", if advertising { "GET" } else { "POST" })
-        .env("REMOTE_ADDR", from.ip().to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    if let Some(user) = user {
-        // Without it git http-backend takes no push.
-        command.env("REMOTE_USER", user);
-    }
-    if advertising {
-        command.env("QUERY_STRING", format!("service={}", service.name()));
-    }
-    // Not its length: git http-backend would end git by a signal where a body is shorter.
-    for (name, variable) in [
-        (header::CONTENT_TYPE, "CONTENT_TYPE"),
-        (header::CONTENT_ENCODING, "HTTP_CONTENT_ENCODING"),
-        (HeaderName::from_static("git-protocol"), "GIT_PROTOCOL"),
-    ] {
-        if let Some(value) = parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-        {
-            command.env(variable, value);
-        }
-    }
-    let mut child = command.spawn()?;
-    let pipes = child.stdin.take().zip(child.stdout.take());
-    let (stdin, stdout) = pipes.ok_or_else(|| io::Error::other("git has no pipes"))?;
-    tokio::spawn(feed(child, stdin, body, turn));
-    let mut stdout = BufReader::with_capacity(BUFFER, stdout);
-    let head = tokio::time::timeout(HEAD_PATIENCE, read_head(&mut stdout)).await??;
-    let answer = match service {
-        Service::Fetch => Body::from_stream(ReaderStream::with_capacity(stdout, BUFFER)),
-        Service::Push => Body::from_stream(ReaderStream::new(to_its_end(stdout))),
-    };
-    let mut response = Response::new(answer);
-    (*response.status_mut(), *response.headers_mut()) = head;
-    Ok(response)
-}
-
-/// Streams the request's body to git, then sees it to its end. Where the body breaks off, or the
-/// client is silent for too long, git's input ends early, and git then changes nothing.
-async fn feed(mut child: Child, mut stdin: ChildStdin, mut body: Body, _turn: Turn) {
-    loop {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
-        let Some(Ok(frame)) = frame else { break };
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if stdin.write_all(&data).await.is_err() {
-            break;
-        }
-    }
-    drop(stdin);
-    let _ = child.wait().await;
-}
-
-/// Passes git's output on, and goes on reading it when nobody wants it any more: a signal for a
-/// closed pipe would end git before it has removed what was pushed so far.
-fn to_its_end(mut stdout: BufReader<ChildStdout>) -> DuplexStream {
-    let (output, mut passed_on) = tokio::io::duplex(BUFFER);
-    tokio::spawn(async move {
-        if tokio::io::copy_buf(&mut stdout, &mut passed_on)
-            .await
-            .is_err()
-        {
-            drop(passed_on);
-            let _ = tokio::io::copy_buf(&mut stdout, &mut tokio::io::sink()).await;
-        }
-    });
-    output
-}
-
-/// The header lines of a CGI answer, up to the empty line (RFC 3875 section 6.3).
-async fn read_head(stdout: &mut BufReader<ChildStdout>) -> io::Result<(StatusCode, HeaderMap)> {
-    let malformed = || io::Error::new(io::ErrorKind::InvalidData, "no CGI answer");
-    let mut status = StatusCode::OK;
-    let mut headers = HeaderMap::new();
-    let mut lines = stdout.take(HEAD_LIMIT);
-    loop {
-        let mut line = Vec::new();
-        lines.read_until(b'\n', &mut line).await?;
-        if line.pop() != Some(b'\n') {
-            return Err(malformed());
-        }
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            return Ok((status, headers));
-        }
-        let colon = line.iter().position(|byte| *byte == b':');
-        let (name, value) = line.split_at(colon.ok_or_else(malformed)?);
-        let value = value[1..].trim_ascii();
-        if name.eq_ignore_ascii_case(b"status") {
-            let code = value.get(..3).ok_or_else(malformed)?;
-            status = StatusCode::from_bytes(code).map_err(|_| malformed())?;
-        } else {
-            let name = HeaderName::from_bytes(name).map_err(|_| malformed())?;
-            let value = HeaderValue::from_bytes(value).map_err(|_| malformed())?;
-            headers.append(name, value);
-        }
-    }
 }

@@ -213,10 +213,7 @@ pub async fn forget(platform: Weak<Platform>) {
     loop {
         tokio::time::sleep(FORGOTTEN).await;
         match platform.upgrade() {
-            Some(platform) => {
-                platform.limits.forget();
-                platform.git.turns.forget();
-            }
+            Some(platform) => platform.limits.forget(),
             None => return,
         }
     }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::api::{Account, Input};
+use super::git::Requester;
 use super::limits::Left;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
@@ -124,15 +125,18 @@ async fn change_profile(
     Ok(Json(json!({ "success": true })))
 }
 
-fn repository_json(owner: &User, repository: &Repository) -> Value {
-    let owner = owner.username.as_deref().unwrap_or(&owner.id);
-    json!({
-        "id": repository.id,
-        "owner": owner,
-        "name": repository.name,
-        "private": repository.private,
-        "path": format!("/{owner}/{}.git", repository.name),
-    })
+impl Platform {
+    async fn repository_json(&self, owner: &User, repository: &Repository) -> Value {
+        let owner = owner.username.as_deref().unwrap_or(&owner.id);
+        json!({
+            "id": repository.id,
+            "owner": owner,
+            "name": repository.name,
+            "private": repository.private,
+            "path": format!("/{owner}/{}.git", repository.name),
+            "defaultBranch": self.git.default_branch(repository.id).await,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -144,6 +148,7 @@ struct CreateRepository {
 
 async fn create_repository(
     State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
     Input(input): Input<CreateRepository>,
@@ -153,14 +158,15 @@ async fn create_repository(
     let id = Uuid::new_v4();
     // On disk first: a row without a repository would be a broken one, but a directory without
     // a row is only space.
-    platform.git.create(id).await?;
+    let requester = Requester::new(from.ip(), Some(&user.id));
+    platform.git.create(id, requester).await?;
     let added = platform
         .database
         .add_repository(id, &user.id, &input.name, input.private)
         .await;
     match added {
         Ok(repository) => {
-            let body = repository_json(&user, &repository);
+            let body = platform.repository_json(&user, &repository).await;
             Ok((StatusCode::CREATED, Json(body)))
         }
         Err(error) => {
@@ -177,16 +183,22 @@ async fn list_repositories(
 ) -> Result<Json<Value>, Refusal> {
     let user = platform.acting(grant, &headers, "repo:admin").await?;
     let repositories = platform.database.repositories(&user.id).await?;
-    let all = repositories.iter().map(|one| repository_json(&user, one));
-    Ok(Json(all.collect()))
+    let mut all = Vec::with_capacity(repositories.len());
+    for repository in &repositories {
+        all.push(platform.repository_json(&user, repository).await);
+    }
+    Ok(Json(all.into()))
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ChangeRepository {
     #[serde(default)]
     name: Option<String>,
     #[serde(default)]
     private: Option<bool>,
+    #[serde(default)]
+    default_branch: Option<String>,
 }
 
 async fn change_repository(
@@ -200,11 +212,19 @@ async fn change_repository(
     if !is_name(&name) {
         return Err(Refusal::not_found());
     }
+    let owned = platform.database.own_repository(&user.id, &name).await?;
+    if let Some(branch) = &input.default_branch {
+        // Before anything is changed.
+        platform.git.require_branch(owned.id, branch).await?;
+    }
     let repository = platform
         .database
         .change_repository(&user.id, &name, input.name.as_deref(), input.private)
         .await?;
-    Ok(Json(repository_json(&user, &repository)))
+    if let Some(branch) = &input.default_branch {
+        platform.git.set_default_branch(owned.id, branch).await?;
+    }
+    Ok(Json(platform.repository_json(&user, &repository).await))
 }
 
 async fn delete_repository(

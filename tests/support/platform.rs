@@ -242,6 +242,19 @@ impl Server {
         running["pid"].as_u64().expect("a number")
     }
 
+    /// The gits that the server runs now, by their process ids.
+    #[cfg(target_os = "linux")]
+    pub fn gits(&self) -> Vec<String> {
+        // They are the children of whichever thread started them.
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        let children = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.ok()?.path().join("children")).ok()
+        };
+        let all: Vec<String> = tasks.filter_map(children).collect();
+        let all = all.iter().flat_map(|children| children.split_whitespace());
+        all.map(str::to_owned).collect()
+    }
+
     /// The most memory that the server has had so far, in KiB.
     pub fn peak_memory(&self) -> u64 {
         let status = format!("/proc/{}/status", self.pid());
@@ -289,6 +302,51 @@ impl Server {
             let done = self.git(arguments);
             assert!(done.status.success(), "{}", text(&done.stderr));
         }
+    }
+}
+
+/// A request to git whose chunked body is sent bit by bit.
+pub struct Upload(TcpStream);
+
+impl Upload {
+    /// Sends the head. `path` ends in the name of the service.
+    pub fn begin(mut stream: TcpStream, path: &str, headers: &[(&str, &str)]) -> Self {
+        let service = path.rsplit('/').next().expect("a service");
+        let mut head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/x-{service}-request\r\nTransfer-Encoding: chunked\r\n"
+        );
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        stream
+            .write_all(format!("{head}\r\n").as_bytes())
+            .expect("sent");
+        Upload(stream)
+    }
+
+    /// Sends one chunk; `false` where the server takes no more.
+    pub fn send(&mut self, data: &[u8]) -> bool {
+        let chunk = [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat();
+        self.0.write_all(&chunk).is_ok()
+    }
+
+    /// Ends the body; where the answer is read from.
+    pub fn finish(mut self) -> TcpStream {
+        let _ = self.0.write_all(b"0\r\n\r\n");
+        let limit = Some(Duration::from_secs(60));
+        self.0.set_read_timeout(limit).expect("a time limit");
+        self.0
+    }
+
+    /// Ends the body; the answer's status, and all that came with it.
+    pub fn end(self) -> (u16, String) {
+        let mut answer = Vec::new();
+        // A connection that is reset may have answered before.
+        let _ = self.finish().read_to_end(&mut answer);
+        let answer = text(&answer);
+        let status = answer.get(9..12).and_then(|status| status.parse().ok());
+        (status.unwrap_or(0), answer)
     }
 }
 
