@@ -19,11 +19,12 @@ const WIDTH: usize = 80;
 const INDENT: usize = 7;
 
 /// What an example of a page needs besides what every home has.
-const BEFORE: [(&str, &str); 5] = [
+const BEFORE: [(&str, &str); 6] = [
     (
         "wit-down",
         "wit up --port 0; wit up --port 0 --data-dir ~/other",
     ),
+    ("wit-repo-edit", "git push -q origin HEAD:trunk"),
     ("wit-lock", "wit store protect --passphrase-stdin <password"),
     (
         "wit-store-unprotect",

@@ -5,7 +5,7 @@
 use crate::support::machine::Machine;
 use crate::support::server::{Server, answer};
 use crate::support::terminal::Terminal;
-use crate::support::{Home, WIT, done, refused};
+use crate::support::{HELPER, Home, WIT, done, refused};
 use serde_json::json;
 
 impl Machine {
@@ -59,11 +59,35 @@ fn a_repository_is_made_listed_shown_renamed_and_deleted() {
 }
 
 #[test]
+fn the_default_branch_is_changed_to_one_that_was_pushed() {
+    let machine = Machine::with_a_token();
+    let url = format!("{}/ada/work.git", machine.url);
+    let push = format!(
+        "git init -q here && cd here && git -c user.name=A -c user.email=a@example.com \
+         commit -q --allow-empty -m first && \
+         git -c credential.helper= -c credential.helper={HELPER} \
+         push -q {url} HEAD:trunk HEAD:next"
+    );
+    done(&machine.home.run("sh", &["-c", &push], ""));
+    let said = machine.repo(&["edit", "work", "--default-branch", "next"]);
+    assert_eq!(said, "The default branch of work is next now\n");
+    let said = machine.repo(&["edit", "work", "--public", "--default-branch", "trunk"]);
+    assert_eq!(
+        said,
+        "The repository work is public now\nThe default branch of work is trunk now\n"
+    );
+    let said = machine.not(1, &["edit", "work", "--default-branch", "none"]);
+    assert!(said.contains("there is no such branch"), "{said}");
+    let list = machine.json(&["repo", "list"]);
+    assert_eq!(list[0]["defaultBranch"], "trunk");
+}
+
+#[test]
 fn a_script_is_answered_in_json() {
     let machine = Machine::logged_in();
     let one = |name: &str, private: bool| {
         let url = format!("{}/ada/{name}.git", machine.url);
-        json!({ "name": name, "private": private, "url": url })
+        json!({ "name": name, "private": private, "url": url, "defaultBranch": "main" })
     };
     let made = machine.json(&["repo", "create", "hello"]);
     assert_eq!(made, one("hello", false));

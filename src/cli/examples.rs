@@ -153,7 +153,10 @@ Examples:
   wit repo edit hello --private
 
   # Show it to everybody
-  wit repo edit hello --public";
+  wit repo edit hello --public
+
+  # Clones start on another branch from now on
+  wit repo edit hello --default-branch trunk";
 
 pub const REPO_DELETE: &str = "\
 Examples:

@@ -38,7 +38,7 @@ enum Command {
     /// Give a repository another name; clones of it must then be told the new one
     #[command(after_help = examples::REPO_RENAME)]
     Rename(Rename),
-    /// Change who can see a repository
+    /// Change who can see a repository, or its default branch
     #[command(after_help = examples::REPO_EDIT)]
     Edit(Edit),
     /// Delete a repository, with all that was pushed to it
@@ -68,7 +68,6 @@ struct Rename {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("who").required(true).args(["private", "public"])))]
 struct Edit {
     /// Its name
     name: String,
@@ -76,8 +75,11 @@ struct Edit {
     #[arg(long)]
     private: bool,
     /// Everybody who reaches the server can read it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "private")]
     public: bool,
+    /// The branch that a clone checks out; it must have been pushed
+    #[arg(long, value_name = "BRANCH")]
+    default_branch: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -105,10 +107,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
 /// What the server answers of a repository.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Repository {
     name: String,
     private: bool,
     path: String,
+    #[serde(default)]
+    default_branch: Option<String>,
 }
 
 impl Repository {
@@ -117,7 +122,12 @@ impl Repository {
     }
 
     fn json(&self, login: &Login) -> Value {
-        json!({ "name": self.name, "private": self.private, "url": self.url(login) })
+        json!({
+            "name": self.name,
+            "private": self.private,
+            "url": self.url(login),
+            "defaultBranch": self.default_branch,
+        })
     }
 
     /// Who can see it.
@@ -197,9 +207,30 @@ fn rename(args: Rename, context: &Context) -> anyhow::Result<Exit> {
 
 fn edit(args: Edit, context: &Context) -> anyhow::Result<Exit> {
     let name = checked(&args.name, LIST)?;
+    if !args.private && !args.public && args.default_branch.is_none() {
+        let message = "say what to change: --private, --public or --default-branch BRANCH";
+        let hint = format!("wit repo edit {name} --private");
+        return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+    }
     let login = login(&args.server, context)?;
-    let changed = change(&login, name, &json!({ "private": args.private }))?;
-    let text = format!("The repository {name} is {} now\n", changed.kind());
+    let mut body = serde_json::Map::new();
+    if args.private || args.public {
+        body.insert("private".to_owned(), args.private.into());
+    }
+    if let Some(branch) = &args.default_branch {
+        let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
+        body.insert("defaultBranch".to_owned(), branch.into());
+    }
+    let changed = change(&login, name, &body.into())?;
+    let mut text = String::new();
+    if args.private || args.public {
+        text += &format!("The repository {name} is {} now\n", changed.kind());
+    }
+    if args.default_branch.is_some() {
+        let branch = changed.default_branch.as_deref().unwrap_or_default();
+        let branch = escaped(branch);
+        text += &format!("The default branch of {name} is {branch} now\n");
+    }
     say(context, &changed.json(&login), &text)
 }
 
