@@ -110,6 +110,9 @@ pub struct Config {
     /// Days before its expiry from which a token is renewed, or `never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew: Option<String>,
+    /// When git's question for a credential starts a sign-in: `ask`, `always` or `never`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<String>,
     /// The server that commands mean where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_server: Option<String>,
@@ -127,6 +130,9 @@ pub struct Server {
     /// The form of its token API: `rest`, `trpc` or `database`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
+    /// What it is, where that is not a wit server: `github`, `gitlab`, `gitea`, `forgejo`, `oauth`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_type: Option<String>,
     /// The account that commands mean where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,

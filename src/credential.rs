@@ -357,6 +357,18 @@ impl Credentials {
         fitting.find(|entry| entry.username == first.username && entry.is_usable(now))
     }
 
+    /// A sign-in that the server has ended and that would answer the request otherwise.
+    pub fn ended_sign_in(&self, request: &Description) -> Option<&SignIn> {
+        let paths =
+            |entry: &&Credential| agrees(&request.path, &entry.path) || entry.path.is_none();
+        let mut fitting = self
+            .0
+            .iter()
+            .filter(paths)
+            .filter(|entry| request.fits(entry));
+        fitting.find_map(|entry| entry.sign_in.as_ref().filter(|sign_in| sign_in.ended))
+    }
+
     /// The entry with the path, username and kind of `new`, which `put` would replace.
     pub fn in_place_of(&self, new: &Credential) -> Option<&Credential> {
         self.position(new).map(|at| &self.0[at])

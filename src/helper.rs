@@ -8,10 +8,12 @@ use crate::config::Paths;
 use crate::credential::{Credential, Credentials, Description, Proof, Site};
 use crate::expiry::UnixTime;
 use crate::secret::Secret;
-use crate::sign_in::{SignIn, Upkeep};
+use crate::sign_in::{self, SignIn, Upkeep};
 use crate::store::{self, Store, StoreError};
 use crate::trace::{self, Outcome};
 
+pub mod asking;
+pub mod refresh;
 pub mod renewal;
 pub mod state;
 pub mod wire;
@@ -82,6 +84,8 @@ pub struct World<'a> {
     pub open: &'a dyn Fn() -> Result<Box<dyn Store>, StoreError>,
     /// Has a token renewed that runs out soon; whether the store is worth reading again.
     pub renew: &'a dyn Fn(&Site, &Credential) -> bool,
+    /// Has the person sign in, where that is wanted; whether the store is worth reading again.
+    pub sign_in: &'a dyn Fn(&Site) -> bool,
 }
 
 /// Why an operation failed. What stdout got by then is nothing.
@@ -177,20 +181,44 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
         return Ok(answer);
     }
     let store = (world.open)()?;
-    let credentials = usable(store.as_ref(), site)?;
-    let Some(entry) = credentials.find(request, world.now) else {
-        trace::note(format_args!("nothing that fits is stored for {site}"));
-        return Ok(answer);
+    let mut credentials = usable(store.as_ref(), site)?;
+    let is_due = |entry: &Credential| {
+        entry.needs_refresh(world.now) || renewal::may_be_due(entry, world.now)
     };
-    let mut entry = entry.clone();
-    if renewal::may_be_due(&entry, world.now)
-        && (world.renew)(site, &entry)
+    if let Some(entry) = credentials.find(request, world.now)
+        && is_due(entry)
+        && (world.renew)(site, entry)
         && let Ok(renewed) = usable(store.as_ref(), site)
-        && let Some(new) = renewed.find(request, world.now)
     {
-        entry = new.clone();
+        credentials = renewed;
     }
-    write_entry(&mut answer, site, request, &entry, world);
+    // An access token that could not be refreshed may have its last two minutes yet.
+    let answers = |credentials: &Credentials| {
+        let entry = credentials.find(request, world.now)?;
+        (!entry.is_over(world.now)).then(|| entry.clone())
+    };
+    let found = answers(&credentials).or_else(|| {
+        let waits = credentials.find(request, world.now).is_some();
+        // What only waits for its server to come back needs nobody.
+        if waits || !(world.sign_in)(site) {
+            return None;
+        }
+        credentials = usable(store.as_ref(), site).ok()?;
+        answers(&credentials)
+    });
+    match found {
+        Some(entry) => write_entry(&mut answer, site, request, &entry, world),
+        None => {
+            if let Some(ended) = credentials.ended_sign_in(request) {
+                let SignIn {
+                    server, account, ..
+                } = ended;
+                let ended = sign_in::ended(server, account.as_deref());
+                trace::tell(format_args!("{ended}; type: wit login {server}"));
+            }
+            trace::note(format_args!("nothing that fits is stored for {site}"));
+        }
+    }
     Ok(answer)
 }
 

@@ -373,6 +373,8 @@ struct StoredSignIn {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     scopes: Vec<String>,
     issued: UnixTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_expiry: Option<Expiry>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     ended: bool,
     upkeep: StoredUpkeep,
@@ -425,6 +427,7 @@ impl From<&SignIn> for StoredSignIn {
             bearer: sign_in.bearer,
             scopes: sign_in.scopes.clone(),
             issued: sign_in.issued,
+            refresh_expiry: sign_in.refresh_expiry,
             ended: sign_in.ended,
             upkeep,
         }
@@ -453,6 +456,7 @@ impl From<StoredSignIn> for SignIn {
             bearer: stored.bearer,
             scopes: stored.scopes,
             issued: stored.issued,
+            refresh_expiry: stored.refresh_expiry,
             ended: stored.ended,
             upkeep,
         }
@@ -563,6 +567,7 @@ mod tests {
             bearer: false,
             scopes: vec!["write_repository".into()],
             issued: UnixTime(1),
+            refresh_expiry: Some(Expiry(UnixTime(3))),
             ended: false,
             upkeep: Upkeep::Refresh(OAuthClient {
                 token_endpoint: "https://host/oauth/token".into(),

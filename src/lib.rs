@@ -13,6 +13,7 @@
 //! | [`system`] | nothing of ours; what differs between operating systems |
 //! | [`files`] | nothing of ours; the one reader of the files that we keep |
 //! | [`config`] | system, files; the only reader of directories, config file, environment |
+//! | [`interactive`] | config |
 //! | [`store`] | credential, item, config |
 //! | [`helper`] | credential, item, store: never `api`, `cli`, `platform` |
 //! | [`import`] | credential, item, store, the helper's wire |
@@ -33,6 +34,7 @@ pub mod files;
 pub mod helper;
 pub mod hosts;
 pub mod import;
+pub mod interactive;
 pub mod item;
 pub mod oauth;
 #[cfg(all(feature = "platform", unix))]

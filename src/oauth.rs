@@ -67,6 +67,8 @@ pub struct Tokens {
     pub access: Secret,
     pub expiry: Option<Expiry>,
     pub refresh: Option<Secret>,
+    /// When the refresh token expires, where the server says it.
+    pub refresh_expiry: Option<Expiry>,
     /// `None` where the server does not say them: then they are those that were asked for.
     pub scopes: Option<Vec<String>>,
 }
@@ -344,6 +346,9 @@ fn tokens(answer: &Answer, asked: UnixTime) -> Result<Tokens, OAuthError> {
         token_type: Option<String>,
         expires_in: Option<Value>,
         refresh_token: Option<Secret>,
+        /// GitHub's, and Keycloak's name for the same.
+        #[serde(alias = "refresh_expires_in")]
+        refresh_token_expires_in: Option<Value>,
         scope: Option<String>,
     }
     if let Some(error) = ErrorWire::of(answer) {
@@ -358,21 +363,21 @@ fn tokens(answer: &Answer, asked: UnixTime) -> Result<Tokens, OAuthError> {
     if wire.access_token.is_empty() {
         return Err(malformed("an empty access token").into());
     }
-    let seconds = match wire.expires_in {
-        None | Some(Value::Null) => None,
-        Some(value) => {
-            let text = value.as_str().and_then(|text| text.parse().ok());
-            let seconds = value.as_i64().or(value.as_f64().map(|s| s as i64)).or(text);
-            Some(seconds.ok_or_else(|| malformed("expires_in is no number"))?)
-        }
+    let expiry = |value: Option<Value>| {
+        let Some(value) = value.filter(|value| !value.is_null()) else {
+            return Ok(None);
+        };
+        let text = value.as_str().and_then(|text| text.parse().ok());
+        let seconds = value.as_i64().or(value.as_f64().map(|s| s as i64)).or(text);
+        let seconds: i64 = seconds.ok_or_else(|| malformed("a lifetime that is no number"))?;
+        Ok::<_, ApiError>((seconds > 0).then(|| Expiry(asked.plus(seconds))))
     };
     let scopes = wire.scope.filter(|scope| !scope.is_empty());
     Ok(Tokens {
         access: wire.access_token,
-        expiry: seconds
-            .filter(|seconds| *seconds > 0)
-            .map(|seconds| Expiry(asked.plus(seconds))),
+        expiry: expiry(wire.expires_in)?,
         refresh: wire.refresh_token.filter(|token| !token.is_empty()),
+        refresh_expiry: expiry(wire.refresh_token_expires_in)?,
         scopes: scopes.map(|scope| split_scopes(&scope)),
     })
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::expiry::UnixTime;
+use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
 /// The kinds of server that can be signed in to.
@@ -85,6 +85,8 @@ pub struct SignIn {
     pub scopes: Vec<String>,
     /// When the access token was issued, by this machine's clock.
     pub issued: UnixTime,
+    /// When the refresh token expires, where the server says it: until then nobody has to sign in.
+    pub refresh_expiry: Option<Expiry>,
     /// Whether the server has refused to renew it: only a new sign-in helps.
     pub ended: bool,
     pub upkeep: Upkeep,
@@ -136,4 +138,12 @@ pub enum ClientAuth {
     Body,
     /// HTTP Basic.
     Basic,
+}
+
+/// What is said of a sign-in that the server has ended, without what to type.
+pub fn ended(server: &str, account: Option<&str>) -> String {
+    match account {
+        Some(account) => format!("the sign-in to {server} as {account} has ended"),
+        None => format!("the sign-in to {server} has ended"),
+    }
 }

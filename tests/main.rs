@@ -34,6 +34,7 @@ mod install;
 mod kill;
 mod leftovers;
 mod matching;
+mod oauth;
 mod outputs;
 #[cfg(target_os = "linux")]
 mod owners;

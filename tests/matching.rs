@@ -69,6 +69,7 @@ impl Bench {
             }),
             open: &open,
             renew: &|_, _| false,
+            sign_in: &|_| false,
         };
         let mut output = Vec::new();
         let operation = Operation::parse(word.as_ref()).unwrap();

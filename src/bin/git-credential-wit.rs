@@ -9,6 +9,7 @@ use wit::credential::{Credential, Site};
 use wit::expiry::UnixTime;
 use wit::helper::renewal::{self, Renewal};
 use wit::helper::{self, EnvironmentToken, Operation, World};
+use wit::helper::{asking, refresh};
 use wit::secret::Secret;
 use wit::store::choice;
 use wit::trace;
@@ -49,6 +50,7 @@ fn run(operation: Operation, store: Option<&str>) -> Result<(), String> {
         environment_token: environment_token(),
         open: &|| choice::open(&paths, store),
         renew: &|site, entry| renew(&paths, site, entry, store),
+        sign_in: &|site| asking::sign_in(&paths, site, store, UnixTime::now()),
     };
     let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
     helper::run(operation, input, output, &world).map_err(|error| match error.hint() {
@@ -59,6 +61,17 @@ fn run(operation: Operation, store: Option<&str>) -> Result<(), String> {
 
 fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) -> bool {
     let now = UnixTime::now();
+    if entry.sign_in.is_some() {
+        let done = refresh::refresh(paths, site, store, now);
+        if entry.is_over(now)
+            && let Some(reason) = refresh::paused(paths, site, UnixTime::now())
+        {
+            trace::tell(format_args!(
+                "the access token for {site} has expired and was not renewed: {reason}"
+            ));
+        }
+        return done;
+    }
     let renewal = renewal::renew(paths, site, entry, store, now);
     if config::variable("WIT_QUIET").is_none()
         && let Some(warning) = renewal::warning(paths, site, entry, renewal, now)

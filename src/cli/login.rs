@@ -2,6 +2,7 @@
 
 mod device;
 mod direct;
+mod host;
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -50,7 +51,7 @@ pub struct Args {
     /// Read a session begun elsewhere from the first line of stdin
     #[arg(long, conflicts_with_all = ["password_stdin", "sign_up"])]
     session_stdin: bool,
-    /// Open no browser: only print the address and the code for one
+    /// Open no browser: print the address for one; the address it ends at can be pasted
     #[arg(long)]
     no_browser: bool,
     /// The form of the server's token API [default: the one it answers in]
@@ -62,6 +63,8 @@ pub struct Args {
     /// Trust the certificates in FILE (PEM) too, from now on
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    host: host::HostArgs,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
@@ -70,6 +73,25 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Some(url) => parse_url(url)?,
         None => session::server(&config, None)?,
     };
+    let given = host::Given {
+        host: &args.host,
+        username: args.username.as_deref(),
+        password_stdin: args.password_stdin,
+        no_browser: args.no_browser,
+        ca_file: args
+            .ca_file
+            .as_deref()
+            .map(std::path::absolute)
+            .transpose()?,
+        is_wit: args.email.is_some()
+            || args.sign_up
+            || args.session_stdin
+            || args.allow_http
+            || args.api.is_some(),
+    };
+    if let Some(exit) = host::run(given, &server, &config, context)? {
+        return Ok(exit);
+    }
     if args.api.as_deref() == Some("database") {
         return direct::run(&server, context);
     }

@@ -11,6 +11,7 @@ pub mod local;
 mod pick;
 mod print;
 mod prune;
+mod refresh;
 mod renew;
 mod revoke;
 pub mod rotate;

@@ -105,7 +105,7 @@ pub fn renew(
         return unknown;
     }
     let step = trace::begin();
-    let (renewal, outcome) = match run_wit(site, store) {
+    let (renewal, outcome) = match run_wit(site, store, PATIENCE) {
         Ok(Some(true)) => (Renewal::Done, "done".to_owned()),
         Ok(Some(false)) => (Renewal::Failed, "failed".to_owned()),
         Ok(None) => (unknown, "not done in time".to_owned()),
@@ -120,13 +120,17 @@ pub fn renew(
 }
 
 /// The `wit` beside this program.
-fn wit() -> io::Result<PathBuf> {
+pub(super) fn wit() -> io::Result<PathBuf> {
     let name = format!("wit{}", std::env::consts::EXE_SUFFIX);
     Ok(std::env::current_exe()?.with_file_name(name))
 }
 
 /// Whether the renewal succeeded; `None` where that is not known in time.
-fn run_wit(site: &Site, store: Option<&str>) -> io::Result<Option<bool>> {
+pub(super) fn run_wit(
+    site: &Site,
+    store: Option<&str>,
+    patience: Duration,
+) -> io::Result<Option<bool>> {
     let mut command = Command::new(wit()?);
     command
         .args(["token", "renew", "--site", &site.to_string()])
@@ -147,7 +151,7 @@ fn run_wit(site: &Site, store: Option<&str>) -> io::Result<Option<bool>> {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status.success()));
         }
-        if begun.elapsed() >= PATIENCE {
+        if begun.elapsed() >= patience {
             // It goes on by itself, and the next `get` finds what it made.
             return Ok(None);
         }

@@ -6,7 +6,7 @@ use super::{OAuthError, Reach, refresh};
 use crate::config::{Config, Paths};
 use crate::credential::{Credential, Proof, Site};
 use crate::expiry::UnixTime;
-use crate::sign_in::{SignIn, Upkeep};
+use crate::sign_in::{SignIn, Upkeep, ended};
 use crate::store::lock::SiteLock;
 use crate::store::{self, Store, StoreError};
 
@@ -18,6 +18,8 @@ pub enum RenewError {
         server: String,
         account: Option<String>,
     },
+    /// The server was asked in vain a moment ago.
+    Paused,
     /// It was not refreshed this time.
     OAuth(OAuthError),
     Store(StoreError),
@@ -29,6 +31,7 @@ impl std::fmt::Display for RenewError {
             RenewError::Ended { server, account } => {
                 f.write_str(&ended(server, account.as_deref()))
             }
+            RenewError::Paused => f.write_str("the server did not answer a moment ago"),
             RenewError::OAuth(error) => error.fmt(f),
             RenewError::Store(error) => error.fmt(f),
         }
@@ -38,7 +41,7 @@ impl std::fmt::Display for RenewError {
 impl std::error::Error for RenewError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            RenewError::Ended { .. } => None,
+            RenewError::Ended { .. } | RenewError::Paused => None,
             RenewError::OAuth(error) => Some(error),
             RenewError::Store(error) => Some(error),
         }
@@ -51,23 +54,16 @@ impl From<StoreError> for RenewError {
     }
 }
 
-/// What is said of a sign-in that the server has ended, without what to type.
-pub fn ended(server: &str, account: Option<&str>) -> String {
-    match account {
-        Some(account) => format!("the sign-in to {server} as {account} has ended"),
-        None => format!("the sign-in to {server} has ended"),
-    }
-}
-
-/// Refreshes each access token of `site` that is due, with `before` called once ahead of the first
-/// request. Other processes wait for the lock up to `patience`, and then find nothing due. Returns
-/// how many were refreshed; the first failure after all were tried.
+/// Refreshes each access token of `site` that is due. Other processes wait for the lock up to
+/// `patience`, and then find nothing due. Nothing is asked where `is_paused` says so once the lock
+/// is held: another process has just failed. Returns how many were refreshed; the first failure
+/// after all were tried.
 pub fn refresh_due(
     store: &dyn Store,
     paths: &Paths,
     site: &Site,
     patience: Duration,
-    before: impl FnOnce(),
+    is_paused: impl FnOnce() -> bool,
 ) -> Result<usize, RenewError> {
     let is_due = |entry: &&Credential| entry.needs_refresh(UnixTime::now());
     // Most callers have nothing due, and need no lock to see that.
@@ -81,7 +77,9 @@ pub fn refresh_due(
     if due.is_empty() {
         return Ok(0);
     }
-    before();
+    if is_paused() {
+        return Err(RenewError::Paused);
+    }
     let config = Config::load(paths).unwrap_or_default();
     let mut refreshed = 0;
     let mut failure = None;
@@ -133,6 +131,7 @@ fn refresh_one(
         held.expiry = tokens.expiry;
         held.refresh_token = tokens.refresh.or(held.refresh_token.take());
         sign_in.issued = issued;
+        sign_in.refresh_expiry = tokens.refresh_expiry.or(sign_in.refresh_expiry);
         if let Some(scopes) = tokens.scopes {
             sign_in.scopes = scopes;
         }

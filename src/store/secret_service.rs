@@ -9,7 +9,6 @@
 //! client's first call waits, now and then too late for that call, and ends where an OpenSession or a
 //! property is asked for without the record (Debian's bug 1147303). A search is merely refused.
 
-mod asking;
 mod bus;
 mod foreign;
 mod session;
@@ -27,6 +26,7 @@ use self::bus::{Bus, BusError, message, nonsense};
 use self::session::{ALGORITHM, Exchange, Key};
 use super::{Store, StoreError, patience};
 use crate::credential::Site;
+use crate::interactive;
 use crate::item::ItemError;
 use crate::secret::Secret;
 
@@ -95,7 +95,7 @@ impl SecretService {
                     reason: format!("the keyring lasts no longer than the session: {OF_SESSION}"),
                 });
             }
-            match is_locked && !asking::has_screen() {
+            match is_locked && !interactive::has_screen() {
                 false => Ok(()),
                 true => unlock(bus, &[DEFAULT.to_owned()]),
             }
@@ -424,7 +424,7 @@ fn paths(objects: &[String]) -> Result<Vec<ObjectPath<&str>>, StoreError> {
 
 /// Whether a person can see a prompt and wants to.
 fn can_prompt() -> bool {
-    asking::has_screen() && asking::is_wanted()
+    interactive::has_screen() && interactive::is_wanted()
 }
 
 /// Runs the service's prompt and waits for its end: whether it was accepted. `/` means that there is

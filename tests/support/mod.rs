@@ -11,6 +11,8 @@ pub mod locked_keyring;
 #[cfg(feature = "platform")]
 pub mod machine;
 #[cfg(feature = "platform")]
+pub mod oidc;
+#[cfg(feature = "platform")]
 pub mod platform;
 #[cfg(unix)]
 pub mod postgres;

@@ -22,7 +22,7 @@ pub fn sign_in(client: &Client, may_open: bool) -> Result<Option<SignedIn>, ApiE
         Err(ApiError::NotFound) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let opened = may_open && open(&asked.address);
+    let opened = may_open && open_in_browser(&asked.address);
     let place = if opened {
         "In the browser that opens, or at"
     } else {
@@ -67,7 +67,7 @@ fn wait(client: &Client, asked: &Asked) -> Result<SignedIn, ApiError> {
 }
 
 /// Shows an address in a browser where there is a screen and a program to do it with.
-fn open(address: &str) -> bool {
+pub(super) fn open_in_browser(address: &str) -> bool {
     let is_web = address.starts_with("https://") || address.starts_with("http://");
     let Some(opener) = opener().filter(|_| is_web) else {
         return false;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::refresh;
 use super::rotate::due::for_a_person;
 use super::rotate::{rotation_id, with_rotator};
 use crate::cli::session::{self, ServerArgs};
@@ -31,10 +32,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         .split_once("://")
         .and_then(|(protocol, host)| Site::new(protocol.as_bytes(), host.as_bytes()))
         .ok_or_else(|| Failure::new(Exit::Usage, "--site takes a protocol and a host"))?;
+    let store = store::choice::open(&context.paths, None)?;
+    // Whatever `renew` says of tokens: an access token lives for hours at most.
+    refresh::run(&site, store.as_ref(), context)?;
     let Some(days) = renewal::days(&Config::load(&context.paths)?) else {
         return Ok(Exit::Done);
     };
-    let store = store::choice::open(&context.paths, None)?;
     let item = store::load(store.as_ref(), &site)?;
     let is_due = |entry: &&Credential| renewal::is_due(entry, days, UnixTime::now());
     let due: Vec<&Credential> = item.credentials.0.iter().filter(is_due).collect();

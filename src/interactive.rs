@@ -1,4 +1,4 @@
-//! Whether a person may be shown a prompt.
+//! Whether a person may be shown a prompt by a program that git runs.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -13,9 +13,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Whether there is a screen that a prompt could be seen on.
 pub fn has_screen() -> bool {
-    ["DISPLAY", "WAYLAND_DISPLAY"]
-        .iter()
-        .any(|name| config::variable(name).is_some())
+    cfg!(any(target_os = "macos", windows))
+        || ["DISPLAY", "WAYLAND_DISPLAY"]
+            .iter()
+            .any(|name| config::variable(name).is_some())
 }
 
 /// Whether prompts are wanted: by `WIT_INTERACTIVE`, else by git's `credential.interactive`
@@ -24,6 +25,12 @@ pub fn has_screen() -> bool {
 pub fn is_wanted() -> bool {
     let said = config::variable("WIT_INTERACTIVE").or_else(|| git_config("credential.interactive"));
     !said.is_some_and(|word| is_no(&word))
+}
+
+/// Whether a person sees what is written: a terminal, or a screen for a browser.
+pub fn has_person() -> bool {
+    use std::io::IsTerminal;
+    std::io::stderr().is_terminal() || has_screen()
 }
 
 /// git's false, and the word that it takes beside that here.

@@ -1,0 +1,85 @@
+//! Having an access token refreshed while git asks for it.
+//!
+//! The network lives in `wit`: this starts `wit token renew` and waits for it, or for the process
+//! that is at it already. Git waits once for a server that is away; then there is a pause.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::renewal;
+use crate::config::{Paths, write_private};
+use crate::credential::Site;
+use crate::expiry::UnixTime;
+use crate::store::StoreError;
+use crate::store::lock::{SiteLock, name_of};
+use crate::trace;
+
+/// How long git may be kept waiting.
+const TIMEOUT: Duration = Duration::from_millis(4_500);
+/// How long a server that did not answer is left alone, in seconds.
+const PAUSE: i64 = 60;
+const NO_ANSWER: &str = "the server did not answer in time";
+
+/// Has the access tokens of `site` refreshed. Whether the store is worth reading again: it is not
+/// where nothing was tried.
+pub fn refresh(paths: &Paths, site: &Site, store: Option<&str>, now: UnixTime) -> bool {
+    if let Some(reason) = paused(paths, site, now) {
+        trace::note(format_args!("{site}: no refresh yet: {reason}"));
+        return false;
+    }
+    match SiteLock::acquire_rotation(paths, site, Duration::ZERO) {
+        Err(StoreError::Busy { .. }) => {
+            // Another process is at it: its end is what is waited for, not done a second time.
+            let is_over = SiteLock::acquire_rotation(paths, site, TIMEOUT).is_ok();
+            if !is_over {
+                let _ = failed(paths, site, NO_ANSWER, now);
+            }
+            return is_over;
+        }
+        Err(_) => return false,
+        Ok(_free) => {}
+    }
+    let step = trace::begin();
+    let outcome = match renewal::run_wit(site, store, TIMEOUT) {
+        Ok(Some(true)) => "done".to_owned(),
+        Ok(Some(false)) => "failed".to_owned(),
+        Ok(None) => {
+            let _ = failed(paths, site, NO_ANSWER, now);
+            "not done in time".to_owned()
+        }
+        Err(error) => format!("can't be started: {error}"),
+    };
+    step.end(format_args!("refresh at {site}: {outcome}"));
+    true
+}
+
+fn file(paths: &Paths, site: &Site) -> PathBuf {
+    let name = format!("{}.refresh", name_of(site));
+    paths.state_dir().join("renewals").join(name)
+}
+
+/// Why the last refresh failed, within the pause after it. A time that lies ahead, from a clock that
+/// was wrong, counts for nothing.
+pub fn paused(paths: &Paths, site: &Site, now: UnixTime) -> Option<String> {
+    let text = std::fs::read_to_string(file(paths, site)).ok()?;
+    let (at, reason) = text.split_once('\n')?;
+    let at = UnixTime(at.parse().ok()?);
+    (0..PAUSE)
+        .contains(&now.since(at))
+        .then(|| reason.trim_end().to_owned())
+}
+
+/// Remembers a refresh that failed, with its reason: one line without a secret.
+pub fn failed(paths: &Paths, site: &Site, reason: &str, now: UnixTime) -> io::Result<()> {
+    let text = format!("{}\n{}\n", now.0, reason.replace('\n', " "));
+    write_private(&file(paths, site), text.as_bytes())
+}
+
+/// Forgets what [`failed`] remembered.
+pub fn succeeded(paths: &Paths, site: &Site) -> io::Result<()> {
+    match std::fs::remove_file(file(paths, site)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
