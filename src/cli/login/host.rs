@@ -13,7 +13,7 @@ use super::{asked, device::open_in_browser, first_line, no_terminal};
 use crate::api::ApiError;
 use crate::api::server::ServerUrl;
 use crate::cli::output::{self, escaped};
-use crate::cli::setup::program;
+
 use crate::cli::{Context, Exit, Failure};
 use crate::config::Config;
 use crate::credential::{Credential, Proof, Site};
@@ -24,7 +24,7 @@ use crate::oauth::configured::Configured;
 use crate::oauth::{App, Endpoints, OAuthError, Reach, Tokens, device, discovery};
 use crate::secret::Secret;
 use crate::sign_in::{ClientAuth, HostType, SignIn, Upkeep};
-use crate::{interactive, progress, store};
+use crate::{interactive, process, progress, store};
 
 /// How long the browser is waited for.
 const BROWSER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
@@ -142,7 +142,7 @@ pub fn run(
 fn configured(server: &ServerUrl) -> anyhow::Result<Configured> {
     let arguments = Configured::git_arguments(server);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let Ok(printed) = program::run("git", &arguments, "") else {
+    let Ok(printed) = process::run("git", &arguments, "") else {
         return Ok(Configured::default());
     };
     Configured::parse(server, &printed.stdout).context("git's configuration")
