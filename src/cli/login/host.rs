@@ -799,7 +799,7 @@ fn ask_line(what: &str, hint: &str) -> anyhow::Result<String> {
     io::stdin().lock().read_line(&mut line)?;
     match line.trim() {
         "" => Err(Failure::new(Exit::Usage, "no name was given")
-            .hint(hint)
+            .hint(hint.to_owned())
             .into()),
         name => Ok(name.to_owned()),
     }
