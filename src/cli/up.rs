@@ -124,6 +124,8 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
     }
     tracing_subscriber::fmt()
         .json()
+        // It would print them on stderr, which is the log too, and panic where the disk is full.
+        .log_internal_errors(false)
         .with_writer(std::sync::Mutex::new(log_file::Log::new(&data_dir)))
         .init();
     let first_user = match &args.user {
