@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::expiry::{Expiry, UnixTime};
@@ -70,6 +71,15 @@ pub struct CreatedToken {
     pub secret: Secret,
 }
 
+/// A token that ended because it came of another, which was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlsoRevoked {
+    pub id: String,
+    pub name: String,
+    pub token_prefix: String,
+}
+
 /// Whom a token acts for, as the server itself answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -116,6 +126,17 @@ pub trait TokenApi {
 
     /// Revokes by full id. [`ApiError::NotFound`] where there is no such token of this account.
     fn revoke(&self, id: &str) -> Result<(), ApiError>;
+
+    /// Revokes like [`TokenApi::revoke`], and says which tokens ended with it: those that came of it
+    /// by replacing itself, where the server ends them.
+    fn revoke_all(&self, id: &str) -> Result<Vec<AlsoRevoked>, ApiError> {
+        self.revoke(id).map(|()| Vec::new())
+    }
+
+    /// Revokes one token alone, such as one that has expired: what replaced it lives on.
+    fn revoke_alone(&self, id: &str) -> Result<(), ApiError> {
+        self.revoke(id)
+    }
 
     /// Asks the server whom `token` acts for; [`ApiError::Unauthorized`] where it is refused.
     fn verify(&self, token: &Secret) -> Result<Account, ApiError>;

@@ -47,6 +47,7 @@ mod readme;
 mod relocation;
 mod repo;
 mod request_id;
+mod revocation;
 mod rotate;
 mod rotation;
 mod self_rotation;

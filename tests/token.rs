@@ -441,7 +441,10 @@ fn of_several_tokens_those_that_ended_are_told_where_one_could_not_be() {
     let output = home.run(WIT, &[&revoke[..], &["--json"]].concat(), "");
     assert_eq!(output.status.code(), Some(5));
     let ended: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(ended, serde_json::json!({ "revoked": ["first"] }));
+    assert_eq!(
+        ended,
+        serde_json::json!({ "revoked": ["first"], "alsoRevoked": [] })
+    );
     let output = home.run(WIT, &["token", "revoke", "second"], "");
     assert_eq!(output.status.code(), Some(1));
 }

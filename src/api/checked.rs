@@ -56,6 +56,7 @@ fn scopes(scopes: &[String]) -> Result<(), ApiError> {
 pub(super) fn token(token: Token) -> Result<Token, ApiError> {
     let token = Token {
         id: id(token.id)?,
+        replaced_by: token.replaced_by.map(id).transpose()?,
         ..token
     };
     if !is_word(&token.prefix, "_-") {

@@ -8,7 +8,9 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::checked;
-use super::{Account, ApiError, CreatedToken, Event, NewToken, Scope, Token, TokenApi};
+use super::{
+    Account, AlsoRevoked, ApiError, CreatedToken, Event, NewToken, Scope, Token, TokenApi,
+};
 use crate::database::tokens::{Grant, TokenRecord, Use, scopes};
 use crate::database::{Database, DatabaseError, audit};
 use crate::expiry::{Expiry, UnixTime};
@@ -153,7 +155,7 @@ impl TryFrom<TokenRecord> for Token {
             expiry: record.expires.map(|time| Expiry(unix(time))),
             // Direct mode sends it as the token's own id.
             request_id: Some(record.id),
-            replaced_by: None,
+            replaced_by: record.replaced_by.map(|id| id.to_string()),
         })
     }
 }
@@ -189,6 +191,23 @@ impl TokenApi for Direct {
     }
 
     fn revoke(&self, id: &str) -> Result<(), ApiError> {
+        let id = id_of(id)?;
+        self.wait(self.database.revoke_token(&self.user_id, id, None))?;
+        Ok(())
+    }
+
+    fn revoke_all(&self, id: &str) -> Result<Vec<AlsoRevoked>, ApiError> {
+        let id = id_of(id)?;
+        let also = self.wait(self.database.revoke_token(&self.user_id, id, None))?;
+        let also = also.into_iter().map(|token| AlsoRevoked {
+            id: token.id.to_string(),
+            name: token.name,
+            token_prefix: token.prefix,
+        });
+        Ok(also.collect())
+    }
+
+    fn revoke_alone(&self, id: &str) -> Result<(), ApiError> {
         let id = id_of(id)?;
         self.wait(self.database.delete_token(&self.user_id, id, None))
     }

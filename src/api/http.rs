@@ -298,6 +298,18 @@ impl Client {
         self.send(Method::DELETE, self.server.at(path), bearer, None)
     }
 
+    /// The same of a URL that has a query.
+    pub(super) fn delete_with(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        bearer: Option<&Secret>,
+    ) -> Result<Answer, ApiError> {
+        let mut url = self.server.at(path);
+        url.query_pairs_mut().extend_pairs(query);
+        self.send(Method::DELETE, url, bearer, None)
+    }
+
     fn send(
         &self,
         method: Method,

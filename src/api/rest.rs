@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use super::checked;
 use super::http::{Client, time};
-use super::{Account, ApiError, CreatedToken, Event, NO_EVENTS, NewToken, Scope, Token, TokenApi};
+use super::{
+    Account, AlsoRevoked, ApiError, CreatedToken, Event, NO_EVENTS, NewToken, Scope, Token,
+    TokenApi,
+};
 use crate::expiry::{Expiry, rfc3339};
 use crate::secret::Secret;
 
@@ -220,6 +223,42 @@ impl TokenApi for Rest {
         self.client
             .delete(&format!("/api/tokens/{id}"), Some(&self.session))?
             .done()
+    }
+
+    fn revoke_all(&self, id: &str) -> Result<Vec<AlsoRevoked>, ApiError> {
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Done {
+            also_revoked: Vec<AlsoRevoked>,
+        }
+        if !plain(id) {
+            return Err(ApiError::NotFound);
+        }
+        let answer = (self.client).delete(&format!("/api/tokens/{id}"), Some(&self.session))?;
+        answer.done()?;
+        // Other servers answer something else, or nothing.
+        let done: Done = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let mut also = Vec::new();
+        for token in done.also_revoked {
+            also.push(AlsoRevoked {
+                id: checked::id(token.id)?,
+                token_prefix: checked::id(token.token_prefix)?,
+                ..token
+            });
+        }
+        Ok(also)
+    }
+
+    fn revoke_alone(&self, id: &str) -> Result<(), ApiError> {
+        if !plain(id) {
+            return Err(ApiError::NotFound);
+        }
+        let path = format!("/api/tokens/{id}");
+        let query = [("successors", "keep")];
+        (self
+            .client
+            .delete_with(&path, &query, Some(&self.session))?)
+        .done()
     }
 
     fn verify(&self, token: &Secret) -> Result<Account, ApiError> {

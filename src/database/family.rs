@@ -30,6 +30,8 @@ pub enum Succession {
     },
     /// It had been replaced before, so that its whole family was revoked.
     Reused { user_id: String, family: Uuid },
+    /// Its owner has set its end, which a successor would outlive.
+    Final,
     /// There is no such token, it has expired, or its account is suspended.
     Unknown,
 }
@@ -79,14 +81,14 @@ impl Database {
             let Some((user_id,)) = account else {
                 return Ok(Succession::Unknown);
             };
-            let member: Option<(Uuid, bool)> = sqlx::query_as(
-                "SELECT family, replaced_at IS NOT NULL FROM wit_token_family
+            let member: Option<(Uuid, bool, Option<Uuid>)> = sqlx::query_as(
+                "SELECT family, replaced_at IS NOT NULL, replaced_by FROM wit_token_family
                  WHERE token_hash = $1",
             )
             .bind(&hash)
             .fetch_optional(&mut *connection)
             .await?;
-            if let Some((family, true)) = member {
+            if let Some((family, true, Some(_))) = member {
                 let living: Vec<(Uuid,)> = sqlx::query_as(
                     "SELECT t.id FROM personal_access_tokens t
                      JOIN wit_token_family f ON f.token_id = t.id WHERE f.family = $1
@@ -115,7 +117,10 @@ impl Database {
             let Some(old) = old.filter(|old| old.expires.is_none_or(|ends| ends > now)) else {
                 return Ok(Succession::Unknown);
             };
-            let family = member.map_or(old.id, |(family, _)| family);
+            if let Some((_, true, None)) = member {
+                return Ok(Succession::Final);
+            }
+            let family = member.map_or(old.id, |(family, ..)| family);
             // Those that were replaced before and have ended since only take up room.
             sqlx::query(
                 "DELETE FROM personal_access_tokens WHERE expires_at <= $2 AND id IN

@@ -45,6 +45,8 @@ pub struct TokenRecord {
     pub created: OffsetDateTime,
     pub last_used: Option<OffsetDateTime>,
     pub expires: Option<OffsetDateTime>,
+    /// The token that it replaced itself by, if it did.
+    pub replaced_by: Option<Uuid>,
 }
 
 #[derive(FromRow)]
@@ -57,6 +59,8 @@ pub(super) struct Row {
     created_at: OffsetDateTime,
     last_used_at: Option<OffsetDateTime>,
     expires_at: Option<OffsetDateTime>,
+    #[sqlx(default)]
+    replaced_by: Option<Uuid>,
 }
 
 impl From<Row> for TokenRecord {
@@ -71,6 +75,7 @@ impl From<Row> for TokenRecord {
             created: row.created_at,
             last_used: row.last_used_at,
             expires: row.expires_at,
+            replaced_by: row.replaced_by,
         }
     }
 }
@@ -142,6 +147,39 @@ macro_rules! insert {
 }
 pub(super) use insert;
 
+/// The tokens that came of one of an account by replacing itself, as [`Row`]s.
+macro_rules! successors {
+    ($connection:expr, $user_id:expr, $id:expr) => {
+        sqlx::query_as::<_, Row>(
+            "WITH RECURSIVE came (id) AS (
+                 SELECT replaced_by FROM wit_token_family WHERE token_id = $1 AND user_id = $2
+                 UNION
+                 SELECT f.replaced_by FROM wit_token_family f JOIN came ON f.token_id = came.id)
+             SELECT t.id, t.user_id, t.name, t.token_prefix, t.scopes, t.created_at,
+                    t.last_used_at, t.expires_at
+             FROM personal_access_tokens t JOIN came ON came.id = t.id
+             WHERE t.user_id = $2 ORDER BY t.created_at, t.id",
+        )
+        .bind($id)
+        .bind($user_id)
+        .fetch_all(&mut *$connection)
+        .await?
+    };
+}
+
+/// Deletes a token of an account and writes down why, within a transaction; how many it were.
+macro_rules! end {
+    ($database:expr, $connection:expr, $user_id:expr, $id:expr, $action:expr, $from:expr) => {{
+        record!($database, $connection, $action, $id, $from);
+        sqlx::query("DELETE FROM personal_access_tokens WHERE user_id = $1 AND id = $2")
+            .bind($user_id)
+            .bind($id)
+            .execute(&mut *$connection)
+            .await?
+            .rows_affected()
+    }};
+}
+
 impl Database {
     /// Makes a token of `user_id`, asked for `from` there, under an id of version 4 that the client
     /// may have chosen. The secret is returned this once; only its hash is kept.
@@ -195,7 +233,8 @@ impl Database {
         }
     }
 
-    /// Puts a new token of the same name and scopes in the place of one, which ends at once.
+    /// Puts a new token of the same name and scopes in the place of one, which ends at once, with
+    /// those that came of it by replacing itself.
     /// [`DatabaseError::NotFound`] for another's too; [`DatabaseError::Invalid`] where the account
     /// has more tokens than it may have, as the platform's own database lets it.
     pub async fn rotate_token(
@@ -209,14 +248,14 @@ impl Database {
         let old = old.ok_or(DatabaseError::NotFound)?;
         let (record, secret) = fresh(user_id, &old.name, old.scopes, expires_in_days)?;
         transaction!(self, connection => {
-            record!(self, connection, Action::Rotated, id, from);
-            let gone =
-                sqlx::query("DELETE FROM personal_access_tokens WHERE user_id = $1 AND id = $2")
-                    .bind(user_id)
-                    .bind(id)
-                    .execute(&mut *connection)
-                    .await?;
-            if gone.rows_affected() == 0 {
+            hold_account!(connection, user_id);
+            if self.audited {
+                // Whoever has one of these may have got it by the old one.
+                for successor in successors!(connection, user_id, id) {
+                    end!(self, connection, user_id, successor.id, Action::Revoked, from);
+                }
+            }
+            if end!(self, connection, user_id, id, Action::Rotated, from) == 0 {
                 return Err(DatabaseError::NotFound);
             }
             if insert!(connection, record, secret).rows_affected() == 0 {
@@ -230,14 +269,24 @@ impl Database {
 
     /// All tokens of an account, newest first.
     pub async fn tokens(&self, user_id: &str) -> Result<Vec<TokenRecord>, DatabaseError> {
-        let rows: Vec<Row> = read!(self, connection => {
-            sqlx::query_as(
+        let listing = match self.audited {
+            true => {
+                "SELECT t.id, t.user_id, t.name, t.token_prefix, t.scopes, t.created_at,
+                     t.last_used_at, t.expires_at, f.replaced_by
+                 FROM personal_access_tokens t
+                 LEFT JOIN wit_token_family f ON f.token_id = t.id
+                 WHERE t.user_id = $1 ORDER BY t.created_at DESC, t.id"
+            }
+            false => {
                 "SELECT id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at
-                 FROM personal_access_tokens WHERE user_id = $1 ORDER BY created_at DESC, id",
-            )
-            .bind(user_id)
-            .fetch_all(&mut *connection)
-            .await?
+                 FROM personal_access_tokens WHERE user_id = $1 ORDER BY created_at DESC, id"
+            }
+        };
+        let rows: Vec<Row> = read!(self, connection => {
+            sqlx::query_as(listing)
+                .bind(user_id)
+                .fetch_all(connection)
+                .await?
         });
         Ok(rows.into_iter().map(TokenRecord::from).collect())
     }
@@ -248,20 +297,73 @@ impl Database {
         user_id: &str,
         id: Uuid,
     ) -> Result<Option<TokenRecord>, DatabaseError> {
-        let row: Option<Row> = read!(self, connection => {
-            sqlx::query_as(
+        let finding = match self.audited {
+            true => {
+                "SELECT t.id, t.user_id, t.name, t.token_prefix, t.scopes, t.created_at,
+                     t.last_used_at, t.expires_at, f.replaced_by
+                 FROM personal_access_tokens t
+                 LEFT JOIN wit_token_family f ON f.token_id = t.id
+                 WHERE t.user_id = $1 AND t.id = $2"
+            }
+            false => {
                 "SELECT id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at
-                 FROM personal_access_tokens WHERE user_id = $1 AND id = $2",
-            )
-            .bind(user_id)
-            .bind(id)
-            .fetch_optional(&mut *connection)
-            .await?
+                 FROM personal_access_tokens WHERE user_id = $1 AND id = $2"
+            }
+        };
+        let row: Option<Row> = read!(self, connection => {
+            sqlx::query_as(finding)
+                .bind(user_id)
+                .bind(id)
+                .fetch_optional(connection)
+                .await?
         });
         Ok(row.map(TokenRecord::from))
     }
 
-    /// Revokes a token from the next check on. [`DatabaseError::NotFound`] for another's too.
+    /// The tokens that came of one by replacing itself, and still are: the one that replaced it, the
+    /// one that replaced that, and so on.
+    pub async fn successors(
+        &self,
+        user_id: &str,
+        id: Uuid,
+    ) -> Result<Vec<TokenRecord>, DatabaseError> {
+        if !self.audited {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<Row> = read!(self, connection => successors!(connection, user_id, id));
+        Ok(rows.into_iter().map(TokenRecord::from).collect())
+    }
+
+    /// Revokes a token from the next check on, and with it those that came of it by replacing
+    /// itself, which are returned: whoever has one may have got it by the other.
+    /// [`DatabaseError::NotFound`] for another's too.
+    pub async fn revoke_token(
+        &self,
+        user_id: &str,
+        id: Uuid,
+        from: Option<IpAddr>,
+    ) -> Result<Vec<TokenRecord>, DatabaseError> {
+        transaction!(self, connection => {
+            // A token can't replace itself meanwhile: that takes the same row.
+            hold_account!(connection, user_id);
+            let mut ended: Vec<Row> = Vec::new();
+            if self.audited {
+                ended = successors!(connection, user_id, id);
+                for successor in &ended {
+                    end!(self, connection, user_id, successor.id, Action::Revoked, from);
+                }
+            }
+            // Of one that is gone already, its successors end all the same.
+            let gone = end!(self, connection, user_id, id, Action::Revoked, from);
+            if gone == 0 && ended.is_empty() {
+                return Err(DatabaseError::NotFound);
+            }
+            Ok(ended.into_iter().map(TokenRecord::from).collect())
+        })
+    }
+
+    /// Deletes one token alone, as is done with those that have expired.
+    /// [`DatabaseError::NotFound`] for another's too.
     pub async fn delete_token(
         &self,
         user_id: &str,
@@ -269,23 +371,18 @@ impl Database {
         from: Option<IpAddr>,
     ) -> Result<(), DatabaseError> {
         transaction!(self, connection => {
-            record!(self, connection, Action::Revoked, id, from);
-            let gone =
-                sqlx::query("DELETE FROM personal_access_tokens WHERE user_id = $1 AND id = $2")
-                    .bind(user_id)
-                    .bind(id)
-                    .execute(&mut *connection)
-                    .await?;
-            if gone.rows_affected() == 0 {
-                return Err(DatabaseError::NotFound);
+            hold_account!(connection, user_id);
+            match end!(self, connection, user_id, id, Action::Revoked, from) {
+                0 => Err(DatabaseError::NotFound),
+                _ => Ok(()),
             }
-            Ok(())
-        })?;
-        Ok(())
+        })
     }
 
-    /// Ends a token at `at`, where that is sooner than it ended before. [`DatabaseError::NotFound`]
-    /// for another's too, [`DatabaseError::Invalid`] for a moment that has no year in UTC.
+    /// Ends a token at `at`, where that is sooner than it ended before, and for good: from then on it
+    /// can't replace itself, for its successor would outlive that end.
+    /// [`DatabaseError::NotFound`] for another's too, [`DatabaseError::Invalid`] for a moment that
+    /// has no year in UTC.
     pub async fn shorten_token(
         &self,
         user_id: &str,
@@ -313,6 +410,19 @@ impl Database {
                     .bind(at)
                     .execute(&mut *connection)
                     .await?;
+            }
+            if self.audited {
+                // Replaced, but by none.
+                sqlx::query(
+                    "INSERT INTO wit_token_family (token_id, family, user_id, token_hash, replaced_at)
+                     SELECT id, id, user_id, token_hash, $2 FROM personal_access_tokens WHERE id = $1
+                     ON CONFLICT (token_id) DO UPDATE SET replaced_at =
+                         coalesce(wit_token_family.replaced_at, excluded.replaced_at)",
+                )
+                .bind(id)
+                .bind(now())
+                .execute(&mut *connection)
+                .await?;
             }
             Ok(())
         })?;
@@ -455,6 +565,7 @@ pub(super) fn fresh(
         created,
         last_used: None,
         expires,
+        replaced_by: None,
     };
     Ok((record, Secret::from(secret)))
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{ConnectInfo, FromRequest, Path, Request, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{ConnectInfo, FromRequest, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{delete, get, post};
 use serde::de::DeserializeOwned;
@@ -175,6 +175,7 @@ pub(super) fn token_json(token: &TokenRecord) -> Value {
         "lastUsedAt": time_json(token.last_used),
         "expiresAt": time_json(token.expires),
         "createdAt": time_json(Some(token.created)),
+        "replacedBy": token.replaced_by,
     })
 }
 
@@ -241,20 +242,53 @@ async fn get_token(
     Ok(Json(token_json(&token)))
 }
 
+#[derive(Deserialize)]
+struct DeleteToken {
+    #[serde(default)]
+    successors: Successors,
+}
+
+/// What becomes of the tokens that came of a token by replacing itself.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Successors {
+    #[default]
+    Revoke,
+    Keep,
+}
+
 async fn delete_token(
     State(platform): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Path(id): Path<String>,
+    query: Result<Query<DeleteToken>, QueryRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let user = platform.session(&headers).await?;
     let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
-    let from = Some(from.ip());
-    match platform.database.delete_token(&user.id, id, from).await {
-        Ok(()) => Ok(Json(json!({ "success": true }))),
-        Err(DatabaseError::NotFound) => Err(token_not_found()),
-        Err(error) => Err(error.into()),
-    }
+    let Ok(Query(query)) = query else {
+        let message = "successors is either revoke or keep";
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "BAD_REQUEST",
+            message,
+        ));
+    };
+    let (database, from) = (&platform.database, Some(from.ip()));
+    let revoked = match query.successors {
+        Successors::Revoke => database.revoke_token(&user.id, id, from).await,
+        Successors::Keep => (database.delete_token(&user.id, id, from).await).map(|()| Vec::new()),
+    };
+    let also = match revoked {
+        Ok(also) => also,
+        Err(DatabaseError::NotFound) => return Err(token_not_found()),
+        Err(error) => return Err(error.into()),
+    };
+    let also: Vec<Value> = also
+        .iter()
+        .map(|token| json!({ "id": token.id, "name": token.name, "tokenPrefix": token.prefix }))
+        .collect();
+    Ok(Json(json!({ "success": true, "alsoRevoked": also })))
 }
 
 /// The newest of what was done with the account's tokens.

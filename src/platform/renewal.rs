@@ -108,6 +108,11 @@ async fn rotate(
                 "This token was replaced before. All that came of it are revoked.",
             ))
         }
+        Succession::Final => Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "TOKEN_END_SET",
+            "This token's owner has set its end, so it can't be replaced by another.",
+        )),
         Succession::Unknown => Err(not_a_token()),
     }
 }

@@ -46,7 +46,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             let names: Vec<String> = chosen.iter().map(|token| escaped(&token.name)).collect();
             confirm(&format!("Revoke {}?", names.join(", ")), args.yes)?;
         }
-        revoke::end(&acting, &chosen, context)?;
+        revoke::end_alone(&acting, &chosen, context)?;
     } else if context.json {
         let ids: Vec<&str> = chosen.iter().map(|token| token.id.as_str()).collect();
         output::json(&json!({ "wouldRevoke": ids }))?;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::pick;
-use crate::api::{ApiError, Token};
+use crate::api::{AlsoRevoked, ApiError, Token};
 use crate::cli::login::first_line;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, ServerArgs};
@@ -83,25 +83,55 @@ fn pick_whole<'a>(
     Ok(pick::pick(tokens, prefix.unwrap_or_default(), "revoke")?)
 }
 
-/// Revokes tokens one after the other, removes them from this machine, and says so. Where one can't
-/// be, the rest is left.
+/// Revokes tokens one after the other with those that came of them, removes them from this machine,
+/// and says so. Where one can't be, the rest is left.
 pub fn end(acting: &Acting, chosen: &[&Token], context: &Context) -> anyhow::Result<()> {
+    end_by(acting, chosen, context, |id| acting.api.revoke_all(id))
+}
+
+/// The same, but what replaced them lives on: they have expired, or nobody uses them.
+pub fn end_alone(acting: &Acting, chosen: &[&Token], context: &Context) -> anyhow::Result<()> {
+    let revoke = |id: &str| acting.api.revoke_alone(id).map(|()| Vec::new());
+    end_by(acting, chosen, context, revoke)
+}
+
+fn end_by(
+    acting: &Acting,
+    chosen: &[&Token],
+    context: &Context,
+    revoke: impl Fn(&str) -> Result<Vec<AlsoRevoked>, ApiError>,
+) -> anyhow::Result<()> {
     let mut ended = Vec::new();
+    let mut also_ended = Vec::new();
     let failed = chosen.iter().find_map(|token| {
-        match acting.api.revoke(&token.id) {
+        let also = match revoke(&token.id) {
+            Ok(also) => also,
             // Somebody else was faster.
-            Ok(()) | Err(ApiError::NotFound) => {}
+            Err(ApiError::NotFound) => Vec::new(),
             Err(error) => {
                 let name = escaped(&token.name);
                 let error = anyhow::Error::from(error);
                 return Some(error.context(format!("can't revoke '{name}'")));
             }
-        }
+        };
         ended.push(token.id.as_str());
-        ended_here(acting, token, context).err()
+        let said = format!("Revoked {}", pick::label(token));
+        if let Err(error) = ended_here(acting, &token.id, &said, context) {
+            return Some(error);
+        }
+        for token in also {
+            let (prefix, name) = (escaped(&token.token_prefix), escaped(&token.name));
+            let said = format!("Also revoked {prefix}...  {name}, which came of it");
+            let ended = ended_here(acting, &token.id, &said, context);
+            also_ended.push(token.id);
+            if let Err(error) = ended {
+                return Some(error);
+            }
+        }
+        None
     });
     if context.json && (failed.is_none() || !ended.is_empty()) {
-        output::json(&json!({ "revoked": ended }))?;
+        output::json(&json!({ "revoked": ended, "alsoRevoked": also_ended }))?;
     }
     let Some(error) = failed else { return Ok(()) };
     if ended.is_empty() {
@@ -115,14 +145,14 @@ pub fn end(acting: &Acting, chosen: &[&Token], context: &Context) -> anyhow::Res
     .into())
 }
 
-/// What follows where a token has ended at its server.
-fn ended_here(acting: &Acting, token: &Token, context: &Context) -> anyhow::Result<()> {
-    completion::revoked(&context.paths, &acting.name, &token.id);
-    let here = acting.place.as_ref().filter(|_| acting.holds(&token.id));
+/// Removes a token that has ended at its server from this machine, and says what was done.
+fn ended_here(acting: &Acting, id: &str, said: &str, context: &Context) -> anyhow::Result<()> {
+    completion::revoked(&context.paths, &acting.name, id);
+    let here = acting.place.as_ref().filter(|_| acting.holds(id));
     if let Some(place) = here {
         let server = place.server.to_string();
         store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
-            forget(item, &server, &token.id)
+            forget(item, &server, id)
         })?;
     }
     if !context.json {
@@ -130,7 +160,7 @@ fn ended_here(acting: &Acting, token: &Token, context: &Context) -> anyhow::Resu
             Some(_) => ", also removed from this machine",
             None => "",
         };
-        output::print(format!("Revoked {}{also}\n", pick::label(token)).as_bytes())?;
+        output::print(format!("{said}{also}\n").as_bytes())?;
     }
     Ok(())
 }

@@ -64,12 +64,30 @@ fn ask(
     frame::page(title, Some(visitor), None, content)
 }
 
+/// The tokens that came of one, and end with it.
+fn ending_too(successors: &[TokenRecord]) -> Markup {
+    html! {
+        @if !successors.is_empty() {
+            p {
+                "It replaced itself. What came of it ends too: "
+                @for (place, token) in successors.iter().enumerate() {
+                    @if place > 0 { ", " }
+                    code { (token.prefix) "…" }
+                }
+            }
+        }
+    }
+}
+
 async fn ask_rotate(
     State(platform): State<Shared>,
     Path(id): Path<String>,
     visitor: Visitor,
 ) -> Result<Markup, Turned> {
     let token = token(&platform, &visitor, &id).await?;
+    let successors = (platform.database)
+        .successors(&visitor.user.id, token.id)
+        .await?;
     Ok(ask(
         "Rotate this token?",
         &visitor,
@@ -79,7 +97,7 @@ async fn ask_rotate(
              both live for a while, rotate it on the machine that uses it: "
             code { "wit token rotate --grace 1h" } "."
         },
-        life(&life_of(&token)),
+        html! { (ending_too(&successors)) (life(&life_of(&token))) },
         html! { button.primary type="submit" { "Rotate token" } },
     ))
 }
@@ -115,6 +133,9 @@ async fn ask_revoke(
     visitor: Visitor,
 ) -> Result<Markup, Turned> {
     let token = token(&platform, &visitor, &id).await?;
+    let successors = (platform.database)
+        .successors(&visitor.user.id, token.id)
+        .await?;
     Ok(ask(
         "Revoke this token?",
         &visitor,
@@ -122,7 +143,7 @@ async fn ask_revoke(
         html! {
             "Whatever still uses it is refused from the next request on. This can't be undone."
         },
-        html! {},
+        ending_too(&successors),
         html! { button.danger.filled type="submit" { "Revoke token" } },
     ))
 }
@@ -136,7 +157,7 @@ async fn revoke(
     let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
     let gone = platform
         .database
-        .delete_token(&visitor.user.id, id, Some(from.ip()))
+        .revoke_token(&visitor.user.id, id, Some(from.ip()))
         .await;
     gone.map_err(|error| match error {
         DatabaseError::NotFound => unknown(),

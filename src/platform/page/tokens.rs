@@ -55,7 +55,7 @@ async fn list(
                 p { "You have no tokens yet." }
             }
         } @else {
-            ul.tokens { @for token in &tokens { li.card { (row(token, now)) } } }
+            ul.tokens { @for token in &tokens { li.card { (row(token, &tokens, now)) } } }
         }
         (user_id(&visitor))
     };
@@ -63,7 +63,8 @@ async fn list(
     Ok(frame::page("Tokens", Some(&visitor), notice, content))
 }
 
-fn row(token: &TokenRecord, now: UnixTime) -> Markup {
+fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {
+    let replaced_by = |id| tokens.iter().find(|other| other.id == id);
     html! {
         (name(token))
         (scopes(token))
@@ -76,6 +77,12 @@ fn row(token: &TokenRecord, now: UnixTime) -> Markup {
                 }
             }
             (end(token, now))
+            @if let Some(id) = token.replaced_by {
+                span {
+                    "Replaced"
+                    @if let Some(new) = replaced_by(id) { " by " code { (new.prefix) "…" } }
+                }
+            }
         }
         p.actions {
             a.button href={ (super::TOKENS) "/" (token.id) "/rotate" } {
