@@ -1,5 +1,6 @@
 //! The commands of `wit`: one file each. The only printer.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::api::ApiError;
 use crate::config::Paths;
 use crate::progress;
-use crate::quote::Hint;
+use crate::quote::{Hint, Suggestion};
 use crate::trace;
 
 pub mod completion;
@@ -126,6 +127,37 @@ pub struct Context {
     pub paths: Paths,
     /// `--json`: one JSON document on stdout, errors as JSON on stderr.
     pub json: bool,
+    /// The server whose session was used last, for what is said where it is refused.
+    asked: RefCell<Option<String>>,
+}
+
+impl Context {
+    pub fn new(paths: Paths, json: bool) -> Self {
+        Context {
+            paths,
+            json,
+            asked: RefCell::default(),
+        }
+    }
+
+    fn asks(&self, server: &str) {
+        self.asked.replace(Some(server.to_owned()));
+    }
+
+    /// A refused session with the login that replaces it: several servers may be known.
+    fn told(&self, error: anyhow::Error) -> anyhow::Error {
+        let is_refusal = |cause: &(dyn std::error::Error + 'static)| {
+            matches!(cause.downcast_ref(), Some(ApiError::Unauthorized))
+        };
+        match self.asked.take() {
+            Some(server) if error.chain().any(is_refusal) => {
+                Failure::new(Exit::NotLoggedIn, format!("{error:#}"))
+                    .hint(Suggestion::new("wit login").arg(server))
+                    .into()
+            }
+            _ => error,
+        }
+    }
 }
 
 /// Tokens for git: made narrow, kept in the keychain, renewed and revoked in time.
@@ -244,10 +276,7 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
     let paths = Paths::from_environment().ok_or_else(|| {
         Failure::new(Exit::Failed, "there is no home directory").hint("set HOME to one")
     })?;
-    let context = Context {
-        paths,
-        json: cli.json,
-    };
+    let context = Context::new(paths, cli.json);
     if trace::is_on() {
         trace::note(format_args!("wit {}", words(std::env::args().skip(1))));
     }
@@ -257,7 +286,7 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
     if cli.command.ends_graces() {
         token::end_what_is_over(&context);
     }
-    match cli.command {
+    let done = match cli.command {
         Command::Login(args) => login::run(args, &context),
         Command::Logout(args) => logout::run(args, &context),
         Command::Status(args) => status::run(args, &context),
@@ -274,7 +303,8 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Up(args) => up::run(args, &context),
         #[cfg(all(feature = "platform", unix))]
         Command::Down(args) => down::run(args, &context),
-    }
+    };
+    done.map_err(|error| context.told(error))
 }
 
 /// The commands that were typed, without whatever else was: that may be a secret in the wrong place.

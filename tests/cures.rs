@@ -201,3 +201,24 @@ fn where_no_token_is_stored_the_next_step_is_one_that_works() {
     done(&output);
     done(&machine.wit(&["token", "print"]));
 }
+
+#[test]
+fn a_refused_session_is_told_with_the_login_to_that_server() {
+    let mut machine = Machine::logged_in();
+    let one = machine.url.clone();
+    let other = Machine::new();
+    machine.url = other.url.clone();
+    done(&machine.sign_up("ada"));
+    machine.url = one.clone();
+    let session = machine.sessions().remove(0);
+    (machine.server).post("/api/auth/sign-out", &session, serde_json::json!({}));
+    let list = ["token", "list", "--server", &one];
+    let refused = machine.wit(&list);
+    assert_eq!(refused.status.code(), Some(4));
+    let said = text(&refused.stderr);
+    let (_, command) = said.trim_end().split_once("hint: ").expect("a hint");
+    assert_eq!(command, format!("wit login {one}"));
+    let typed = format!("{command} --username ada --password-stdin");
+    done(&machine.home.run("sh", &["-c", &typed], "correct horse\n"));
+    done(&machine.wit(&list));
+}

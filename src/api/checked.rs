@@ -3,9 +3,12 @@
 
 use super::{Account, ApiError, Scope, Token};
 use crate::quote::is_plain;
+use crate::secret::Secret;
 
 /// Longest id, prefix or scope, in bytes. The platform's ids are UUIDs and 32 letters.
 const MAX_WORD: usize = 128;
+/// Longest secret, in bytes.
+const MAX_SECRET: usize = 4096;
 /// Longest name of a token, in characters; servers take 100 at most.
 const MAX_NAME: usize = 255;
 /// Longest username or email, in characters (RFC 5321 section 4.5.3.1 bounds an address).
@@ -32,6 +35,16 @@ pub(super) fn id(id: String) -> Result<String, ApiError> {
     match is_word(&id, "-_.") {
         true => Ok(id),
         false => Err(malformed("an id that can't be one")),
+    }
+}
+
+/// A new token's secret: what git's protocol, a header and a file of one line can hold.
+pub(super) fn secret(secret: Secret) -> Result<Secret, ApiError> {
+    let bytes = secret.expose();
+    let fits = (1..=MAX_SECRET).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+    match fits {
+        true => Ok(secret),
+        false => Err(malformed("a new token that can't be one")),
     }
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::checked;
 use super::http::Client;
 use super::rest::{WireToken, verify};
 use super::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
@@ -60,7 +61,7 @@ pub fn this(client: &Client, token: &Secret) -> Result<This, ApiError> {
             let wire = other?;
             Ok(This {
                 token: wire.token.into_token()?,
-                replaced_by: wire.replaced_by,
+                replaced_by: wire.replaced_by.map(checked::id).transpose()?,
             })
         }
     }

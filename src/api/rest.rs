@@ -80,7 +80,7 @@ impl WireToken {
                 .request_id
                 .flatten()
                 .and_then(|id| Uuid::try_parse(&id).ok()),
-            replaced_by: self.replaced_by,
+            replaced_by: self.replaced_by.map(checked::id).transpose()?,
         })
     }
 
@@ -90,7 +90,7 @@ impl WireToken {
         })?;
         Ok(CreatedToken {
             token: self.into_token()?,
-            secret,
+            secret: checked::secret(secret)?,
         })
     }
 }

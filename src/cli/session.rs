@@ -414,6 +414,7 @@ pub fn login(config: &Config, context: &Context, args: &ServerArgs) -> anyhow::R
         }
         Some(held) => held.clone(),
     };
+    context.asks(&name);
     Ok(Login {
         client: Rc::new(client(config, &server, args)?),
         session,

@@ -12,10 +12,7 @@ use crate::rotation::journal;
 /// and left for an hour.
 pub fn end_what_is_over(context: &Context) {
     let now = UnixTime::now();
-    let quiet = Context {
-        paths: context.paths.clone(),
-        json: true,
-    };
+    let quiet = Context::new(context.paths.clone(), true);
     let journals = journal::all(&context.paths).unwrap_or_default();
     for journal in journals.iter().filter(|journal| journal.is_grace_over(now)) {
         let server = ServerArgs {
