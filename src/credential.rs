@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::expiry::{Expiry, UnixTime};
+use crate::expiry::{CLOCK_MARGIN, Expiry, UnixTime};
 use crate::secret::Secret;
 use crate::sign_in::{SignIn, Upkeep};
 
@@ -127,6 +127,9 @@ pub struct TokenInfo {
     pub scopes: Vec<String>,
     /// When it was made, by the server's clock.
     pub created: UnixTime,
+    /// Server clock minus this machine's when the token was stored, in seconds
+    /// ([`crate::expiry::notable_skew`]).
+    pub clock_skew: i64,
 }
 
 /// One stored entry of a site.
@@ -152,9 +155,40 @@ pub struct Credential {
 const REFRESH_MARGIN: i64 = 120;
 
 impl Credential {
-    /// Whether it has expired.
+    /// Whether it has expired. The expiry of a token is by its server's clock, which may differ from
+    /// this machine's as it did when the token was stored, or no longer, if the clock was set since.
+    /// Only what has expired either way has: to try one in vain costs a question to git's user, as to
+    /// have none does.
     pub fn is_over(&self, now: UnixTime) -> bool {
-        self.expiry.is_some_and(|expiry| expiry.is_past(now))
+        let earliest = now.plus(self.clock_skew().min(0));
+        self.expiry.is_some_and(|expiry| expiry.is_past(earliest))
+    }
+
+    /// Seconds until it expires, by its server's clock; `None` where it never does.
+    pub fn left(&self, now: UnixTime) -> Option<i64> {
+        Some(self.expiry?.left(self.server_time(now)))
+    }
+
+    /// The server's time as far as this machine can tell: by the skew of when the token was stored,
+    /// unless this machine's clock shows less than it did then, and so was set back since.
+    fn server_time(&self, now: UnixTime) -> UnixTime {
+        let skew = self.clock_skew();
+        let stored = self.token.as_ref().map(|token| token.created.plus(-skew));
+        match stored.is_some_and(|stored| now.plus(CLOCK_MARGIN) < stored) {
+            true => now,
+            false => now.plus(skew),
+        }
+    }
+
+    /// The expiry as git is told it, which compares it to this machine's clock
+    /// (`password_expiry_utc` of git-credential(1)).
+    pub fn expiry_for_git(&self) -> Option<Expiry> {
+        let Expiry(at) = self.expiry?;
+        Some(Expiry(at.plus(-self.clock_skew().min(0))))
+    }
+
+    fn clock_skew(&self) -> i64 {
+        self.token.as_ref().map_or(0, |token| token.clock_skew)
     }
 
     /// Whether a new access token can be had without a person.
@@ -396,6 +430,10 @@ impl Credentials {
                 // Git knows nothing of token metadata and leaves out what it was not told, so a
                 // store of the same secret must not lose either.
                 if old.proof == new.proof {
+                    if new.token.is_none() && old.token.is_some() {
+                        // What git was told of it was for this machine's clock.
+                        new.expiry = old.expiry;
+                    }
                     new.token = new.token.or_else(|| old.token.clone());
                     new.expiry = new.expiry.or(old.expiry);
                     new.refresh_token = new.refresh_token.or_else(|| old.refresh_token.clone());

@@ -18,6 +18,13 @@ pub struct UnixTime(pub i64);
 /// How far two clocks may differ unnoticed, in seconds.
 pub const CLOCK_MARGIN: i64 = 120;
 
+/// A clock skew (server clock minus this machine's, in seconds) as it is worth remembering: 0 where
+/// it is not known, or within [`CLOCK_MARGIN`].
+pub fn notable_skew(skew: Option<i64>) -> i64 {
+    skew.filter(|skew| skew.saturating_abs() >= CLOCK_MARGIN)
+        .unwrap_or(0)
+}
+
 impl UnixTime {
     /// The clock of this machine. A clock before 1970 counts as 1970.
     pub fn now() -> Self {

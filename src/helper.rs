@@ -244,6 +244,11 @@ fn write_entry(
     if let (Some(sign_in), Proof::Password(token)) = (&entry.sign_in, &entry.proof) {
         return write_sign_in(answer, request, entry, sign_in, token);
     }
+    // Git brings it back as it was given.
+    let entry = &Credential {
+        expiry: entry.expiry_for_git(),
+        ..entry.clone()
+    };
     let state = request
         .takes_state
         .then(|| state::of(world.paths, site, entry))

@@ -471,6 +471,13 @@ struct StoredToken {
     account: String,
     scopes: Vec<String>,
     created: UnixTime,
+    /// An older program that lost it would take this machine's clock for the server's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    clock_skew: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl From<&Credential> for StoredCredential {
@@ -502,6 +509,7 @@ impl From<&Credential> for StoredCredential {
                 account: token.account.clone(),
                 scopes: token.scopes.clone(),
                 created: token.created,
+                clock_skew: token.clock_skew,
             }),
             sign_in: entry.sign_in.as_ref().map(StoredSignIn::from),
         }
@@ -531,6 +539,7 @@ impl StoredCredential {
                 account: token.account,
                 scopes: token.scopes,
                 created: token.created,
+                clock_skew: token.clock_skew,
             }),
             sign_in: self.sign_in.map(SignIn::from),
         })

@@ -8,6 +8,7 @@ mod accounts;
 mod api;
 mod audit;
 mod battery;
+mod clocks;
 mod completions;
 mod connections;
 mod crash;

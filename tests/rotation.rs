@@ -352,6 +352,7 @@ fn entry(token: &Token, secret: Secret) -> Credential {
             account: "me".to_owned(),
             scopes: token.scopes.clone(),
             created: token.created,
+            clock_skew: 0,
         }),
     }
 }

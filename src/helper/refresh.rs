@@ -42,8 +42,8 @@ pub fn refresh(paths: &Paths, site: &Site, store: Option<&str>, now: UnixTime) -
     }
     let step = trace::begin();
     let outcome = match renewal::run_wit(site, store, TIMEOUT) {
-        Ok(Some(true)) => "done".to_owned(),
-        Ok(Some(false)) => "failed".to_owned(),
+        Ok(Some(0)) => "done".to_owned(),
+        Ok(Some(_)) => "failed".to_owned(),
         Ok(None) => {
             let _ = failed(paths, site, NO_ANSWER, now);
             "not done in time".to_owned()

@@ -27,19 +27,35 @@ const PAUSE: i64 = 3_600;
 /// How long a renewal may be going on before it counts as failed to a person, in seconds.
 const JUST_BEGUN: i64 = 60;
 
+/// The exit code of `wit token renew` that leaves something to a person (`Exit::Attention`).
+const UNDECIDED: i32 = 3;
+
 /// Whether `entry` is a token of ours in its last quarter of life, at most `days` before its end.
 pub fn is_due(entry: &Credential, days: i64, now: UnixTime) -> bool {
+    entry
+        .left(now)
+        .is_some_and(|left| is_soon(entry, days, left))
+}
+
+/// [`is_due`] if the clocks differed by nothing, although they did when the token was stored: this
+/// machine's may have been set since. Whether it was, the server knows.
+pub fn is_due_by_this_clock(entry: &Credential, days: i64, now: UnixTime) -> bool {
+    let left = entry.expiry.map(|expiry| expiry.left(now));
+    left.is_some_and(|left| is_soon(entry, days, left))
+}
+
+fn is_soon(entry: &Credential, days: i64, left: i64) -> bool {
     let (Some(info), Some(expiry)) = (&entry.token, entry.expiry) else {
         return false;
     };
     let quarter = expiry.left(info.created) / 4;
-    expiry.left(now) <= quarter.min(days.saturating_mul(DAY))
+    left <= quarter.min(days.saturating_mul(DAY))
 }
 
 /// [`is_due`] by what is the case where nobody configured anything: what a `get` asks first, since
 /// it costs no look at a file. The config can only make it less.
 pub fn may_be_due(entry: &Credential, now: UnixTime) -> bool {
-    is_due(entry, i64::MAX, now)
+    is_due(entry, i64::MAX, now) || is_due_by_this_clock(entry, i64::MAX, now)
 }
 
 /// The config's `renew` in days; `None` where tokens are not to be renewed.
@@ -65,6 +81,8 @@ pub enum Renewal {
     UnderWay,
     /// It failed. Where nobody knows yet, the one before it did.
     Failed,
+    /// It stopped at what only a person can decide.
+    Undecided,
     /// There is no `wit` beside the helper that could be run.
     NoProgram,
 }
@@ -82,8 +100,13 @@ pub fn renew(
     };
     match days(&config) {
         None => return Renewal::SwitchedOff,
-        Some(days) if !is_due(entry, days, now) => return Renewal::NotDue,
-        Some(_) => {}
+        Some(days) if is_due(entry, days, now) => {}
+        // The server is asked for the time, once a day.
+        Some(days)
+            if is_due_by_this_clock(entry, days, now)
+                && !was_within(&file(paths, site, "clock"), DAY, now)
+                && write_time(&file(paths, site, "clock"), now).is_ok() => {}
+        Some(_) => return Renewal::NotDue,
     }
     match SiteLock::acquire_rotation(paths, site, Duration::ZERO) {
         // Another process is at it: its end is what is waited for.
@@ -106,8 +129,9 @@ pub fn renew(
     }
     let step = trace::begin();
     let (renewal, outcome) = match run_wit(site, store, PATIENCE) {
-        Ok(Some(true)) => (Renewal::Done, "done".to_owned()),
-        Ok(Some(false)) => (Renewal::Failed, "failed".to_owned()),
+        Ok(Some(0)) => (Renewal::Done, "done".to_owned()),
+        Ok(Some(UNDECIDED)) => (Renewal::Undecided, "a person must decide".to_owned()),
+        Ok(Some(_)) => (Renewal::Failed, "failed".to_owned()),
         Ok(None) => (unknown, "not done in time".to_owned()),
         Err(error) => {
             // The pause is for this, too. Where it can't be remembered there is none.
@@ -125,12 +149,12 @@ pub(super) fn wit() -> io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(name))
 }
 
-/// Whether the renewal succeeded; `None` where that is not known in time.
+/// The exit code of the renewal, -1 where a signal ended it; `None` where it is not known in time.
 pub(super) fn run_wit(
     site: &Site,
     store: Option<&str>,
     patience: Duration,
-) -> io::Result<Option<bool>> {
+) -> io::Result<Option<i32>> {
     let mut command = Command::new(wit()?);
     command
         .args(["token", "renew", "--site", &site.to_string()])
@@ -149,7 +173,7 @@ pub(super) fn run_wit(
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(status.success()));
+            return Ok(Some(status.code().unwrap_or(-1)));
         }
         if begun.elapsed() >= patience {
             // It goes on by itself, and the next `get` finds what it made.
@@ -169,6 +193,16 @@ fn file(paths: &Paths, site: &Site, extension: &str) -> PathBuf {
 }
 
 /// `None` also for a time that can't be read: a renewal is then tried, and told of, once more.
+fn write_time(path: &std::path::Path, at: UnixTime) -> io::Result<()> {
+    write_private(path, format!("{}\n", at.0).as_bytes())
+}
+
+/// Whether the time in a file lies at most so many seconds back. One that lies ahead, from a clock
+/// that was wrong, counts for nothing.
+fn was_within(path: &std::path::Path, seconds: i64, now: UnixTime) -> bool {
+    read_time(path).is_some_and(|then| (0..seconds).contains(&now.since(then)))
+}
+
 fn read_time(path: &Path) -> Option<UnixTime> {
     read(path).ok().flatten()
 }
@@ -207,20 +241,15 @@ fn failed_before(paths: &Paths, site: &Site, now: UnixTime) -> bool {
     begun.is_some_and(|begun| (JUST_BEGUN..DAYS * DAY).contains(&now.since(begun)))
 }
 
-/// Whether a renewal was begun within the hour and did not succeed. A time that lies ahead, from a
-/// clock that was wrong, counts for nothing.
+/// Whether a renewal was begun within the hour and did not succeed.
 pub fn is_paused(paths: &Paths, site: &Site, now: UnixTime) -> bool {
-    let begun = read_time(&file(paths, site, "begun"));
-    begun.is_some_and(|begun| (0..PAUSE).contains(&now.since(begun)))
+    was_within(&file(paths, site, "begun"), PAUSE, now)
 }
 
 /// Remembers that a renewal has begun: until it is said to have [`succeeded`], it has failed,
 /// however its process ended.
 pub fn begun(paths: &Paths, site: &Site, now: UnixTime) -> io::Result<()> {
-    write_private(
-        &file(paths, site, "begun"),
-        format!("{}\n", now.0).as_bytes(),
-    )
+    write_time(&file(paths, site, "begun"), now)
 }
 
 /// Forgets what [`begun`] remembered.
@@ -245,18 +274,19 @@ pub fn warning(
         Renewal::Done | Renewal::NotDue | Renewal::UnderWay => return None,
         Renewal::SwitchedOff => format!("type: {rotate}"),
         Renewal::Failed => format!("type: wit login {server} && {rotate}"),
+        Renewal::Undecided => format!("you must decide: {rotate} --resume"),
         Renewal::NoProgram => format!("{} can't be run", wit().ok()?.display()),
     };
-    let left = entry.expiry?.left(now);
+    let left = entry.left(now)?;
     if left > DAYS * DAY {
         return None;
     }
     let path = file(paths, site, "warned");
-    if read_time(&path).is_some_and(|warned| (0..DAY).contains(&now.since(warned))) {
+    if was_within(&path, DAY, now) {
         return None;
     }
     // Where it can't be remembered it would be said at each call: better not at all.
-    write_private(&path, format!("{}\n", now.0).as_bytes()).ok()?;
+    write_time(&path, now).ok()?;
     let hours = left / 3_600;
     Some(format!(
         "the token for {site} expires in {hours} hours and was not renewed; {mend}"
@@ -285,6 +315,7 @@ mod tests {
                 account: String::new(),
                 scopes: Vec::new(),
                 created: UnixTime(0),
+                clock_skew: 0,
             }),
         }
     }

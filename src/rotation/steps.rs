@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::api::CreatedToken;
 use crate::api::lost::{self, Search};
 use crate::credential::{Proof, TokenInfo};
+use crate::expiry::notable_skew;
 use crate::store;
 
 const REVOKING_LOST: &str = "revoking a token whose secret was lost";
@@ -327,6 +328,7 @@ impl Rotator<'_> {
                 account: journal.account.clone(),
                 scopes: token.scopes.clone(),
                 created: token.created,
+                clock_skew: notable_skew(self.api.clock_skew()),
             }),
         };
         let kept = store::update(self.store, self.paths, &site, |item| {

@@ -16,7 +16,7 @@ use crate::cli::session::{self, Acting, Place, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
 use crate::credential::{Credential, Proof, TokenInfo};
 use crate::database::tokens::SCOPES;
-use crate::expiry::{DAY, UnixTime};
+use crate::expiry::{DAY, UnixTime, notable_skew};
 use crate::quote::{Hint, Suggestion};
 use crate::store;
 
@@ -53,12 +53,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let for_git = args.name.is_none();
     let print = args.print || args.quiet || (!for_git && !args.store);
     let keep = args.store || (for_git && !print);
-    let days = match (&args.expires, &args.expires_on) {
-        (Some(text), _) => days(text)?,
-        (None, Some(date)) => Some(days_until(date, UnixTime::now())?),
-        (None, None) if for_git => Some(GIT_DAYS),
-        (None, None) => None,
+    let days = match &args.expires {
+        Some(text) => days(text)?,
+        None if for_git => Some(GIT_DAYS),
+        None => None,
     };
+    let last_day = args.expires_on.as_deref().map(date).transpose()?;
     let new = NewToken {
         name: match args.name {
             Some(name) => checked_name(name)?,
@@ -73,7 +73,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         true => Some(session::git_place(&acting)?),
         false => None,
     };
-    let (created, before) = create(&acting, &new)?;
+    let (created, before) = create(&acting, new.clone(), last_day)?;
     completion::created(&context.paths, &acting.name, &created.token);
     let replaced = match place {
         Some(place) => keep_it(&acting, place, &created, context)?,
@@ -126,30 +126,28 @@ pub(super) fn days(text: &str) -> Result<Option<u32>, Failure> {
     }
 }
 
-/// Whole days from now to a date, so that a token ends on that day (UTC) and not after it.
-fn days_until(text: &str, now: UnixTime) -> Result<u32, Failure> {
+fn date(text: &str) -> Result<Date, Failure> {
+    let date = Date::parse(text, format_description!("[year]-[month]-[day]"));
+    date.map_err(|_| bad_date(&shown(text), UnixTime::now()))
+}
+
+/// Whole days from now, by the server's clock, to a date, so that a token ends on that day (UTC) and
+/// not after it.
+fn days_until(date: Date, now: UnixTime) -> Result<u32, Failure> {
     let day = |date: Date| i64::from(date.to_julian_day());
     let today = OffsetDateTime::from_unix_timestamp(now.0).map(|now| day(now.date()));
-    let date = Date::parse(text, format_description!("[year]-[month]-[day]"));
-    let days = date
-        .map(day)
-        .ok()
-        .zip(today.ok())
-        .map(|(date, today)| date - today);
+    let days = today.ok().map(|today| day(date) - today);
     match days.and_then(|days| u32::try_from(days).ok()) {
         Some(days @ 1..=365) => Ok(days),
-        _ => Err(Failure::new(
-            Exit::Usage,
-            format!(
-                "--expires-on takes a date from tomorrow to a year ahead, not '{}'",
-                shown(text)
-            ),
-        )
-        .hint(
-            Suggestion::new("wit token create NAME")
-                .option("--expires-on", output::iso_date(now.plus(30 * DAY))),
-        )),
+        _ => Err(bad_date(&date.to_string(), now)),
     }
+}
+
+fn bad_date(shown: &str, now: UnixTime) -> Failure {
+    let why = format!("--expires-on takes a date from tomorrow to a year ahead, not '{shown}'");
+    let month = output::iso_date(now.plus(30 * DAY));
+    let create = Suggestion::new("wit token create NAME").option("--expires-on", month);
+    Failure::new(Exit::Usage, why).hint(create)
 }
 
 /// A name that the server takes: 1 to 100 characters without control characters, and no token.
@@ -235,7 +233,11 @@ fn nearest(scope: &str) -> Option<&'static str> {
 
 /// Creates once, and returns the tokens of before too. After a lost response it looks for the token
 /// that the request may have created, and says what revokes it: its secret was lost.
-fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<(CreatedToken, Vec<Token>)> {
+fn create(
+    acting: &Acting,
+    mut new: NewToken,
+    last_day: Option<Date>,
+) -> anyhow::Result<(CreatedToken, Vec<Token>)> {
     let (api, server) = (&acting.api, &acting.name);
     let told = |error| match error {
         ApiError::NotFound => Failure::new(Exit::Failed, format!("{server} has no token API"))
@@ -245,7 +247,10 @@ fn create(acting: &Acting, new: &NewToken) -> anyhow::Result<(CreatedToken, Vec<
     };
     // None of these is one that got lost.
     let before = api.list().map_err(told)?;
-    let lost = match api.create(new) {
+    if let Some(date) = last_day {
+        new.expires_in_days = Some(days_until(date, acting.now())?);
+    }
+    let lost = match api.create(&new) {
         Err(error) if error.may_be_carried_out() => error,
         Err(error) => return Err(told(error)),
         Ok(created) => return Ok((created, before)),
@@ -314,6 +319,7 @@ fn keep_it(
             account: acting.account.clone(),
             scopes: created.token.scopes.clone(),
             created: created.token.created,
+            clock_skew: notable_skew(acting.api.clock_skew()),
         }),
     };
     let kept = store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
@@ -458,8 +464,9 @@ mod tests {
     fn a_date_is_one_of_the_year_ahead() {
         // 2024-04-15, at ten.
         let now = UnixTime(1_713_175_200);
-        assert_eq!(days_until("2024-04-16", now).unwrap(), 1);
-        assert_eq!(days_until("2025-04-15", now).unwrap(), 365);
+        let until = |text: &str| days_until(date(text)?, now);
+        assert_eq!(until("2024-04-16").unwrap(), 1);
+        assert_eq!(until("2025-04-15").unwrap(), 365);
         for bad in [
             "2024-04-15",
             "2025-04-16",
@@ -468,11 +475,7 @@ mod tests {
             "",
             "2024-4-16",
         ] {
-            assert_eq!(
-                days_until(bad, now).unwrap_err().exit,
-                Exit::Usage,
-                "{bad:?}"
-            );
+            assert_eq!(until(bad).unwrap_err().exit, Exit::Usage, "{bad:?}");
         }
     }
 

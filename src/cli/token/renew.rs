@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::refresh;
-use super::rotate::due::for_a_person;
+use super::rotate::due::{for_a_person, undecided};
 use super::rotate::{rotation_id, with_rotator};
-use crate::cli::session::{self, ServerArgs};
+use crate::cli::session::{self, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
 use crate::config::Config;
 use crate::credential::{Credential, Site};
-use crate::expiry::UnixTime;
+use crate::expiry::{CLOCK_MARGIN, UnixTime, notable_skew};
 use crate::helper::renewal;
 use crate::rotation::{Plan, RotationError, journal};
 use crate::store;
@@ -39,7 +39,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     };
     let item = store::load(store.as_ref(), &site)?;
-    let is_due = |entry: &&Credential| renewal::is_due(entry, days, UnixTime::now());
+    let now = UnixTime::now();
+    let is_due = |entry: &&Credential| {
+        renewal::is_due(entry, days, now) || renewal::is_due_by_this_clock(entry, days, now)
+    };
     let due: Vec<&Credential> = item.credentials.0.iter().filter(is_due).collect();
     if due.is_empty() {
         return Ok(Exit::Done);
@@ -48,14 +51,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     // One token's failure is not another's.
     let failed = due
         .into_iter()
-        .map(|entry| renew(&site, entry, context).err());
+        .map(|entry| renew(&site, entry, days, context).err());
     match failed.fold(None, Option::or) {
         Some(error) => Err(error),
         None => Ok(renewal::succeeded(&context.paths, &site).map(|()| Exit::Done)?),
     }
 }
 
-fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<()> {
+fn renew(site: &Site, entry: &Credential, days: i64, context: &Context) -> anyhow::Result<()> {
     let Some(mut plan) = Plan::of_stored(rotation_id(), site, entry) else {
         return Ok(());
     };
@@ -66,6 +69,9 @@ fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<(
         ..ServerArgs::default()
     };
     let signed_in = session::signed_in(context, &server)?;
+    if !is_due_by_the_server(&signed_in, entry, days, context)? {
+        return Ok(());
+    }
     with_rotator(
         &(&signed_in).into(),
         context,
@@ -80,7 +86,12 @@ fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<(
                 if journal.waits_for_print() {
                     return Err(for_a_person(&journal, context));
                 }
-                rotator.resume(&journal)?;
+                match rotator.resume(&journal) {
+                    Err(error @ RotationError::Unclear { .. }) => {
+                        return Err(undecided(&error, &journal, context));
+                    }
+                    other => other?,
+                };
             }
             match rotator.start(&plan) {
                 // Another process was faster, or what was just resumed was this token's rotation.
@@ -89,4 +100,40 @@ fn renew(site: &Site, entry: &Credential, context: &Context) -> anyhow::Result<(
             }
         },
     )
+}
+
+/// Whether the token is due by its server's clock, which is asked where this machine's was known to
+/// differ. How far it does now is remembered with the token.
+fn is_due_by_the_server(
+    signed_in: &SignedIn,
+    entry: &Credential,
+    days: i64,
+    context: &Context,
+) -> anyhow::Result<bool> {
+    let Some(info) = entry.token.as_ref().filter(|info| info.clock_skew != 0) else {
+        return Ok(true);
+    };
+    signed_in.api.list()?;
+    let skew = notable_skew(signed_in.api.clock_skew());
+    if skew.abs_diff(info.clock_skew) >= CLOCK_MARGIN.unsigned_abs() {
+        store::update(
+            signed_in.store.as_ref(),
+            &context.paths,
+            &signed_in.site,
+            |item| {
+                for held in item
+                    .credentials
+                    .0
+                    .iter_mut()
+                    .filter_map(|one| one.token.as_mut())
+                {
+                    if held.server == info.server && held.id == info.id {
+                        held.clock_skew = skew;
+                    }
+                }
+            },
+        )?;
+    }
+    let now = UnixTime::now().plus(signed_in.api.clock_skew().unwrap_or(0));
+    Ok(renewal::is_due_by_this_clock(entry, days, now))
 }

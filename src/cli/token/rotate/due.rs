@@ -15,8 +15,8 @@ use crate::cli::{Context, Exit, Failure};
 use crate::config::Config;
 use crate::credential::Credential;
 use crate::expiry::{DAY, UnixTime};
-use crate::rotation::Plan;
 use crate::rotation::journal::{self, Journal};
+use crate::rotation::{Plan, RotationError};
 use crate::store::{self, Store, choice};
 
 /// `--due`: what is unfinished, then what runs out soon. One token's failure is not another's.
@@ -167,13 +167,20 @@ pub fn for_a_person(journal: &Journal, context: &Context) -> anyhow::Error {
         .into()
 }
 
+/// What only a person can decide, who sees it by the command in the hint.
+pub fn undecided(error: &RotationError, journal: &Journal, context: &Context) -> anyhow::Error {
+    Failure::new(Exit::Attention, error.to_string())
+        .hint(format!("{} --resume", again(journal, context)))
+        .into()
+}
+
 /// A part of `whole`: none of it for 0, nearly all for the largest `random`.
 fn share(whole: Duration, random: u32) -> Duration {
     whole.mul_f64(f64::from(random) / (f64::from(u32::MAX) + 1.0))
 }
 
 fn is_due(entry: &Credential, days: u32) -> bool {
-    let left = entry.expiry.map(|expiry| expiry.left(UnixTime::now()));
+    let left = entry.left(UnixTime::now());
     entry.token.is_some() && left.is_some_and(|left| left <= i64::from(days) * DAY)
 }
 
