@@ -34,6 +34,7 @@ mod import;
 mod install;
 mod kill;
 mod leftovers;
+mod lost_response;
 mod matching;
 mod oauth;
 mod outputs;
