@@ -518,3 +518,54 @@ fn another_accounts_token_can_be_neither_seen_rotated_nor_revoked() {
         theirs["token"].as_str().expect("the secret")
     ));
 }
+
+#[test]
+fn a_token_that_was_replaced_is_marked_while_it_still_works() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let create = |name: &str, days: Option<i64>| {
+        let body = json!({ "name": name, "scopes": ["repo:read"], "expiresInDays": days });
+        server.post("/api/tokens", &session, body).json()
+    };
+    let shorten = |token: &Value| {
+        let soon = time::OffsetDateTime::now_utc() + time::Duration::minutes(90);
+        let soon = soon
+            .format(&time::format_description::well_known::Rfc3339)
+            .expect("a time");
+        let authorization = format!("Bearer {session}");
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Authorization", authorization.as_str()),
+        ];
+        let path = format!("/api/tokens/{}", token["id"].as_str().expect("an id"));
+        let body = json!({ "expiresAt": soon }).to_string();
+        let reply = server.request("PATCH", &path, &headers, &body);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    };
+    // As `wit token rotate --grace 90m` does it.
+    shorten(&create("laptop", Some(30)));
+    create("laptop", Some(30));
+    // One that only ends soon, and one that never does.
+    shorten(&create("other", None));
+    create("wide", None);
+    let visitor = server.visit("alice");
+    let page = server.request(
+        "GET",
+        "/settings/tokens",
+        &[("Cookie", &visitor.cookie)],
+        "",
+    );
+    assert_eq!(
+        page.body.matches("Replaced, ends in ").count(),
+        1,
+        "{}",
+        page.body
+    );
+    assert_eq!(page.body.matches("Expires in ").count(), 1, "{}", page.body);
+    assert_eq!(
+        page.body.matches("Expires: Never").count(),
+        1,
+        "{}",
+        page.body
+    );
+}

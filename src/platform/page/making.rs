@@ -91,7 +91,7 @@ pub fn life(chosen: &str) -> Markup {
                 @for days in LIVES.map(|days| days.to_string()) {
                     option value=(days) selected[days == chosen] { "in " (days) " days" }
                 }
-                option value=(NEVER) selected[chosen == NEVER] { "never" }
+                option value=(NEVER) selected[chosen == NEVER] { "Never" }
             }
         }
     }

@@ -16,6 +16,10 @@ use crate::platform::Shared;
 /// From so many seconds before its end on, a token is marked.
 const SOON: i64 = 7 * DAY;
 
+/// How far a lifetime may be from whole days, in seconds: where the database sets the one end and
+/// the server the other.
+const SLACK: i64 = 60;
+
 /// Where a visitor lands who has revoked one.
 pub const REVOKED: &str = "/settings/tokens?done=revoked";
 /// Where a visitor lands who has sent the form of a new token a second time.
@@ -64,7 +68,8 @@ async fn list(
 }
 
 fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {
-    let replaced_by = |id| tokens.iter().find(|other| other.id == id);
+    let successor = token.replaced_by;
+    let successor = successor.and_then(|id| tokens.iter().find(|other| other.id == id));
     html! {
         (name(token))
         (scopes(token))
@@ -76,12 +81,13 @@ fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {
                     None => { "Never used" }
                 }
             }
-            (end(token, now))
-            @if let Some(id) = token.replaced_by {
-                span {
+            @match grace(token, tokens, now) {
+                Some(ends) => { span.warn {
                     "Replaced"
-                    @if let Some(new) = replaced_by(id) { " by " code { (new.prefix) "…" } }
-                }
+                    @if let Some(new) = successor { " by " code { (new.prefix) "…" } }
+                    ", ends in " (when(ends, |at| span(at.since(now))))
+                } }
+                None => { (end(token, now)) }
             }
         }
         p.actions {
@@ -112,10 +118,26 @@ pub fn scopes(token: &TokenRecord) -> Markup {
     }
 }
 
+/// The end of a token that still works although another has taken its place. A token that rotates
+/// itself is known; for any other its end was brought forward, as a rotation with a grace period
+/// does, and there is a younger token of its name.
+fn grace(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Option<OffsetDateTime> {
+    let expires = token.expires.filter(|expires| unix(*expires) > now)?;
+    if token.replaced_by.is_some() {
+        return Some(expires);
+    }
+    // A token is created with whole days.
+    let beyond = (expires - token.created).whole_seconds().rem_euclid(DAY);
+    let is_shortened = (SLACK..DAY - SLACK).contains(&beyond);
+    let is_followed = (tokens.iter())
+        .any(|other| other.name == token.name && other.created > token.created);
+    (is_shortened && is_followed).then_some(expires)
+}
+
 /// When a token ends.
 pub fn end(token: &TokenRecord, now: UnixTime) -> Markup {
     let Some(expires) = token.expires else {
-        return html! { span { "Never expires" } };
+        return html! { span { "Expires: Never" } };
     };
     let left = unix(expires).since(now);
     html! {
