@@ -8,6 +8,7 @@ mod connection;
 mod cross_site;
 mod device;
 pub mod first_user;
+mod forwarded;
 mod git;
 mod hosts;
 pub mod instance;
@@ -17,6 +18,7 @@ pub mod log_file;
 mod metrics;
 mod origin;
 mod page;
+pub mod quota;
 mod refusal;
 mod renewal;
 mod run_to_end;
@@ -69,6 +71,7 @@ struct Platform {
     hosts: hosts::Hosts,
     limits: limits::Limits,
     metrics: metrics::Metrics,
+    quotas: quota::Quotas,
     tells_metrics: bool,
     takes_accounts: bool,
     /// Whether it speaks TLS itself.
@@ -93,6 +96,10 @@ pub struct Options {
     pub first_user: Option<first_user::Wanted>,
     /// The URL that other machines reach it at, through a proxy.
     pub public_url: Option<Url>,
+    /// Addresses of proxies that are believed when they name a client.
+    pub proxies: Vec<IpAddr>,
+    /// Bounds for each account.
+    pub quota: quota::Quota,
     /// More names that it answers to.
     pub hosts: Vec<String>,
     /// Speak https with this certificate, or http without one.
@@ -163,6 +170,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             ),
             limits: limits::Limits::default(),
             metrics: metrics::Metrics::default(),
+            quotas: quota::Quotas::new(options.quota),
             tells_metrics: options.metrics,
             takes_accounts: options.sign_up,
             is_tls,
@@ -179,8 +187,9 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             user_id: user.map(|user| user.id).or(only),
             password_file,
         });
-        let connections = Connections::new(descriptors, options.patience);
-        run(listener, platform.clone(), connections, tls, stop).await?;
+        let proxies: Arc<[IpAddr]> = options.proxies.iter().map(IpAddr::to_canonical).collect();
+        let connections = Connections::new(descriptors, options.patience, proxies.clone());
+        run(listener, platform.clone(), connections, proxies, tls, stop).await?;
         platform.handlers.close();
         if (tokio::time::timeout(LAST_HANDLERS, platform.handlers.wait()).await).is_err() {
             tracing::error!("some requests did not end");
@@ -264,6 +273,7 @@ async fn run(
     listener: TcpListener,
     platform: Shared,
     connections: Connections,
+    proxies: Arc<[IpAddr]>,
     tls: Option<RustlsConfig>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
@@ -276,6 +286,7 @@ async fn run(
     let patience = connections.patience();
     let connections = Arc::new(connections);
     let service = router(platform)
+        .layer(from_fn_with_state(proxies, forwarded::each_request))
         .layer(from_fn_with_state(
             connections.clone(),
             connection::each_request,

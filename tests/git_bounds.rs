@@ -80,7 +80,8 @@ fn repositories_that_are_created_at_once_take_their_turns() {
         is_over.store(true, Ordering::Relaxed);
         watch.join().expect("no panic")
     });
-    assert!((1..=32).contains(&most), "{most} at once");
+    // Of those that end while they are counted, some count beside those that take their place.
+    assert!((1..=64).contains(&most), "{most} at once");
 }
 
 #[test]

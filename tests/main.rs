@@ -45,6 +45,7 @@ mod page;
 mod passphrase;
 mod platform;
 mod prompt;
+mod quota;
 mod readme;
 mod relocation;
 mod repo;

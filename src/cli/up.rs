@@ -20,6 +20,7 @@ use super::{Context, Exit, Failure};
 use crate::config::{self, Config};
 use crate::platform::first_user::Wanted;
 use crate::platform::instance::{self, Running};
+use crate::platform::quota::Quota;
 use crate::platform::{self, Ready, log_file, tls};
 use crate::progress;
 
@@ -58,6 +59,15 @@ pub struct Args {
     /// URL that other machines reach this server at, through a proxy that passes `Host` on
     #[arg(long, value_name = "URL", value_parser = server_url)]
     public_url: Option<Url>,
+    /// Believe the proxy at this address when it names a client in X-Forwarded-For; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    proxy: Vec<IpAddr>,
+    /// Repositories that one account may have
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    max_repositories: u64,
+    /// Disk space that one account's repositories may take, such as 500M or 2T
+    #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = size)]
+    max_disk: u64,
     /// Answer requests for this host name too; may be repeated
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     host_name: Vec<String>,
@@ -148,6 +158,11 @@ fn foreground(args: &Args, data_dir: PathBuf, context: &Context) -> anyhow::Resu
         first_user,
         tls: tls.map(|(certificate, key)| tls::Files { certificate, key }),
         public_url: args.public_url.clone(),
+        proxies: args.proxy.clone(),
+        quota: Quota {
+            repositories: args.max_repositories,
+            disk: args.max_disk,
+        },
         hosts: args.host_name.clone(),
         metrics: args.metrics,
         sign_up: !args.no_sign_up,
@@ -266,6 +281,11 @@ fn server_arguments(args: &Args, data_dir: &Path) -> Vec<OsString> {
     add("--listen", args.listen.to_string().into());
     add("--port", args.port.to_string().into());
     add("--patience", args.patience.to_string().into());
+    add(
+        "--max-repositories",
+        args.max_repositories.to_string().into(),
+    );
+    add("--max-disk", args.max_disk.to_string().into());
     add("--data-dir", data_dir.into());
     for (option, path) in [
         ("--repositories", &args.repositories),
@@ -283,6 +303,9 @@ fn server_arguments(args: &Args, data_dir: &Path) -> Vec<OsString> {
     }
     if let Some(url) = &args.public_url {
         add("--public-url", url.as_str().into());
+    }
+    for proxy in &args.proxy {
+        add("--proxy", proxy.to_string().into());
     }
     for host in &args.host_name {
         add("--host-name", host.into());
@@ -309,6 +332,20 @@ fn server_url(text: &str) -> Result<Url, String> {
         true => Ok(url),
         false => Err("give a URL such as https://git.example.com, without a path".to_owned()),
     }
+}
+
+/// Parses a number of bytes, with K, M, G or T for powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let (number, shift) = match text.chars().last().map(|unit| unit.to_ascii_uppercase()) {
+        Some('K') => (&text[..text.len() - 1], 10),
+        Some('M') => (&text[..text.len() - 1], 20),
+        Some('G') => (&text[..text.len() - 1], 30),
+        Some('T') => (&text[..text.len() - 1], 40),
+        _ => (text, 0),
+    };
+    let number: Option<u64> = number.parse().ok();
+    let size = number.and_then(|number| number.checked_mul(1 << shift));
+    size.ok_or_else(|| "give a number of bytes, such as 500M, 10G or 2T".to_owned())
 }
 
 /// Parses a host's name or address, without a port.
@@ -338,6 +375,7 @@ fn already(
         || args.repositories.is_some()
         || args.public_url.is_some()
         || !args.host_name.is_empty()
+        || !args.proxy.is_empty()
         || args.metrics
         || args.no_sign_up;
     if asks_more {
@@ -464,6 +502,22 @@ fn url(address: SocketAddr, is_tls: bool) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_may_have_a_unit() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("4k", 4096),
+            ("10G", 10 << 30),
+            ("2T", 2 << 40),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "G", "-1", "1.5G", "1GB", "99999999T", "é"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_url_is_the_one_that_commands_write() {

@@ -56,6 +56,8 @@ pub struct Connections {
     begin: Instant,
     patience: Duration,
     max: usize,
+    /// Proxies hold connections for many.
+    proxies: Arc<[IpAddr]>,
     open: Mutex<Open>,
 }
 
@@ -67,10 +69,11 @@ struct Open {
 
 impl Connections {
     /// For so many descriptors, and clients that may be silent for so long within a request.
-    pub fn new(descriptors: usize, patience: Duration) -> Self {
+    pub fn new(descriptors: usize, patience: Duration, proxies: Arc<[IpAddr]>) -> Self {
         Connections {
             begin: Instant::now(),
             patience,
+            proxies,
             max: (descriptors / PART_OF_DESCRIPTORS).clamp(2, MAX_CONNECTIONS),
             open: Mutex::default(),
         }
@@ -87,7 +90,8 @@ impl Connections {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let own = open.by_network.get(&network).copied().unwrap_or_default();
         // One network leaves half of all to the others.
-        if own >= self.max / 2 {
+        let is_proxy = self.proxies.contains(&peer.ip().to_canonical());
+        if own >= self.max / 2 && !is_proxy {
             open.close_one(Some(network))?;
         } else if open.by_peer.len() >= self.max {
             let largest = open.by_network.iter().max_by_key(|(_, count)| **count);
@@ -321,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_network_at_its_bound_loses_its_longest_silent_connection() {
-        let connections = Connections::new(32, Duration::from_secs(60));
+        let connections = Connections::new(32, Duration::from_secs(60), Arc::new([]));
         let other = admit(&connections, peer(2, 1), 0);
         let own: Vec<_> = (1..=4)
             .map(|port| admit(&connections, peer(1, port), u64::from(10 - port)))
@@ -335,7 +339,7 @@ mod tests {
 
     #[test]
     fn where_all_are_taken_the_largest_network_makes_room() {
-        let connections = Connections::new(32, Duration::from_secs(60));
+        let connections = Connections::new(32, Duration::from_secs(60), Arc::new([]));
         let few = admit(&connections, peer(1, 1), 0);
         for port in 1..=3 {
             admit(&connections, peer(2, port), 50);
@@ -353,7 +357,7 @@ mod tests {
 
     #[test]
     fn while_the_server_works_for_all_of_a_network_it_gets_no_more() {
-        let connections = Connections::new(32, Duration::from_secs(60));
+        let connections = Connections::new(32, Duration::from_secs(60), Arc::new([]));
         let own: Vec<_> = (1..=4)
             .map(|port| admit(&connections, peer(1, port), 1))
             .collect();

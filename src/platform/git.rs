@@ -15,13 +15,14 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::process::Command;
 use uuid::Uuid;
 
 use super::Shared;
+use super::quota::Room;
 use super::refusal::Refusal;
 use request::Coding;
 use slots::GitSlots;
@@ -176,7 +177,20 @@ impl Git {
         command
     }
 
-    fn directory(&self, id: Uuid) -> PathBuf {
+    /// Bounds what a push may bring, in bytes, more closely than [`CONFIG`] does.
+    fn limit_push(command: &mut Command, bytes: u64) {
+        let index = CONFIG.len();
+        command
+            .env("GIT_CONFIG_COUNT", (index + 1).to_string())
+            .env(format!("GIT_CONFIG_KEY_{index}"), "receive.maxInputSize")
+            // 0 would be no bound.
+            .env(
+                format!("GIT_CONFIG_VALUE_{index}"),
+                bytes.max(1).to_string(),
+            );
+    }
+
+    pub(super) fn directory(&self, id: Uuid) -> PathBuf {
         self.repositories.join(format!("{id}.git"))
     }
 
@@ -286,6 +300,25 @@ async fn answer(
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         credentials.insert(header::AUTHORIZATION, value.clone());
     }
+    let is_announced = request.method() != Method::POST;
+    let room = match (service, &account) {
+        (Service::Push, Some(account)) => {
+            match room_for_push(
+                &platform,
+                account,
+                repository,
+                is_announced,
+                headers,
+                coding,
+            )
+            .await
+            {
+                Ok(room) => room,
+                Err(refusal) => return refusal.into_text(),
+            }
+        }
+        _ => None,
+    };
     let requester = Requester::new(from.ip(), account.as_deref());
     let slot = match platform.git.slots.take(requester).await {
         Ok(slot) => slot,
@@ -299,12 +332,33 @@ async fn answer(
         name,
         service,
         repository,
+        room,
     };
     let answered = process::run(access, account.as_deref(), coding, request, slot).await;
     answered.unwrap_or_else(|error| {
         tracing::error!(%error, "git http-backend failed");
         Refusal::failed().into_text()
     })
+}
+
+/// Room for what is pushed. A push that is only announced needs some, and gets none yet.
+async fn room_for_push(
+    platform: &super::Platform,
+    account: &str,
+    repository: Uuid,
+    is_announced: bool,
+    headers: &HeaderMap,
+    coding: Coding,
+) -> Result<Option<Room>, Refusal> {
+    if is_announced {
+        platform.check_room_for_push(account).await?;
+        return Ok(None);
+    }
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let needed = length.filter(|_| coding == Coding::Identity);
+    let room = platform.room_for_push(account, repository, needed).await?;
+    Ok(Some(room))
 }
 
 /// A request that was allowed, and what is needed to ask again while it is under way.
@@ -317,6 +371,8 @@ struct Access {
     name: String,
     service: Service,
     repository: Uuid,
+    /// What a push may bring.
+    room: Option<Room>,
 }
 
 impl Access {

@@ -155,6 +155,7 @@ async fn create_repository(
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let user = platform.acting(grant, &headers, "repo:admin").await?;
     check_name(&input.name)?;
+    platform.check_room_for_repository(&user.id).await?;
     let id = Uuid::new_v4();
     // On disk first: a row without a repository would be a broken one, but a directory without
     // a row is only space.
@@ -166,6 +167,14 @@ async fn create_repository(
         .await;
     match added {
         Ok(repository) => {
+            if let Err(refusal) = platform.check_repository_count(&user.id).await {
+                platform
+                    .database
+                    .remove_repository(&user.id, &input.name)
+                    .await?;
+                platform.git.remove(id).await;
+                return Err(refusal);
+            }
             let body = platform.repository_json(&user, &repository).await;
             Ok((StatusCode::CREATED, Json(body)))
         }

@@ -20,7 +20,7 @@ use tokio_util::io::ReaderStream;
 
 use super::request::{self, Coding};
 use super::slots::Slot;
-use super::{Access, GIT_TIMEOUT, Service};
+use super::{Access, GIT_TIMEOUT, Git, Service};
 use crate::platform::refusal::Refusal;
 
 /// Most that git may answer before its body, in bytes.
@@ -73,6 +73,9 @@ pub async fn run(
     if let Some(account) = account {
         // Without it git http-backend accepts no push.
         command.env("REMOTE_USER", account);
+    }
+    if let Some(room) = &access.room {
+        Git::limit_push(&mut command, room.bytes());
     }
     if advertising {
         command.env("QUERY_STRING", format!("service={}", service.name()));

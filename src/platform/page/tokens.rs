@@ -129,8 +129,8 @@ fn grace(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Option<O
     // A token is created with whole days.
     let beyond = (expires - token.created).whole_seconds().rem_euclid(DAY);
     let is_shortened = (SLACK..DAY - SLACK).contains(&beyond);
-    let is_followed = (tokens.iter())
-        .any(|other| other.name == token.name && other.created > token.created);
+    let is_followed =
+        (tokens.iter()).any(|other| other.name == token.name && other.created > token.created);
     (is_shortened && is_followed).then_some(expires)
 }
 

@@ -1,0 +1,271 @@
+//! Bounds on what one account may keep: repositories, and the disk that they take.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use uuid::Uuid;
+
+use super::Platform;
+use super::refusal::Refusal;
+
+/// How long a repository's size is taken as known: another server may push to it, and git may pack
+/// it anew.
+const SIZE_LIFETIME: Duration = Duration::from_secs(600);
+/// Most that one push may bring, in bytes.
+const MAX_PUSH: u64 = 4 << 30;
+
+/// Bounds for each account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub repositories: u64,
+    /// Bytes on the disk, of all its repositories together.
+    pub disk: u64,
+}
+
+/// The bounds, with what is known of their use.
+#[derive(Debug)]
+pub struct Quotas {
+    quota: Quota,
+    sizes: Arc<Mutex<Sizes>>,
+    /// Bytes that pushes under way may still bring, by account.
+    promised: Arc<Mutex<HashMap<String, u64>>>,
+}
+
+/// Bytes that each repository takes on the disk, and since when they are known.
+type Sizes = HashMap<Uuid, (u64, Instant)>;
+
+/// Room on the disk for one push, held until dropped.
+#[derive(Debug)]
+pub struct Room {
+    bytes: u64,
+    user_id: String,
+    promised: Arc<Mutex<HashMap<String, u64>>>,
+    /// The repository that is pushed to, and the sizes in which it has to be measured anew.
+    target: Option<(Uuid, Arc<Mutex<Sizes>>)>,
+}
+
+impl Room {
+    /// Most that the push may bring, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some((repository, sizes)) = &self.target {
+            let mut sizes = sizes.lock().unwrap_or_else(PoisonError::into_inner);
+            sizes.remove(repository);
+        }
+        let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = promised.get_mut(&self.user_id) {
+            *bytes = bytes.saturating_sub(self.bytes);
+            if *bytes == 0 {
+                promised.remove(&self.user_id);
+            }
+        }
+    }
+}
+
+impl Quotas {
+    pub fn new(quota: Quota) -> Self {
+        Quotas {
+            quota,
+            sizes: Arc::default(),
+            promised: Arc::default(),
+        }
+    }
+
+    fn known(&self, repository: Uuid) -> Option<u64> {
+        let sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (size, since) = sizes.get(&repository)?;
+        (since.elapsed() < SIZE_LIFETIME).then_some(*size)
+    }
+
+    /// Promises a push what is left, or only as much as it says that it needs.
+    fn promise(&self, user_id: &str, used: u64, needed: Option<u64>) -> Result<Room, Refusal> {
+        let left = self.quota.disk.saturating_sub(used);
+        if left == 0 || needed.is_some_and(|needed| needed > left) {
+            return Err(self.disk_is_full());
+        }
+        let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = promised.get(user_id).copied().unwrap_or_default();
+        let free = left.saturating_sub(others);
+        let bytes = needed.unwrap_or(free.min(MAX_PUSH));
+        if free == 0 || bytes > free {
+            // What other pushes of the account don't use is free again when they end.
+            return Err(Refusal::busy());
+        }
+        *promised.entry(user_id.to_owned()).or_default() += bytes;
+        Ok(Room {
+            bytes,
+            user_id: user_id.to_owned(),
+            promised: self.promised.clone(),
+            target: None,
+        })
+    }
+
+    fn disk_is_full(&self) -> Refusal {
+        let mib = self.quota.disk >> 20;
+        exceeded(format!(
+            "the account's repositories would take more than the {mib} MiB that this server allows; \
+             delete one, or ask the server's operator (`wit up --max-disk`)"
+        ))
+    }
+
+    fn too_many_repositories(&self) -> Refusal {
+        let most = self.quota.repositories;
+        exceeded(format!(
+            "the account has the {most} repositories that this server allows; delete one, or ask the \
+             server's operator (`wit up --max-repositories`)"
+        ))
+    }
+}
+
+fn exceeded(message: String) -> Refusal {
+    Refusal::new(StatusCode::FORBIDDEN, "QUOTA_EXCEEDED", message)
+}
+
+impl Platform {
+    /// Refuses a new repository where the account has no room for one.
+    pub async fn check_room_for_repository(&self, user_id: &str) -> Result<(), Refusal> {
+        let count = self.database.repositories(user_id).await?.len() as u64;
+        if count >= self.quotas.quota.repositories {
+            return Err(self.quotas.too_many_repositories());
+        }
+        match self.disk_use(user_id).await? < self.quotas.quota.disk {
+            true => Ok(()),
+            false => Err(self.quotas.disk_is_full()),
+        }
+    }
+
+    /// Looks again once a repository is there: of two requests at once, neither saw the other's.
+    pub async fn check_repository_count(&self, user_id: &str) -> Result<(), Refusal> {
+        let count = self.database.repositories(user_id).await?.len() as u64;
+        match count <= self.quotas.quota.repositories {
+            true => Ok(()),
+            false => Err(self.quotas.too_many_repositories()),
+        }
+    }
+
+    /// Refuses to let a push begin that would find no room.
+    pub async fn check_room_for_push(&self, user_id: &str) -> Result<(), Refusal> {
+        let used = self.disk_use(user_id).await?;
+        self.quotas.promise(user_id, used, Some(1)).map(drop)
+    }
+
+    /// Room for a push to a repository, which needs so many bytes if it says so.
+    pub async fn room_for_push(
+        &self,
+        user_id: &str,
+        repository: Uuid,
+        needed: Option<u64>,
+    ) -> Result<Room, Refusal> {
+        let used = self.disk_use(user_id).await?;
+        let mut room = self.quotas.promise(user_id, used, needed)?;
+        room.target = Some((repository, self.quotas.sizes.clone()));
+        Ok(room)
+    }
+
+    /// Bytes that the account's repositories take on the disk.
+    async fn disk_use(&self, user_id: &str) -> Result<u64, Refusal> {
+        let mut used = 0;
+        let mut unknown = Vec::new();
+        for repository in self.database.repositories(user_id).await? {
+            match self.quotas.known(repository.id) {
+                Some(size) => used += size,
+                None => unknown.push((repository.id, self.git.directory(repository.id))),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(used);
+        }
+        let now = Instant::now();
+        let measured = tokio::task::spawn_blocking(move || {
+            let sizes = unknown
+                .into_iter()
+                .map(|(id, path)| (id, (size(path), now)));
+            sizes.collect::<Vec<_>>()
+        });
+        let measured = measured.await.map_err(|_| Refusal::failed())?;
+        used += measured.iter().map(|(_, (size, _))| size).sum::<u64>();
+        let mut sizes = self
+            .quotas
+            .sizes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        sizes.retain(|_, (_, since)| since.elapsed() < SIZE_LIFETIME);
+        sizes.extend(measured);
+        Ok(used)
+    }
+}
+
+/// Bytes that a directory takes on the disk. What can't be read counts as nothing.
+fn size(directory: PathBuf) -> u64 {
+    let mut total = 0;
+    let mut open = vec![directory];
+    while let Some(directory) = open.pop() {
+        for entry in entries(&directory) {
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            total += metadata.blocks() * 512;
+            if metadata.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    total
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = std::fs::DirEntry> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries.filter_map(Result::ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn quotas(disk: u64) -> Quotas {
+        Quotas::new(Quota {
+            repositories: 1,
+            disk,
+        })
+    }
+
+    #[test]
+    fn pushes_under_way_are_never_promised_more_than_there_is() {
+        let quotas = quotas(100 * MIB);
+        let small = quotas.promise("ada", 60 * MIB, Some(MIB)).expect("room");
+        let all = quotas.promise("ada", 60 * MIB, None).expect("the rest");
+        assert_eq!((small.bytes(), all.bytes()), (MIB, 39 * MIB));
+        let refused = quotas.promise("ada", 60 * MIB, Some(1)).expect_err("none");
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(quotas.promise("bob", 0, None).is_ok());
+        drop(all);
+        assert!(quotas.promise("ada", 60 * MIB, Some(39 * MIB)).is_ok());
+        drop(small);
+        assert!(quotas.promised.lock().expect("no panic").is_empty());
+    }
+
+    #[test]
+    fn a_full_account_is_told_so() {
+        let quotas = quotas(100 * MIB);
+        for (used, needed) in [
+            (100 * MIB, None),
+            (200 * MIB, Some(1)),
+            (99 * MIB, Some(2 * MIB)),
+        ] {
+            let refused = quotas.promise("ada", used, needed).expect_err("no room");
+            assert_eq!(refused.status, StatusCode::FORBIDDEN);
+            assert!(refused.message.contains("100 MiB"), "{}", refused.message);
+        }
+    }
+}
