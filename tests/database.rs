@@ -214,7 +214,7 @@ fn clients_that_hang_up_leave_no_transaction_behind() {
         let body = json!({ "name": new }).to_string();
         let reply = server.request("PATCH", &format!("/api/repos/{old}"), &headers, &body);
         assert_eq!(reply.status, 200, "{}", reply.body);
-        let kept = postgres.sql("SELECT name FROM wit_repository");
+        let kept = postgres.sql("SELECT name FROM wit_server.wit_repository");
         assert_eq!(kept.trim(), new, "answered and not committed");
         old = new;
     }
@@ -224,6 +224,24 @@ fn clients_that_hang_up_leave_no_transaction_behind() {
         assert!(Instant::now() < deadline, "a transaction was left open");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn what_a_killed_push_left_goes_at_the_next_start() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let objects = server.only_repository().join("objects");
+    let left = objects.join("tmp_objdir-incoming-Ab12cd");
+    std::fs::create_dir_all(left.join("pack")).expect("made");
+    std::fs::write(left.join("pack/tmp_pack_x"), "half a pack").expect("written");
+    restart(&server);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while left.exists() {
+        assert!(Instant::now() < deadline, "it is still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(objects.join("pack").exists());
 }
 
 fn signal(name: &str, pid: &str) {
@@ -268,4 +286,103 @@ fn a_query_that_does_not_come_back_holds_up_no_other_check_of_a_token() {
         stuck.len() < 4,
         "after {answered} answers, one waits for the other"
     );
+}
+
+/// As drizzle-kit's push does it at the platform's start: what it does not know in `public` goes.
+const START_OF_THE_PLATFORM: &str = r#"
+DO $$ DECLARE one record; BEGIN
+    FOR one IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
+        AND tablename NOT IN ('user', 'session', 'account', 'personal_access_tokens') LOOP
+        EXECUTE format('DROP TABLE public.%I CASCADE', one.tablename);
+    END LOOP;
+    FOR one IN SELECT indexname FROM pg_indexes WHERE schemaname = 'public'
+        AND indexname LIKE 'wit%' LOOP
+        EXECUTE format('DROP INDEX public.%I', one.indexname);
+    END LOOP;
+END $$"#;
+
+const INDEXES: &str = "SELECT string_agg(schemaname || '.' || indexname, ' ' ORDER BY indexname)
+    FROM pg_indexes WHERE indexname LIKE 'wit%' AND indexname NOT LIKE '%key'";
+
+/// Everything that our own tables hold, of one account.
+fn own_data(server: &Server, session: &str) -> (Value, Value) {
+    let repositories = server.bearing("GET", "/api/repos", session);
+    let events = server.bearing("GET", "/api/tokens/events", session);
+    assert_eq!((repositories.status, events.status), (200, 200));
+    let all = repositories.json();
+    let names = (all.as_array().expect("a list").iter()).map(|one| one["name"].clone());
+    (names.collect(), events.json())
+}
+
+fn made_on(postgres: &Postgres) -> (Server, String, Value) {
+    let server = Server::start_on(postgres);
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let token = server.token(&session, &["repo:read"]);
+    let replaced = server.post("/api/tokens/self/rotate", secret(&token), json!({}));
+    assert_eq!(replaced.status, 201, "{}", replaced.body);
+    (server, session, token)
+}
+
+fn is_reused(server: &Server, token: &Value) -> bool {
+    let again = server.post("/api/tokens/self/rotate", secret(token), json!({}));
+    again.json()["code"] == "TOKEN_REUSED"
+}
+
+#[test]
+fn the_platforms_own_start_takes_nothing_of_ours() {
+    let postgres = Postgres::start();
+    let (server, session, token) = made_on(&postgres);
+    let before = own_data(&server, &session);
+    let indexes = postgres.sql(INDEXES);
+    assert!(indexes.contains("public.wit_token_hash_idx"), "{indexes}");
+    postgres.sql(START_OF_THE_PLATFORM);
+    assert_ne!(postgres.sql(INDEXES), indexes);
+    assert_eq!(own_data(&server, &session), before);
+    restart(&server);
+    assert_eq!(own_data(&server, &session), before);
+    assert_eq!(postgres.sql(INDEXES), indexes, "made again at the start");
+    assert!(is_reused(&server, &token));
+}
+
+#[test]
+fn tables_of_an_older_server_are_moved_once_with_all_that_they_hold() {
+    let postgres = Postgres::start();
+    let (server, session, token) = made_on(&postgres);
+    let before = own_data(&server, &session);
+    done(&server.home.run(WIT, &["down"], ""));
+    // As the older one made them.
+    postgres.sql(
+        "ALTER TABLE wit_server.wit_repository SET SCHEMA public;
+         ALTER TABLE wit_server.wit_token_event SET SCHEMA public;
+         ALTER TABLE wit_server.wit_device SET SCHEMA public;
+         ALTER TABLE wit_server.wit_token_family SET SCHEMA public;
+         DROP SCHEMA wit_server;",
+    );
+    let direct = wit::api::database::Direct::open(&postgres.url(), &alice(&postgres));
+    let direct = direct.expect("direct mode works on them where they are");
+    let events = wit::api::TokenApi::events(&direct).expect("events");
+    assert_eq!(events.len(), before.1.as_array().map_or(0, Vec::len));
+
+    let port = server.address.rsplit(':').next().expect("a port");
+    let (ours, other) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| Server::start_on(&postgres));
+        let ours = server.home.run(WIT, &["up", "--port", port], "");
+        (ours, other.join().expect("it started"))
+    });
+    done(&ours);
+    for server in [&server, &other] {
+        assert_eq!(own_data(server, &session), before);
+    }
+    let public = "SELECT count(*) FROM pg_tables
+         WHERE schemaname = 'public' AND tablename LIKE 'wit%'";
+    assert_eq!(postgres.sql(public).trim(), "0");
+    assert!(is_reused(&other, &token));
+    let removed = server.bearing("DELETE", "/api/repos/demo", &session);
+    assert_eq!(removed.status, 200);
+}
+
+fn alice(postgres: &Postgres) -> String {
+    let id = postgres.sql(r#"SELECT id FROM "user" WHERE username = 'alice'"#);
+    id.trim().to_owned()
 }

@@ -83,7 +83,7 @@ fn a_device_is_told_what_its_person_has_said_whichever_server_was_asked() {
     assert_eq!(told(&one, &denied), "access_denied");
 
     let late = ask(&one);
-    database.sql("UPDATE wit_device SET expires_at = now()");
+    database.sql("UPDATE wit_server.wit_device SET expires_at = now()");
     assert_eq!(answer(&late, "allow"), 422);
     assert_eq!(told(&one, &late), "expired_token");
 

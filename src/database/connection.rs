@@ -292,7 +292,9 @@ impl Pool {
             .test_before_acquire(false)
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    sqlx::raw_sql(POSTGRES_SETTINGS).execute(connection).await?;
+                    for statements in [POSTGRES_SETTINGS, super::schema::SEARCH_OWN_SCHEMA] {
+                        sqlx::raw_sql(statements).execute(&mut *connection).await?;
+                    }
                     Ok(())
                 })
             })

@@ -1,5 +1,11 @@
-//! The platform's tables, word for word where it matters, plus an index and tables of our own
-//! (`wit_…`). Where the platform made the tables, `IF NOT EXISTS` leaves them as they are.
+//! The platform's tables, word for word where it matters, plus indexes and tables of our own
+//! (`wit_…`). Where the platform created the tables, `IF NOT EXISTS` leaves them as they are.
+//!
+//! In PostgreSQL our own tables are in a schema of their own. The platform's start compares the
+//! schema `public` with its own tables and drops all others without a question; it drops our indexes
+//! on its tables too, which the next start of ours creates again. Tables that an older server of
+//! ours created in `public` are moved. A server of that older kind that still runs then fails until
+//! it is replaced by a new one: it looks for them in the old place.
 
 use std::time::Duration;
 
@@ -47,7 +53,9 @@ async fn create_postgres(connection: &mut PgConnection) -> Result<(), DatabaseEr
         .bind(LOCK)
         .execute(&mut *connection)
         .await?;
-    sqlx::raw_sql(POSTGRES).execute(connection).await?;
+    for statements in [WITHOUT_OWN_SCHEMA, PLATFORM, OWN_SCHEMA, OWN] {
+        sqlx::raw_sql(statements).execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
@@ -56,21 +64,59 @@ pub(super) async fn has_own_tables(pool: &Pool) -> Result<bool, DatabaseError> {
     let (has,): (bool,) = match pool {
         Pool::Sqlite { readers, .. } => {
             sqlx::query_as(
-                "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'wit_token_event')",
+                "SELECT count(*) = 2 FROM sqlite_master
+                 WHERE name IN ('wit_token_event', 'wit_token_family')",
             )
             .fetch_one(readers)
             .await?
         }
+        // In our schema, or where an older server created them.
         Pool::Postgres(pool) => {
-            sqlx::query_as("SELECT to_regclass('wit_token_event') IS NOT NULL")
-                .fetch_one(pool)
-                .await?
+            sqlx::query_as(
+                "SELECT to_regclass('wit_token_event') IS NOT NULL
+                    AND to_regclass('wit_token_family') IS NOT NULL",
+            )
+            .fetch_one(pool)
+            .await?
         }
     };
     Ok(has)
 }
 
-const POSTGRES: &str = r#"
+/// Has a connection look for tables in our schema first. Where there is none, it changes nothing.
+pub(super) const SEARCH_OWN_SCHEMA: &str = "
+SELECT set_config('search_path',
+    concat_ws(', ', 'wit_server', nullif(current_setting('search_path'), '')), false)
+WHERE current_setting('search_path') !~ '^wit_server\\y'";
+
+/// Until the transaction ends, tables without a schema's name are created where they were without us.
+const WITHOUT_OWN_SCHEMA: &str = "
+SELECT set_config('search_path',
+    regexp_replace(current_setting('search_path'), '^wit_server(, )?', ''), true)";
+
+/// Creates our schema, and moves tables there that are elsewhere.
+const OWN_SCHEMA: &str = "
+DO $$
+DECLARE
+    own text;
+BEGIN
+    -- Asked first: IF NOT EXISTS wants the right to create one even where it exists.
+    IF to_regnamespace('wit_server') IS NULL THEN
+        CREATE SCHEMA wit_server;
+    END IF;
+    FOREACH own IN ARRAY ARRAY['wit_repository', 'wit_token_event', 'wit_device', 'wit_token_family']
+    LOOP
+        IF to_regclass(own) IS NULL THEN
+            CONTINUE;
+        ELSIF to_regclass('wit_server.' || own) IS NULL THEN
+            EXECUTE format('ALTER TABLE %s SET SCHEMA wit_server', to_regclass(own));
+        ELSE
+            RAISE WARNING '% was created by an older server since its data moved to wit_server; it is not used', own;
+        END IF;
+    END LOOP;
+END $$";
+
+const PLATFORM: &str = r#"
 CREATE TABLE IF NOT EXISTS "user" (
     id text PRIMARY KEY,
     name text NOT NULL,
@@ -130,7 +176,10 @@ CREATE TABLE IF NOT EXISTS personal_access_tokens (
 );
 CREATE INDEX IF NOT EXISTS wit_token_hash_idx ON personal_access_tokens (token_hash);
 CREATE INDEX IF NOT EXISTS wit_token_user_idx ON personal_access_tokens (user_id);
-CREATE TABLE IF NOT EXISTS wit_repository (
+"#;
+
+const OWN: &str = r#"
+CREATE TABLE IF NOT EXISTS wit_server.wit_repository (
     id uuid PRIMARY KEY,
     owner_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
     name text NOT NULL,
@@ -138,7 +187,7 @@ CREATE TABLE IF NOT EXISTS wit_repository (
     created_at timestamptz NOT NULL,
     UNIQUE (owner_id, name)
 );
-CREATE TABLE IF NOT EXISTS wit_token_event (
+CREATE TABLE IF NOT EXISTS wit_server.wit_token_event (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL,
     action text NOT NULL,
@@ -148,8 +197,8 @@ CREATE TABLE IF NOT EXISTS wit_token_event (
     token_name text NOT NULL,
     token_prefix text NOT NULL
 );
-CREATE INDEX IF NOT EXISTS wit_token_event_user_idx ON wit_token_event (user_id, id);
-CREATE TABLE IF NOT EXISTS wit_device (
+CREATE INDEX IF NOT EXISTS wit_token_event_user_idx ON wit_server.wit_token_event (user_id, id);
+CREATE TABLE IF NOT EXISTS wit_server.wit_device (
     device_code_hash text PRIMARY KEY,
     user_code text NOT NULL UNIQUE,
     name text NOT NULL,
@@ -161,7 +210,7 @@ CREATE TABLE IF NOT EXISTS wit_device (
     granted boolean,
     user_id text REFERENCES "user"(id) ON DELETE CASCADE
 );
-CREATE TABLE IF NOT EXISTS wit_token_family (
+CREATE TABLE IF NOT EXISTS wit_server.wit_token_family (
     token_id uuid PRIMARY KEY,
     family uuid NOT NULL,
     user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
@@ -169,7 +218,7 @@ CREATE TABLE IF NOT EXISTS wit_token_family (
     replaced_by uuid,
     replaced_at timestamptz
 );
-CREATE INDEX IF NOT EXISTS wit_token_family_idx ON wit_token_family (family);
+CREATE INDEX IF NOT EXISTS wit_token_family_idx ON wit_server.wit_token_family (family);
 "#;
 
 /// SQLite keeps an uuid as 16 bytes and a time as text, as sqlx binds them.
