@@ -85,6 +85,11 @@ impl Paths {
         &self.state
     }
 
+    /// The tokens that a shell is offered.
+    pub fn completions_file(&self) -> PathBuf {
+        self.state.join("completions.json")
+    }
+
     /// Where systemd looks for what this user has it do (systemd.unit(5)).
     pub fn systemd_dir(&self) -> PathBuf {
         self.config.with_file_name("systemd").join("user")

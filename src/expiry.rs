@@ -126,6 +126,13 @@ pub fn span(seconds: i64) -> String {
     }
 }
 
+/// How this machine's clock differs from a server's, which is ahead by `skew` seconds.
+pub fn clock(skew: i64, server: &str) -> String {
+    let side = if skew > 0 { "behind" } else { "ahead of" };
+    let span = span(skew.abs());
+    format!("this machine's clock is {span} {side} that of {server}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,10 +21,12 @@
 //! | [`api`] | database, credential, config |
 //! | [`hosts`], [`oauth`] | api, config, sign_in, store: what git hosts are like, and signing in to them |
 //! | [`rotation`] | api, store |
+//! | [`app`] | all of these: what `wit` does, without a terminal |
 //! | [`platform`] | database, config |
 //! | [`cli`] | all of them; the only printer |
 
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod credential;

@@ -1063,14 +1063,17 @@ fn a_helper_in_a_shell_command_is_edited() {
 fn a_server_elsewhere_that_fails_is_asked_again_later() {
     let home = Home::new();
     let certificate = Certificate::new(&home, "wit", "IP:0.0.0.0");
-    let failures = AtomicUsize::new(0);
-    let ill = server::Server::tls(&certificate, move |first, _| match first {
-        "GET /api/tokens HTTP/1.1" => server::answer(200, "[]"),
-        // A GET is sent three times.
-        _ => match failures.fetch_add(1, Ordering::Relaxed) < 3 {
-            true => server::answer(500, "{}"),
-            false => server::answer(401, "{}"),
-        },
+    let failures = Arc::new(AtomicUsize::new(0));
+    let left = Arc::clone(&failures);
+    let ill = server::Server::tls(&certificate, move |first, _| {
+        let fails = left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+            .is_ok();
+        match (fails, first) {
+            (true, _) => server::answer(500, "{}"),
+            (false, "GET /api/tokens HTTP/1.1") => server::answer(200, "[]"),
+            (false, _) => server::answer(401, "{}"),
+        }
     });
     let url = ill.url.replace("127.0.0.1", "0.0.0.0");
     let login = [
@@ -1083,6 +1086,8 @@ fn a_server_elsewhere_that_fails_is_asked_again_later() {
         "wit.pem",
     ];
     done(&home.run(WIT, &login, "session"));
+    // A GET is sent three times.
+    failures.store(3, Ordering::Relaxed);
     // Nobody waits here.
     let before = "sleep() { echo slept $1; }";
     cured_by(&home, before, "server", "");

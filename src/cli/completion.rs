@@ -40,22 +40,13 @@ impl From<&Token> for Known {
 /// The tokens last seen, by their server.
 type Seen = BTreeMap<String, Vec<Known>>;
 
-fn file(paths: &Paths) -> std::path::PathBuf {
-    paths.state_dir().join("completions.json")
-}
-
 fn read(paths: &Paths) -> Result<Option<Seen>, FileError> {
-    files::read_json(&file(paths), 1)
+    files::read_json(&paths.completions_file(), 1)
 }
 
 /// What can't be read is no more than not offered, and is overwritten.
 fn seen(paths: &Paths) -> Seen {
     read(paths).ok().flatten().unwrap_or_default()
-}
-
-/// An error where the file can't be used, so that no token is offered.
-pub fn check(paths: &Paths) -> Result<(), FileError> {
-    read(paths).map(drop)
 }
 
 /// What can't be remembered is not offered, and fails no command.
@@ -70,7 +61,7 @@ fn change(paths: &Paths, server: &str, change: impl FnOnce(&mut Vec<Known>)) {
     if *tokens != before
         && let Ok(text) = serde_json::to_vec(&seen)
     {
-        let _ = write_private(&file(paths), &text);
+        let _ = write_private(&paths.completions_file(), &text);
     }
 }
 

@@ -1,26 +1,18 @@
-//! `wit doctor`: looks at everything between git and a token, and names what mends what is wrong.
-//!
-//! Each part below has facts, gathered in bounded time, and a pure check of them.
+//! `wit doctor`.
 
 use std::fmt::Write;
 use std::path::Path;
 
-use serde::Serialize;
 use serde_json::json;
 
-use super::output::{self, escaped, quoted};
+use super::output;
 use super::session::{self, ServerArgs};
 use super::{Context, Exit};
 use crate::api::server::ServerUrl;
+use crate::app::diagnose::{Finding, State, git, machine, server, storage};
 use crate::config::{self, Config};
 use crate::expiry::UnixTime;
 use crate::store::choice;
-
-mod files;
-mod git;
-mod keeping;
-mod machine;
-mod server;
 
 /// What git is asked about where no server is known.
 const ANY: &str = "https://example.com";
@@ -29,66 +21,6 @@ const ANY: &str = "https://example.com";
 pub struct Args {
     #[command(flatten)]
     server: ServerArgs,
-}
-
-/// What one check found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Finding {
-    /// The check's name, for scripts.
-    check: &'static str,
-    state: State,
-    what: String,
-    why: Option<String>,
-    /// One command, or one setting of the environment, that mends it.
-    cure: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Ok,
-    /// Worth knowing; nothing is broken.
-    Note,
-    Wrong,
-}
-
-impl Finding {
-    fn new(check: &'static str, state: State, what: impl Into<String>) -> Self {
-        Finding {
-            check,
-            state,
-            what: shown(&what.into()),
-            why: None,
-            cure: None,
-        }
-    }
-
-    fn ok(check: &'static str, what: impl Into<String>) -> Self {
-        Finding::new(check, State::Ok, what)
-    }
-
-    fn note(check: &'static str, what: impl Into<String>) -> Self {
-        Finding::new(check, State::Note, what)
-    }
-
-    fn wrong(check: &'static str, what: impl Into<String>) -> Self {
-        Finding::new(check, State::Wrong, what)
-    }
-
-    fn why(mut self, why: impl Into<String>) -> Self {
-        self.why = Some(shown(&why.into()));
-        self
-    }
-
-    fn cure(mut self, cure: impl Into<String>) -> Self {
-        self.cure = Some(shown(&cure.into()));
-        self
-    }
-}
-
-/// The output is made to be pasted into a bug report.
-fn shown(text: &str) -> String {
-    escaped(&output::redacted(text))
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
@@ -106,16 +38,24 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         servers => servers.iter().map(ServerUrl::to_string).collect(),
     };
     let mut findings = git::check(&git::Facts::gather(&urls));
-    let keeping = keeping::Facts::gather(&context.paths, config_error, &store, &servers);
-    findings.extend(keeping::check(&keeping));
+    let naming = |url: &str, account: &str| session::naming(&config, url, account);
+    let storage = storage::Facts::gather(&context.paths, config_error, &store, &servers, &naming);
+    findings.extend(storage::check(&storage));
     let machine = machine::Facts::gather(Path::new("/"), &config::variable);
-    findings.extend(machine::check(&machine, keeping.wants_keychain()));
+    findings.extend(machine::check(&machine, storage.wants_keychain()));
+    let client = |server: &ServerUrl| session::client(&config, server, &args.server);
     findings.extend(server::check_environment(
-        &server::EnvironmentFacts::gather(&servers, &args.server, &config),
+        &server::EnvironmentFacts::gather(&servers, &client),
     ));
     for url in &servers {
-        let store = store.as_deref().ok();
-        let facts = server::Facts::gather(url, &args.server, &config, store, now);
+        let means = server::Means {
+            account: session::account(&config, url, args.server.account.as_deref()),
+            client: &client,
+            naming: &naming,
+            config: &config,
+            store: store.as_deref().ok(),
+        };
+        let facts = server::Facts::gather(url, &means, now);
         findings.extend(server::check(&facts, now));
     }
     report(&findings, context)
@@ -181,6 +121,7 @@ fn layout(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quote::quoted;
 
     #[test]
     fn what_is_wrong_comes_with_its_reason_and_its_cure() {

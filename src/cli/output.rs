@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::config;
 
-pub use crate::expiry::{ago, date, iso_date, rfc3339, span};
+pub use crate::expiry::{ago, clock, date, iso_date, rfc3339, span};
 pub use crate::quote::{escaped, quoted, redacted};
 
 /// Writes one JSON document and a newline to stdout. The buffer is wiped: it may hold a token.
@@ -40,13 +40,6 @@ pub fn print(text: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
-}
-
-/// How this machine's clock differs from a server's, which is ahead by `skew` seconds.
-pub fn clock(skew: i64, server: &str) -> String {
-    let side = if skew > 0 { "behind" } else { "ahead of" };
-    let span = span(skew.abs());
-    format!("this machine's clock is {span} {side} that of {server}")
 }
 
 /// The name of this machine, escaped and at most 80 characters long; empty where it has none.

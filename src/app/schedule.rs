@@ -3,14 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::output::quoted;
-use crate::cli::{Exit, Failure};
+use super::git_config::helper::shell_word;
 use crate::config::{self, Paths};
 use crate::process;
+use crate::quote::quoted;
 
 /// What is done each day. The days are those from which the helper renews, too.
 const ROTATE: &str = "token rotate --due 7 --all";
@@ -18,6 +18,64 @@ const ROTATE: &str = "token rotate --due 7 --all";
 const SPREAD: &str = "1h";
 const SERVICE: &str = "wit-renew.service";
 const TIMER: &str = "wit-renew.timer";
+
+/// Why a schedule was not set up, or not taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A unit or a line of the same name, which is somebody else's.
+    #[error("{what} is there already, and not from here")]
+    Taken {
+        /// The unit's file, or the line.
+        what: String,
+        /// The command that leads on.
+        fix: String,
+    },
+    /// Neither systemd nor cron.
+    #[error("neither systemd nor cron can be used here: crontab")]
+    NoScheduler(#[source] io::Error),
+    /// A file that can't be written or removed.
+    #[error("{}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A program that does not run.
+    #[error("can't run {program}")]
+    NotRun {
+        /// Its name.
+        program: &'static str,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A program that says no.
+    #[error("{program} failed: {said}")]
+    Failed {
+        /// Its name.
+        program: &'static str,
+        /// Its stderr, escaped.
+        said: String,
+    },
+    /// A table of cron's that is not text.
+    #[error("your crontab is not UTF-8")]
+    NotText,
+}
+
+impl Error {
+    /// The command that leads on, where one is known.
+    pub fn fix(&self) -> Option<String> {
+        match self {
+            Error::Taken { fix, .. } => Some(fix.clone()),
+            Error::NoScheduler(_) => Some(format!(
+                "sudo apt-get install cron, or run daily by other means: wit {ROTATE}"
+            )),
+            _ => None,
+        }
+    }
+}
 
 /// What was set up, for `--undo`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,8 +125,8 @@ impl Schedule {
         }
     }
 
-    /// Sets it up for the `wit` at `program`, whichever way this machine has.
-    pub fn make(program: &str, paths: &Paths) -> anyhow::Result<Self> {
+    /// Sets it up for the `wit` at `program`: by systemd where it runs for this user, else by cron.
+    pub fn make(program: &str, paths: &Paths) -> Result<Self, Error> {
         if has_systemd() {
             return by_systemd(program, &paths.systemd_dir());
         }
@@ -97,7 +155,7 @@ impl Schedule {
     }
 
     /// Leaves everything as it was before.
-    pub fn take_back(&self) -> anyhow::Result<()> {
+    pub fn take_back(&self) -> Result<(), Error> {
         match self {
             Schedule::Systemd { units, made } => {
                 // A timer that is already gone is what is wanted.
@@ -144,11 +202,16 @@ fn lingers() -> Option<bool> {
     None
 }
 
-fn remove(path: &Path) -> anyhow::Result<()> {
+fn io_error(path: &Path, error: io::Error) -> Error {
+    Error::Io {
+        file: path.to_owned(),
+        error,
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| path.display().to_string())
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path, error)),
         _ => Ok(()),
     }
 }
@@ -158,15 +221,15 @@ fn has_systemd() -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-fn by_systemd(program: &str, units: &Path) -> anyhow::Result<Schedule> {
+fn by_systemd(program: &str, units: &Path) -> Result<Schedule, Error> {
     let files = [(SERVICE, service(program)), (TIMER, timer())];
     for (name, _) in &files {
         let path = units.join(name);
         if path.exists() {
-            let message = format!("{} is there already, and not from here", path.display());
-            return Err(Failure::new(Exit::Failed, message)
-                .hint(format!("rm {}", quoted(&path)))
-                .into());
+            return Err(Error::Taken {
+                what: path.display().to_string(),
+                fix: format!("rm {}", quoted(&path)),
+            });
         }
     }
     let missing = |dir: &&Path| !dir.exists();
@@ -175,9 +238,11 @@ fn by_systemd(program: &str, units: &Path) -> anyhow::Result<Schedule> {
         made: made.collect(),
         units: units.to_owned(),
     };
-    let set_up = || -> anyhow::Result<()> {
+    let set_up = || -> Result<(), Error> {
         for (name, text) in &files {
-            config::write_private(&units.join(name), text.as_bytes())?;
+            let file = units.join(name);
+            config::write_private(&file, text.as_bytes())
+                .map_err(|error| io_error(&file, error))?;
         }
         systemctl(&["daemon-reload"])?;
         systemctl(&["enable", "--now", TIMER])
@@ -192,18 +257,26 @@ fn by_systemd(program: &str, units: &Path) -> anyhow::Result<Schedule> {
     }
 }
 
-fn systemctl(arguments: &[&str]) -> anyhow::Result<()> {
+fn systemctl(arguments: &[&str]) -> Result<(), Error> {
     let all = [&["--user"], arguments].concat();
-    let output = process::run("systemctl", &all, "").context("can't run systemctl")?;
+    let output = run("systemctl", &all, "")?;
     said("systemctl", &output)
 }
 
-fn said(name: &str, output: &std::process::Output) -> anyhow::Result<()> {
+fn run(program: &'static str, arguments: &[&str], input: &str) -> Result<Output, Error> {
+    let ran = process::run(program, arguments, input);
+    ran.map_err(|error| Error::NotRun { program, error })
+}
+
+fn said(program: &'static str, output: &Output) -> Result<(), Error> {
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    anyhow::bail!("{name} failed: {}", text.trim().escape_debug())
+    Err(Error::Failed {
+        program,
+        said: text.trim().escape_debug().to_string(),
+    })
 }
 
 /// systemd.service(5): `%` and `$` are doubled, and quotes take C's escapes.
@@ -229,20 +302,20 @@ fn timer() -> String {
 
 /// crontab(5): `%` would be a line's end.
 fn cron_line(program: &str) -> String {
-    let program = super::helper::shell_word(program).replace('%', r"\%");
+    let program = shell_word(program).replace('%', r"\%");
     format!("17 4 * * * {program} {ROTATE} --jitter {SPREAD}")
 }
 
-fn by_cron(program: &str) -> anyhow::Result<Schedule> {
+fn by_cron(program: &str) -> Result<Schedule, Error> {
     let table = crontab()?;
     let line = cron_line(program);
     let had_table = table.is_some();
     let table = table.unwrap_or_default();
     if table.lines().any(|known| known == line) {
-        let message = "your crontab has this line already, and not from here";
-        return Err(Failure::new(Exit::Failed, format!("{message}: {line}"))
-            .hint("crontab -e")
-            .into());
+        return Err(Error::Taken {
+            what: format!("this line of your crontab: {line}"),
+            fix: "crontab -e".to_owned(),
+        });
     }
     let gap = match table.is_empty() || table.ends_with('\n') {
         true => "",
@@ -253,26 +326,18 @@ fn by_cron(program: &str) -> anyhow::Result<Schedule> {
 }
 
 /// This user's table; `None` where there is none.
-fn crontab() -> anyhow::Result<Option<String>> {
-    let output = process::run("crontab", &["-l"], "").map_err(|error| {
-        let why = format!("neither systemd nor cron can be used here: crontab: {error}");
-        let hint = "sudo apt-get install cron, or run daily by other means: wit token rotate --due 7 --all";
-        Failure::new(Exit::Failed, why).hint(hint)
-    })?;
+fn crontab() -> Result<Option<String>, Error> {
+    let output = process::run("crontab", &["-l"], "").map_err(Error::NoScheduler)?;
     if output.status.code() == Some(1) {
         return Ok(None);
     }
     said("crontab", &output)?;
-    Ok(Some(
-        String::from_utf8(output.stdout).context("your crontab is not UTF-8")?,
-    ))
+    let table = String::from_utf8(output.stdout).map_err(|_| Error::NotText)?;
+    Ok(Some(table))
 }
 
-fn cron(arguments: &[&str], table: &str) -> anyhow::Result<()> {
-    said(
-        "crontab",
-        &process::run("crontab", arguments, table).context("can't run crontab")?,
-    )
+fn cron(arguments: &[&str], table: &str) -> Result<(), Error> {
+    said("crontab", &run("crontab", arguments, table)?)
 }
 
 #[cfg(test)]

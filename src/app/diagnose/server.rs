@@ -4,15 +4,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::machine::PROXIES;
-use super::{Finding, quoted};
+use super::{Finding, Naming, quoted};
 use crate::api::http::Client;
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, login};
-use crate::cli::output;
-use crate::cli::session::{self, ServerArgs};
 use crate::config::{self, Config};
 use crate::credential::{Credential, Proof};
-use crate::expiry::{DAY, Expiry, UnixTime};
+use crate::expiry::{self, DAY, Expiry, UnixTime};
 use crate::helper::renewal;
 use crate::secret::Secret;
 use crate::store::{self, Store};
@@ -68,15 +66,28 @@ struct Held {
     taken: Result<(), ApiError>,
 }
 
+/// A client of a server, with the certificates that it is trusted by.
+pub type ClientOf<'a> = dyn Fn(&ServerUrl) -> Result<Client, ApiError> + 'a;
+
+/// What a server is asked with.
+pub struct Means<'a> {
+    /// The account that is meant; `None` where there is none.
+    pub account: Option<String>,
+    /// Makes the client.
+    pub client: &'a ClientOf<'a>,
+    /// Names an account in a command.
+    pub naming: &'a Naming<'a>,
+    /// What is remembered of servers.
+    pub config: &'a Config,
+    /// `None` where it can't be had.
+    pub store: Option<&'a dyn Store>,
+}
+
 impl Facts {
     /// Asks the server: first whether it is there, then with each secret that is meant for it.
-    pub fn gather(
-        server: &ServerUrl,
-        args: &ServerArgs,
-        config: &Config,
-        store: Option<&dyn Store>,
-        now: UnixTime,
-    ) -> Self {
+    pub fn gather(server: &ServerUrl, means: &Means<'_>, now: UnixTime) -> Self {
+        let Means { config, store, .. } = means;
+        let account = &means.account;
         let url = server.to_string();
         let known = config.servers.get(&url);
         let mut facts = Facts {
@@ -97,10 +108,9 @@ impl Facts {
         };
         let item = server
             .site()
-            .and_then(|site| store::load(store?, &site).ok());
-        let account = session::account(config, server, args.account.as_deref());
+            .and_then(|site| store::load((*store)?, &site).ok());
         facts.naming = match &account {
-            Some(account) => session::naming(config, &facts.url, account),
+            Some(account) => (means.naming)(&facts.url, account),
             None => format!(" --server {}", quoted(&facts.url)),
         };
         let held = item.as_ref().map(|item| {
@@ -115,7 +125,7 @@ impl Facts {
             Some(Some(held)) if held.expiry.is_some_and(|e| e.is_past(now)) => Session::Ended,
             Some(Some(held)) => Session::Good(held.expiry),
         };
-        let client = match session::client(config, server, args) {
+        let client = match (means.client)(server) {
             Ok(client) => Rc::new(client),
             Err(error) => {
                 facts.answered = Err(error);
@@ -149,7 +159,7 @@ impl Facts {
                 true => renewal::is_due(entry, SOON / DAY, now),
                 false => entry.expiry.is_some_and(|expiry| expiry.left(now) <= SOON),
             };
-            let naming = |account: &str| session::naming(config, &facts.url, account);
+            let naming = |account: &str| (means.naming)(&facts.url, account);
             let token = token_of(&client, entry, &facts.url, naming, runs_out);
             facts.tokens.extend(token);
         }
@@ -211,7 +221,7 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
     };
     if let Some(skew) = facts.skew.filter(|skew| skew.abs() >= SKEW) {
         findings.push(
-            Finding::wrong("clock", output::clock(skew, url))
+            Finding::wrong("clock", expiry::clock(skew, url))
                 .why("tokens are then renewed too early or too late")
                 .cure("sudo timedatectl set-ntp true"),
         );
@@ -239,7 +249,7 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
         Session::Good(expiry) => match expiry.map(|expiry| expiry.left(now)) {
             Some(left) if left <= SOON => Finding::wrong(
                 "session",
-                format!("the login to {url} ends in {}", output::span(left)),
+                format!("the login to {url} ends in {}", expiry::span(left)),
             )
             .cure(&login),
             _ => Finding::ok("session", format!("logged in to {url}")),
@@ -350,13 +360,13 @@ fn check_token(token: &Held, now: UnixTime) -> Finding {
                 "token",
                 format!(
                     "{name} works, and expires in {}",
-                    output::span(expiry.left(now).max(0))
+                    expiry::span(expiry.left(now).max(0))
                 ),
             )
             .cure(rotate),
             Some(expiry) => Finding::ok(
                 "token",
-                format!("{name} works until {}", output::iso_date(expiry.0)),
+                format!("{name} works until {}", expiry::iso_date(expiry.0)),
             ),
             None => Finding::ok("token", format!("{name} works, and never expires")),
         },
@@ -376,7 +386,7 @@ pub struct EnvironmentFacts {
 }
 
 impl EnvironmentFacts {
-    pub fn gather(known: &[ServerUrl], args: &ServerArgs, config: &Config) -> Self {
+    pub fn gather(known: &[ServerUrl], client: &ClientOf<'_>) -> Self {
         let token = config::variable("WIT_TOKEN").map(Secret::from);
         let url = config::variable("WIT_URL");
         let server = url.as_deref().and_then(|url| ServerUrl::parse(url).ok());
@@ -385,7 +395,7 @@ impl EnvironmentFacts {
         let taken = token
             .as_ref()
             .zip(usable)
-            .map(|(token, server)| is_taken(&session::client(config, server, args)?, token));
+            .map(|(token, server)| is_taken(&client(server)?, token));
         EnvironmentFacts {
             token: token.is_some(),
             url,

@@ -7,11 +7,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use super::git::{Scope, refused, run_git};
-use crate::cli::output::quoted;
-use crate::cli::{Exit, Failure};
+use super::error::Error;
+use super::scope::{Place, Scope, command, run};
 use crate::config;
 
 /// A URL that no setting for a site of its own matches (RFC 6761 section 6.4).
@@ -20,15 +18,6 @@ pub const ANY_SITE: &str = "https://wit.invalid";
 const MARK: &str = "wit-chain";
 /// More helpers than anybody has, and few enough for one command line.
 const MAX_HELPERS: usize = 500;
-
-/// The place where git runs: what it reads depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In the current directory.
-    Here,
-    /// In no repository.
-    Outside,
-}
 
 /// One value of `credential.helper` or `credential.URL.helper`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,14 +96,14 @@ pub fn key(host: Option<&str>) -> String {
 }
 
 /// Every helper that is configured, in the order in which git reads them.
-pub fn entries(place: Place) -> anyhow::Result<Vec<Entry>> {
-    let mut command = git(place);
-    command.args(["config", "--show-scope", "--show-origin", "-z"]);
-    command.args(["--get-regexp", r"^credential\.(.*\.)?helper$"]);
-    let output = run_git(command, "")?;
+pub fn entries(place: Place) -> Result<Vec<Entry>, Error> {
+    let mut git = command(place);
+    git.args(["config", "--show-scope", "--show-origin", "-z"]);
+    git.args(["--get-regexp", r"^credential\.(.*\.)?helper$"]);
+    let output = run(git, "")?;
     // 1: there is none.
     if !output.status.success() && output.status.code() != Some(1) {
-        return Err(refused("can't read git's configuration", &output).into());
+        return Err(Error::refused("can't read git's configuration", &output));
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let fields: Vec<&str> = text.split_terminator('\0').collect();
@@ -126,15 +115,10 @@ pub fn entries(place: Place) -> anyhow::Result<Vec<Entry>> {
     for field in fields.chunks_exact(3) {
         let file = field[1].strip_prefix("file:").map(|file| base.join(file));
         let Some((key, value)) = field[2].split_once('\n') else {
-            let file = file.unwrap_or_default();
-            let message = format!(
-                "{} has a {} without a value, which git refuses",
-                file.display(),
-                field[2]
-            );
-            return Err(Failure::new(Exit::Attention, message)
-                .hint(format!("git config --file {} --edit", quoted(file)))
-                .into());
+            return Err(Error::NoValue {
+                file: file.unwrap_or_default(),
+                key: field[2].to_owned(),
+            });
         };
         entries.push(Entry {
             scope: field[0].to_owned(),
@@ -153,37 +137,29 @@ fn is_relative(origin: &str) -> bool {
 }
 
 /// The directory that git names a repository's own files from.
-fn git_directory() -> anyhow::Result<PathBuf> {
+fn git_directory() -> Result<PathBuf, Error> {
     for question in ["--show-toplevel", "--absolute-git-dir"] {
-        let mut command = git(Place::Here);
-        command.args(["rev-parse", question]);
-        let output = run_git(command, "")?;
+        let mut git = command(Place::Here);
+        git.args(["rev-parse", question]);
+        let output = run(git, "")?;
         if output.status.success() && !output.stdout.is_empty() {
             let path = String::from_utf8_lossy(&output.stdout).into_owned();
             return Ok(PathBuf::from(path.trim_end_matches('\n')));
         }
     }
-    Ok(std::env::current_dir()?)
-}
-
-fn git(place: Place) -> Command {
-    let mut command = Command::new("git");
-    if place == Place::Outside {
-        for name in ["GIT_WORK_TREE", "GIT_COMMON_DIR"] {
-            command.env_remove(name);
-        }
-        command.env("GIT_DIR", "/nonexistent");
-    }
-    command
+    std::env::current_dir().map_err(|error| Error::Io {
+        file: PathBuf::from("."),
+        error,
+    })
 }
 
 /// Which of the `entries` git runs for `url`, in its order: their places in the list.
-pub fn run_for(entries: &[Entry], url: &str, place: Place) -> anyhow::Result<Vec<usize>> {
+pub fn run_for(entries: &[Entry], url: &str, place: Place) -> Result<Vec<usize>, Error> {
     asked(entries, url, place, |entry| entry.is_reset())
 }
 
 /// Which of the `entries` are for `url`, those that reset others among them.
-pub fn matching(entries: &[Entry], url: &str, place: Place) -> anyhow::Result<Vec<usize>> {
+pub fn matching(entries: &[Entry], url: &str, place: Place) -> Result<Vec<usize>, Error> {
     asked(entries, url, place, |_| false)
 }
 
@@ -192,14 +168,13 @@ fn asked(
     url: &str,
     place: Place,
     resets: impl Fn(&Entry) -> bool,
-) -> anyhow::Result<Vec<usize>> {
+) -> Result<Vec<usize>, Error> {
     if entries.len() > MAX_HELPERS {
-        anyhow::bail!("git's configuration names {} helpers", entries.len());
+        return Err(Error::TooMany(entries.len()));
     }
-    let mut command = git(place);
+    let mut git = command(place);
     // Nobody is to be asked anything, and no real helper is to run.
-    command
-        .env("GIT_TERMINAL_PROMPT", "0")
+    git.env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_ASKPASS", "")
         .env_remove("SSH_ASKPASS")
         .args(["-c", "credential.helper="]);
@@ -209,11 +184,11 @@ fn asked(
             true => String::new(),
             false => format!("!echo >&2 {MARK} {at}"),
         };
-        command.arg(format!("--config-env={}={variable}", entry.key));
-        command.env(variable, value);
+        git.arg(format!("--config-env={}={variable}", entry.key));
+        git.env(variable, value);
     }
-    command.args(["credential", "fill"]);
-    let output = run_git(command, &format!("url={url}\n\n"))?;
+    git.args(["credential", "fill"]);
+    let output = run(git, &format!("url={url}\n\n"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     // git appends the operation, `get`.
     let mark = |line: &str| {

@@ -4,10 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Finding, files, quoted};
+use super::{Finding, Naming, files, quoted};
 use crate::api::server::ServerUrl;
-use crate::cli::session;
-use crate::cli::setup::helper::in_path;
+use crate::app::git_config::helper::in_path;
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
 use crate::expiry::UnixTime;
@@ -110,6 +109,7 @@ impl Facts {
         config_error: Option<FileError>,
         store: &Result<Box<dyn Store>, StoreError>,
         servers: &[ServerUrl],
+        naming: &Naming<'_>,
     ) -> Self {
         let environment = config::variable("WIT_STORE").filter(|name| name != "auto");
         let configured = Config::load(paths).ok().and_then(|config| config.store);
@@ -141,7 +141,7 @@ impl Facts {
             loose: loose(paths),
             foreign: foreign(paths),
             stuck: stuck(&paths.lock_dir()),
-            unfinished: unfinished(paths),
+            unfinished: unfinished(paths, naming),
             unusable_journals: journal::unusable(paths).unwrap_or_default(),
             unusable_files: files::unusable(paths),
         }
@@ -309,13 +309,12 @@ fn is_held_until(path: &Path, deadline: Instant) -> bool {
 }
 
 /// The rotations that can go on and have not.
-fn unfinished(paths: &Paths) -> Vec<Unfinished> {
-    let config = Config::load(paths).unwrap_or_default();
+fn unfinished(paths: &Paths, naming: &Naming<'_>) -> Vec<Unfinished> {
     let journals = journal::all(paths).unwrap_or_default().into_iter();
     journals
         .filter(|journal| journal.is_due(UnixTime::now()))
         .map(|journal| Unfinished {
-            naming: session::naming(&config, &journal.server, &journal.account),
+            naming: naming(&journal.server, &journal.account),
             name: journal.name,
         })
         .collect()

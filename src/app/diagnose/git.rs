@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Finding, State, quoted};
-use crate::cli::setup::chain::{self, Entry, Place};
-use crate::cli::setup::helper::{Program, first_word, in_path, is_ours, is_stale, name};
-use crate::cli::{Failure, setup};
+use crate::app::git_config::chain::{self, Entry};
+use crate::app::git_config::helper::{Program, first_word, in_path, is_ours, is_stale, name};
+use crate::app::git_config::{self, Place};
 use crate::process;
 
 /// The oldest git that is tested.
@@ -24,7 +24,7 @@ pub struct Facts {
     /// What `git --version` answered.
     version: Option<String>,
     /// Why git can't read its configuration.
-    unreadable: Option<Failure>,
+    unreadable: Option<git_config::Error>,
     chains: Vec<Chain>,
     /// Each program of ours in a chain, by the helper's value.
     programs: BTreeMap<String, Program>,
@@ -54,7 +54,7 @@ impl Facts {
             program: in_path("git"),
             version: version
                 .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-            unreadable: entries.err().map(|error| crate::cli::failure(&error)),
+            unreadable: entries.err(),
             chains,
             programs,
         }
@@ -70,7 +70,7 @@ impl Chain {
         Chain {
             fix: match is_asked {
                 true => None,
-                false => setup::fix(url).ok(),
+                false => git_config::fix(url).ok(),
             },
             url: url.to_owned(),
             helpers,
@@ -103,11 +103,11 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             .cure(INSTALL),
         );
     }
-    if let Some(failure) = &facts.unreadable {
+    if let Some(error) = &facts.unreadable {
         let finding = Finding::wrong("git-config", "git can't read its configuration");
-        let finding = finding.why(&failure.message);
-        findings.push(match &failure.hint {
-            Some(hint) => finding.cure(hint),
+        let finding = finding.why(error.to_string());
+        findings.push(match error.fix() {
+            Some(fix) => finding.cure(fix),
             None => finding,
         });
         return findings;

@@ -1,29 +1,10 @@
-//! What `wit setup` changed: to the byte, so that it can be taken back to the byte.
+//! A change of one of git's files: to the byte, so that it can be taken back to the byte.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::git::Scope;
-use super::schedule::Schedule;
-use crate::cli::output::quoted;
-use crate::cli::{Exit, Failure};
-use crate::config::{self, Paths};
-use crate::files::{self, FileError};
-
-/// The format's version. A record of a higher one is neither read nor overwritten.
-const VERSION: u64 = 1;
-
-/// What was changed and has not been taken back.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Record {
-    pub changes: Vec<Change>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<Schedule>,
-}
+use super::scope::Scope;
 
 /// One piece of text that was put into one of git's configuration files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,41 +23,6 @@ pub struct Change {
     /// a person may have written the same line.
     place: usize,
     places: usize,
-}
-
-impl Record {
-    fn path(paths: &Paths) -> PathBuf {
-        paths.state_dir().join("setup.json")
-    }
-
-    /// A missing record is an empty one.
-    pub fn load(paths: &Paths) -> Result<Self, FileError> {
-        let read = files::read_json(&Record::path(paths), VERSION)?;
-        Ok(read.unwrap_or_default())
-    }
-
-    pub fn save(&self, paths: &Paths) -> anyhow::Result<()> {
-        let path = Record::path(paths);
-        if self.changes.is_empty() && self.schedule.is_none() {
-            return match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(error).with_context(|| path.display().to_string())
-                }
-                _ => Ok(()),
-            };
-        }
-        #[derive(Serialize)]
-        struct Document<'a> {
-            version: u64,
-            #[serde(flatten)]
-            record: &'a Record,
-        }
-        let text = serde_json::to_vec_pretty(&Document {
-            version: VERSION,
-            record: self,
-        })?;
-        config::write_private(&path, &text).with_context(|| path.display().to_string())
-    }
 }
 
 impl Change {
@@ -227,110 +173,6 @@ fn places(all: &[u8], text: &[u8]) -> Vec<usize> {
         .filter(|(_, window)| *window == text)
         .map(|(at, _)| at)
         .collect()
-}
-
-/// The file that git writes to where `file` is a link: what it leads to, whether that is there or not.
-fn target(file: &Path) -> anyhow::Result<PathBuf> {
-    /// More than the links that the kernel follows (path_resolution(7)).
-    const MAX_LINKS: usize = 40;
-    let mut target = file.to_owned();
-    for _ in 0..MAX_LINKS {
-        let Ok(next) = fs::read_link(&target) else {
-            return Ok(target);
-        };
-        target = target.parent().unwrap_or(Path::new("")).join(next);
-    }
-    let message = format!("{} is a link that leads to itself", file.display());
-    Err(Failure::new(Exit::Attention, message)
-        .hint(format!("ls -l {}", quoted(file)))
-        .into())
-}
-
-/// Refuses what is there and no regular file.
-pub fn check_kind(file: &Path) -> Result<(), Failure> {
-    match fs::metadata(file) {
-        Ok(metadata) if !metadata.is_file() => {
-            let message = format!(
-                "{} is not a regular file, so it is left as it is",
-                file.display()
-            );
-            let hint = match config::variable("GIT_CONFIG_GLOBAL") {
-                Some(name) if Path::new(&name) == file => "unset GIT_CONFIG_GLOBAL".to_owned(),
-                _ => format!("ls -ld {}", quoted(file)),
-            };
-            Err(Failure::new(Exit::Attention, message).hint(hint))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// One of git's files while nobody else may change it: by git's own lock, a file beside it.
-pub struct Locked {
-    file: PathBuf,
-    lock: PathBuf,
-    written: fs::File,
-    held: bool,
-    /// What it holds; `None` where it is not there.
-    pub text: Option<Vec<u8>>,
-}
-
-impl Locked {
-    /// Takes the lock, then reads. Something else than a file is refused: a device or a directory
-    /// is there because somebody wants no such file.
-    pub fn take(file: &Path) -> anyhow::Result<Self> {
-        let file = target(file)?;
-        check_kind(&file)?;
-        let mut lock = file.clone().into_os_string();
-        lock.push(".lock");
-        let lock = PathBuf::from(lock);
-        let written = fs::File::create_new(&lock).with_context(|| match lock.exists() {
-            true => format!("{} is there: is another git at it?", lock.display()),
-            false => format!("can't change {}", file.display()),
-        })?;
-        config::hand_over(&written, file.parent().unwrap_or(&file))?;
-        let mut locked = Locked {
-            file,
-            lock,
-            written,
-            held: true,
-            text: None,
-        };
-        locked.text = match fs::read(&locked.file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            read => Some(read.with_context(|| locked.file.display().to_string())?),
-        };
-        Ok(locked)
-    }
-
-    /// Replaces the content all at once, and keeps the mode.
-    pub fn replace(mut self, content: &[u8]) -> anyhow::Result<()> {
-        use std::io::Write;
-        let replaced = match fs::metadata(&self.file) {
-            Ok(old) => self.written.set_permissions(old.permissions()),
-            Err(_) => Ok(()),
-        };
-        replaced
-            .and_then(|()| self.written.write_all(content))
-            .and_then(|()| self.written.sync_all())
-            .and_then(|()| fs::rename(&self.lock, &self.file))
-            .with_context(|| self.file.display().to_string())?;
-        self.held = false;
-        Ok(())
-    }
-
-    /// Removes the file.
-    pub fn remove(self) -> anyhow::Result<()> {
-        fs::remove_file(&self.file).with_context(|| self.file.display().to_string())
-    }
-}
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        // Whoever comes next is not to wait for nobody; and by then it may be another's.
-        if self.held {
-            let _ = fs::remove_file(&self.lock);
-        }
-    }
 }
 
 #[cfg(test)]

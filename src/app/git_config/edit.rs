@@ -1,88 +1,14 @@
-//! git's configuration files: which one is meant, and how a helper is put in and taken out again.
+//! Putting a helper into one of git's configuration files, and taking it out again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
-
-use super::chain::{self, Entry, Place, key};
-use super::record::{Change, Locked};
-use crate::cli::output::quoted;
-use crate::cli::{Exit, Failure};
-use crate::config;
-use crate::process;
-
-/// One of git's configuration files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    System,
-    Global,
-    Local,
-}
-
-impl Scope {
-    pub fn name(self) -> &'static str {
-        match self {
-            Scope::System => "system",
-            Scope::Global => "global",
-            Scope::Local => "local",
-        }
-    }
-
-    fn option(self) -> &'static str {
-        match self {
-            Scope::System => "--system",
-            Scope::Global => "--global",
-            Scope::Local => "--local",
-        }
-    }
-
-    /// The places where what is written to it is read: a repository may include more files.
-    pub fn places(self) -> &'static [Place] {
-        match self {
-            Scope::Local => &[Place::Here],
-            _ => &[Place::Outside, Place::Here],
-        }
-    }
-}
-
-/// Runs a git command and waits for it.
-pub fn run_git(command: Command, input: &str) -> anyhow::Result<Output> {
-    process::output(command, input.as_bytes()).map_err(|error| {
-        Failure::new(Exit::Failed, format!("can't run git: {error}"))
-            .hint("install git, for example: sudo apt-get install git")
-            .into()
-    })
-}
-
-fn git(args: &[&str]) -> anyhow::Result<Output> {
-    let mut command = Command::new("git");
-    command.args(args);
-    run_git(command, "")
-}
-
-/// What git said on stderr, as the reason of a failure.
-pub fn refused(what: &str, output: &Output) -> Failure {
-    let said = String::from_utf8_lossy(&output.stderr);
-    Failure::new(
-        Exit::Failed,
-        format!("{what}: {}", said.trim().escape_debug()),
-    )
-}
-
-/// What git answers, taken apart at the NULs that end each field.
-fn values(question: &[&str]) -> anyhow::Result<Vec<String>> {
-    let output = git(question)?;
-    // 1: there is none.
-    if !output.status.success() && output.status.code() != Some(1) {
-        return Err(refused("can't read git's configuration", &output).into());
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.split_terminator('\0').map(str::to_owned).collect())
-}
+use super::chain::{self, Entry, key};
+use super::change::Change;
+use super::error::Error;
+use super::locked::Locked;
+use super::scope::{Scope, git, values};
+use crate::quote::quoted;
 
 /// Where in its file a new value goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,9 +43,9 @@ impl Addition {
         host: Option<&str>,
         value: &str,
         matching: &[&Entry],
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, Error> {
         let key = key(host);
-        let mut file = file(scope)?;
+        let mut file = scope.file()?;
         let is_ours = |entry: &&Entry| entry.key == key && entry.file.as_ref() == Some(&file);
         let last = matching.last();
         let last_reset = matching.iter().rfind(|entry| entry.is_reset());
@@ -168,7 +94,7 @@ impl Addition {
     }
 
     /// Equivalent shell commands.
-    pub fn commands(&self) -> anyhow::Result<Vec<String>> {
+    pub fn commands(&self) -> Result<Vec<String>, Error> {
         let (key, value) = (quoted(&self.key), quoted(&self.value));
         let scope = self.scope.option();
         let file = quoted(&self.file);
@@ -195,19 +121,19 @@ impl Addition {
     }
 
     /// Carries it out, once `record` has written down what takes it back.
-    pub fn make(&self, record: impl FnOnce(Change) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let locked = lock(self.scope, &self.file)?;
+    pub fn make(&self, record: impl FnOnce(Change) -> Result<(), Error>) -> Result<(), Error> {
+        let locked = Locked::take(self.scope, &self.file)?;
         let before = locked.text.as_deref();
         let after = self.applied(before.unwrap_or_default())?;
         let texts = (before, after.as_slice());
         let entry = (self.key.as_str(), self.value.as_str());
         let change = Change::between(self.scope, self.file.clone(), texts, entry)
-            .ok_or_else(|| untold(&self.file))?;
+            .ok_or_else(|| Error::Untold(self.file.clone()))?;
         record(change)?;
         locked.replace(&after)
     }
 
-    fn applied(&self, text: &[u8]) -> anyhow::Result<Vec<u8>> {
+    fn applied(&self, text: &[u8]) -> Result<Vec<u8>, Error> {
         /// git skips it at the very beginning of a file only.
         const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
         let values = self.alone.then_some("").into_iter().chain([&*self.value]);
@@ -279,9 +205,9 @@ impl Replacement {
     pub fn make(
         &self,
         changes: &mut Vec<Change>,
-        record: impl FnOnce(&[Change]) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let locked = lock(self.scope, &self.file)?;
+        record: impl FnOnce(&[Change]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let locked = Locked::take(self.scope, &self.file)?;
         let before = locked.text.clone().unwrap_or_default();
         let arguments = vec![
             "--fixed-value",
@@ -301,7 +227,7 @@ impl Replacement {
                 let entry = (self.key.as_str(), self.new.as_str());
                 let texts = (before.as_slice(), after.as_slice());
                 let change = Change::replacing(self.scope, self.file.clone(), texts, entry)
-                    .ok_or_else(|| untold(&self.file))?;
+                    .ok_or_else(|| Error::Untold(self.file.clone()))?;
                 changes.push(change);
             }
         }
@@ -311,19 +237,14 @@ impl Replacement {
 }
 
 /// A value as git writes it into a file.
-fn encoded(value: &str) -> anyhow::Result<String> {
+fn encoded(value: &str) -> Result<String, Error> {
     let text = by_git(b"", Path::new("config"), &[vec!["--add", "a.b", value]])?;
-    let text = String::from_utf8(text).context("git's own text is UTF-8")?;
-    let (_, value) = text.split_once("b = ").context("git writes KEY = VALUE")?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    // git writes KEY = VALUE.
+    let Some((_, value)) = text.split_once("b = ") else {
+        return Err(Error::Untold(PathBuf::from("config")));
+    };
     Ok(value.trim_end_matches('\n').to_owned())
-}
-
-fn untold(file: &Path) -> Failure {
-    let message = format!(
-        "it can't be told what git would change in {}",
-        file.display()
-    );
-    Failure::new(Exit::Attention, message).hint("wit setup --dry-run")
 }
 
 /// In single quotes whatever it holds: line breaks too.
@@ -331,69 +252,28 @@ fn single_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-fn lock(scope: Scope, file: &Path) -> anyhow::Result<Locked> {
-    Locked::take(file).map_err(|error| match scope {
-        Scope::System if error.downcast_ref::<Failure>().is_none() => {
-            Failure::new(Exit::Failed, format!("{error:#}"))
-                .hint("sudo wit setup --system")
-                .into()
-        }
-        _ => error,
-    })
-}
-
 /// What git makes of a configuration file's text. It is given a copy: `file` itself is locked.
-fn by_git(text: &[u8], file: &Path, changes: &[Vec<&str>]) -> anyhow::Result<Vec<u8>> {
-    let dir = tempfile::tempdir()?;
+fn by_git(text: &[u8], file: &Path, changes: &[Vec<&str>]) -> Result<Vec<u8>, Error> {
+    let io_error = |error| Error::Io {
+        file: file.to_owned(),
+        error,
+    };
+    let dir = tempfile::tempdir().map_err(io_error)?;
     let copy = dir.path().join("config");
-    let name = copy.to_str().context("the temporary directory's path")?;
-    fs::write(&copy, text)?;
+    let name = text_of(&copy)?;
+    fs::write(&copy, text).map_err(io_error)?;
     for change in changes {
         let mut output = git(&[&["config", "--file", name], &change[..]].concat())?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             output.stderr = said.replace(name, &file.display().to_string()).into();
-            return Err(refused("git did not change its configuration", &output).into());
+            return Err(Error::refused(
+                "git did not change its configuration",
+                &output,
+            ));
         }
     }
-    Ok(fs::read(&copy)?)
-}
-
-/// The file that git writes to for a scope, whether it is there or not.
-pub fn file(scope: Scope) -> anyhow::Result<PathBuf> {
-    let unknown = "git does not say where its configuration lies";
-    match scope {
-        Scope::Local => local_file(),
-        Scope::Global => config::git_global_file().context(unknown),
-        Scope::System => {
-            if let Some(file) = config::variable("GIT_CONFIG_SYSTEM") {
-                return Ok(file.into());
-            }
-            // From git 2.41 on.
-            let said = git(&["var", "GIT_CONFIG_SYSTEM"])?;
-            let named = String::from_utf8_lossy(&said.stdout);
-            match named.lines().next().filter(|_| said.status.success()) {
-                Some(file) => Ok(file.into()),
-                None => {
-                    let asked = ["config", "--system", "--show-origin", "-z", "--no-includes"];
-                    let fields = values(&[&asked[..], &["--list"]].concat())?;
-                    let mut files = fields
-                        .iter()
-                        .filter_map(|field| field.strip_prefix("file:"));
-                    Ok(files.next().unwrap_or("/etc/gitconfig").into())
-                }
-            }
-        }
-    }
-}
-
-fn local_file() -> anyhow::Result<PathBuf> {
-    let output = git(&["rev-parse", "--path-format=absolute", "--git-common-dir"])?;
-    if !output.status.success() {
-        return Err(refused("this directory is in no repository", &output).into());
-    }
-    let dir = String::from_utf8(output.stdout).context("the repository's path is not UTF-8")?;
-    Ok(Path::new(dir.trim_end_matches('\n')).join("config"))
+    fs::read(&copy).map_err(io_error)
 }
 
 /// Where a change stands now: in the file that it was made in, or in the one that this was moved to.
@@ -406,7 +286,7 @@ pub struct Located {
 
 /// Of the changes of a record those that `--undo` of a scope means, where they stand now, and the
 /// others. Of a repository they are those in its own file, wherever that was moved to.
-pub fn meant(changes: Vec<Change>, scope: Scope) -> anyhow::Result<(Vec<Located>, Vec<Change>)> {
+pub fn meant(changes: Vec<Change>, scope: Scope) -> Result<(Vec<Located>, Vec<Change>), Error> {
     let (mut meant, mut others) = (Vec::new(), Vec::new());
     if !changes.iter().any(|change| change.scope == scope) {
         return Ok((meant, changes));
@@ -417,7 +297,7 @@ pub fn meant(changes: Vec<Change>, scope: Scope) -> anyhow::Result<(Vec<Located>
         named.extend(found.filter(|entry| entry.scope == scope.name()));
     }
     let local = match scope {
-        Scope::Local => Some(local_file()?),
+        Scope::Local => Some(scope.file()?),
         _ => None,
     };
     // What another change accounts for is not where this one went.
@@ -434,7 +314,7 @@ pub fn meant(changes: Vec<Change>, scope: Scope) -> anyhow::Result<(Vec<Located>
         files.find(|file| !known(file, change))
     };
     for change in &changes {
-        let is_there = |file: &Path| -> anyhow::Result<bool> {
+        let is_there = |file: &Path| -> Result<bool, Error> {
             Ok(file.is_file() && (change.stands_in(&read(file)?) || names(file, change)?))
         };
         let is_other = local.as_ref().is_some_and(|local| *local != change.file);
@@ -459,12 +339,23 @@ pub fn meant(changes: Vec<Change>, scope: Scope) -> anyhow::Result<(Vec<Located>
     Ok((meant, others))
 }
 
-fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(file).with_context(|| file.display().to_string())
+fn read(file: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(file).map_err(|error| Error::Io {
+        file: file.to_owned(),
+        error,
+    })
 }
 
-fn names(file: &Path, change: &Change) -> anyhow::Result<bool> {
-    let name = file.to_str().context("the path of git's configuration")?;
+/// A path as an argument of git's.
+fn text_of(file: &Path) -> Result<&str, Error> {
+    file.to_str().ok_or_else(|| Error::Io {
+        file: file.to_owned(),
+        error: std::io::Error::other("not UTF-8"),
+    })
+}
+
+fn names(file: &Path, change: &Change) -> Result<bool, Error> {
+    let name = text_of(file)?;
     let named = values(&["config", "--file", name, "-z", "--get-all", &change.key])?;
     Ok(named.contains(&change.value))
 }
@@ -481,7 +372,7 @@ impl Located {
     }
 
     /// Takes a change back to the byte. Where a person has changed just that since, it is left alone.
-    pub fn take_back(&self) -> anyhow::Result<()> {
+    pub fn take_back(&self) -> Result<(), Error> {
         let Some(file) = &self.file else {
             return Ok(());
         };
@@ -490,8 +381,8 @@ impl Located {
 }
 
 /// [`Located::take_back`] of a change that stands in `file`.
-pub fn take_back(change: &Change, file: &Path) -> anyhow::Result<()> {
-    let locked = Locked::take(file)?;
+pub fn take_back(change: &Change, file: &Path) -> Result<(), Error> {
+    let locked = Locked::take(change.scope, file)?;
     let now = locked.text.as_deref().unwrap_or_default();
     let is_ours = |text: &[u8]| change.made_file && text.trim_ascii().is_empty();
     match change.taken_from(now) {
@@ -503,11 +394,8 @@ pub fn take_back(change: &Change, file: &Path) -> anyhow::Result<()> {
     if !names(file, change)? {
         return Ok(());
     }
-    let file = file.display().to_string();
-    let message = format!(
-        "{file} was changed since, so it is not clear which line to take back; it names {}",
-        change.value
-    );
-    let fix = format!("git config --file {} --edit", quoted(&file));
-    Err(Failure::new(Exit::Attention, message).hint(fix).into())
+    Err(Error::Changed {
+        file: file.to_owned(),
+        value: change.value.clone(),
+    })
 }

@@ -1,17 +1,21 @@
 //! The files of ours that are damaged, of a newer version, or out of reach, each with its fix.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, quoted};
-use crate::cli::{completion, setup};
+use crate::app::setup_record::Record;
 use crate::config::Paths;
 use crate::files::{self, Fault, FileError};
 use crate::helper::{renewal, state};
 use crate::rotation::journal;
 use crate::store::relocation;
 use crate::system;
+
+/// Tokens by their server, as far as their form tells a whole file from a damaged one.
+type Completions = BTreeMap<String, Vec<serde_json::Value>>;
 
 /// Every file but the config file and the journals, which have checks of their own.
 pub fn unusable(paths: &Paths) -> Vec<FileError> {
@@ -25,9 +29,9 @@ pub fn unusable(paths: &Paths) -> Vec<FileError> {
     ];
     let mut unusable: Vec<FileError> = directories.iter().filter_map(|dir| blocked(dir)).collect();
     let read = [
-        setup::check_record(paths),
+        Record::load(paths).map(drop),
         relocation::check_note(paths),
-        completion::check(paths),
+        files::read_json::<Completions>(&paths.completions_file(), 1).map(drop),
         state::check_key(paths),
     ];
     unusable.extend(read.into_iter().filter_map(Result::err));
@@ -47,6 +51,7 @@ fn blocked(dir: &Path) -> Option<FileError> {
     }
 }
 
+/// The finding about one of them.
 pub fn finding(check: &'static str, error: &FileError) -> Finding {
     let path = quoted(&error.path);
     let what = match error.fault {
