@@ -41,16 +41,34 @@ fn is_visible(c: char) -> bool {
     )
 }
 
-/// Text without anything that looks like a token: `wit_` and 12 or more letters or digits become
-/// `wit_…`.
+/// How the tokens begin that can be told by it: ours, GitHub's and GitLab's.
+const TOKEN_PREFIXES: [&str; 10] = [
+    "wit_",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "gldt-",
+    "gloas-",
+];
+
+/// Text without anything that looks like a token: `wit_`, or another host's prefix, and 12 or more
+/// letters or digits become `wit_…`.
 pub fn redacted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find("wit_") {
-        let (before, token) = rest.split_at(at + "wit_".len());
-        let length = token
-            .find(|c: char| !c.is_ascii_alphanumeric())
-            .unwrap_or(token.len());
+    let next = |rest: &str| {
+        let found = TOKEN_PREFIXES.map(|prefix| Some((rest.find(prefix)?, prefix.len())));
+        found.into_iter().flatten().min()
+    };
+    while let Some((at, length)) = next(rest) {
+        let (before, token) = rest.split_at(at + length);
+        let is_ours = before.ends_with("wit_");
+        let ends = |c: char| !(c.is_ascii_alphanumeric() || !is_ours && "_-.".contains(c));
+        let length = token.find(ends).unwrap_or(token.len());
         shown.push_str(before);
         if length >= 12 {
             shown.push('…');
@@ -250,6 +268,8 @@ mod tests {
         let token = format!("wit_{}", "a1".repeat(20));
         assert_eq!(redacted(&format!("no '{token}' here")), "no 'wit_…' here");
         assert_eq!(redacted("wit_a1b2... is wit_"), "wit_a1b2... is wit_");
+        let theirs = "ghp_abcdefghijklmnop, glpat-a-b_c0123456789";
+        assert_eq!(redacted(theirs), "ghp_…, glpat-…");
     }
 
     #[test]

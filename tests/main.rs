@@ -30,6 +30,7 @@ mod help;
 mod helper;
 mod hostile;
 mod hosting;
+mod hosts;
 mod import;
 mod install;
 mod kill;

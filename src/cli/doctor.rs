@@ -9,7 +9,7 @@ use super::output;
 use super::session::{self, ServerArgs};
 use super::{Context, Exit};
 use crate::api::server::ServerUrl;
-use crate::app::diagnose::{Finding, State, git, machine, server, storage};
+use crate::app::diagnose::{Finding, State, git, host, machine, server, storage};
 use crate::config::{self, Config};
 use crate::expiry::UnixTime;
 use crate::store::choice;
@@ -48,6 +48,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         &server::EnvironmentFacts::gather(&servers, &client),
     ));
     for url in &servers {
+        if let Some(facts) =
+            host::Facts::gather(url, &config, store.as_deref().ok(), &context.paths, now)
+        {
+            findings.extend(host::check(&facts));
+            continue;
+        }
         let means = server::Means {
             account: session::account(&config, url, args.server.account.as_deref()),
             client: &client,

@@ -1,5 +1,7 @@
 //! `wit logout`: ends the session here and at the server.
 
+mod host;
+
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
@@ -37,6 +39,10 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
     let config = Config::load(&context.paths).context("can't read the configuration")?;
     let server = session::server(&config, args.server.server.as_deref())?;
     let name = server.to_string();
+    let named = args.server.account.as_deref();
+    if let Some(exit) = host::run(&server, named, args.revoke, args.yes, &config, context)? {
+        return Ok(exit);
+    }
     let account = session::account(&config, &server, args.server.account.as_deref());
     let site = session::site_of(&server)?;
     let store = store::choice::open(&context.paths, None)?;

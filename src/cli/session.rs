@@ -17,6 +17,7 @@ use crate::credential::Site;
 use crate::expiry::{CLOCK_MARGIN, UnixTime};
 use crate::item::{Item, Session};
 use crate::quote::{Hint, Suggestion};
+use crate::sign_in::HostType;
 use crate::store::{self, Store};
 
 /// Which server, and how it may be reached.
@@ -384,6 +385,16 @@ pub fn client(config: &Config, server: &ServerUrl, args: &ServerArgs) -> Result<
 /// Finds the stored sign-in, or says how to make one.
 pub fn login(config: &Config, context: &Context, args: &ServerArgs) -> anyhow::Result<Login> {
     let server = server(config, args.server.as_deref())?;
+    let host = known(config, &server).and_then(|known| known.host_type.as_deref());
+    if let Some(host) = host.and_then(HostType::parse) {
+        let why = format!(
+            "{server} is {}, whose tokens wit does not manage",
+            host.title()
+        );
+        return Err(Failure::new(Exit::Failed, why)
+            .hint(format!("wit login {server} signs git in there"))
+            .into());
+    }
     let site = site_of(&server)?;
     let account = account(config, &server, args.account.as_deref());
     let store = store::choice::open(&context.paths, None)?;

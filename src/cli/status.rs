@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 mod ask;
+mod host;
 
 use super::output::{self, escaped};
 use super::session::{self, ServerArgs};
@@ -20,6 +21,7 @@ use crate::helper::renewal;
 use crate::item::Item;
 use crate::quote::Suggestion;
 use crate::rotation::journal::{self, Journal};
+use crate::sign_in::HostType;
 use crate::store;
 use ask::{Answer, Question};
 
@@ -81,6 +83,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     };
     let mut documents = Vec::new();
     for ((server, item), answer) in servers.iter().zip(&items).zip(&answers) {
+        let known = session::known(&config, server);
+        if let Some(host) = known.and_then(|known| HostType::parse(known.host_type.as_deref()?)) {
+            let url = server.to_string();
+            let shown = host::show(&url, host, item, answer.skew, report.now);
+            report.line(format!("\n{url}"));
+            report.attention |= shown.attention;
+            shown.lines.into_iter().for_each(|line| report.line(line));
+            documents.push(shown.document);
+            continue;
+        }
         let direct = session::is_direct(&config, server);
         documents.push(report.server(server, item, answer, direct));
     }

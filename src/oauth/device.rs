@@ -66,11 +66,12 @@ pub fn begin(
         form.add("scope", &scopes.join(" "));
     }
     let answer = post(endpoint, app, form, reach)?;
-    if let Some(error) = ErrorWire::of(&answer) {
-        return Err(error.into());
-    }
+    // Before the error in it: GitLab's says nothing more than the status.
     if matches!(answer.status, 404 | 405) {
         return Err(unsupported);
+    }
+    if let Some(error) = ErrorWire::of(&answer) {
+        return Err(error.into());
     }
     let wire: Wire = answer.json()?;
     let is_web = |url: &Url| matches!(url.scheme(), "https" | "http");

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "platform")]
 pub mod browser;
+#[cfg(feature = "platform")]
+pub mod forge;
 pub mod git;
 pub mod http_proxy;
 #[cfg(target_os = "linux")]

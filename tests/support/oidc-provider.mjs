@@ -65,6 +65,11 @@ provider.on('grant.error', (ctx, error) => {
   seen.refused += 1;
   if (/already used/.test(error.error_detail ?? '')) seen.reused += 1;
 });
+provider.use(async (ctx, next) => {
+  await next();
+  // For who polls not to wait the usual 5 seconds.
+  if (ctx.path === '/device/auth' && ctx.body?.device_code) ctx.body.interval = 1;
+});
 let away = false;
 
 const answer = (response, status, body) => {
@@ -84,11 +89,16 @@ handle = async (request, response) => {
     return answer(response, 200, {});
   }
   if (url.pathname === '/test/approve') {
-    // As a person who confirms a device's code.
+    // As a person who confirms a device's code, or denies it.
     const code = await provider.DeviceCode.findByUserCode(
       url.searchParams.get('user_code').replace(/[^A-Z0-9]/gi, '').toUpperCase(),
     );
     if (!code) return answer(response, 404, {});
+    if (url.searchParams.has('deny')) {
+      Object.assign(code, { error: 'access_denied', errorDescription: 'said' });
+      await code.save();
+      return answer(response, 200, {});
+    }
     const accountId = url.searchParams.get('account') ?? 'ada';
     const grant = new provider.Grant({ accountId, clientId: code.clientId });
     grant.addOIDCScope('openid offline_access');
@@ -123,7 +133,7 @@ const introspect = async (token) => {
 
 const git = createServer(async (request, response) => {
   const [scheme, value] = (request.headers.authorization ?? '').split(' ');
-  const token = { Bearer: value, Basic: value && atob(value).split(':').slice(1).join(':') }[scheme];
+  const token = scheme === 'Basic' ? atob(value).split(':').slice(1).join(':') : value;
   if (!token || !(await introspect(token))) {
     response.writeHead(401, { 'WWW-Authenticate': 'Basic realm="test"' });
     return response.end();

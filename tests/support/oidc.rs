@@ -107,6 +107,67 @@ impl Provider {
         assert_eq!(self.get(&path).status, 200, "{user_code}");
     }
 
+    /// Denies a device's code.
+    pub fn deny(&self, user_code: &str) {
+        let path = format!("/test/approve?user_code={user_code}&deny=1");
+        assert_eq!(self.get(&path).status, 200, "{user_code}");
+    }
+
+    /// Whether the git server takes a token.
+    pub fn takes(&self, token: &str) -> bool {
+        let address = self.git.strip_prefix("http://").expect("http");
+        let bearer = format!("Bearer {token}");
+        let path = "/work.git/info/refs?service=git-upload-pack";
+        let status = request(address, "GET", path, &[("Authorization", &bearer)], "").status;
+        assert!(matches!(status, 200 | 401), "{status}");
+        status == 200
+    }
+
+    /// Goes through the pages of an authorization address by hand, as ada: where the browser would
+    /// be sent at last.
+    pub fn person_opens(&self, address: &str) -> String {
+        let mut cookies = std::collections::BTreeMap::new();
+        let (mut method, mut body) = ("GET", String::new());
+        let mut next = address.to_owned();
+        for _ in 0..12 {
+            let Some(path) = next.strip_prefix(&self.issuer) else {
+                return next;
+            };
+            let jar: Vec<String> = cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            let jar = jar.join("; ");
+            let headers = [
+                ("Cookie", jar.as_str()),
+                ("Content-Type", "application/x-www-form-urlencoded"),
+            ];
+            let server = self.issuer.strip_prefix("http://").expect("http");
+            let reply = request(server, method, path, &headers, &body);
+            for line in reply.raw_head.lines() {
+                if let Some(set) = line.strip_prefix("Set-Cookie: ")
+                    && let Some((name, value)) =
+                        set.split(';').next().and_then(|p| p.split_once('='))
+                {
+                    cookies.insert(name.to_owned(), value.to_owned());
+                }
+            }
+            let mut lines = reply.raw_head.lines();
+            let sent = lines.find_map(|line| line.strip_prefix("Location: "));
+            (method, body) = ("GET", String::new());
+            match sent {
+                Some(sent) if sent.starts_with('/') => next = format!("{}{sent}", self.issuer),
+                Some(sent) => next = sent.to_owned(),
+                // A page with a form: first who one is, then what one agrees to.
+                None => {
+                    method = "POST";
+                    body = match reply.body.contains("name=\"login\"") {
+                        true => "prompt=login&login=ada&password=x".to_owned(),
+                        false => "prompt=consent".to_owned(),
+                    };
+                }
+            }
+        }
+        panic!("still at {next}");
+    }
+
     /// git's configuration of a home for the git server: its endpoints are the provider's.
     pub fn configure(&self, home: &Home) {
         for (key, value) in [

@@ -36,6 +36,14 @@ impl Server {
         Self::start(None, Box::new(answers))
     }
 
+    /// [`Server::reading`] with TLS.
+    pub fn reading_tls(
+        certificate: &Certificate,
+        answers: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Some(certificate.server()), Box::new(answers))
+    }
+
     fn start(tls: Option<Arc<rustls::ServerConfig>>, answers: Box<Answers>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let scheme = if tls.is_some() { "https" } else { "http" };

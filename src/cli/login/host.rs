@@ -426,14 +426,21 @@ impl Host<'_> {
             _ if has_device && !(interactive::has_screen() && has_code) => Way::Device,
             _ => Way::Browser,
         };
+        let is_chosen = args.device || args.browser || self.given.no_browser;
         let tokens = match way {
             Way::Device => match self.by_device(&endpoints, &mut app, &scopes) {
                 Err(OAuthError::Unsupported { .. }) if has_code && !args.device => {
-                    self.by_code(&endpoints, &mut app, &scopes)
+                    self.by_code(&endpoints, &mut app, &scopes, false)
                 }
                 other => other,
             },
-            _ => self.by_code(&endpoints, &mut app, &scopes),
+            // A screen on which no browser can be opened is no better than none.
+            _ => match self.by_code(&endpoints, &mut app, &scopes, has_device && !is_chosen) {
+                Err(OAuthError::Unsupported { .. }) if has_device && !is_chosen => {
+                    self.by_device(&endpoints, &mut app, &scopes)
+                }
+                other => other,
+            },
         };
         let tokens = tokens.map_err(|error| self.failure(error))?;
         let account = account::of_access_token(
@@ -456,6 +463,15 @@ impl Host<'_> {
     /// An OAuth error with what to type.
     fn failure(&self, error: OAuthError) -> anyhow::Error {
         let login = format!("wit login {}", self.server);
+        let check = || {
+            let registration = hosts::registration(self.kind, &self.server);
+            format!("check the client's registration: {}", registration.boxes)
+        };
+        if let (OAuthError::Unsupported { .. }, HostType::Github) = (&error, self.kind) {
+            // It has a device flow on each version, and says 404 of a client.
+            let why = format!("{} does not know this client ID", self.server);
+            return Failure::new(Exit::NotLoggedIn, why).hint(check()).into();
+        }
         let hint = match &error {
             OAuthError::Denied
             | OAuthError::Expired
@@ -469,10 +485,7 @@ impl Host<'_> {
                 "device_flow_disabled"
                 | "unauthorized_client"
                 | "invalid_client"
-                | "incorrect_client_credentials" => {
-                    let registration = hosts::registration(self.kind, &self.server);
-                    format!("check the client's registration: {}", registration.boxes)
-                }
+                | "incorrect_client_credentials" => check(),
                 "invalid_scope" => format!("{login} --scopes SCOPES"),
                 _ => login,
             },
@@ -517,10 +530,14 @@ impl Host<'_> {
         endpoints: &Endpoints,
         app: &mut App,
         scopes: &[String],
+        needs_browser: bool,
     ) -> Result<Tokens, OAuthError> {
         let loopback = Loopback::bind(self.configured.redirect.as_ref())?;
         let pending = code::begin(endpoints, app, scopes, &loopback.redirect)?;
         let opened = !self.given.no_browser && open_in_browser(pending.address.as_str());
+        if needs_browser && !opened {
+            return Err(OAuthError::Unsupported { what: "browser" });
+        }
         let code = if opened {
             eprintln!(
                 "Sign in in the browser that opens, or at\n\n  {}\n\nCtrl-C cancels.",

@@ -1,0 +1,127 @@
+//! The part of `wit status` about a git host: who is signed in, how that is renewed, until when.
+
+use serde_json::{Value, json};
+
+use crate::cli::output::{self, escaped};
+use crate::credential::Credential;
+use crate::expiry::{DAY, Expiry, UnixTime};
+use crate::item::Item;
+use crate::quote::Suggestion;
+use crate::sign_in::{HostType, SignIn, Upkeep};
+
+/// How long before its end a sign-in that is not renewed needs attention, in seconds: time to
+/// create another token.
+const SOON: i64 = 7 * DAY;
+
+/// What is shown of one host.
+pub struct Shown {
+    pub lines: Vec<String>,
+    pub attention: bool,
+    pub document: Value,
+}
+
+/// Shows the sign-ins of `server` that an item has.
+pub fn show(server: &str, host: HostType, item: &Item, skew: Option<i64>, now: UnixTime) -> Shown {
+    let mut lines = vec![format!("  {}", host.title())];
+    let mut attention = false;
+    let mut documents = Vec::new();
+    for entry in &item.credentials.0 {
+        let Some(sign_in) = &entry.sign_in else {
+            continue;
+        };
+        if sign_in.server != server {
+            continue;
+        }
+        let (line, needs_attention) = line(entry, sign_in, now);
+        attention |= needs_attention;
+        lines.push(line);
+        documents.push(document(entry, sign_in));
+    }
+    if documents.is_empty() {
+        attention = true;
+        let login = Suggestion::new("wit login").arg(server);
+        lines.push(format!("  Not logged in: {login}"));
+    }
+    Shown {
+        lines,
+        attention,
+        document: json!({
+            "server": server,
+            "hostType": host.name(),
+            "clockSkew": skew,
+            "sessions": [],
+            "signIns": documents,
+            "tokens": [],
+            "pending": 0,
+            "previous": 0,
+        }),
+    }
+}
+
+fn line(entry: &Credential, sign_in: &SignIn, now: UnixTime) -> (String, bool) {
+    let login = Suggestion::new("wit login").arg(&sign_in.server);
+    let who = match &sign_in.account {
+        Some(account) => format!("Logged in as {}", escaped(account)),
+        None => "Logged in".to_owned(),
+    };
+    let path = entry.path.as_deref().map(String::from_utf8_lossy);
+    let path = path
+        .map(|path| format!(" for {}", escaped(&path)))
+        .unwrap_or_default();
+    let scopes = match sign_in.scopes.as_slice() {
+        [] => String::new(),
+        scopes => format!(": {}", escaped(&scopes.join(", "))),
+    };
+    let (state, attention) = match &sign_in.upkeep {
+        _ if sign_in.ended => (format!("the server has ended it: {login}"), true),
+        Upkeep::Refresh(_) if entry.refresh_token.is_some() => match sign_in.refresh_expiry {
+            Some(expiry) if expiry.left(now) <= SOON => (until(expiry, now, &login), true),
+            Some(expiry) => {
+                let date = output::date(expiry.0);
+                (
+                    format!("renewed automatically, by {date} at the latest"),
+                    false,
+                )
+            }
+            None => ("renewed automatically".to_owned(), false),
+        },
+        upkeep => match entry.expiry {
+            Some(expiry) if expiry.left(now) <= SOON => (until(expiry, now, &login), true),
+            Some(expiry) => (
+                format!("not renewed, expires {}", output::date(expiry.0)),
+                false,
+            ),
+            None => (words(upkeep).to_owned(), false),
+        },
+    };
+    (format!("  {who}{path}{scopes}, {state}"), attention)
+}
+
+fn until(expiry: Expiry, now: UnixTime, login: &Suggestion) -> String {
+    match expiry.left(now) {
+        left if left <= 0 => format!("expired {}: {login}", output::ago(expiry.0, now)),
+        left => format!("expires in {}: {login}", output::span(left)),
+    }
+}
+
+fn words(upkeep: &Upkeep) -> &'static str {
+    match upkeep {
+        Upkeep::Refresh(_) => "never expires",
+        Upkeep::Replace { .. } => "never expires; created with your password",
+        Upkeep::RotateItself | Upkeep::Watch => "no expiry known; created elsewhere",
+    }
+}
+
+fn document(entry: &Credential, sign_in: &SignIn) -> Value {
+    let time = |expiry: Option<Expiry>| expiry.map(|expiry| output::rfc3339(expiry.0));
+    json!({
+        "account": sign_in.account,
+        "path": entry.path.as_deref().map(String::from_utf8_lossy),
+        "scopes": sign_in.scopes,
+        "upkeep": sign_in.upkeep.name(),
+        "renewed": entry.is_refreshable(),
+        "ended": sign_in.ended,
+        "expiresAt": time(entry.expiry),
+        "renewableUntil": time(sign_in.refresh_expiry),
+    })
+}

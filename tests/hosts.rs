@@ -1,0 +1,447 @@
+//! Signing in to GitHub, GitLab, Gitea and Forgejo, as far as stand-ins show it: each refuses what
+//! the real one refuses.
+
+#![cfg(feature = "platform")]
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::forge::{CLIENT, Forge, Kind, ONE_TIME_CODE, PASSWORD, Sort};
+use crate::support::http_proxy::HttpProxy;
+use crate::support::oidc::Login;
+use crate::support::tls::Certificate;
+use crate::support::{HELPER, Home, WIT, done, refused, text};
+
+/// `git ls-remote` of the stand-in, with this helper alone.
+fn ls_remote(home: &Home, url: &str) -> Output {
+    let helper = format!("credential.helper={HELPER}");
+    let repository = format!("{url}/ada/work.git");
+    let arguments = [
+        "-c",
+        "credential.helper=",
+        "-c",
+        &helper,
+        "ls-remote",
+        &repository,
+    ];
+    home.run("git", &arguments, "")
+}
+
+fn get(home: &Home, url: &str, more: &str) -> Output {
+    let (protocol, host) = url.split_once("://").expect("a URL");
+    let request = format!("protocol={protocol}\nhost={host}\n{more}\n");
+    home.run(HELPER, &["get"], &request)
+}
+
+fn status(home: &Home) -> Value {
+    let output = home.run(WIT, &["status", "--json"], "");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Signs in by the device flow, with a person who says yes.
+fn by_device(home: &Home, forge: &Forge, more: &[&str]) -> String {
+    let words = [
+        "login",
+        &forge.url,
+        "--client-id",
+        CLIENT,
+        "--device",
+        "--no-browser",
+    ];
+    let mut login = Login::start(home, &[&words[..], more].concat());
+    forge.person_says(&login.code(), true);
+    let (code, said) = login.ends();
+    assert_eq!(code, Some(0), "{said}");
+    said
+}
+
+/// Signs in by a code, with a browser that can't reach this machine.
+fn by_pasted_address(home: &Home, forge: &Forge, client: &str) -> String {
+    let words = ["login", &forge.url, "--client-id", client, "--no-browser"];
+    let mut login = Login::start(home, &words);
+    let sent_to = forge.person_opens(&login.address());
+    login.types(&sent_to);
+    let (code, said) = login.ends();
+    assert_eq!(code, Some(0), "{said}");
+    said
+}
+
+#[test]
+fn each_server_is_recognized_and_nothing_secret_is_sent() {
+    for (kind, title) in [
+        (Kind::Github, "GitHub"),
+        (Kind::Gitlab, "GitLab"),
+        (Kind::Gitea, "Gitea 1.26.4"),
+        (Kind::Forgejo, "Forgejo 16.0.0"),
+    ] {
+        let forge = Forge::start(kind);
+        let home = Home::new();
+        let said = refused(&home.run(WIT, &["login", &forge.url], ""), 2);
+        assert!(
+            said.contains(&format!("{} is {title}", forge.url)),
+            "{said}"
+        );
+        assert!(
+            said.contains("no OAuth client") && said.contains("http://127.0.0.1/"),
+            "{said}"
+        );
+        for seen in forge.server.seen() {
+            let seen = seen.to_lowercase();
+            assert!(
+                seen.starts_with("get ") && !seen.contains("\nauthorization:"),
+                "{seen}"
+            );
+        }
+    }
+}
+
+#[test]
+fn github_signs_in_by_a_code_and_refreshes() {
+    let forge = Forge::start(Kind::Github);
+    let home = Home::new();
+    let said = by_device(&home, &forge, &[]);
+    assert!(
+        said.contains("Logged in to") && said.contains("as ada"),
+        "{said}"
+    );
+    done(&ls_remote(&home, &forge.url));
+    let answer = done(&get(&home, &forge.url, "capability[]=authtype\n"));
+    assert!(
+        answer.contains("username=ada") && answer.contains("ephemeral=1"),
+        "{answer}"
+    );
+    // The page's device code has scopes that are none of GitHub's dropped.
+    let scopes = &status(&home)["servers"][0]["signIns"][0]["scopes"];
+    assert_eq!(scopes[0], "repo");
+
+    // 401 for a token that was revoked early: the next git refreshes it.
+    forge.with(|state| {
+        let tokens = state.tokens.values_mut();
+        tokens
+            .filter(|token| token.sort == Sort::Access)
+            .for_each(|token| token.alive = false);
+    });
+    ls_remote(&home, &forge.url);
+    done(&ls_remote(&home, &forge.url));
+    assert_eq!(forge.with(|state| state.refreshes), 1);
+}
+
+#[test]
+fn githubs_odd_answers_are_understood() {
+    let forge = Forge::start(Kind::Github);
+    let login = [
+        "login",
+        &forge.url,
+        "--client-id",
+        CLIENT,
+        "--device",
+        "--no-browser",
+    ];
+    let home = Home::new();
+
+    forge.with(|state| state.no_device_flow = true);
+    let said = refused(&home.run(WIT, &login, ""), 4);
+    assert!(
+        said.contains("device_flow_disabled") && said.contains("Enable Device Flow"),
+        "{said}"
+    );
+    forge.with(|state| state.no_device_flow = false);
+
+    forge.with(|state| state.slow_down = true);
+    let mut waiting = Login::start(&home, &login);
+    let code = waiting.code();
+    crate::support::until("a poll", || forge.with(|state| !state.slow_down));
+    forge.person_says(&code, true);
+    let (exit, said) = waiting.ends();
+    assert_eq!(exit, Some(0), "{said}");
+    let pauses = forge.with(|state| state.pauses.clone());
+    assert!(
+        pauses.iter().all(|pause| *pause > 6.9),
+        "slow_down names 7 s: {pauses:?}"
+    );
+
+    let mut waiting = Login::start(&home, &login);
+    forge.person_says(&waiting.code(), false);
+    let (exit, said) = waiting.ends();
+    assert_eq!(exit, Some(4), "{said}");
+    assert!(said.contains("the sign-in was denied"), "{said}");
+
+    let mut waiting = Login::start(&home, &login);
+    waiting.code();
+    forge.expire_codes();
+    let (exit, said) = waiting.ends();
+    assert_eq!(exit, Some(4), "{said}");
+    assert!(said.contains("not confirmed in time"), "{said}");
+
+    let unknown = ["login", &forge.url, "--client-id", "other", "--device"];
+    let said = refused(&home.run(WIT, &unknown, ""), 4);
+    assert!(said.contains("does not know this client ID"), "{said}");
+}
+
+#[test]
+fn gitlab_signs_in_either_way_and_is_given_the_username_that_it_wants() {
+    let forge = Forge::start(Kind::Gitlab);
+    for way in ["device", "code"] {
+        let home = Home::new();
+        match way {
+            "device" => drop(by_device(&home, &forge, &[])),
+            _ => drop(by_pasted_address(&home, &forge, CLIENT)),
+        }
+        done(&ls_remote(&home, &forge.url));
+        let answer = done(&get(
+            &home,
+            &forge.url,
+            "username=ada\ncapability[]=authtype\n",
+        ));
+        assert!(
+            answer.contains("username=oauth2") && !answer.contains("Bearer"),
+            "{answer}"
+        );
+    }
+    // One that is too old for the device flow still has the code.
+    forge.with(|state| state.no_device_flow = true);
+    let home = Home::new();
+    let said = refused(
+        &home.run(
+            WIT,
+            &["login", &forge.url, "--client-id", CLIENT, "--device"],
+            "",
+        ),
+        4,
+    );
+    assert!(
+        said.contains("no device flow") && said.contains("--browser"),
+        "{said}"
+    );
+}
+
+#[test]
+fn gitea_and_forgejo_sign_in_with_the_client_that_they_have_built_in() {
+    for kind in [Kind::Gitea, Kind::Forgejo] {
+        let forge = Forge::start(kind);
+        let home = Home::new();
+        let said = refused(&home.run(WIT, &["login", &forge.url], ""), 2);
+        assert!(said.contains("--client-id built-in"), "{said}");
+        assert!(said.contains("\"git-credential-oauth\""), "{said}");
+        by_pasted_address(&home, &forge, "built-in");
+        done(&ls_remote(&home, &forge.url));
+        let answer = done(&get(&home, &forge.url, "capability[]=authtype\n"));
+        assert!(answer.contains("authtype=Bearer"), "{answer}");
+        let answer = done(&get(&home, &forge.url, "username=ada\n"));
+        assert!(answer.contains("username=ada\npassword="), "{answer}");
+    }
+}
+
+#[test]
+fn a_pasted_token_needs_no_username_and_is_ended_only_where_that_is_asked_for() {
+    for (kind, scopes) in [
+        (Kind::Github, &["repo"][..]),
+        (
+            Kind::Gitlab,
+            &["write_repository", "read_user", "self_rotate"],
+        ),
+        (Kind::Gitea, &["write:repository", "read:user"]),
+        (Kind::Forgejo, &["write:repository", "read:user"]),
+    ] {
+        let forge = Forge::start(kind);
+        let home = Home::new();
+        let login = ["login", &forge.url, "--token-stdin"];
+        let said = refused(&home.run(WIT, &login, "0123456789abcdef\n"), 4);
+        assert!(said.contains("does not accept this token"), "{said}");
+        let token = forge.person_creates(scopes) + "\n";
+        let said = done(&home.run(WIT, &login, &token));
+        assert!(said.contains("as ada"), "{kind:?}: {said}");
+        done(&ls_remote(&home, &forge.url));
+        let shown = status(&home);
+        let sign_in = &shown["servers"][0]["signIns"][0];
+        assert_eq!(sign_in["account"], "ada");
+        assert_eq!(sign_in["renewed"], false);
+        assert_eq!(
+            sign_in["expiresAt"].is_null(),
+            matches!(kind, Kind::Gitea | Kind::Forgejo)
+        );
+
+        let out = home.run(WIT, &["logout", &forge.url], "");
+        let said = done(&out) + &text(&out.stderr);
+        assert!(said.contains("--revoke"), "{said}");
+        assert_eq!(forge.alive().len(), 1);
+
+        done(&home.run(WIT, &login, &token));
+        let out = home.run(WIT, &["logout", &forge.url, "--revoke"], "");
+        // An Enterprise Server, Gitea and Forgejo have no call for it.
+        let ends = kind == Kind::Gitlab;
+        assert_eq!(
+            out.status.code(),
+            Some(if ends { 0 } else { 5 }),
+            "{}",
+            text(&out.stderr)
+        );
+        assert_eq!(forge.alive().is_empty(), ends);
+        assert!(get(&home, &forge.url, "").stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_password_creates_a_token_and_is_not_kept() {
+    for kind in [Kind::Gitea, Kind::Forgejo] {
+        let forge = Forge::start(kind);
+        forge.with(|state| state.second_factor = true);
+        let home = Home::new();
+        let login = ["login", &forge.url, "--username", "ada", "--password-stdin"];
+        let said = refused(&home.run(WIT, &login, &format!("{PASSWORD}\n")), 4);
+        assert!(said.contains("one-time code"), "{said}");
+        done(&home.run(WIT, &login, &format!("{PASSWORD}\n{ONE_TIME_CODE}\n")));
+        let [token] = &forge.alive()[..] else {
+            panic!("one token: {:?}", forge.alive());
+        };
+        assert!(
+            token.name.starts_with("git on ") && token.name.ends_with(')'),
+            "{}",
+            token.name
+        );
+        assert_eq!(
+            token.scopes.iter().collect::<Vec<_>>(),
+            ["write:repository"]
+        );
+        done(&ls_remote(&home, &forge.url));
+        for file in crate::support::files(home.path()) {
+            let kept = std::fs::read(home.path().join(&file)).unwrap_or_default();
+            assert!(!text(&kept).contains(PASSWORD), "{}", file.display());
+        }
+        let out = home.run(WIT, &["logout", &forge.url], "");
+        assert_eq!(out.status.code(), Some(5), "{}", text(&out.stderr));
+        assert!(text(&out.stderr).contains("/user/settings/applications"));
+    }
+}
+
+#[test]
+fn a_logout_ends_the_sign_in_at_the_host_or_says_that_it_can_not() {
+    let forge = Forge::start(Kind::Gitlab);
+    let home = Home::new();
+    by_device(&home, &forge, &[]);
+    let said = done(&home.run(WIT, &["logout", &forge.url], ""));
+    assert!(said.contains("ended there"), "{said}");
+    assert!(forge.alive().is_empty(), "{:?}", forge.alive());
+    refused(&home.run(WIT, &["status"], ""), 4);
+
+    let forge = Forge::start(Kind::Forgejo);
+    let home = Home::new();
+    by_pasted_address(&home, &forge, "built-in");
+    let out = home.run(WIT, &["logout", "--server", &forge.url], "");
+    assert_eq!(out.status.code(), Some(5));
+    let said = text(&out.stderr);
+    assert!(
+        said.contains("lets no program end") && said.contains("/user/settings"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_refresh_token_that_is_refused_ends_the_sign_in_in_each_hosts_words() {
+    for kind in [Kind::Github, Kind::Gitlab, Kind::Gitea, Kind::Forgejo] {
+        let forge = Forge::start(kind);
+        forge.with(|state| state.lifetime = 1);
+        let home = Home::new();
+        match kind {
+            Kind::Github | Kind::Gitlab => drop(by_device(&home, &forge, &[])),
+            _ => drop(by_pasted_address(&home, &forge, CLIENT)),
+        }
+        forge.with(|state| {
+            state
+                .tokens
+                .values_mut()
+                .for_each(|token| token.alive = false)
+        });
+        let mut said = String::new();
+        crate::support::until("the access token expires", || {
+            let output = get(&home, &forge.url, "");
+            said = text(&output.stderr);
+            output.stdout.is_empty()
+        });
+        let typed = format!("has ended; type: wit login {}", forge.url);
+        assert!(
+            said.contains(&typed) && said.lines().count() == 1,
+            "{kind:?}: {said}"
+        );
+        let shown = home.run(WIT, &["status"], "");
+        assert_eq!(shown.status.code(), Some(3));
+        assert!(text(&shown.stdout).contains("the server has ended it"));
+        let doctor = text(&home.run(WIT, &["doctor"], "").stdout);
+        let finding = format!("WRONG the sign-in to {} as ", forge.url);
+        assert!(doctor.contains(&finding), "{doctor}");
+    }
+}
+
+#[test]
+fn github_com_is_asked_at_its_api_and_ends_the_pair_by_its_own_call() {
+    let mut home = Home::new();
+    let certificate = Certificate::new(&home, "tls", "DNS:github.com,DNS:api.github.com");
+    let forge = Forge::github_com(&certificate);
+    let proxy = HttpProxy::to(forge.server.address());
+    home.set("HTTPS_PROXY", &proxy.url);
+    let ca_file = ["--ca-file", certificate.path()];
+    let said = by_device(&home, &forge, &ca_file);
+    assert!(said.contains("https://github.com is GitHub."), "{said}");
+    assert!(said.contains("as ada"), "{said}");
+    assert!(proxy.seen().contains("CONNECT api.github.com:443"));
+    done(&home.run(WIT, &["logout", "https://github.com"], ""));
+    let left: Vec<_> =
+        forge.with(|state| state.tokens.values().filter(|t| t.alive).cloned().collect());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn several_accounts_of_one_host_stay_apart() {
+    let forge = Forge::start(Kind::Gitea);
+    let home = Home::new();
+    let login = |name: &str| {
+        let token = forge.person_creates(&["write:repository"]);
+        let words = ["login", &forge.url, "--token-stdin", "--username", name];
+        done(&home.run(WIT, &words, &format!("{token}\n")));
+        token
+    };
+    let (ada, grace) = (login("ada"), login("grace"));
+    for (name, token) in [("ada", &ada), ("grace", &grace)] {
+        let answer = done(&get(&home, &forge.url, &format!("username={name}\n")));
+        assert!(answer.contains(token.as_str()), "{name}: {answer}");
+    }
+    assert!(
+        done(&get(&home, &forge.url, "")).contains(grace.as_str()),
+        "the newest"
+    );
+    done(&home.run(WIT, &["logout", &forge.url, "--account", "grace"], ""));
+    assert!(done(&get(&home, &forge.url, "")).contains(ada.as_str()));
+}
+
+#[test]
+fn a_server_below_a_path_that_is_none_is_found_at_its_root() {
+    let forge = Forge::start(Kind::Forgejo);
+    let home = Home::new();
+    let url = format!("{}/ada/work", forge.url);
+    let token = forge.person_creates(&["write:repository", "read:user"]);
+    let output = home.run(
+        WIT,
+        &["login", &url, "--token-stdin"],
+        &format!("{token}\n"),
+    );
+    let said = done(&output);
+    assert!(
+        said.contains(&format!("Logged in to {} as ada", forge.url)),
+        "{said}"
+    );
+}
+
+#[test]
+fn plain_http_to_another_machine_is_refused_before_anything_is_sent() {
+    let home = Home::new();
+    let login = [
+        "login",
+        "http://git.example.com",
+        "--host-type",
+        "gitea",
+        "--token-stdin",
+    ];
+    let said = refused(&home.run(WIT, &login, "0123456789abcdef\n"), 1);
+    assert!(said.contains("plain http"), "{said}");
+}
