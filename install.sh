@@ -318,7 +318,7 @@ try_it() {
     step "wit login $url --sign-up --email ada@example.org --username ada --password-stdin < ~/password"
     step "wit setup"
     step "wit token create --expires 30"
-    step_output "wit repo create hello --private"
+    step_output "wit repo create hello"
     repository=$(printf '%s\n' "$output" | sed -n 's|.*\(http://[^ ]*\.git\).*|\1|p' | head -n 1)
     [ -n "$repository" ] || die "wit repo create named no URL"
     step "git clone $repository"

@@ -12,7 +12,6 @@ mod forwarded;
 mod git;
 mod hosts;
 pub mod instance;
-mod leftovers;
 mod limits;
 mod log;
 pub mod log_file;
@@ -148,8 +147,6 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             Some(dir) => dir.clone(),
             None => options.data_dir.join("repositories"),
         };
-        let (dir, is_shared) = (repositories.clone(), options.repositories.is_some());
-        tokio::task::spawn_blocking(move || leftovers::remove(&dir, is_shared));
         let database = open_database(options).await?;
         let (user, password_file) = match &options.first_user {
             Some(wanted) => {

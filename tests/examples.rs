@@ -71,6 +71,7 @@ impl Desk {
     fn new(session: &Session) -> Self {
         let server = Server::start();
         let account = server.sign_up("ada");
+        server.sign_up("bob");
         server.repository(&account, "hello", false);
         let mut home = Home::new();
         // The store is chosen as a person does it.

@@ -30,8 +30,19 @@ fn a_repository_is_made_listed_shown_renamed_and_deleted() {
     let machine = Machine::logged_in();
     let url = |name: &str| format!("{}/ada/{name}.git", machine.url);
     assert_eq!(machine.repo(&["list"]), "Repositories (0)\n");
-    machine.repo(&["create", "hello", "--private"]);
-    machine.repo(&["create", "site"]);
+    let made = machine.repo(&["create", "hello"]);
+    let next = format!(
+        "Created the private repository hello\n\n  git clone {0}\n\n\
+         Or push a history that you have:\n\n  git remote add origin {0}\n  \
+         git push -u origin HEAD\n",
+        url("hello")
+    );
+    assert_eq!(made, next);
+    let made = machine.repo(&["create", "site", "--public"]);
+    assert!(
+        made.starts_with("Created the public repository site\n"),
+        "{made}"
+    );
     let listed = format!(
         "Repositories (2)\n\nhello  (private)\n  {}\n\nsite  (public)\n  {}\n",
         url("hello"),
@@ -90,12 +101,15 @@ fn a_script_is_answered_in_json() {
         json!({ "name": name, "private": private, "url": url, "defaultBranch": "main" })
     };
     let made = machine.json(&["repo", "create", "hello"]);
-    assert_eq!(made, one("hello", false));
-    let edited = machine.json(&["repo", "edit", "hello", "--private"]);
-    assert_eq!(edited, one("hello", true));
+    assert_eq!(made, one("hello", true));
+    let edited = machine.json(&["repo", "edit", "hello", "--public"]);
+    assert_eq!(edited, one("hello", false));
     let renamed = machine.json(&["repo", "rename", "hello", "world"]);
-    assert_eq!(renamed, one("world", true));
-    assert_eq!(machine.json(&["repo", "list"]), json!([one("world", true)]));
+    assert_eq!(renamed, one("world", false));
+    assert_eq!(
+        machine.json(&["repo", "list"]),
+        json!([one("world", false)])
+    );
     let deleted = machine.json(&["repo", "delete", "world", "--yes"]);
     assert_eq!(deleted, json!({ "deleted": "world" }));
 }
@@ -124,6 +138,11 @@ fn what_can_not_be_done_is_told_with_what_can() {
         &["rename", "../hello", "new"],
         &["edit", "hello"],
         &["edit", "hello", "--public", "--private"],
+        &["create", "new", "--public", "--private"],
+        &["create", "new", "--object-format", "md5"],
+        &["share", "hello", "--role", "write"],
+        &["share", "hello", "--with", "bob", "--role", "admin"],
+        &["share", "hello", "--with", "../bob"],
     ] {
         machine.not(2, arguments);
     }
@@ -165,4 +184,126 @@ fn a_server_without_repositories_is_told() {
         let what = format!("{} has no repositories to work on this way", server.url);
         assert!(said.contains(&what), "{said}");
     }
+}
+
+/// A history with one file, and git with our helper alone.
+fn history(machine: &Machine, format: &str) -> String {
+    let script = format!(
+        "git init -q -b main --object-format={format} {format} && cd {format} &&
+         git config user.name A && git config user.email a@example.com &&
+         git config credential.helper '' && git config --add credential.helper {HELPER} &&
+         echo text >file && git add file && git commit -q -m first"
+    );
+    done(&machine.home.run("sh", &["-c", &script], ""));
+    format.to_owned()
+}
+
+#[test]
+fn a_history_of_sha256_goes_to_a_repository_of_that_format() {
+    let machine = Machine::with_a_token();
+    machine.repo(&["create", "next", "--object-format", "sha256"]);
+    let work = history(&machine, "sha256");
+    let url = |name: &str| format!("{}/ada/{name}.git", machine.url);
+    let git = |arguments: &[&str]| machine.home.run("git", arguments, "");
+    done(&git(&[
+        "-C",
+        &work,
+        "push",
+        "-q",
+        &url("next"),
+        "HEAD:trunk",
+    ]));
+    let helper = format!("credential.helper={HELPER}");
+    let clone = ["-c", "credential.helper=", "-c", &helper, "clone", "-q"];
+    done(&git(&[&clone[..], &[&url("next"), "cloned"]].concat()));
+    assert!(machine.home.path().join("cloned/file").exists());
+    // To the other format it can't be pushed; git itself says so.
+    let push = git(&["-C", &work, "push", "-q", &url("work"), "HEAD"]);
+    let said = refused(&push, 1);
+    assert!(said.contains("hash algorithm"), "{said}");
+}
+
+#[test]
+fn a_push_to_a_repository_of_ones_own_that_is_missing_is_told_what_creates_it() {
+    let machine = Machine::with_a_token();
+    let work = history(&machine, "sha1");
+    let push = |owner: &str| {
+        let url = format!("{}/{owner}/new.git", machine.url);
+        let push = machine
+            .home
+            .run("git", &["-C", &work, "push", "-q", &url, "HEAD"], "");
+        refused(&push, 128)
+    };
+    let said = push("ada");
+    assert!(
+        said.contains("create it with: wit repo create new"),
+        "{said}"
+    );
+    let said = push("bob");
+    assert!(!said.contains("wit repo create"), "{said}");
+    machine.repo(&["create", "new"]);
+    let url = format!("{}/ada/new.git", machine.url);
+    done(
+        &machine
+            .home
+            .run("git", &["-C", &work, "push", "-q", &url, "HEAD"], ""),
+    );
+}
+
+#[test]
+fn a_repository_is_shared_to_read_or_write_and_no_longer() {
+    let machine = Machine::with_a_token();
+    let server = &machine.server;
+    let bob = server.sign_up("bob");
+    let secret = server.secret(&bob, &["repo:read", "repo:write", "repo:admin"]);
+    let remote = server.remote("bob", &secret, "/ada/work.git");
+    let work = history(&machine, "sha1");
+    let can = |arguments: &[&str]| {
+        let helper = ["-C", &work, "-c", "credential.helper="];
+        let arguments = [&helper[..], arguments, &[&remote]].concat();
+        machine.home.run("git", &arguments, "").status.success()
+    };
+    let rights = || {
+        let push = [
+            "-C",
+            &work,
+            "-c",
+            "credential.helper=",
+            "push",
+            "-q",
+            &remote,
+        ];
+        let push = [&push[..], &["HEAD:main"]].concat();
+        let shown = server.bearing("GET", "/api/repos/ada/work", &secret).status == 200;
+        let fetches = can(&["ls-remote"]);
+        assert_eq!(fetches, shown);
+        (fetches, machine.home.run("git", &push, "").status.success())
+    };
+    assert_eq!(rights(), (false, false));
+    let said = machine.repo(&["share", "work", "--with", "bob"]);
+    assert_eq!(said, "bob may fetch from work\n");
+    assert_eq!(rights(), (true, false));
+    let said = machine.repo(&["share", "work", "--with", "Bob", "--role", "write"]);
+    assert_eq!(said, "Bob may fetch from and push to work\n");
+    assert_eq!(rights(), (true, true));
+    let listed = machine.repo(&["share", "work"]);
+    assert_eq!(listed, "Accounts that may use work (1)\n  bob  write\n");
+    let listed = machine.json(&["repo", "share", "work"]);
+    assert_eq!(listed, json!([{ "username": "bob", "role": "write" }]));
+    // What is the owner's stays the owner's.
+    for (method, path) in [
+        ("DELETE", "/api/repos/work"),
+        ("GET", "/api/repos/work/collaborators"),
+        ("DELETE", "/api/repos/work/collaborators/bob"),
+    ] {
+        assert_eq!(server.bearing(method, path, &secret).status, 404, "{path}");
+    }
+    let said = machine.repo(&["share", "work", "--with", "bob", "--remove"]);
+    assert_eq!(said, "bob may no longer use work\n");
+    assert_eq!(rights(), (false, false));
+    for (name, with) in [("work", "nobody"), ("work", "ada"), ("none", "bob")] {
+        machine.not(1, &["share", name, "--with", with]);
+    }
+    machine.not(1, &["share", "work", "--with", "bob", "--remove"]);
+    machine.not(1, &["share", "none"]);
 }

@@ -183,6 +183,24 @@ fn a_push_to_a_repository_that_is_deleted_is_refused_also_where_another_has_its_
 }
 
 #[test]
+fn a_push_of_a_collaborator_who_is_none_any_more_changes_nothing() {
+    let mut pushing = Pushing::new(Server::start());
+    let collaborators = "/api/repos/demo/collaborators";
+    let role = json!({ "username": "bob", "role": "write" });
+    let bob = pushing.server.sign_up("bob");
+    let shared = pushing.server.post(collaborators, &pushing.session, role);
+    assert_eq!(shared.status, 200, "{}", shared.body);
+    pushing.secret = pushing.server.secret(&bob, &["repo:write"]);
+    let unshare = |pushing: &Pushing| {
+        let path = format!("{collaborators}/bob");
+        let reply = pushing.server.bearing("DELETE", &path, &pushing.session);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    };
+    is_refused(&pushing, unshare, 404);
+    assert_eq!(pushing.branches(), "");
+}
+
+#[test]
 fn a_fetch_whose_request_outlives_the_token_gets_nothing() {
     let pushing = Pushing::new(Server::start());
     let mut upload = pushing.upload("git-receive-pack");

@@ -117,8 +117,8 @@ Examples:
 
 pub const REPO: &str = "\
 Examples:
-  # Make one, and clone it
-  wit repo create demo --private
+  # Create one, and clone it
+  wit repo create demo
   git clone https://wit.example.com/ada/demo.git
 
   # See all of yours
@@ -127,11 +127,14 @@ Examples:
 pub const REPO_CREATE: &str = "\
 Examples:
   # Only you can see it
-  wit repo create demo --private
+  wit repo create demo
 
-  # Everybody can read it; push there what you have
-  wit repo create site
-  git push https://wit.example.com/ada/site.git HEAD";
+  # Anyone can read it; push there what you have
+  wit repo create site --public
+  git push https://wit.example.com/ada/site.git HEAD
+
+  # For a history of git init --object-format=sha256
+  wit repo create next --object-format sha256";
 
 pub const REPO_LIST: &str = "\
 Examples:
@@ -157,6 +160,17 @@ Examples:
 
   # Clones start on another branch from now on
   wit repo edit hello --default-branch trunk";
+
+pub const REPO_SHARE: &str = "\
+Examples:
+  # Bob may fetch and push
+  wit repo share hello --with bob --role write
+
+  # He may no longer
+  wit repo share hello --with bob --remove
+
+  # See who may
+  wit repo share hello";
 
 pub const REPO_DELETE: &str = "\
 Examples:

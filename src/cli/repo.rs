@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
 use anyhow::Context as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::confirm::confirm;
@@ -29,7 +29,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Make an empty repository
+    /// Create an empty repository
     #[command(after_help = examples::REPO_CREATE)]
     Create(Create),
     /// Show your repositories
@@ -41,6 +41,9 @@ enum Command {
     /// Change who can see a repository, or its default branch
     #[command(after_help = examples::REPO_EDIT)]
     Edit(Edit),
+    /// Let another account read a repository or push to it; without --with list who may
+    #[command(after_help = examples::REPO_SHARE)]
+    Share(Share),
     /// Delete a repository, with all that was pushed to it
     #[command(visible_alias = "rm", after_help = examples::REPO_DELETE)]
     Delete(Delete),
@@ -50,9 +53,15 @@ enum Command {
 struct Create {
     /// Its name
     name: String,
-    /// Only its owner can see it
+    /// Only you, and those you share it with, can see it [default]
     #[arg(long)]
     private: bool,
+    /// Anyone who can reach the server can read it
+    #[arg(long, conflicts_with = "private")]
+    public: bool,
+    /// The hash of its objects, which must be that of the history to be pushed
+    #[arg(long, value_name = "HASH", value_parser = ["sha1", "sha256"], default_value = "sha1")]
+    object_format: String,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -71,15 +80,32 @@ struct Rename {
 struct Edit {
     /// Its name
     name: String,
-    /// Only its owner can see it
+    /// Only you, and those you share it with, can see it
     #[arg(long)]
     private: bool,
-    /// Everybody who reaches the server can read it
+    /// Anyone who can reach the server can read it
     #[arg(long, conflicts_with = "private")]
     public: bool,
     /// The branch that a clone checks out; it must have been pushed
     #[arg(long, value_name = "BRANCH")]
     default_branch: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct Share {
+    /// Its name
+    name: String,
+    /// The username of the other account
+    #[arg(long, value_name = "USER")]
+    with: Option<String>,
+    /// What it may do: fetch, or push too
+    #[arg(long, requires = "with", value_parser = ["read", "write"], default_value = "read")]
+    role: String,
+    /// Take the role back
+    #[arg(long, requires = "with", conflicts_with = "role")]
+    remove: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -101,6 +127,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Command::List(server) => list(&server, context),
         Command::Rename(args) => rename(args, context),
         Command::Edit(args) => edit(args, context),
+        Command::Share(args) => share(args, context),
         Command::Delete(args) => delete(args, context),
     }
 }
@@ -114,6 +141,13 @@ struct Repository {
     path: String,
     #[serde(default)]
     default_branch: Option<String>,
+}
+
+/// An account that may use a repository of another's.
+#[derive(Serialize, Deserialize)]
+struct Collaborator {
+    username: String,
+    role: String,
 }
 
 impl Repository {
@@ -161,14 +195,23 @@ fn checked<'a>(name: &'a str, hint: impl Into<Hint>) -> Result<&'a str, Failure>
 fn create(args: Create, context: &Context) -> anyhow::Result<Exit> {
     let name = checked(&args.name, "wit repo create demo")?;
     let login = login(&args.server, context)?;
-    let body = json!({ "name": name, "private": args.private });
+    let body = json!({
+        "name": name,
+        "private": !args.public,
+        "objectFormat": args.object_format,
+    });
     let answer = (login.client).post_json(PLACE, Some(&login.session.token), &body)?;
     let made: Repository = answer
         .json()
         .map_err(|error| no_repositories(error, &login))?;
-    let clone = Suggestion::new("git clone").arg(made.url(&login));
-    let kind = if made.private { "private " } else { "" };
-    let text = format!("Created the {kind}repository {name}\n\n  {clone}\n");
+    let url = made.url(&login);
+    let clone = Suggestion::new("git clone").arg(&url);
+    let remote = Suggestion::new("git remote add origin").arg(&url);
+    let kind = made.kind();
+    let text = format!(
+        "Created the {kind} repository {name}\n\n  {clone}\n\n\
+         Or push a history that you have:\n\n  {remote}\n  git push -u origin HEAD\n"
+    );
     say(context, &made.json(&login), &text)
 }
 
@@ -232,6 +275,58 @@ fn edit(args: Edit, context: &Context) -> anyhow::Result<Exit> {
         text += &format!("The default branch of {name} is {branch} now\n");
     }
     say(context, &changed.json(&login), &text)
+}
+
+fn share(args: Share, context: &Context) -> anyhow::Result<Exit> {
+    let name = checked(&args.name, LIST)?;
+    let login = login(&args.server, context)?;
+    let path = format!("{PLACE}/{name}/collaborators");
+    let token = Some(&login.session.token);
+    let Some(username) = &args.with else {
+        let answer = login.client.get(&path, token)?;
+        let all: Vec<Collaborator> = answer
+            .json()
+            .map_err(|error| no_such(error, name, &login))?;
+        let mut text = format!("Accounts that may use {name} ({})\n", all.len());
+        for one in &all {
+            let _ = writeln!(text, "  {}  {}", escaped(&one.username), escaped(&one.role));
+        }
+        return say(context, &json!(all), &text);
+    };
+    if !is_name(username) {
+        let message = "that is no username";
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
+    if args.remove {
+        let path = format!("{path}/{username}");
+        let answer = login.client.delete(&path, token)?;
+        answer.done().map_err(|error| match error {
+            ApiError::NotFound => {
+                let message = format!("{username} has no role in a repository {name} of yours");
+                let hint = Suggestion::new("wit repo share").arg(name);
+                Failure::new(Exit::Failed, message).hint(hint).into()
+            }
+            other => refused(other),
+        })?;
+        let text = format!("{username} may no longer use {name}\n");
+        return say(
+            context,
+            &json!({ "name": name, "removed": username }),
+            &text,
+        );
+    }
+    let body = json!({ "username": username, "role": args.role });
+    let answer = login.client.post_json(&path, token, &body)?;
+    answer
+        .done()
+        .map_err(|error| no_such(error, name, &login))?;
+    let may = match args.role.as_str() {
+        "write" => "fetch from and push to",
+        _ => "fetch from",
+    };
+    let text = format!("{username} may {may} {name}\n");
+    let document = json!({ "name": name, "username": username, "role": args.role });
+    say(context, &document, &text)
 }
 
 fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {

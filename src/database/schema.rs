@@ -187,6 +187,13 @@ CREATE TABLE IF NOT EXISTS wit_server.wit_repository (
     created_at timestamptz NOT NULL,
     UNIQUE (owner_id, name)
 );
+CREATE TABLE IF NOT EXISTS wit_server.wit_collaborator (
+    repository_id uuid NOT NULL REFERENCES wit_server.wit_repository(id) ON DELETE CASCADE,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    role text NOT NULL,
+    PRIMARY KEY (repository_id, user_id)
+);
+CREATE INDEX IF NOT EXISTS wit_collaborator_user_idx ON wit_server.wit_collaborator (user_id);
 CREATE TABLE IF NOT EXISTS wit_server.wit_token_event (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL,
@@ -290,6 +297,13 @@ CREATE TABLE IF NOT EXISTS wit_repository (
     created_at datetime NOT NULL,
     UNIQUE (owner_id, name)
 );
+CREATE TABLE IF NOT EXISTS wit_collaborator (
+    repository_id blob NOT NULL REFERENCES wit_repository(id) ON DELETE CASCADE,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE,
+    role text NOT NULL,
+    PRIMARY KEY (repository_id, user_id)
+);
+CREATE INDEX IF NOT EXISTS wit_collaborator_user_idx ON wit_collaborator (user_id);
 CREATE TABLE IF NOT EXISTS wit_token_event (
     id integer PRIMARY KEY,
     at datetime NOT NULL,

@@ -18,12 +18,16 @@ use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use uuid::Uuid;
 
-use super::Shared;
 use super::quota::Room;
 use super::refusal::Refusal;
+use super::{Platform, Shared};
+use crate::database::DatabaseError;
+use crate::database::collaborators::Role;
+use crate::database::repositories::{Repository, is_name};
 use request::Coding;
 use slots::GitSlots;
 pub use slots::Requester;
@@ -69,6 +73,24 @@ const CONFIG: [(&str, &str); 18] = [
     ("pack.threads", "2"),
 ];
 
+/// The hash that names a repository's objects. Histories of one kind can't be pushed to the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectFormat {
+    #[default]
+    Sha1,
+    Sha256,
+}
+
+impl ObjectFormat {
+    fn as_str(self) -> &'static str {
+        match self {
+            ObjectFormat::Sha1 => "sha1",
+            ObjectFormat::Sha256 => "sha256",
+        }
+    }
+}
+
 /// The git of this machine, and where its repositories lie.
 #[derive(Debug)]
 pub struct Git {
@@ -113,7 +135,12 @@ impl Git {
     }
 
     /// Creates an empty repository.
-    pub async fn create(&self, id: Uuid, requester: Requester) -> Result<(), Refusal> {
+    pub async fn create(
+        &self,
+        id: Uuid,
+        format: ObjectFormat,
+        requester: Requester,
+    ) -> Result<(), Refusal> {
         let _slot = self.slots.take(requester).await?;
         let mut command = self.command(FilePath::new("git"));
         command
@@ -124,6 +151,7 @@ impl Git {
                 "--template=",
                 "--initial-branch=main",
             ])
+            .arg(format!("--object-format={}", format.as_str()))
             .arg(self.directory(id))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -293,6 +321,7 @@ async fn answer(
         Ok(allowed) => allowed,
         Err(refusal) => return refusal.into_text(),
     };
+    let (repository, owner_id) = (repository.id, repository.owner_id);
     let Some(coding) = Coding::of(headers) else {
         return request::unknown_coding();
     };
@@ -301,23 +330,23 @@ async fn answer(
         credentials.insert(header::AUTHORIZATION, value.clone());
     }
     let is_announced = request.method() != Method::POST;
-    let room = match (service, &account) {
-        (Service::Push, Some(account)) => {
-            match room_for_push(
+    let room = match service {
+        // It takes its owner's room, whoever pushes.
+        Service::Push => {
+            let room = room_for_push(
                 &platform,
-                account,
+                &owner_id,
                 repository,
                 is_announced,
                 headers,
                 coding,
-            )
-            .await
-            {
+            );
+            match room.await {
                 Ok(room) => room,
                 Err(refusal) => return refusal.into_text(),
             }
         }
-        _ => None,
+        Service::Fetch => None,
     };
     let requester = Requester::new(from.ip(), account.as_deref());
     let slot = match platform.git.slots.take(requester).await {
@@ -343,21 +372,21 @@ async fn answer(
 
 /// Room for what is pushed. A push that is only announced needs some, and gets none yet.
 async fn room_for_push(
-    platform: &super::Platform,
-    account: &str,
+    platform: &Platform,
+    owner_id: &str,
     repository: Uuid,
     is_announced: bool,
     headers: &HeaderMap,
     coding: Coding,
 ) -> Result<Option<Room>, Refusal> {
     if is_announced {
-        platform.check_room_for_push(account).await?;
+        platform.check_room_for_push(owner_id).await?;
         return Ok(None);
     }
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let needed = length.filter(|_| coding == Coding::Identity);
-    let room = platform.room_for_push(account, repository, needed).await?;
+    let room = platform.room_for_push(owner_id, repository, needed).await?;
     Ok(Some(room))
 }
 
@@ -388,7 +417,7 @@ impl Access {
             self.service,
         )
         .await?;
-        match repository == self.repository {
+        match repository.id == self.repository {
             true => Ok(()),
             // Another one that has its name now.
             false => Err(Refusal::not_found()),
@@ -396,17 +425,36 @@ impl Access {
     }
 }
 
-/// The repository's id, and the account's where there is one, if the request may do what it asks
+impl Platform {
+    /// Whether an account, or somebody without one, may read a repository, and push to it.
+    pub async fn rights(
+        &self,
+        repository: &Repository,
+        user_id: Option<&str>,
+    ) -> Result<(bool, bool), DatabaseError> {
+        let Some(user_id) = user_id else {
+            return Ok((!repository.private, false));
+        };
+        if repository.owner_id == user_id {
+            return Ok((true, true));
+        }
+        let role = self.database.role(repository.id, user_id).await?;
+        let may_read = !repository.private || role.is_some();
+        Ok((may_read, role == Some(Role::Write)))
+    }
+}
+
+/// The repository, and the account's id where there is one, if the request may do what it asks
 /// for. The order of the questions is what keeps a stranger from learning which repositories there
 /// are.
 async fn allowed(
-    platform: &super::Platform,
+    platform: &Platform,
     headers: &HeaderMap,
     from: SocketAddr,
     owner: &str,
     name: &str,
     service: Service,
-) -> Result<(Uuid, Option<String>), Refusal> {
+) -> Result<(Repository, Option<String>), Refusal> {
     let name = name.strip_suffix(".git").unwrap_or(name);
     let unknown = || {
         Refusal::new(
@@ -418,7 +466,7 @@ async fn allowed(
     if !headers.contains_key(header::AUTHORIZATION) && service == Service::Fetch {
         let repository = platform.database.repository(owner, name).await?;
         return match repository {
-            Some(repository) if !repository.private => Ok((repository.id, None)),
+            Some(repository) if !repository.private => Ok((repository, None)),
             _ => Err(unknown()),
         };
     }
@@ -427,16 +475,28 @@ async fn allowed(
     if !grant.allows(service.scope()) {
         return Err(Refusal::needs_scope(service.scope()));
     }
-    let repository = platform.database.repository(owner, name).await?;
-    let repository = repository
-        .filter(|found| !found.private || found.owner_id == grant.user.id)
-        .ok_or_else(Refusal::not_found)?;
-    if service == Service::Push && repository.owner_id != grant.user.id {
+    let user = &grant.user;
+    let found = platform.database.repository(owner, name).await?;
+    let Some(repository) = found else {
+        return Err(match user.is_called(owner) && is_name(name) {
+            true => Refusal::new(
+                StatusCode::NOT_FOUND,
+                "NOT_FOUND",
+                format!("you have no repository {name}; create it with: wit repo create {name}"),
+            ),
+            false => Refusal::not_found(),
+        });
+    };
+    let (may_read, may_push) = platform.rights(&repository, Some(&user.id)).await?;
+    if !may_read {
+        return Err(Refusal::not_found());
+    }
+    if service == Service::Push && !may_push {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "FORBIDDEN",
-            "only its owner may push to this repository",
+            "only its owner, and accounts with the role write, may push to this repository",
         ));
     }
-    Ok((repository.id, Some(grant.user.id.clone())))
+    Ok((repository, Some(grant.user.id.clone())))
 }

@@ -7,18 +7,19 @@ use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch};
+use axum::routing::{delete, get, patch};
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::api::{Account, Input};
-use super::git::Requester;
+use super::git::{ObjectFormat, Requester};
 use super::limits::Left;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
 use crate::database::accounts::User;
+use crate::database::collaborators::Role;
 use crate::database::profile::ProfileChange;
 use crate::database::repositories::{Repository, check_name, is_name};
 use crate::database::tokens::Grant;
@@ -31,6 +32,15 @@ pub fn routes(platform: &Shared) -> Router<Shared> {
         .route(
             "/api/repos/{name}",
             patch(change_repository).delete(delete_repository),
+        )
+        .route("/api/repos/{name}/{repository}", get(show_repository))
+        .route(
+            "/api/repos/{name}/collaborators",
+            get(list_collaborators).post(share_repository),
+        )
+        .route(
+            "/api/repos/{name}/collaborators/{username}",
+            delete(unshare_repository),
         )
         .route_layer(from_fn_with_state(platform.clone(), counted))
 }
@@ -128,6 +138,10 @@ async fn change_profile(
 impl Platform {
     async fn repository_json(&self, owner: &User, repository: &Repository) -> Value {
         let owner = owner.username.as_deref().unwrap_or(&owner.id);
+        self.repository_json_of(owner, repository).await
+    }
+
+    async fn repository_json_of(&self, owner: &str, repository: &Repository) -> Value {
         json!({
             "id": repository.id,
             "owner": owner,
@@ -140,10 +154,13 @@ impl Platform {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct CreateRepository {
     name: String,
     #[serde(default)]
     private: bool,
+    #[serde(default)]
+    object_format: ObjectFormat,
 }
 
 async fn create_repository(
@@ -160,7 +177,9 @@ async fn create_repository(
     // On disk first: a row without a repository would be a broken one, but a directory without
     // a row is only space.
     let requester = Requester::new(from.ip(), Some(&user.id));
-    platform.git.create(id, requester).await?;
+    (platform.git)
+        .create(id, input.object_format, requester)
+        .await?;
     let added = platform
         .database
         .add_repository(id, &user.id, &input.name, input.private)
@@ -234,6 +253,96 @@ async fn change_repository(
         platform.git.set_default_branch(owned.id, branch).await?;
     }
     Ok(Json(platform.repository_json(&user, &repository).await))
+}
+
+/// A repository by its owner and name, for who may read it.
+async fn show_repository(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Arc<Grant>>>,
+    headers: HeaderMap,
+    Path((owner, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    let user = platform.acting(grant, &headers, "repo:read").await?;
+    let found = platform.database.repository(&owner, &name).await?;
+    let repository = found.ok_or_else(Refusal::not_found)?;
+    let (may_read, may_push) = platform.rights(&repository, Some(&user.id)).await?;
+    if !may_read {
+        return Err(Refusal::not_found());
+    }
+    let owner = owner.to_lowercase();
+    let mut body = platform.repository_json_of(&owner, &repository).await;
+    body["permissions"] = json!({
+        "read": may_read,
+        "write": may_push,
+        "admin": repository.owner_id == user.id,
+    });
+    Ok(Json(body))
+}
+
+impl Platform {
+    /// A repository that the request may administer.
+    async fn administered(
+        &self,
+        grant: Option<Extension<Arc<Grant>>>,
+        headers: &HeaderMap,
+        name: &str,
+    ) -> Result<Repository, Refusal> {
+        let user = self.acting(grant, headers, "repo:admin").await?;
+        match is_name(name) {
+            true => Ok(self.database.own_repository(&user.id, name).await?),
+            false => Err(Refusal::not_found()),
+        }
+    }
+}
+
+async fn list_collaborators(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Arc<Grant>>>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let repository = platform.administered(grant, &headers, &name).await?;
+    let all = platform.database.collaborators(repository.id).await?;
+    Ok(Json(json!(all)))
+}
+
+#[derive(Deserialize)]
+struct Share {
+    username: String,
+    role: Role,
+}
+
+async fn share_repository(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Arc<Grant>>>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+    Input(share): Input<Share>,
+) -> Result<Json<Value>, Refusal> {
+    let repository = platform.administered(grant, &headers, &name).await?;
+    if !is_name(&share.username) {
+        return Err(Refusal::not_found());
+    }
+    (platform.database)
+        .share_repository(&repository, &share.username, share.role)
+        .await?;
+    Ok(Json(json!({ "success": true })))
+}
+
+async fn unshare_repository(
+    State(platform): State<Shared>,
+    grant: Option<Extension<Arc<Grant>>>,
+    headers: HeaderMap,
+    Path((name, username)): Path<(String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    let repository = platform.administered(grant, &headers, &name).await?;
+    if !is_name(&username) {
+        return Err(Refusal::not_found());
+    }
+    (platform.database)
+        .unshare_repository(repository.id, &username)
+        .await?;
+    Ok(Json(json!({ "success": true })))
 }
 
 async fn delete_repository(
