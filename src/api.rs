@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use promises::Promises;
+
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
@@ -16,6 +18,7 @@ pub mod http;
 pub mod login;
 pub mod lost;
 pub mod own;
+pub mod promises;
 pub mod rest;
 pub mod server;
 pub mod trpc;
@@ -56,7 +59,7 @@ pub struct NewToken {
     pub name: String,
     /// At least one.
     pub scopes: Vec<String>,
-    /// 1 to 365, or `None` for a token that never expires.
+    /// 1 or more, as far as [`Promises::max_lifetime_days`], or `None` for no end.
     pub expires_in_days: Option<u32>,
     /// A random UUID of the client's choice. A server that takes it creates at most one token for it and
     /// lists it with that token, so that a token whose response was lost can be told from those of
@@ -113,10 +116,19 @@ const NO_EVENTS: ApiError = ApiError::Unsupported {
     what: "tell what was done with tokens",
 };
 
-/// What every form of the token API can do. Each call is bounded in time.
+/// A host's token API. What a host can't do is in its [`Promises`]; the calls for it answer
+/// [`ApiError::Unsupported`]. Each call is bounded in time.
 pub trait TokenApi {
     /// `rest`, `trpc` or `database`.
     fn form(&self) -> &'static str;
+
+    /// What the host does for this login.
+    fn promises(&self) -> Promises;
+
+    /// Scopes as the host lists them once they are granted.
+    fn normalized_scopes(&self, scopes: &[String]) -> Vec<String> {
+        scopes.to_vec()
+    }
 
     /// Makes a token. Sent once: after [`ApiError::Lost`] the caller must look whether it exists.
     fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError>;
@@ -138,7 +150,8 @@ pub trait TokenApi {
         self.revoke(id)
     }
 
-    /// Asks the server whom `token` acts for; [`ApiError::Unauthorized`] where it is refused.
+    /// Asks the server whom `token` acts for, with an empty id where it does not say it;
+    /// [`ApiError::Unauthorized`] where the token is dead, and only there.
     fn verify(&self, token: &Secret) -> Result<Account, ApiError>;
 
     /// The scopes that a token may have.
@@ -156,12 +169,6 @@ pub trait TokenApi {
     /// Server clock minus this machine's, in seconds, from the last answer; `None` before one or
     /// where the form has no clock.
     fn clock_skew(&self) -> Option<i64>;
-
-    /// Whether the server keeps [`NewToken::request_id`]. Where that is learnt from what it lists,
-    /// it holds for the last answer of [`TokenApi::list`].
-    fn keeps_request_ids(&self) -> bool {
-        false
-    }
 }
 
 /// Why the server, or the way to it, did not do what was asked. Never holds a secret or a raw body.

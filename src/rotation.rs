@@ -18,10 +18,11 @@ pub mod journal;
 mod steps;
 
 use crate::api::http::escaped;
+use crate::api::promises::lifetime_in_days;
 use crate::api::{ApiError, NewToken, Token, TokenApi};
 use crate::config::Paths;
 use crate::credential::{Credential, Site};
-use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime, rfc3339};
+use crate::expiry::{CLOCK_MARGIN, Expiry, UnixTime, rfc3339};
 use crate::item::Item;
 use crate::secret::Secret;
 use crate::store::lock::SiteLock;
@@ -29,8 +30,6 @@ use crate::store::{Store, StoreError};
 use deliver::{DeliveryError, Sink};
 use journal::{Journal, Step};
 
-/// How many tokens an account may have (the platform's limit).
-pub const MOST_TOKENS: usize = 50;
 /// How long a grace that could not be ended is left alone, in seconds.
 const GRACE_AGAIN: i64 = 3_600;
 
@@ -111,12 +110,6 @@ impl Plan {
     }
 }
 
-/// The lifetime that a token was made with, in whole days as the API takes them.
-fn lifetime_in_days(created: UnixTime, expiry: Option<Expiry>) -> Option<u32> {
-    let days = expiry?.left(created).saturating_add(DAY / 2) / DAY;
-    u32::try_from(days.clamp(1, 365)).ok()
-}
-
 /// How a run ended without an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -150,8 +143,8 @@ pub enum RotationError {
     Store(StoreError),
     /// The journal can't be read or written.
     Journal(io::Error),
-    /// The server's list has no room for a second token. Nothing was done.
-    Full,
+    /// The account has that many tokens already, as many as it may have. Nothing was done.
+    Full(usize),
     /// The token to rotate is not in the server's list. Nothing was done.
     Missing,
     /// The server refuses the old token although it has not expired. Nothing was done.
@@ -191,9 +184,9 @@ impl fmt::Display for RotationError {
             RotationError::Api { doing, error } => write!(f, "{doing}: {error}"),
             RotationError::Store(error) => error.fmt(f),
             RotationError::Journal(error) => write!(f, "the rotation's journal: {error}"),
-            RotationError::Full => write!(
+            RotationError::Full(max) => write!(
                 f,
-                "the account has {MOST_TOKENS} tokens, so there is no room for a new one"
+                "the account has {max} tokens, so there is no room for a new one"
             ),
             RotationError::Missing => f.write_str("the server has no such token any more"),
             RotationError::OldRefused => f.write_str("the server refuses the old token"),
@@ -266,6 +259,17 @@ pub fn crash_point(_point: &str) {
     }
 }
 
+/// Why a rotation has revoked a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It was replaced.
+    Replaced,
+    /// The rotation had created it, and does not keep it.
+    Created,
+    /// It came of the one that was replaced, by replacing itself.
+    Descendant,
+}
+
 /// What a rotation needs of the world.
 pub struct Rotator<'a> {
     pub api: &'a dyn TokenApi,
@@ -277,8 +281,8 @@ pub struct Rotator<'a> {
     pub deliver: &'a dyn Fn(&Sink, &Secret) -> Result<(), DeliveryError>,
     /// Told the name of each point that a crash must not harm, once it is reached.
     pub reached: &'a dyn Fn(&str),
-    /// Told the id of each token that was revoked.
-    pub revoked: &'a dyn Fn(&str),
+    /// Told the id of each token that was revoked, and why.
+    pub revoked: &'a dyn Fn(&str, Reason),
     /// How long to wait for another rotation at the same site.
     pub patience: Duration,
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use uuid::Uuid;
+use wit::api::promises::{Precision, Promises, SelfRotation};
 use wit::api::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
 use wit::config::Paths;
 use wit::credential::{Credential, Proof, Site, TokenInfo};
@@ -61,6 +62,7 @@ struct World {
     free: Cell<bool>,
     /// Whether the server keeps request ids, and those that it has created a token for.
     keeps_ids: Cell<bool>,
+    promises: RefCell<Promises>,
     request_ids: RefCell<Vec<Uuid>>,
     /// The ids of the tokens that the rotator says it has revoked.
     revoked: RefCell<Vec<String>>,
@@ -92,6 +94,7 @@ impl World {
             stored,
             free: Cell::new(false),
             keeps_ids: Cell::new(true),
+            promises: RefCell::new(Promises::PLATFORM),
             request_ids: RefCell::default(),
             revoked: RefCell::default(),
             skew: Cell::new(0),
@@ -128,7 +131,13 @@ impl World {
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
             created: at,
             last_used: None,
-            expiry: days.map(|days| Expiry(at.plus(i64::from(days) * DAY))),
+            expiry: days.map(|days| {
+                let Expiry(end) = Expiry(at.plus(i64::from(days) * DAY));
+                match self.promises.borrow().expiry {
+                    Precision::Date => Expiry(UnixTime(end.0.div_euclid(DAY) * DAY)),
+                    _ => Expiry(end),
+                }
+            }),
             request_id: None,
             replaced_by: None,
         };
@@ -245,7 +254,7 @@ impl World {
                 Ok(())
             },
             reached: &|_| self.event(),
-            revoked: &|id| self.revoked.borrow_mut().push(id.to_owned()),
+            revoked: &|id, _| self.revoked.borrow_mut().push(id.to_owned()),
             patience: Duration::ZERO,
         };
         catch_unwind(AssertUnwindSafe(|| act(&rotator))).map_err(|cause| {
@@ -362,6 +371,15 @@ impl TokenApi for World {
         "rest"
     }
 
+    fn promises(&self) -> Promises {
+        Promises {
+            request_ids: self.keeps_ids.get(),
+            shorten: true,
+            self_rotation: SelfRotation::WithOverlap,
+            ..self.promises.borrow().clone()
+        }
+    }
+
     fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {
         self.call(|| {
             let request_id = new.request_id.filter(|_| self.keeps_ids.get());
@@ -439,10 +457,6 @@ impl TokenApi for World {
 
     fn clock_skew(&self) -> Option<i64> {
         (self.calls.get() > 0).then(|| self.skew.get())
-    }
-
-    fn keeps_request_ids(&self) -> bool {
-        self.keeps_ids.get()
     }
 }
 
@@ -1042,13 +1056,65 @@ fn nothing_is_done_where_nothing_can_be() {
     }
     let plan = world.plan();
     let full = world.run(|rotator| rotator.start(&plan));
-    assert!(matches!(full, Ok(Err(RotationError::Full))));
+    assert!(matches!(full, Ok(Err(RotationError::Full(50)))));
     let world = World::new(true);
     let mut plan = world.plan();
     plan.stored = false;
     let nowhere = world.run(|rotator| rotator.start(&plan));
     assert!(matches!(nowhere, Ok(Err(RotationError::NoReceiver))));
     assert!(journal::all(&world.paths()).expect("journals").is_empty());
+}
+
+#[test]
+fn what_a_host_does_not_promise_is_refused_before_anything_is_sent() {
+    for (create, revoke_others) in [(false, true), (true, false)] {
+        let world = World::new(true);
+        *world.promises.borrow_mut() = Promises {
+            create,
+            revoke_others,
+            ..Promises::PLATFORM
+        };
+        let plan = world.plan();
+        let started = world.run(|rotator| rotator.start(&plan));
+        let Ok(Err(error)) = started else {
+            panic!("started");
+        };
+        assert!(error.to_string().contains("this server can't"), "{error}");
+        assert_eq!(world.calls.get(), 0);
+        assert!(journal::all(&world.paths()).expect("journals").is_empty());
+    }
+}
+
+#[test]
+fn a_host_with_unique_names_and_no_expiry_is_rotated_all_the_same() {
+    let world = World::new(true);
+    *world.promises.borrow_mut() = Promises {
+        expiry: Precision::None,
+        unique_names: true,
+        max_tokens: None,
+        ..Promises::PLATFORM
+    };
+    world.rotate_until_done();
+    world.assert_tidy("rotated");
+    let item = world.item();
+    let info = item.credentials.0[0].token.clone().expect("token info");
+    assert!(info.name.starts_with("laptop ("), "{}", info.name);
+    assert_eq!(item.credentials.0[0].expiry, None);
+}
+
+#[test]
+fn a_host_that_keeps_dates_is_not_told_that_its_token_is_another() {
+    let world = World::new(true);
+    *world.promises.borrow_mut() = Promises {
+        expiry: Precision::Date,
+        ..Promises::PLATFORM
+    };
+    // Created in the afternoon, its end is a midnight.
+    world
+        .clock
+        .set(UnixTime(NOW.0.div_euclid(DAY) * DAY + 15 * 3_600));
+    world.rotate_until_done();
+    world.assert_tidy("rotated");
 }
 
 #[test]

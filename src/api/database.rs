@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::checked;
+use super::promises::Promises;
 use super::{
     Account, AlsoRevoked, ApiError, CreatedToken, Event, NewToken, Scope, Token, TokenApi,
 };
@@ -165,6 +166,14 @@ impl TokenApi for Direct {
         "database"
     }
 
+    fn promises(&self) -> Promises {
+        Promises {
+            request_ids: true,
+            shorten: true,
+            ..Promises::PLATFORM
+        }
+    }
+
     fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {
         let days = new.expires_in_days.map(i64::from);
         let making = self.database.create_token(
@@ -268,9 +277,5 @@ impl TokenApi for Direct {
 
     fn clock_skew(&self) -> Option<i64> {
         None
-    }
-
-    fn keeps_request_ids(&self) -> bool {
-        true
     }
 }

@@ -32,7 +32,7 @@ pub fn search(
     is_known: impl Fn(&str) -> bool,
 ) -> Result<Search, ApiError> {
     let mut tokens = api.list()?;
-    let keeps_ids = api.keeps_request_ids() && !request_ids.is_empty();
+    let keeps_ids = api.promises().request_ids && !request_ids.is_empty();
     Ok(pick(&mut tokens, name, request_ids, keeps_ids, is_known))
 }
 

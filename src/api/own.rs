@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::checked;
 use super::http::Client;
+use super::promises::{Promises, SelfRotation};
 use super::rest::{WireToken, verify};
 use super::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
 use crate::expiry::Expiry;
@@ -74,6 +75,16 @@ const UNSUPPORTED: ApiError = ApiError::Unsupported {
 impl TokenApi for Own {
     fn form(&self) -> &'static str {
         "own"
+    }
+
+    fn promises(&self) -> Promises {
+        Promises {
+            create: false,
+            revoke_others: false,
+            self_rotation: SelfRotation::WithOverlap,
+            describes_itself: true,
+            ..Promises::PLATFORM
+        }
     }
 
     /// Replaces the token; the new one is like it, whatever is asked for. Sent once, and not at all

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::checked;
 use super::http::{Client, time};
+use super::promises::{Promises, SelfRotation};
 use super::{
     Account, AlsoRevoked, ApiError, CreatedToken, Event, NO_EVENTS, NewToken, Scope, Token,
     TokenApi,
@@ -194,6 +195,16 @@ impl TokenApi for Rest {
         "rest"
     }
 
+    fn promises(&self) -> Promises {
+        Promises {
+            request_ids: self.keeps_request_ids.get(),
+            self_rotation: SelfRotation::WithOverlap,
+            describes_itself: true,
+            shorten: true,
+            ..Promises::PLATFORM
+        }
+    }
+
     fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {
         let mut body = json!({"name": new.name, "scopes": new.scopes});
         if let Some(days) = new.expires_in_days {
@@ -299,9 +310,5 @@ impl TokenApi for Rest {
 
     fn clock_skew(&self) -> Option<i64> {
         self.client.clock_skew()
-    }
-
-    fn keeps_request_ids(&self) -> bool {
-        self.keeps_request_ids.get()
     }
 }

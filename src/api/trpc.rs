@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, Client};
 use super::login::User;
+use super::promises::Promises;
 use super::rest::{WireScope, WireToken, newest_first, verify};
 use super::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
 use crate::expiry::Expiry;
@@ -97,6 +98,10 @@ fn refusal(body: &[u8]) -> Option<String> {
 impl TokenApi for Trpc {
     fn form(&self) -> &'static str {
         "trpc"
+    }
+
+    fn promises(&self) -> Promises {
+        Promises::PLATFORM
     }
 
     fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {

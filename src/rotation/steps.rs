@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::api::CreatedToken;
 use crate::api::lost::{self, Search};
+use crate::api::promises::{Promises, SelfRotation, require};
 use crate::credential::{Proof, TokenInfo};
 use crate::expiry::notable_skew;
 use crate::store;
@@ -133,7 +134,11 @@ impl Rotator<'_> {
 
     /// Checks all that can be checked before anything is done.
     fn preflight(&self, plan: &Plan) -> Result<Journal, RotationError> {
+        let promises = self.api.promises();
+        can_rotate(plan, &promises).map_err(doing("rotating the token"))?;
         let mut journal = Journal::new(plan, self.server_time());
+        journal.name = promises.next_name(&journal.name);
+        journal.expires_in_days = promises.lifetime(journal.expires_in_days);
         if !plan.stored && plan.deliver.is_empty() {
             return Err(RotationError::NoReceiver);
         }
@@ -161,8 +166,8 @@ impl Rotator<'_> {
             }
         }
         let listed = self.list()?;
-        if listed.len() >= MOST_TOKENS {
-            return Err(RotationError::Full);
+        if let Some(max) = promises.max_tokens.filter(|max| listed.len() >= *max) {
+            return Err(RotationError::Full(max));
         }
         let old = listed.iter().find(|token| token.id == plan.old_id);
         // An expired token may have been swept from the list. One that works and is not there
@@ -393,25 +398,23 @@ impl Rotator<'_> {
             }
             Err(error) => return Err(doing("verifying the new token")(error)),
         };
-        if journal
-            .account_id
-            .as_ref()
-            .is_some_and(|old| *old != account.id)
-        {
+        let is_other = |old: &String| *old != account.id;
+        let old_account = journal.account_id.as_ref().filter(|id| !id.is_empty());
+        if !account.id.is_empty() && old_account.is_some_and(is_other) {
             return Ok(Some("it belongs to another account".to_owned()));
         }
         let Some(info) = &pending.token else {
             return Ok(Some("nothing is known of it".to_owned()));
         };
-        let mut asked = journal.scopes.clone();
+        let mut asked = self.api.normalized_scopes(&journal.scopes);
         let mut given = info.scopes.clone();
         asked.sort();
         given.sort();
         if asked != given {
             return Ok(Some(format!("its scopes are {}", given.join(", "))));
         }
-        let days = |expiry: Expiry| lifetime_in_days(info.created, Some(expiry));
-        if pending.expiry.and_then(days) != journal.expires_in_days {
+        let promises = self.api.promises();
+        if !promises.is_lifetime(journal.expires_in_days, info.created, pending.expiry) {
             return Ok(Some("its expiry is another".to_owned()));
         }
         Ok(None)
@@ -471,7 +474,10 @@ impl Rotator<'_> {
         };
         self.step(journal, next)?;
         // Where the server ends it by itself, the run that revokes it only tidies up.
-        if next == Step::Grace && self.api.shorten(&journal.old_id, Expiry(until)).is_ok() {
+        if next == Step::Grace
+            && self.api.promises().shorten
+            && self.api.shorten(&journal.old_id, Expiry(until)).is_ok()
+        {
             journal.shortened = true;
             journal.save(self.paths)?;
         }
@@ -502,7 +508,7 @@ impl Rotator<'_> {
         if journal.step == Step::Grace {
             self.step(journal, Step::Revoking)?;
         }
-        self.revoke(&journal.old_id, "revoking the old token")?;
+        self.revoke_old(journal)?;
         (self.reached)("revoked");
         store::update(self.store, self.paths, site, |item| {
             remove_id(&mut item.previous, &journal.old_id);
@@ -541,14 +547,35 @@ impl Rotator<'_> {
         self.api.list().map_err(doing("listing the tokens"))
     }
 
+    /// Revokes what the rotation has created and does not keep.
     fn revoke(&self, id: &str, what: &'static str) -> Result<(), RotationError> {
         match self.api.revoke(id) {
             Ok(()) => {
-                (self.revoked)(id);
+                (self.revoked)(id, Reason::Created);
                 Ok(())
             }
             Err(ApiError::NotFound) => Ok(()),
             Err(error) => Err(doing(what)(error)),
+        }
+    }
+
+    /// Revokes the old token, and with it what has come of it, unless that is the new one.
+    fn revoke_old(&self, journal: &Journal) -> Result<(), RotationError> {
+        let id = &journal.old_id;
+        let revoked = match journal.by_itself {
+            true => self.api.revoke_alone(id).map(|()| Vec::new()),
+            false => self.api.revoke_all(id),
+        };
+        match revoked {
+            Ok(also) => {
+                (self.revoked)(id, Reason::Replaced);
+                for token in also {
+                    (self.revoked)(&token.id, Reason::Descendant);
+                }
+                Ok(())
+            }
+            Err(ApiError::NotFound) => Ok(()),
+            Err(error) => Err(doing("revoking the old token")(error)),
         }
     }
 
@@ -574,6 +601,19 @@ impl Rotator<'_> {
         });
         Ok(())
     }
+}
+
+/// What the host must promise for the plan to be carried out, before anything is sent.
+fn can_rotate(plan: &Plan, promises: &Promises) -> Result<(), ApiError> {
+    if !plan.by_itself {
+        require(promises.list && promises.create, "create tokens")?;
+        return require(promises.revoke_others, "revoke tokens");
+    }
+    let rotates = promises.self_rotation != SelfRotation::None;
+    require(rotates, "replace a token by itself")?;
+    let overlaps = promises.self_rotation == SelfRotation::WithOverlap;
+    let grace = "let a token that has replaced itself live on for a grace";
+    require(overlaps || plan.grace.is_zero(), grace)
 }
 
 fn doing(what: &'static str) -> impl Fn(ApiError) -> RotationError {

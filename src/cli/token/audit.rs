@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::local::{Rotations, replaced};
 use super::pick::{label, short_id};
+use crate::api::promises::{Precision, Promises, require};
 use crate::api::{Event, Token};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, ServerArgs};
@@ -35,7 +36,7 @@ pub struct Args {
 }
 
 /// What is wrong with a token, by the name that `--json` gives it, and in words.
-fn findings(token: &Token, now: UnixTime) -> Vec<(&'static str, String)> {
+fn findings(token: &Token, now: UnixTime, promises: &Promises) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let wide = token.scopes.iter().any(|scope| scope == WIDE);
     match token.expiry {
@@ -49,6 +50,7 @@ fn findings(token: &Token, now: UnixTime) -> Vec<(&'static str, String)> {
             found.push(("expiring", format!("expires on {date}")));
         }
         Some(_) => {}
+        None if promises.expiry == Precision::None => {}
         None => found.push(("never-expires", "never expires".into())),
     }
     if wide {
@@ -134,6 +136,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if args.events {
         return events(&acting.api.events()?, context);
     }
+    let promises = acting.api.promises();
+    require(promises.list, "list tokens")?;
     let tokens = acting.api.list()?;
     let now = acting.now();
     let rotations = Rotations::load(context);
@@ -150,7 +154,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
         let found = match rotations.is_unfinished(&token.id) {
             true => vec![("unfinished", "its rotation is not finished".to_owned())],
-            false => findings(token, now),
+            false => findings(token, now, &promises),
         };
         if found.is_empty() {
             continue;
@@ -237,7 +241,7 @@ mod tests {
             replaced_by: None,
         };
         let kinds = |token: &Token| -> Vec<&str> {
-            findings(token, now)
+            findings(token, now, &Promises::PLATFORM)
                 .into_iter()
                 .map(|(kind, _)| kind)
                 .collect()

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::pick::shown;
 use crate::api::lost::{self, Search};
+use crate::api::promises::require;
 use crate::api::{ApiError, CreatedToken, NewToken, Token};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, Place, ServerArgs};
@@ -247,8 +248,18 @@ fn create(
     };
     // None of these is one that got lost.
     let before = api.list().map_err(told)?;
+    let promises = api.promises();
+    require(promises.create, "create tokens")?;
     if let Some(date) = last_day {
         new.expires_in_days = Some(days_until(date, acting.now())?);
+    }
+    let longest = promises.lifetime(new.expires_in_days);
+    if new.expires_in_days != longest {
+        let message = match longest {
+            Some(days) => format!("a token of {server} lives for {days} days at most"),
+            None => format!("tokens of {server} never expire"),
+        };
+        return Err(Failure::new(Exit::Usage, message).into());
     }
     let lost = match api.create(&new) {
         Err(error) if error.may_be_carried_out() => error,

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::pick::label;
 use super::revoke;
 use crate::api::Token;
+use crate::api::promises::require;
 use crate::cli::confirm::confirm;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs};
@@ -32,6 +33,9 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let acting = session::acting(context, &args.server)?;
+    let promises = acting.api.promises();
+    require(promises.list, "list tokens")?;
+    require(promises.revoke_others, "revoke tokens")?;
     let tokens = acting.api.list()?;
     let now = acting.now();
     let chosen: Vec<&Token> = tokens

@@ -76,7 +76,7 @@ fn renew(site: &Site, entry: &Credential, days: i64, context: &Context) -> anyho
         &(&signed_in).into(),
         context,
         PATIENCE,
-        &|_| {},
+        &|_, _| {},
         |rotator| {
             for journal in journal::all(&context.paths)? {
                 let ours = journal.server == plan.server && journal.is_of(&plan.old_id);

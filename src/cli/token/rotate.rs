@@ -23,7 +23,7 @@ use crate::expiry::UnixTime;
 use crate::progress;
 use crate::rotation::deliver::{self, DeliveryError, Sink};
 use crate::rotation::journal::{self, Journal, Step};
-use crate::rotation::{Outcome, Plan, RotationError, Rotator, crash_point};
+use crate::rotation::{Outcome, Plan, Reason, RotationError, Rotator, crash_point};
 use crate::secret::Secret;
 use crate::store::Store;
 use report::{again, failure, nothing, report, show};
@@ -223,7 +223,7 @@ pub(super) fn with_rotator<T>(
     means: &Means,
     context: &Context,
     patience: Duration,
-    revoked: &dyn Fn(&str),
+    revoked: &dyn Fn(&str, Reason),
     act: impl FnOnce(&Rotator) -> T,
 ) -> T {
     act(&Rotator {
@@ -238,18 +238,22 @@ pub(super) fn with_rotator<T>(
     })
 }
 
-/// Runs `act` on the rotation of the token `old_id`. Says what it revokes besides that one.
+/// Runs `act`, and says what it revokes besides the token that is replaced.
 fn carry_out(
-    old_id: &str,
     means: &Means,
     context: &Context,
     act: impl FnOnce(&Rotator) -> Result<Outcome, RotationError>,
 ) -> (Result<Outcome, RotationError>, Vec<String>) {
     let all = RefCell::new(Vec::new());
-    let revoked = |id: &str| {
+    let revoked = |id: &str, reason: Reason| {
         all.borrow_mut().push(id.to_owned());
-        if id != old_id && !context.json {
-            eprintln!("Revoked {}, which this rotation had created.", escaped(id));
+        let why = match reason {
+            Reason::Replaced => return,
+            Reason::Created => "which this rotation had created",
+            Reason::Descendant => "which came of the old token",
+        };
+        if !context.json {
+            eprintln!("Revoked {}, {why}.", escaped(id));
         }
     };
     let outcome = with_rotator(means, context, PATIENCE, &revoked, act);
@@ -258,7 +262,7 @@ fn carry_out(
 
 fn start(plan: &Plan, means: &Means, context: &Context) -> anyhow::Result<Done> {
     let act = |rotator: &Rotator| rotator.start(plan);
-    let (outcome, revoked) = carry_out(&plan.old_id, means, context, act);
+    let (outcome, revoked) = carry_out(means, context, act);
     let error = |error| failure(error, &plan.rotation, means.attended, context);
     Ok(Done {
         name: plan.new.name.clone(),
@@ -294,13 +298,13 @@ fn finish_by(
     context: &Context,
     act: impl FnOnce(&Rotator) -> Result<Outcome, RotationError>,
 ) -> anyhow::Result<Done> {
-    let (outcome, revoked) = carry_out(&journal.old_id, means, context, act);
+    let (outcome, revoked) = carry_out(means, context, act);
     let error = |error| failure(error, &journal.rotation, means.attended, context);
     if let Err(RotationError::Unclear { tokens, .. }) = &outcome
         && means.attended
     {
         // Whatever the person does not revoke now is another machine's.
-        with_rotator(means, context, PATIENCE, &|_| {}, |rotator| {
+        with_rotator(means, context, PATIENCE, &|_, _| {}, |rotator| {
             rotator.leave_alone(journal, tokens)
         })
         .map_err(error)?;

@@ -22,7 +22,7 @@ pub fn end_what_is_over(context: &Context) {
         };
         if let Ok(signed_in) = session::signed_in(&quiet, &server) {
             let means = (&signed_in).into();
-            let _ = with_rotator(&means, context, Duration::ZERO, &|_| {}, |rotator| {
+            let _ = with_rotator(&means, context, Duration::ZERO, &|_, _| {}, |rotator| {
                 rotator.end_grace(journal)
             });
         }

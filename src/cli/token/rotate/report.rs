@@ -248,7 +248,7 @@ fn hint(
 ) -> Option<String> {
     let Some(left) = left else {
         let hint = match error {
-            RotationError::Full => "wit token list, then wit token revoke ID",
+            RotationError::Full(_) => "wit token list, then wit token revoke ID",
             RotationError::Missing => "wit token list",
             RotationError::OldRefused => "wit token create",
             RotationError::NoReceiver => "wit token rotate ID --deliver COMMAND, or --print",
