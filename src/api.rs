@@ -188,7 +188,7 @@ pub enum ApiError {
     NotFound,
     /// The server refused the request as it was; with its sentence, escaped.
     Refused { message: String },
-    /// Too many requests.
+    /// Too many requests, or a server that is busy: nothing was carried out.
     Limited { retry_after: Option<Duration> },
     /// The server failed.
     Failed { status: u16 },

@@ -13,6 +13,7 @@ pub mod family;
 mod password;
 pub mod profile;
 pub mod repositories;
+mod row;
 mod schema;
 pub mod tokens;
 

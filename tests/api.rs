@@ -254,6 +254,16 @@ fn a_get_is_sent_again_but_not_forever() {
 }
 
 #[test]
+fn a_server_that_says_when_to_try_again_has_created_nothing() {
+    let busy = Server::new(|_, _| with_header(503, "Retry-After: 5", "{}"));
+    let error = rest(&busy).create(&new()).expect_err("busy");
+    assert!(!error.may_be_carried_out(), "{error:?}");
+    let failed = Server::new(|_, _| answer(503, "{}"));
+    let error = rest(&failed).create(&new()).expect_err("failed");
+    assert!(error.may_be_carried_out(), "{error:?}");
+}
+
+#[test]
 fn the_servers_clock_is_compared() {
     let server = Server::new(|_, _| with_header(200, "Date: Thu, 01 Jan 1970 00:00:00 GMT", "[]"));
     let api = rest(&server);

@@ -226,24 +226,6 @@ fn clients_that_hang_up_leave_no_transaction_behind() {
     }
 }
 
-#[test]
-fn what_a_killed_push_left_goes_at_the_next_start() {
-    let server = Server::start();
-    let session = server.sign_up("alice");
-    server.repository(&session, "demo", true);
-    let objects = server.only_repository().join("objects");
-    let left = objects.join("tmp_objdir-incoming-Ab12cd");
-    std::fs::create_dir_all(left.join("pack")).expect("made");
-    std::fs::write(left.join("pack/tmp_pack_x"), "half a pack").expect("written");
-    restart(&server);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while left.exists() {
-        assert!(Instant::now() < deadline, "it is still there");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(objects.join("pack").exists());
-}
-
 fn signal(name: &str, pid: &str) {
     let sent = Command::new("kill").args([name, pid]).status();
     assert!(sent.expect("kill").success());
@@ -357,6 +339,7 @@ fn tables_of_an_older_server_are_moved_once_with_all_that_they_hold() {
          ALTER TABLE wit_server.wit_token_event SET SCHEMA public;
          ALTER TABLE wit_server.wit_device SET SCHEMA public;
          ALTER TABLE wit_server.wit_token_family SET SCHEMA public;
+         DROP TABLE wit_server.wit_collaborator;
          DROP SCHEMA wit_server;",
     );
     let direct = wit::api::database::Direct::open(&postgres.url(), &alice(&postgres));

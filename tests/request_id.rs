@@ -66,6 +66,23 @@ fn a_request_with_the_same_id_never_creates_a_second_token_on_postgresql() {
 }
 
 #[test]
+fn a_token_that_replaces_itself_takes_no_id_that_is_known() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let token = server.token(&session, &["repo:read"]);
+    let secret = token["token"].as_str().expect("a secret");
+    let body = json!({ "requestId": token["id"] });
+    let refused = server.post("/api/tokens/self/rotate", secret, body);
+    assert_eq!(refused.status, 422, "{}", refused.body);
+    assert_eq!(request_ids(&server, &session).len(), 1);
+    let body = json!({ "requestId": Uuid::new_v4() });
+    assert_eq!(
+        server.post("/api/tokens/self/rotate", secret, body).status,
+        201
+    );
+}
+
+#[test]
 fn an_id_that_is_not_random_is_refused() {
     let server = Server::start();
     let session = server.sign_up("alice");

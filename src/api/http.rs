@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    SET_COOKIE,
+    RETRY_AFTER, SET_COOKIE,
 };
 use reqwest::{Certificate, Method, StatusCode, redirect};
 use serde::de::DeserializeOwned;
@@ -210,7 +210,7 @@ impl Client {
         loop {
             let answer = self.send(Method::GET, url.clone(), bearer, None);
             let wait = match &answer {
-                Ok(answer) if answer.status == 429 => {
+                Ok(answer) if matches!(answer.status, 429 | 503) => {
                     let least = answer.retry_after.unwrap_or_default();
                     waits.next().map(|wait| least.max(*wait))
                 }
@@ -394,7 +394,10 @@ impl Client {
         })?;
         self.skew.set(skew(response.headers(), UnixTime::now()));
         let status = response.status();
-        if status.is_server_error() {
+        // A server that says when to try again has done nothing yet.
+        let is_busy = status == StatusCode::SERVICE_UNAVAILABLE
+            && response.headers().contains_key(RETRY_AFTER);
+        if status.is_server_error() && !is_busy {
             return Err(ApiError::Failed {
                 status: status.as_u16(),
             });
@@ -449,9 +452,11 @@ impl Answer {
             Ok(StatusCode::UNAUTHORIZED) => Err(ApiError::Unauthorized),
             Ok(StatusCode::FORBIDDEN) => Err(ApiError::Forbidden { message: message() }),
             Ok(StatusCode::NOT_FOUND) => Err(ApiError::NotFound),
-            Ok(StatusCode::TOO_MANY_REQUESTS) => Err(ApiError::Limited {
-                retry_after: self.retry_after,
-            }),
+            Ok(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+                Err(ApiError::Limited {
+                    retry_after: self.retry_after,
+                })
+            }
             _ => Err(ApiError::Refused { message: message() }),
         }
     }

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use sqlx::FromRow;
 use time::Duration;
 use tokio::sync::Semaphore;
 
+use super::row::from_row;
 use super::{
     ACQUIRE_TIMEOUT, Database, DatabaseError, now, password, random_name, read, transaction,
     without_zone,
@@ -16,7 +16,7 @@ use crate::secret::Secret;
 pub const SESSION: Duration = Duration::days(30);
 
 /// An account as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: String,
     pub name: String,
@@ -24,6 +24,13 @@ pub struct User {
     pub username: Option<String>,
     pub suspended: bool,
 }
+from_row!(User {
+    id,
+    name,
+    email,
+    username,
+    suspended
+});
 
 impl User {
     /// Whether `login` names this account: its username or email, in any case.
@@ -51,13 +58,12 @@ pub enum Login {
 }
 
 /// An account that somebody wants to be signed in to.
-#[derive(FromRow)]
 pub struct Claimed {
-    #[sqlx(flatten)]
     pub user: User,
     /// The hash.
     password: Option<String>,
 }
+from_row!(Claimed { password } nested { user });
 
 /// Takes an account's row for one transaction alone, on either kind of database;
 /// [`DatabaseError::NotFound`] where there is none.
@@ -200,12 +206,11 @@ impl Database {
 
     /// Whose session this is; `None` where it is unknown, over, or its account is suspended.
     pub async fn session(&self, token: &Secret) -> Result<Option<User>, DatabaseError> {
-        #[derive(FromRow)]
         struct Row {
-            #[sqlx(flatten)]
             user: User,
             expires_at: time::PrimitiveDateTime,
         }
+        from_row!(Row { expires_at } nested { user });
         let Some(token) = token.expose_str().filter(|text| !text.contains('\0')) else {
             return Ok(None);
         };

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::row::from_row;
 use super::{Database, DatabaseError, read};
 
 /// What is written down of a token's life.
@@ -34,7 +34,7 @@ impl Action {
 }
 
 /// One thing that was done with a token.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     pub at: OffsetDateTime,
     /// The name of an [`Action`].
@@ -45,6 +45,14 @@ pub struct Event {
     /// The address of the request; `None` for what was done on the database itself.
     pub address: Option<String>,
 }
+from_row!(Event {
+    at,
+    action,
+    token_id,
+    token_name,
+    token_prefix,
+    address
+});
 
 /// Takes the token's name from its row, so it must be there: record a creation after it and a
 /// deletion before it.

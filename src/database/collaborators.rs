@@ -1,10 +1,10 @@
 //! Accounts that may use a repository of another's, and how.
 
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::repositories::Repository;
+use super::row::from_row;
 use super::{Database, DatabaseError, read, transaction};
 
 /// Collaborators of one repository.
@@ -147,13 +147,12 @@ impl Database {
         &self,
         user_id: &str,
     ) -> Result<Vec<(String, Repository, Role)>, DatabaseError> {
-        #[derive(FromRow)]
         struct Row {
             owner: String,
             role: String,
-            #[sqlx(flatten)]
             repository: Repository,
         }
+        from_row!(Row { owner, role } nested { repository });
         let rows: Vec<Row> = read!(self, connection => {
             sqlx::query_as(
                 r#"SELECT coalesce(u.username, u.id) AS owner, c.role,

@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use sqlx::FromRow;
 use time::{Duration, OffsetDateTime};
 
 use super::accounts::User;
+use super::row::from_row;
 use super::tokens::hash;
 use super::{Database, DatabaseError, audit, now, random_letters, random_name, read, transaction};
 use crate::secret::Secret;
@@ -37,7 +37,7 @@ pub struct Codes {
 }
 
 /// A device that waits for a person's answer.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub struct Waiting {
     user_code: String,
     /// What the device says of itself.
@@ -47,6 +47,13 @@ pub struct Waiting {
     pub created_at: OffsetDateTime,
     expires_at: OffsetDateTime,
 }
+from_row!(Waiting {
+    user_code,
+    name,
+    address,
+    created_at,
+    expires_at
+});
 
 impl Waiting {
     /// The code as the device shows it.
@@ -156,7 +163,6 @@ impl Database {
 
     /// What the device with that code is told. [`Answer::Granted`] uses the code up.
     pub async fn poll_device(&self, device_code: &Secret) -> Result<Answer, DatabaseError> {
-        #[derive(FromRow)]
         struct Row {
             expires_at: OffsetDateTime,
             polled_at: Option<OffsetDateTime>,
@@ -164,6 +170,13 @@ impl Database {
             granted: Option<bool>,
             user_id: Option<String>,
         }
+        from_row!(Row {
+            expires_at,
+            polled_at,
+            pause,
+            granted,
+            user_id
+        });
         let hash = hash(device_code.expose());
         let at = now();
         // SQLite has one writer: who has no code is not to keep the others from it.

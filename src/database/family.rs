@@ -10,7 +10,9 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::audit::{Action, record};
-use super::tokens::{MAX_TOKENS, Row, TokenHash, TokenRecord, fresh, hash, insert, no_room};
+use super::tokens::{
+    MAX_TOKENS, Row, TokenHash, TokenRecord, fresh, hash, insert, no_room, refuse_known,
+};
 use super::{Database, DatabaseError, now, read, transaction};
 use crate::secret::Secret;
 
@@ -132,7 +134,10 @@ impl Database {
             .execute(&mut *connection)
             .await?;
             let (mut new, secret) = fresh(&user_id, &old.name, old.scopes, None)?;
-            new.id = id.unwrap_or(new.id);
+            if let Some(id) = id {
+                refuse_known!(self, connection, &user_id, id);
+                new.id = id;
+            }
             new.expires = old.expires.map(|ends| new.created + (ends - old.created));
             if insert!(connection, new, secret).rows_affected() == 0 {
                 return Err(no_room());

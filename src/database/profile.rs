@@ -1,19 +1,25 @@
 //! What an account tells of itself.
 
 use serde::Deserialize;
-use sqlx::FromRow;
 
 use super::accounts::check_name;
+use super::row::from_row;
 use super::{Database, DatabaseError, now, read, transaction, without_zone};
 
 /// What an account tells of itself.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     pub name: String,
     pub bio: Option<String>,
     pub location: Option<String>,
     pub website: Option<String>,
 }
+from_row!(Profile {
+    name,
+    bio,
+    location,
+    website
+});
 
 /// What is to be changed of a profile; the rest stays as it is. An empty text removes one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

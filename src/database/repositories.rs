@@ -1,12 +1,12 @@
 //! Which repositories there are, and whose.
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::row::from_row;
 use super::{Database, DatabaseError, now, read, transaction};
 
 /// A repository. On disk it is named by its id, so that no name is ever part of a path there.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
     pub id: Uuid,
     pub owner_id: String,
@@ -14,6 +14,12 @@ pub struct Repository {
     /// Only its owner can see it; any other account gets the answer for what does not exist.
     pub private: bool,
 }
+from_row!(Repository {
+    id,
+    owner_id,
+    name,
+    private
+});
 
 /// Whether a text may be an owner's or a repository's name: 1 to 100 of A-Z, a-z, 0-9, `.`, `_`
 /// and `-`, without a leading `.` or `-`, `..`, or the ending `.git` that a URL adds.

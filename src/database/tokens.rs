@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::FromRow;
 use time::{Duration, OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use super::accounts::{User, hold_account};
 use super::audit::{Action, record};
+use super::row::from_row;
 use super::{Database, DatabaseError, Pool, now, random_bytes, read, transaction};
 use crate::secret::Secret;
 
@@ -49,7 +49,6 @@ pub struct TokenRecord {
     pub replaced_by: Option<Uuid>,
 }
 
-#[derive(FromRow)]
 pub(super) struct Row {
     id: Uuid,
     user_id: String,
@@ -59,9 +58,9 @@ pub(super) struct Row {
     created_at: OffsetDateTime,
     last_used_at: Option<OffsetDateTime>,
     expires_at: Option<OffsetDateTime>,
-    #[sqlx(default)]
     replaced_by: Option<Uuid>,
 }
+from_row!(Row { id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at } or default { replaced_by });
 
 impl From<Row> for TokenRecord {
     fn from(row: Row) -> Self {
@@ -147,6 +146,35 @@ macro_rules! insert {
 }
 pub(super) use insert;
 
+/// Refuses the id of a token that is there, or was: the same request came twice.
+macro_rules! refuse_known {
+    ($database:expr, $connection:expr, $user_id:expr, $id:expr) => {
+        // The events know of one that was revoked since.
+        let known = match $database.audited {
+            true => {
+                "SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE id = $1)
+                     OR EXISTS (SELECT 1 FROM wit_token_event WHERE user_id = $2 AND token_id = $1)"
+            }
+            false => {
+                "SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE id = $1)
+                     AND $2 = $2"
+            }
+        };
+        let (is_known,): (bool,) = sqlx::query_as(known)
+            .bind($id)
+            .bind($user_id)
+            .fetch_one(&mut *$connection)
+            .await?;
+        if is_known {
+            return Err(crate::database::DatabaseError::Taken {
+                code: "TOKEN_EXISTS",
+                what: "this token was made before".to_owned(),
+            });
+        }
+    };
+}
+pub(super) use refuse_known;
+
 /// The tokens that came of one of an account by replacing itself, as [`Row`]s.
 macro_rules! successors {
     ($connection:expr, $user_id:expr, $id:expr) => {
@@ -205,24 +233,7 @@ impl Database {
         let made = transaction!(self, connection => {
             // Two requests at once can't both find room for the fiftieth token.
             hold_account!(connection, user_id);
-            // The events know of one that was revoked since.
-            let made_before = match self.audited {
-                true => "SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE id = $1)
-                     OR EXISTS (SELECT 1 FROM wit_token_event WHERE user_id = $2 AND token_id = $1)",
-                false => "SELECT EXISTS (SELECT 1 FROM personal_access_tokens WHERE id = $1)
-                     AND $2 = $2",
-            };
-            let (is_made,): (bool,) = sqlx::query_as(made_before)
-                .bind(id)
-                .bind(user_id)
-                .fetch_one(&mut *connection)
-                .await?;
-            if is_made {
-                return Err(DatabaseError::Taken {
-                    code: "TOKEN_EXISTS",
-                    what: "this token was made before".to_owned(),
-                });
-            }
+            refuse_known!(self, connection, user_id, id);
             let made = insert!(connection, record, secret);
             record!(self, connection, Action::Created, record.id, from);
             Ok(made.rows_affected())
@@ -444,16 +455,15 @@ impl Database {
         &self,
         hashes: &[&TokenHash],
     ) -> Result<HashMap<String, Arc<Grant>>, DatabaseError> {
-        #[derive(FromRow)]
         struct Checked {
             token_hash: String,
             token_id: Uuid,
             scopes: String,
             last_used_at: Option<OffsetDateTime>,
             expires_at: Option<OffsetDateTime>,
-            #[sqlx(flatten)]
             user: User,
         }
+        from_row!(Checked { token_hash, token_id, scopes, last_used_at, expires_at } nested { user });
         let hashes: Vec<&str> = hashes.iter().map(|hash| hash.0.as_str()).collect();
         // The one question that the two kinds of database must be asked in different words. By
         // `= ANY`, PostgreSQL would read a table of some 1,000 tokens whole each time.
