@@ -1,7 +1,7 @@
 //! `wit up`: the token service and git hosting on one machine.
 
-mod access;
 mod api;
+mod auth;
 mod body_rate;
 mod checks;
 mod connection;

@@ -132,7 +132,7 @@ async fn sign_out(
     State(platform): State<Shared>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
-    if let Some(super::access::Presented::Bearer(session)) = super::access::presented(&headers) {
+    if let Some(super::auth::Presented::Bearer(session)) = super::auth::presented(&headers) {
         platform.database.close_session(&session).await?;
     }
     Ok(Json(json!({ "success": true })))

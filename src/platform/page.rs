@@ -3,12 +3,12 @@
 mod activity;
 mod assets;
 mod device;
-mod ending;
-mod frame;
-mod making;
+mod layout;
+mod new_token;
+mod revoke;
+mod session;
 mod sign_in;
 mod tokens;
-mod visit;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue};
@@ -43,8 +43,8 @@ pub fn routes() -> Router<Shared> {
         .route("/settings", get(async || Redirect::to(TOKENS)))
         .merge(sign_in::routes())
         .merge(tokens::routes())
-        .merge(making::routes())
-        .merge(ending::routes())
+        .merge(new_token::routes())
+        .merge(revoke::routes())
         .merge(activity::routes())
         .merge(device::routes())
         .merge(assets::routes())

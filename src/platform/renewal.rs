@@ -15,8 +15,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Shared;
-use super::access::{Presented, presented};
 use super::api::{Input, time_json, token_json, token_not_found};
+use super::auth::{Presented, presented};
 use super::refusal::Refusal;
 use super::v1::counted;
 use crate::database::DatabaseError;

@@ -5,9 +5,9 @@ use axum::extract::State;
 use axum::routing::get;
 use maud::{Markup, html};
 
-use super::frame;
+use super::layout;
+use super::session::{PageError, Visitor};
 use super::tokens::when;
-use super::visit::{Turned, Visitor};
 use crate::database::audit::Event;
 use crate::expiry::{UnixTime, ago};
 use crate::platform::Shared;
@@ -16,7 +16,7 @@ pub fn routes() -> Router<Shared> {
     Router::new().route(super::ACTIVITY, get(list))
 }
 
-async fn list(State(platform): State<Shared>, visitor: Visitor) -> Result<Markup, Turned> {
+async fn list(State(platform): State<Shared>, visitor: Visitor) -> Result<Markup, PageError> {
     let events = platform.database.events(&visitor.user.id).await?;
     let now = UnixTime::now();
     let content = html! {
@@ -27,7 +27,7 @@ async fn list(State(platform): State<Shared>, visitor: Visitor) -> Result<Markup
             ol.card.events { @for event in &events { li { (line(event, now)) } } }
         }
     };
-    Ok(frame::page("Activity", Some(&visitor), None, content))
+    Ok(layout::page("Activity", Some(&visitor), None, content))
 }
 
 fn line(event: &Event, now: UnixTime) -> Markup {

@@ -10,9 +10,9 @@ use axum::routing::{get, post};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::frame::{self, Notice, form_token};
+use super::layout::{self, Notice, form_token};
+use super::session::{PageError, Posted, Visitor};
 use super::tokens::when;
-use super::visit::{Posted, Turned, Visitor};
 use crate::database::DatabaseError;
 use crate::database::accounts::SESSION;
 use crate::expiry::{UnixTime, ago};
@@ -58,14 +58,14 @@ fn page(visitor: &Visitor, notice: Option<Notice>) -> Markup {
             (form_token(visitor))
         }
     };
-    frame::page("Sign in a device", Some(visitor), notice, content)
+    layout::page("Sign in a device", Some(visitor), notice, content)
 }
 
 async fn ask(
     State(platform): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     Posted { visitor, fields }: Posted,
-) -> Result<Response, Turned> {
+) -> Result<Response, PageError> {
     platform.limits.code(&visitor.user.id, from.ip())?;
     let waiting = platform.database.waiting_device(fields.text("code"));
     let Some(device) = waiting.await? else {
@@ -96,7 +96,7 @@ async fn ask(
             (form_token(&visitor))
         }
     };
-    Ok(frame::page("Let this device in?", Some(&visitor), None, content).into_response())
+    Ok(layout::page("Let this device in?", Some(&visitor), None, content).into_response())
 }
 
 fn unknown(visitor: &Visitor) -> Response {
@@ -109,7 +109,7 @@ async fn answer(
     State(platform): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     Posted { visitor, fields }: Posted,
-) -> Result<Response, Turned> {
+) -> Result<Response, PageError> {
     platform.limits.code(&visitor.user.id, from.ip())?;
     let (granted, done) = match fields.text("answer") {
         "allow" => (true, "/device?done=allowed"),

@@ -11,8 +11,8 @@ use axum::routing::{get, post};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::frame::{self, Notice, sentence};
-use super::visit::{Fields, Posted, Turned, Visitor, no_session_cookie, session_cookie};
+use super::layout::{self, Notice, sentence};
+use super::session::{Fields, PageError, Posted, Visitor, no_session_cookie, session_cookie};
 use crate::database::accounts::Login;
 use crate::platform::origin::Origin;
 use crate::platform::refusal::Refusal;
@@ -76,7 +76,7 @@ async fn form(
     origin: Origin,
     Query(asked): Query<Asked>,
     request: Request,
-) -> Result<Response, Turned> {
+) -> Result<Response, PageError> {
     let (parts, _) = request.into_parts();
     let next = Next::named(&asked.next);
     if Visitor::find(&parts, &platform, &origin).await?.is_some() {
@@ -92,7 +92,7 @@ async fn sign_in(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     origin: Origin,
     fields: Fields,
-) -> Result<Response, Turned> {
+) -> Result<Response, PageError> {
     let next = Next::named(fields.text("next"));
     let name = fields.text("name").trim();
     let login = match name.contains('@') {
@@ -141,7 +141,7 @@ async fn sign_out(
     State(platform): State<Shared>,
     origin: Origin,
     Posted { visitor, .. }: Posted,
-) -> Result<Response, Turned> {
+) -> Result<Response, PageError> {
     platform.database.close_session(&visitor.session).await?;
     let cookie = AppendHeaders([(SET_COOKIE, no_session_cookie(&origin))]);
     Ok((cookie, Redirect::to("/login?done=signed-out")).into_response())
@@ -184,5 +184,5 @@ fn page(
             }
         }
     };
-    frame::page("Sign in", None, notice, body)
+    layout::page("Sign in", None, notice, body)
 }

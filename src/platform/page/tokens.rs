@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::frame::{self, Notice, copied};
-use super::visit::{Turned, Visitor};
+use super::layout::{self, Notice, copied};
+use super::session::{PageError, Visitor};
 use crate::database::tokens::TokenRecord;
 use crate::expiry::{DAY, UnixTime, ago, date, rfc3339, span};
 use crate::platform::Shared;
@@ -39,7 +39,7 @@ async fn list(
     State(platform): State<Shared>,
     Query(asked): Query<Asked>,
     visitor: Visitor,
-) -> Result<Markup, Turned> {
+) -> Result<Markup, PageError> {
     let tokens = platform.database.tokens(&visitor.user.id).await?;
     let notice = match asked.done.as_str() {
         "revoked" => Some("The token is revoked. Nothing can be done with it any more."),
@@ -64,7 +64,7 @@ async fn list(
         (user_id(&visitor))
     };
     let notice = notice.map(|text| Notice::Done(text.to_owned()));
-    Ok(frame::page("Tokens", Some(&visitor), notice, content))
+    Ok(layout::page("Tokens", Some(&visitor), notice, content))
 }
 
 fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {

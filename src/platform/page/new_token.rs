@@ -10,9 +10,9 @@ use axum::routing::get;
 use maud::{Markup, html};
 use uuid::Uuid;
 
-use super::frame::{self, Notice, copied, form_token, sentence};
+use super::layout::{self, Notice, copied, form_token, sentence};
+use super::session::{PageError, Posted, Visitor};
 use super::tokens;
-use super::visit::{Posted, Turned, Visitor};
 use crate::database::DatabaseError;
 use crate::database::tokens::{SCOPES, TokenRecord};
 use crate::expiry::UnixTime;
@@ -79,7 +79,7 @@ fn form(visitor: &Visitor, draft: &Draft<'_>, notice: Option<Notice>) -> Markup 
             (form_token(visitor))
         }
     };
-    frame::page("New token", Some(visitor), notice, content)
+    layout::page("New token", Some(visitor), notice, content)
 }
 
 /// The choice of an expiry.
@@ -120,7 +120,7 @@ async fn create(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     origin: Origin,
     Posted { visitor, fields }: Posted,
-) -> Result<Response, Turned> {
+) -> Result<Response, PageError> {
     let draft = Draft {
         id: fields.text("id").parse().unwrap_or_else(|_| Uuid::new_v4()),
         name: fields.text("name").trim(),
@@ -188,5 +188,5 @@ pub fn shown_once(
             p { "In CI, set " code { "WIT_TOKEN" } " to the token and " code { "WIT_URL" } " to " code { (origin.url()) } "." }
         }
     };
-    frame::page(title, Some(visitor), Some(notice), content)
+    layout::page(title, Some(visitor), Some(notice), content)
 }

@@ -10,10 +10,10 @@ use axum::routing::get;
 use maud::{Markup, html};
 use uuid::Uuid;
 
-use super::frame::{self, form_token};
-use super::making::{days, life, life_of, shown_once};
+use super::layout::{self, form_token};
+use super::new_token::{days, life, life_of, shown_once};
+use super::session::{PageError, Posted, Visitor};
 use super::tokens;
-use super::visit::{Posted, Turned, Visitor};
 use crate::database::DatabaseError;
 use crate::database::tokens::TokenRecord;
 use crate::expiry::UnixTime;
@@ -61,7 +61,7 @@ fn ask(
             (form_token(visitor))
         }
     };
-    frame::page(title, Some(visitor), None, content)
+    layout::page(title, Some(visitor), None, content)
 }
 
 /// The tokens that came of one, and end with it.
@@ -83,7 +83,7 @@ async fn ask_rotate(
     State(platform): State<Shared>,
     Path(id): Path<String>,
     visitor: Visitor,
-) -> Result<Markup, Turned> {
+) -> Result<Markup, PageError> {
     let token = token(&platform, &visitor, &id).await?;
     let successors = (platform.database)
         .successors(&visitor.user.id, token.id)
@@ -108,7 +108,7 @@ async fn rotate(
     Path(id): Path<String>,
     origin: Origin,
     Posted { visitor, fields }: Posted,
-) -> Result<Markup, Turned> {
+) -> Result<Markup, PageError> {
     let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
     let days = days(fields.text("expires"));
     let made = (platform.database)
@@ -131,7 +131,7 @@ async fn ask_revoke(
     State(platform): State<Shared>,
     Path(id): Path<String>,
     visitor: Visitor,
-) -> Result<Markup, Turned> {
+) -> Result<Markup, PageError> {
     let token = token(&platform, &visitor, &id).await?;
     let successors = (platform.database)
         .successors(&visitor.user.id, token.id)
@@ -153,7 +153,7 @@ async fn revoke(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     Path(id): Path<String>,
     Posted { visitor, .. }: Posted,
-) -> Result<Response, Turned> {
+) -> Result<Response, PageError> {
     let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
     let gone = platform
         .database

@@ -10,7 +10,7 @@ use cookie::{Cookie, SameSite};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::frame;
+use super::layout;
 use super::sign_in::Next;
 use crate::database::accounts::User;
 use crate::platform::Shared;
@@ -64,12 +64,12 @@ impl Visitor {
 }
 
 impl FromRequestParts<Shared> for Visitor {
-    type Rejection = Turned;
+    type Rejection = PageError;
 
-    async fn from_request_parts(parts: &mut Parts, platform: &Shared) -> Result<Self, Turned> {
+    async fn from_request_parts(parts: &mut Parts, platform: &Shared) -> Result<Self, PageError> {
         let origin = Origin::from_request_parts(parts, platform).await?;
         let visitor = Visitor::find(parts, platform, &origin).await?;
-        visitor.ok_or_else(|| Turned::ToSignIn(Next::of(parts.uri.path())))
+        visitor.ok_or_else(|| PageError::SignIn(Next::of(parts.uri.path())))
     }
 }
 
@@ -102,9 +102,9 @@ impl Fields {
 }
 
 impl FromRequest<Shared> for Fields {
-    type Rejection = Turned;
+    type Rejection = PageError;
 
-    async fn from_request(request: Request, platform: &Shared) -> Result<Self, Turned> {
+    async fn from_request(request: Request, platform: &Shared) -> Result<Self, PageError> {
         let (mut parts, body) = request.into_parts();
         let origin = Origin::from_request_parts(&mut parts, platform).await?;
         if origin.sender(&parts.headers) != Sender::ThisSite {
@@ -113,7 +113,7 @@ impl FromRequest<Shared> for Fields {
         let request = Request::from_parts(parts, body);
         match Form::from_request(request, platform).await {
             Ok(Form(fields)) => Ok(Fields(fields)),
-            Err(rejection) => Err(Turned::Refused(Refusal::new(
+            Err(rejection) => Err(PageError::Refused(Refusal::new(
                 rejection.status(),
                 "BAD_REQUEST",
                 "the form can't be read",
@@ -130,9 +130,9 @@ pub struct Posted {
 }
 
 impl FromRequest<Shared> for Posted {
-    type Rejection = Turned;
+    type Rejection = PageError;
 
-    async fn from_request(request: Request, platform: &Shared) -> Result<Self, Turned> {
+    async fn from_request(request: Request, platform: &Shared) -> Result<Self, PageError> {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_request_parts(&mut parts, platform).await?;
         let fields = Fields::from_request(Request::from_parts(parts, body), platform).await?;
@@ -143,8 +143,8 @@ impl FromRequest<Shared> for Posted {
     }
 }
 
-fn forged(why: &str) -> Turned {
-    Turned::Refused(Refusal::new(
+fn forged(why: &str) -> PageError {
+    PageError::Refused(Refusal::new(
         StatusCode::FORBIDDEN,
         "FORBIDDEN",
         format!("the form was not accepted: {why}"),
@@ -153,22 +153,22 @@ fn forged(why: &str) -> Turned {
 
 /// Why a visitor does not get the page that was asked for.
 #[derive(Debug)]
-pub enum Turned {
-    ToSignIn(Next),
+pub enum PageError {
+    SignIn(Next),
     Refused(Refusal),
 }
 
-impl<E: Into<Refusal>> From<E> for Turned {
+impl<E: Into<Refusal>> From<E> for PageError {
     fn from(why: E) -> Self {
-        Turned::Refused(why.into())
+        PageError::Refused(why.into())
     }
 }
 
-impl IntoResponse for Turned {
+impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         match self {
-            Turned::ToSignIn(next) => Redirect::to(next.sign_in()).into_response(),
-            Turned::Refused(refusal) => frame::refusal(&refusal),
+            PageError::SignIn(next) => Redirect::to(next.sign_in()).into_response(),
+            PageError::Refused(refusal) => layout::refusal(&refusal),
         }
     }
 }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets;
-use super::visit::Visitor;
+use super::session::Visitor;
 use crate::platform::refusal::Refusal;
 
 /// What is said at the top of a page about what was just asked for.
