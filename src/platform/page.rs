@@ -3,8 +3,11 @@
 mod activity;
 mod assets;
 mod device;
+mod error;
+mod form;
 mod layout;
 mod new_token;
+mod paths;
 mod revoke;
 mod session;
 mod sign_in;
@@ -17,15 +20,7 @@ use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::Shared;
-
-/// Where the tokens are listed: below a name that no account can have.
-const TOKENS: &str = "/settings/tokens";
-/// Where one is made.
-const NEW_TOKEN: &str = "/settings/tokens/new";
-/// Where it is listed what was done with them.
-const ACTIVITY: &str = "/settings/activity";
-/// Where a device is let in: the address that people type (RFC 8628, section 3.3).
-pub const DEVICE: &str = "/device";
+pub use paths::DEVICE;
 
 /// Only what this server itself serves, and no frame around it.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
@@ -39,8 +34,8 @@ pub fn routes() -> Router<Shared> {
         )
     };
     Router::new()
-        .route("/", get(async || Redirect::to(TOKENS)))
-        .route("/settings", get(async || Redirect::to(TOKENS)))
+        .route("/", get(async || Redirect::to(paths::TOKENS)))
+        .route("/settings", get(async || Redirect::to(paths::TOKENS)))
         .merge(sign_in::routes())
         .merge(tokens::routes())
         .merge(new_token::routes())

@@ -5,15 +5,17 @@ use axum::extract::State;
 use axum::routing::get;
 use maud::{Markup, html};
 
+use super::error::PageError;
 use super::layout;
-use super::session::{PageError, Visitor};
+use super::paths;
+use super::session::Visitor;
 use super::tokens::when;
 use crate::database::audit::Event;
 use crate::expiry::{UnixTime, ago};
 use crate::platform::Shared;
 
 pub fn routes() -> Router<Shared> {
-    Router::new().route(super::ACTIVITY, get(list))
+    Router::new().route(paths::ACTIVITY, get(list))
 }
 
 async fn list(State(platform): State<Shared>, visitor: Visitor) -> Result<Markup, PageError> {
@@ -27,7 +29,12 @@ async fn list(State(platform): State<Shared>, visitor: Visitor) -> Result<Markup
             ol.card.events { @for event in &events { li { (line(event, now)) } } }
         }
     };
-    Ok(layout::page("Activity", Some(&visitor), None, content))
+    Ok(layout::page(
+        "Activity",
+        Some(&visitor.viewer),
+        None,
+        content,
+    ))
 }
 
 fn line(event: &Event, now: UnixTime) -> Markup {

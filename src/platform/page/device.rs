@@ -10,8 +10,11 @@ use axum::routing::{get, post};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::error::PageError;
+use super::form::Posted;
 use super::layout::{self, Notice, form_token};
-use super::session::{PageError, Posted, Visitor};
+use super::paths;
+use super::session::Visitor;
 use super::tokens::when;
 use crate::database::DatabaseError;
 use crate::database::accounts::SESSION;
@@ -24,7 +27,7 @@ const ANSWER: &str = "/device/answer";
 
 pub fn routes() -> Router<Shared> {
     Router::new()
-        .route(super::DEVICE, get(form).post(ask))
+        .route(paths::DEVICE, get(form).post(ask))
         .route(ANSWER, post(answer))
 }
 
@@ -46,7 +49,7 @@ async fn form(Query(asked): Query<Asked>, visitor: Visitor) -> Markup {
 fn page(visitor: &Visitor, notice: Option<Notice>) -> Markup {
     let is_first = notice.is_none();
     let content = html! {
-        form.card.narrow method="post" action=(super::DEVICE) {
+        form.card.narrow method="post" action=(paths::DEVICE) {
             div.field {
                 label for="code" { "Code" }
                 p.help #code-help { "Eight letters, as " code { "wit login" } " shows them on the device." }
@@ -55,10 +58,10 @@ fn page(visitor: &Visitor, notice: Option<Notice>) -> Markup {
                     spellcheck="false" autofocus[is_first];
             }
             p.actions { button.primary type="submit" { "Continue" } }
-            (form_token(visitor))
+            (form_token(&visitor.viewer))
         }
     };
-    layout::page("Sign in a device", Some(visitor), notice, content)
+    layout::page("Sign in a device", Some(&visitor.viewer), notice, content)
 }
 
 async fn ask(
@@ -93,10 +96,10 @@ async fn ask(
                 button.primary type="submit" name="answer" value="allow" { "Allow" }
                 button type="submit" name="answer" value="deny" { "Deny" }
             }
-            (form_token(&visitor))
+            (form_token(&visitor.viewer))
         }
     };
-    Ok(layout::page("Let this device in?", Some(&visitor), None, content).into_response())
+    Ok(layout::page("Let this device in?", Some(&visitor.viewer), None, content).into_response())
 }
 
 fn unknown(visitor: &Visitor) -> Response {

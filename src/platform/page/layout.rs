@@ -1,12 +1,20 @@
-//! What every page has around its content.
+//! The frame that every page has around its content.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets;
-use super::session::Visitor;
+use super::paths;
 use crate::platform::refusal::Refusal;
+
+/// The signed-in account, as pages show it.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    pub name: String,
+    /// What each of its forms carries.
+    pub form_token: String,
+}
 
 /// What is said at the top of a page about what was just asked for.
 #[derive(Clone, Debug)]
@@ -18,7 +26,7 @@ pub enum Notice {
 /// A whole page. Its title is its first heading too.
 pub fn page(
     title: &str,
-    visitor: Option<&Visitor>,
+    viewer: Option<&Viewer>,
     notice: Option<Notice>,
     content: Markup,
 ) -> Markup {
@@ -37,8 +45,8 @@ pub fn page(
             body {
                 a.skip href="#content" { "Skip to content" }
                 header.top { div.column {
-                    a.brand href=(super::TOKENS) { "wit" }
-                    @if let Some(visitor) = visitor { (navigation(visitor, title)) }
+                    a.brand href=(paths::TOKENS) { "wit" }
+                    @if let Some(viewer) = viewer { (navigation(viewer, title)) }
                 } }
                 main.column #content tabindex="-1" {
                     h1 { (title) }
@@ -50,11 +58,11 @@ pub fn page(
     }
 }
 
-fn navigation(visitor: &Visitor, title: &str) -> Markup {
+fn navigation(viewer: &Viewer, title: &str) -> Markup {
     let places = [
-        (super::TOKENS, "Tokens"),
-        (super::ACTIVITY, "Activity"),
-        (super::DEVICE, "Sign in a device"),
+        (paths::TOKENS, "Tokens"),
+        (paths::ACTIVITY, "Activity"),
+        (paths::DEVICE, "Sign in a device"),
     ];
     html! {
         nav aria-label="Main" {
@@ -65,8 +73,8 @@ fn navigation(visitor: &Visitor, title: &str) -> Markup {
             }
         }
         form.account method="post" action="/logout" {
-            (form_token(visitor))
-            span.name { (visitor.name()) }
+            (form_token(viewer))
+            span.name { (viewer.name) }
             button.quiet type="submit" { "Sign out" }
         }
     }
@@ -82,8 +90,8 @@ fn said(notice: &Notice) -> Markup {
 }
 
 /// The field without which no form of a visitor's is accepted.
-pub fn form_token(visitor: &Visitor) -> Markup {
-    html! { input type="hidden" name="form" value=(visitor.form_token()); }
+pub fn form_token(viewer: &Viewer) -> Markup {
+    html! { input type="hidden" name="form" value=(viewer.form_token); }
 }
 
 /// A refusal as a page of its own.
@@ -96,7 +104,7 @@ pub fn refusal(refusal: &Refusal) -> Response {
     };
     let content = html! {
         p.lead { (sentence(&refusal.message)) }
-        p { a href=(super::TOKENS) { "Back to your tokens" } }
+        p { a href=(paths::TOKENS) { "Back to your tokens" } }
     };
     let mut response = (refusal.status, page(title, None, None, content)).into_response();
     refusal.add_wait(&mut response);

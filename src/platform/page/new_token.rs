@@ -10,8 +10,11 @@ use axum::routing::get;
 use maud::{Markup, html};
 use uuid::Uuid;
 
+use super::error::PageError;
+use super::form::Posted;
 use super::layout::{self, Notice, copied, form_token, sentence};
-use super::session::{PageError, Posted, Visitor};
+use super::paths;
+use super::session::Visitor;
 use super::tokens;
 use crate::database::DatabaseError;
 use crate::database::tokens::{SCOPES, TokenRecord};
@@ -27,7 +30,7 @@ const NEVER: &str = "never";
 const USUAL_SCOPES: [&str; 2] = ["repo:read", "repo:write"];
 
 pub fn routes() -> Router<Shared> {
-    Router::new().route(super::NEW_TOKEN, get(new).post(create))
+    Router::new().route(paths::NEW_TOKEN, get(new).post(create))
 }
 
 /// What was filled in, so that a refused form comes back as it was.
@@ -52,7 +55,7 @@ async fn new(visitor: Visitor) -> Markup {
 fn form(visitor: &Visitor, draft: &Draft<'_>, notice: Option<Notice>) -> Markup {
     let is_first = notice.is_none();
     let content = html! {
-        form.card method="post" action=(super::NEW_TOKEN) {
+        form.card method="post" action=(paths::NEW_TOKEN) {
             div.field {
                 label for="name" { "Name" }
                 p.help #name-help { "What the token is for, such as “laptop” or “nightly build”." }
@@ -73,13 +76,13 @@ fn form(visitor: &Visitor, draft: &Draft<'_>, notice: Option<Notice>) -> Markup 
             (life(draft.life))
             p.actions {
                 button.primary type="submit" { "Create token" }
-                a.button href=(super::TOKENS) { "Cancel" }
+                a.button href=(paths::TOKENS) { "Cancel" }
             }
             input type="hidden" name="id" value=(draft.id);
-            (form_token(visitor))
+            (form_token(&visitor.viewer))
         }
     };
-    layout::page("New token", Some(visitor), notice, content)
+    layout::page("New token", Some(&visitor.viewer), notice, content)
 }
 
 /// The choice of an expiry.
@@ -179,7 +182,7 @@ pub fn shown_once(
             }, "Copy token"))
             (tokens::scopes(token))
             p.facts { (tokens::end(token, UnixTime::now())) }
-            p.actions { a.button href=(super::TOKENS) { "Back to your tokens" } }
+            p.actions { a.button href=(paths::TOKENS) { "Back to your tokens" } }
         }
         section.aside aria-labelledby="use" {
             h2 #use { "How to use it" }
@@ -188,5 +191,5 @@ pub fn shown_once(
             p { "In CI, set " code { "WIT_TOKEN" } " to the token and " code { "WIT_URL" } " to " code { (origin.url()) } "." }
         }
     };
-    layout::page(title, Some(visitor), Some(notice), content)
+    layout::page(title, Some(&visitor.viewer), Some(notice), content)
 }

@@ -10,9 +10,12 @@ use axum::routing::get;
 use maud::{Markup, html};
 use uuid::Uuid;
 
+use super::error::PageError;
+use super::form::Posted;
 use super::layout::{self, form_token};
 use super::new_token::{days, life, life_of, shown_once};
-use super::session::{PageError, Posted, Visitor};
+use super::paths;
+use super::session::Visitor;
 use super::tokens;
 use crate::database::DatabaseError;
 use crate::database::tokens::TokenRecord;
@@ -56,12 +59,12 @@ fn ask(
             (more)
             p.actions {
                 (yes)
-                a.button href=(super::TOKENS) { "Keep it" }
+                a.button href=(paths::TOKENS) { "Keep it" }
             }
-            (form_token(visitor))
+            (form_token(&visitor.viewer))
         }
     };
-    layout::page(title, Some(visitor), None, content)
+    layout::page(title, Some(&visitor.viewer), None, content)
 }
 
 /// The tokens that came of one, and end with it.

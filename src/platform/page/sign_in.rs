@@ -11,8 +11,11 @@ use axum::routing::{get, post};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::error::PageError;
+use super::form::{Fields, Posted};
 use super::layout::{self, Notice, sentence};
-use super::session::{Fields, PageError, Posted, Visitor, no_session_cookie, session_cookie};
+use super::paths::Next;
+use super::session::{Visitor, no_session_cookie, session_cookie};
 use crate::database::accounts::Login;
 use crate::platform::origin::Origin;
 use crate::platform::refusal::Refusal;
@@ -22,45 +25,6 @@ pub fn routes() -> Router<Shared> {
     Router::new()
         .route("/login", get(form).post(sign_in))
         .route("/logout", post(sign_out))
-}
-
-/// Where a visitor goes once signed in: one of the page's own places, and never a given URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    Tokens,
-    Device,
-}
-
-impl Next {
-    fn named(name: &str) -> Self {
-        match name {
-            "device" => Next::Device,
-            _ => Next::Tokens,
-        }
-    }
-
-    /// The place that a path belongs to.
-    pub fn of(path: &str) -> Self {
-        match path.starts_with("/device") {
-            true => Next::Device,
-            false => Next::Tokens,
-        }
-    }
-
-    /// The sign-in that leads there.
-    pub fn sign_in(self) -> &'static str {
-        match self {
-            Next::Tokens => "/login",
-            Next::Device => "/login?next=device",
-        }
-    }
-
-    fn path(self) -> &'static str {
-        match self {
-            Next::Tokens => super::TOKENS,
-            Next::Device => super::DEVICE,
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -78,13 +42,13 @@ async fn form(
     request: Request,
 ) -> Result<Response, PageError> {
     let (parts, _) = request.into_parts();
-    let next = Next::named(&asked.next);
+    let next = Next::of(&asked.next);
     if Visitor::find(&parts, &platform, &origin).await?.is_some() {
         return Ok(Redirect::to(next.path()).into_response());
     }
     let notice =
         (asked.done == "signed-out").then(|| Notice::Done("You are signed out.".to_owned()));
-    Ok(page(&platform, &origin, next, "", notice).into_response())
+    Ok(page(&platform, &origin, &next, "", notice).into_response())
 }
 
 async fn sign_in(
@@ -93,7 +57,7 @@ async fn sign_in(
     origin: Origin,
     fields: Fields,
 ) -> Result<Response, PageError> {
-    let next = Next::named(fields.text("next"));
+    let next = Next::of(fields.text("next"));
     let name = fields.text("name").trim();
     let login = match name.contains('@') {
         true => Login::Email(name.to_owned()),
@@ -104,7 +68,7 @@ async fn sign_in(
         .await
     {
         Ok(user) => user,
-        Err(refusal) => return Ok(refused(&platform, &origin, next, name, refusal)),
+        Err(refusal) => return Ok(refused(&platform, &origin, &next, name, refusal)),
     };
     let session = platform.database.open_session(&user.id).await?;
     let cookie = AppendHeaders([(SET_COOKIE, session_cookie(&origin, &session))]);
@@ -115,7 +79,7 @@ async fn sign_in(
 fn refused(
     platform: &Platform,
     origin: &Origin,
-    next: Next,
+    next: &Next,
     name: &str,
     refusal: Refusal,
 ) -> Response {
@@ -150,14 +114,14 @@ async fn sign_out(
 fn page(
     platform: &Platform,
     origin: &Origin,
-    next: Next,
+    next: &Next,
     name: &str,
     notice: Option<Notice>,
 ) -> Markup {
     let is_first = notice.is_none();
     let body = html! {
         form.card.narrow method="post" action="/login" {
-            @if next == Next::Device { input type="hidden" name="next" value="device"; }
+            input type="hidden" name="next" value=(next.path());
             div.field {
                 label for="name" { "Username or email" }
                 input #name name="name" type="text" value=(name) required maxlength="254"

@@ -7,8 +7,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
+use super::error::PageError;
 use super::layout::{self, Notice, copied};
-use super::session::{PageError, Visitor};
+use super::paths;
+use super::session::Visitor;
 use crate::database::tokens::TokenRecord;
 use crate::expiry::{DAY, UnixTime, ago, date, rfc3339, span};
 use crate::platform::Shared;
@@ -26,7 +28,7 @@ pub const REVOKED: &str = "/settings/tokens?done=revoked";
 pub const MADE_BEFORE: &str = "/settings/tokens?done=made-before";
 
 pub fn routes() -> Router<Shared> {
-    Router::new().route(super::TOKENS, get(list))
+    Router::new().route(paths::TOKENS, get(list))
 }
 
 #[derive(Deserialize)]
@@ -52,7 +54,7 @@ async fn list(
     let content = html! {
         div.bar {
             p.lead { "What git and scripts sign in with. Give each machine a token of its own, with as little as it needs." }
-            a.button.primary href=(super::NEW_TOKEN) { "New token" }
+            a.button.primary href=(paths::NEW_TOKEN) { "New token" }
         }
         @if tokens.is_empty() {
             div.empty {
@@ -64,7 +66,12 @@ async fn list(
         (user_id(&visitor))
     };
     let notice = notice.map(|text| Notice::Done(text.to_owned()));
-    Ok(layout::page("Tokens", Some(&visitor), notice, content))
+    Ok(layout::page(
+        "Tokens",
+        Some(&visitor.viewer),
+        notice,
+        content,
+    ))
 }
 
 fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {
@@ -91,10 +98,10 @@ fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {
             }
         }
         p.actions {
-            a.button href={ (super::TOKENS) "/" (token.id) "/rotate" } {
+            a.button href={ (paths::TOKENS) "/" (token.id) "/rotate" } {
                 "Rotate" span.unseen { " " (token.name) }
             }
-            a.button.danger href={ (super::TOKENS) "/" (token.id) "/revoke" } {
+            a.button.danger href={ (paths::TOKENS) "/" (token.id) "/revoke" } {
                 "Revoke" span.unseen { " " (token.name) }
             }
         }

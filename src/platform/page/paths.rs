@@ -1,0 +1,67 @@
+//! Addresses of the pages.
+
+/// The list of tokens: below a name that no account can have.
+pub const TOKENS: &str = "/settings/tokens";
+/// The form for a new token.
+pub const NEW_TOKEN: &str = "/settings/tokens/new";
+/// What was done with tokens, and the account.
+pub const ACTIVITY: &str = "/settings/activity";
+/// The address that people type to let a device in (RFC 8628, section 3.3).
+pub const DEVICE: &str = "/device";
+
+/// The page that a visitor wanted before signing in: one of the server's own, and never a URL that
+/// somebody else wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Next(String);
+
+impl Next {
+    /// The page at a path; the list of tokens where it is none of those that need a sign-in.
+    pub fn of(path: &str) -> Self {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte);
+        let is_own = path == DEVICE || path.starts_with("/settings/");
+        match is_own && path.len() <= 200 && !path.contains("//") && path.bytes().all(is_plain) {
+            true => Next(path.to_owned()),
+            // Its forms have addresses below it that show nothing.
+            false if path.starts_with("/device/") => Next(DEVICE.to_owned()),
+            false => Next(TOKENS.to_owned()),
+        }
+    }
+
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+
+    /// The sign-in that leads there.
+    pub fn sign_in(&self) -> String {
+        match self.0 == TOKENS {
+            true => "/login".to_owned(),
+            false => format!("/login?next={}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_this_server_are_gone_on_to() {
+        for own in [DEVICE, ACTIVITY, "/settings/tokens/0b1c/rotate"] {
+            assert_eq!(Next::of(own).path(), own);
+        }
+        assert_eq!(Next::of("/device/answer").path(), DEVICE);
+        for other in [
+            "",
+            "/",
+            "//evil.example/settings/",
+            "https://evil.example/settings/",
+            "/settings//evil.example",
+            "/settings/../logout",
+            "/settings/x?y",
+            "/settings/\\evil.example",
+            "/devices",
+        ] {
+            assert_eq!(Next::of(other).path(), TOKENS, "{other}");
+        }
+    }
+}
