@@ -21,10 +21,11 @@ mod page;
 pub mod quota;
 mod refusal;
 mod renewal;
+mod repos;
 mod run_to_end;
 pub mod tls;
+mod user;
 mod uses;
-mod v1;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -325,7 +326,8 @@ fn router(platform: Shared) -> Router {
     Router::new()
         .route("/health", get(|| async { "ok\n" }))
         .merge(api::routes())
-        .merge(v1::routes(&platform))
+        .merge(user::routes(&platform))
+        .merge(repos::routes(&platform))
         .merge(metrics::routes())
         .merge(renewal::routes(&platform))
         .merge(git::routes())

@@ -1,15 +1,20 @@
-//! Who asks: the session or token of a request, checked against the database each time.
+//! Authentication: the session or token of a request, checked against the database each time.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::Extension;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::Platform;
+use super::limits::Left;
 use super::refusal::Refusal;
+use super::{Platform, Shared};
 use crate::database::accounts::{Login, User};
 use crate::database::tokens::{Grant, TokenHash};
 use crate::database::{Database, DatabaseError};
@@ -19,13 +24,13 @@ use crate::secret::Secret;
 /// are used to.
 const ANY_OWNER: [&str; 4] = ["token", "oauth2", "x-access-token", "x-token-auth"];
 
-/// What a request carries in `Authorization`.
+/// Credentials in `Authorization`.
 pub enum Presented {
     Bearer(Secret),
     Basic { username: String, password: Secret },
 }
 
-/// Reads `Authorization`; `None` where there is none, or none that can be understood.
+/// Reads `Authorization`; `None` where it is missing or malformed.
 pub fn presented(headers: &HeaderMap) -> Option<Presented> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let space = value.iter().position(|byte| *byte == b' ')?;
@@ -45,7 +50,7 @@ pub fn presented(headers: &HeaderMap) -> Option<Presented> {
 }
 
 impl Platform {
-    /// The account of that name and password, where its limits leave a try.
+    /// The account of that name and password; 429 where it was tried too often.
     pub async fn sign_in(
         &self,
         login: Login,
@@ -91,7 +96,7 @@ impl Platform {
         user.ok_or_else(Refusal::not_authenticated)
     }
 
-    /// What the token of a request `from` an address allows, by Bearer, or by Basic under its
+    /// The grant of a request's token, sent `from` an address by Bearer, or by Basic under its
     /// owner's name or email, or one of [`ANY_OWNER`].
     pub async fn token(
         &self,
@@ -118,4 +123,44 @@ impl Platform {
         }
         Ok(grant)
     }
+}
+
+impl Platform {
+    /// The account that a request acts for: by its session, or by a token with the scope.
+    pub async fn acting(
+        &self,
+        grant: Option<Extension<Arc<Grant>>>,
+        headers: &HeaderMap,
+        scope: &str,
+    ) -> Result<User, Refusal> {
+        match grant {
+            Some(Extension(grant)) if grant.allows(scope) => Ok(grant.user.clone()),
+            Some(_) => Err(Refusal::needs_scope(scope)),
+            None => self.session(headers).await,
+        }
+    }
+}
+
+/// Checks the token of a request, if it has one, and counts the request as the token's.
+pub async fn counted(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let grant = match platform.token(request.headers(), from.ip()).await {
+        Ok(Some(grant)) => grant,
+        // A session, or nobody.
+        Ok(None) => return next.run(request).await,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let (mut response, left) = match platform.limits.api(grant.token_id) {
+        Ok(left) => {
+            request.extensions_mut().insert(grant);
+            (next.run(request).await, left)
+        }
+        Err(refusal) => (refusal.into_response(), Left::NOTHING),
+    };
+    left.write(response.headers_mut());
+    response
 }

@@ -16,9 +16,8 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::api::{Input, time_json, token_json, token_not_found};
-use super::auth::{Presented, presented};
+use super::auth::{Presented, counted, presented};
 use super::refusal::Refusal;
-use super::v1::counted;
 use crate::database::DatabaseError;
 use crate::database::family::Succession;
 use crate::database::tokens::Grant;

@@ -1,33 +1,29 @@
-//! What a token may ask of the API: counted, and each thing by its scope.
+//! Repositories, as an account's session or token may work on them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, patch};
 use axum::{Extension, Json, Router};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::api::{Account, Input};
+use super::api::Input;
+use super::auth::counted;
 use super::git::{ObjectFormat, Requester};
-use super::limits::Left;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
 use crate::database::accounts::User;
 use crate::database::collaborators::Role;
-use crate::database::profile::ProfileChange;
 use crate::database::repositories::{Repository, check_name, is_name};
 use crate::database::tokens::Grant;
 
 pub fn routes(platform: &Shared) -> Router<Shared> {
     Router::new()
-        .route("/api/v1/user", get(whoami))
-        .route("/api/v1/profile", get(show_profile).patch(change_profile))
         .route("/api/repos", get(list_repositories).post(create_repository))
         .route(
             "/api/repos/{name}",
@@ -43,96 +39,6 @@ pub fn routes(platform: &Shared) -> Router<Shared> {
             delete(unshare_repository),
         )
         .route_layer(from_fn_with_state(platform.clone(), counted))
-}
-
-/// Checks the token of a request, if it has one, and counts the request as the token's.
-pub async fn counted(
-    State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let grant = match platform.token(request.headers(), from.ip()).await {
-        Ok(Some(grant)) => grant,
-        // A session, or nobody.
-        Ok(None) => return next.run(request).await,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let (mut response, left) = match platform.limits.api(grant.token_id) {
-        Ok(left) => {
-            request.extensions_mut().insert(grant);
-            (next.run(request).await, left)
-        }
-        Err(refusal) => (refusal.into_response(), Left::NOTHING),
-    };
-    left.write(response.headers_mut());
-    response
-}
-
-impl Platform {
-    /// The account that a request acts for: by its session, or by a token with the scope.
-    async fn acting(
-        &self,
-        grant: Option<Extension<Arc<Grant>>>,
-        headers: &HeaderMap,
-        scope: &str,
-    ) -> Result<User, Refusal> {
-        match grant {
-            Some(Extension(grant)) if grant.allows(scope) => Ok(grant.user.clone()),
-            Some(_) => Err(Refusal::needs_scope(scope)),
-            None => self.session(headers).await,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Whoami<'a> {
-    #[serde(flatten)]
-    account: Account<'a>,
-    login: Option<&'a str>,
-}
-
-/// Whom a token acts for. Any token may ask about itself: this is how one is tried out.
-async fn whoami(grant: Option<Extension<Arc<Grant>>>) -> Result<Response, Refusal> {
-    let Some(Extension(grant)) = grant else {
-        return Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "UNAUTHORIZED",
-            "Requires authentication",
-        ));
-    };
-    let account = Account::of(&grant.user);
-    let login = account.username;
-    Ok(Json(Whoami { account, login }).into_response())
-}
-
-async fn show_profile(
-    State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, Refusal> {
-    let user = platform.acting(grant, &headers, "user:read").await?;
-    let profile = platform.database.profile(&user.id).await?;
-    Ok(Json(json!({
-        "username": user.username,
-        "email": user.email,
-        "name": profile.name,
-        "bio": profile.bio,
-        "location": profile.location,
-        "website": profile.website,
-    })))
-}
-
-/// Says only that it was done: who may write a profile may not read it for that.
-async fn change_profile(
-    State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
-    Input(change): Input<ProfileChange>,
-) -> Result<Json<Value>, Refusal> {
-    let user = platform.acting(grant, &headers, "user:write").await?;
-    platform.database.change_profile(&user.id, &change).await?;
-    Ok(Json(json!({ "success": true })))
 }
 
 impl Platform {
