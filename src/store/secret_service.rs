@@ -12,18 +12,15 @@
 mod bus;
 mod foreign;
 mod session;
+mod wire;
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use rustbus::message_builder::MarshalledMessage;
-use rustbus::wire::ObjectPath;
-use rustbus::wire::unmarshal::traits::Variant;
-use rustbus::{Marshal, Signature};
-
-use self::bus::{Bus, BusError, message, nonsense};
+use self::bus::{Bus, BusError, call, nonsense};
 use self::session::{ALGORITHM, Exchange, Key};
+use self::wire::{Malformed, Message, Writer};
 use super::{Store, StoreError, patience};
 use crate::credential::Site;
 use crate::interactive;
@@ -49,15 +46,38 @@ const PROMPT: Duration = Duration::from_secs(60);
 /// How many calls are sent before their replies are read.
 const TOGETHER: usize = 64;
 
-type Path = ObjectPath<String>;
 type Attributes = HashMap<String, String>;
-/// Section "Secrets": session, parameters, value, content type.
-type Encrypted<Bytes> = (Path, Bytes, Bytes, String);
 
-#[derive(Marshal, Signature)]
-enum Property {
-    Label(String),
-    Attributes(Attributes),
+/// Section "Secrets", signature `(oayays)`: session, parameters, value, content type.
+struct Encrypted {
+    session: String,
+    parameters: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Encrypted {
+    fn write(&self, body: &mut Writer) {
+        body.structure();
+        body.string(&self.session);
+        body.bytes(&self.parameters);
+        body.bytes(&self.value);
+        // KeePassXC makes an attachment of anything else, and 2.7.4 loses those.
+        body.string("text/plain");
+    }
+}
+
+fn write_attributes(body: &mut Writer, attributes: &Attributes) {
+    body.array(8, |body| {
+        for (name, value) in attributes {
+            body.structure();
+            body.string(name);
+            body.string(value);
+        }
+    });
+}
+
+fn write_paths(body: &mut Writer, paths: &[&str]) {
+    body.array(4, |body| paths.iter().for_each(|path| body.string(path)));
 }
 
 /// The desktop's keyring.
@@ -73,7 +93,7 @@ struct Connection {
 }
 
 struct Session {
-    path: Path,
+    path: String,
     /// The service's half of the key agreement.
     theirs: Vec<u8>,
     key: OnceCell<Key>,
@@ -116,7 +136,7 @@ impl SecretService {
             }
             None => {
                 let mut bus = Bus::connect(deadline)?;
-                bus.call(&message(SERVICE, ROOT, I_PEER, "Ping"))?;
+                bus.call(&call(SERVICE, ROOT, I_PEER, "Ping", ""))?;
                 Connection::new(bus)?
             }
         };
@@ -138,12 +158,12 @@ impl SecretService {
         let (mut connection, search) = match kept {
             Some(mut connection) => {
                 connection.bus.set_deadline(deadline);
-                let serial = search(&mut connection.bus, attributes)?;
+                let serial = search(&mut connection.bus, attributes);
                 (connection, serial)
             }
             None => {
                 let mut bus = Bus::connect(deadline)?;
-                let serial = search(&mut bus, attributes)?;
+                let serial = search(&mut bus, attributes);
                 // The service searches while our half of the key agreement is worked out.
                 bus.flush()?;
                 (Connection::new(bus)?, serial)
@@ -175,24 +195,20 @@ impl Connection {
     }
 
     fn open(&mut self) -> Result<Session, StoreError> {
-        let mut open = message(SERVICE, ROOT, I_SERVICE, "OpenSession");
-        let body = &mut open.body;
-        body.push_param(ALGORITHM)
-            .and_then(|()| body.push_variant(&self.exchange.public[..]))
-            .map_err(|_| nonsense())?;
-        let serial = self.bus.send(&open)?;
+        let mut open = call(SERVICE, ROOT, I_SERVICE, "OpenSession", "sv");
+        open.body.string(ALGORITHM);
+        open.body.signature("ay");
+        open.body.bytes(&self.exchange.public[..]);
+        let serial = self.bus.send(&open);
         self.bus.flush()?;
         session::ask_the_processor();
         let reply = self.bus.reply(serial)?;
-        let mut parser = reply.body.parser();
-        let theirs = parser.get::<Variant>().and_then(|v| v.get::<&[u8]>());
-        let path = parser.get::<Path>();
-        let (Ok(theirs), Ok(path)) = (theirs, path) else {
-            return Err(nonsense().into());
-        };
+        let mut body = reply.body("vo")?;
+        body.variant("ay")?;
+        let theirs = body.bytes()?.to_owned();
         Ok(Session {
-            path,
-            theirs: theirs.to_owned(),
+            path: body.string()?.to_owned(),
+            theirs,
             key: OnceCell::new(),
         })
     }
@@ -207,12 +223,13 @@ impl Connection {
         Ok(session.key.get_or_init(|| key))
     }
 
-    fn encrypt(&mut self, item: &Secret) -> Result<Encrypted<Vec<u8>>, StoreError> {
-        let (iv, encrypted) = self.key()?.encrypt(item).map_err(no_randomness)?;
-        let session = self.session()?.path.clone();
-        // KeePassXC makes an attachment of anything else, and 2.7.4 loses those.
-        let content_type = "text/plain".to_owned();
-        Ok((session, iv.to_vec(), encrypted, content_type))
+    fn encrypt(&mut self, item: &Secret) -> Result<Encrypted, StoreError> {
+        let (iv, value) = self.key()?.encrypt(item).map_err(no_randomness)?;
+        Ok(Encrypted {
+            session: self.session()?.path.clone(),
+            parameters: iv.to_vec(),
+            value,
+        })
     }
 }
 
@@ -230,10 +247,10 @@ fn all_sites() -> Attributes {
     ])
 }
 
-fn search(bus: &mut Bus, attributes: &Attributes) -> Result<u32, StoreError> {
-    let mut search = message(SERVICE, ROOT, I_SERVICE, "SearchItems");
-    search.body.push_param(attributes).map_err(|_| nonsense())?;
-    Ok(bus.send(&search)?)
+fn search(bus: &mut Bus, attributes: &Attributes) -> u32 {
+    let mut search = call(SERVICE, ROOT, I_SERVICE, "SearchItems", "a{ss}");
+    write_attributes(&mut search.body, attributes);
+    bus.send(&search)
 }
 
 /// Which of the items that a search finds must be open.
@@ -278,7 +295,7 @@ fn unlocked_items(
     } else {
         unlock(bus, &locked)?;
     }
-    let serial = search(bus, attributes)?;
+    let serial = search(bus, attributes);
     let (open, locked) = two_lists(&bus.reply(serial)?)?;
     match locked.is_empty() {
         true => items(bus, open, locked),
@@ -301,13 +318,11 @@ fn last_changed_first(bus: &mut Bus, paths: Vec<String>) -> Result<Vec<String>, 
     }
     let mut dated = Vec::with_capacity(paths.len());
     for path in paths {
-        let serial = ask_property(bus, &path, "Modified")?;
+        let serial = ask_property(bus, I_ITEM, &path, "Modified");
         let reply = bus.reply(serial)?;
-        let value = reply.body.parser().get::<Variant>();
-        let changed = value
-            .and_then(|value| value.get::<u64>())
-            .map_err(|_| nonsense())?;
-        dated.push((changed, path));
+        let mut body = reply.body("v")?;
+        body.variant("t")?;
+        dated.push((body.uint64()?, path));
     }
     dated.sort_by(|a, b| b.cmp(a));
     Ok(dated.into_iter().map(|(_, path)| path).collect())
@@ -319,7 +334,7 @@ fn found(
     bus: &mut Bus,
     attributes: &Attributes,
     serial: u32,
-) -> Result<(MarshalledMessage, bool), StoreError> {
+) -> Result<(Message, bool), StoreError> {
     let deadline = bus.deadline();
     bus.set_deadline(Instant::now() + patience() / 2);
     let soon = bus.reply(serial);
@@ -328,7 +343,7 @@ fn found(
         Err(BusError::TimedOut) => {}
         // GNOME Keyring 42 now and then answers a process's first call before it knows of the process.
         Err(BusError::Refused(name)) if name == "org.freedesktop.DBus.Error.UnknownMethod" => {
-            let again = search(bus, attributes)?;
+            let again = search(bus, attributes);
             return Ok((bus.reply(again)?, false));
         }
         soon => return Ok((soon?, false)),
@@ -346,80 +361,55 @@ fn found(
     Ok((found, true))
 }
 
-fn two_lists(found: &MarshalledMessage) -> Result<(Vec<String>, Vec<String>), StoreError> {
-    let strings = |paths: Vec<Path>| paths.iter().map(|path| path.as_ref().to_owned()).collect();
-    let (unlocked, locked) = found
-        .body
-        .parser()
-        .get2::<Vec<Path>, Vec<Path>>()
-        .map_err(|_| nonsense())?;
-    Ok((strings(unlocked), strings(locked)))
+fn two_lists(found: &Message) -> Result<(Vec<String>, Vec<String>), StoreError> {
+    let mut body = found.body("aoao")?;
+    Ok((body.strings()?, body.strings()?))
 }
 
 /// Whether the default collection is locked; an error where there is none.
 fn default_is_locked(bus: &mut Bus) -> Result<bool, StoreError> {
-    let alias = ask_default(bus)?;
-    let mut locked = message(SERVICE, DEFAULT, I_PROPERTIES, "Get");
-    locked
-        .body
-        .push_param2(I_COLLECTION, "Locked")
-        .map_err(|_| nonsense())?;
-    let locked = bus.send(&locked)?;
+    let alias = ask_default(bus);
+    let locked = ask_property(bus, I_COLLECTION, DEFAULT, "Locked");
     let alias = bus.reply(alias)?;
-    let path: Path = alias.body.parser().get().map_err(|_| nonsense())?;
-    if path.as_ref() == "/" {
+    if alias.body("o")?.string()? == "/" {
         return Err(StoreError::Unavailable {
             reason: "the keyring has no default collection".to_owned(),
         });
     }
     let locked = bus.reply(locked)?;
-    let value = locked.body.parser().get::<Variant>();
-    Ok(value
-        .and_then(|value| value.get::<bool>())
-        .map_err(|_| nonsense())?)
+    let mut body = locked.body("v")?;
+    body.variant("b")?;
+    Ok(body.boolean()?)
 }
 
-fn ask_default(bus: &mut Bus) -> Result<u32, StoreError> {
-    let mut alias = message(SERVICE, ROOT, I_SERVICE, "ReadAlias");
-    alias.body.push_param("default").map_err(|_| nonsense())?;
-    Ok(bus.send(&alias)?)
+fn ask_default(bus: &mut Bus) -> u32 {
+    let mut alias = call(SERVICE, ROOT, I_SERVICE, "ReadAlias", "s");
+    alias.body.string("default");
+    bus.send(&alias)
 }
 
 /// Whether the default collection is the one that every service has and none keeps on disk.
 fn default_ends_with_session(bus: &mut Bus) -> Result<bool, StoreError> {
-    let alias = ask_default(bus)?;
-    let alias = bus.reply(alias)?;
-    let path: Path = alias.body.parser().get().map_err(|_| nonsense())?;
-    Ok(path.as_ref() == OF_SESSION)
+    let alias = ask_default(bus);
+    Ok(bus.reply(alias)?.body("o")?.string()? == OF_SESSION)
 }
 
 /// Unlocks, with the service's prompt where a person can see it.
 fn unlock(bus: &mut Bus, objects: &[String]) -> Result<(), StoreError> {
-    let mut unlock = message(SERVICE, ROOT, I_SERVICE, "Unlock");
-    unlock
-        .body
-        .push_param(paths(objects)?)
-        .map_err(|_| nonsense())?;
+    let mut unlock = call(SERVICE, ROOT, I_SERVICE, "Unlock", "ao");
+    let paths: Vec<&str> = objects.iter().map(String::as_str).collect();
+    write_paths(&mut unlock.body, &paths);
     let reply = bus.call(&unlock)?;
-    let (_, prompt) = reply
-        .body
-        .parser()
-        .get2::<Vec<Path>, Path>()
-        .map_err(|_| nonsense())?;
-    if prompt.as_ref() != "/" && !can_prompt() {
+    let mut body = reply.body("aoo")?;
+    body.strings()?;
+    let prompt = body.string()?;
+    if prompt != "/" && !can_prompt() {
         return Err(locked_error());
     }
-    match run_prompt(bus, &prompt, || true)? {
+    match run_prompt(bus, prompt, || true)? {
         true => Ok(()),
         false => Err(locked_error()),
     }
-}
-
-fn paths(objects: &[String]) -> Result<Vec<ObjectPath<&str>>, StoreError> {
-    objects
-        .iter()
-        .map(|path| ObjectPath::new(path.as_str()).map_err(|_| nonsense().into()))
-        .collect()
 }
 
 /// Whether a person can see a prompt and wants to.
@@ -435,35 +425,30 @@ fn can_prompt() -> bool {
 /// `can_be_seen` is asked only where there is one.
 fn run_prompt(
     bus: &mut Bus,
-    prompt: &Path,
+    path: &str,
     can_be_seen: impl FnOnce() -> bool,
 ) -> Result<bool, StoreError> {
-    let path = prompt.as_ref();
     if path == "/" {
         return Ok(true);
     }
     let daemon = "org.freedesktop.DBus";
-    let mut listen = message(daemon, "/org/freedesktop/DBus", daemon, "AddMatch");
+    let mut listen = call(daemon, "/org/freedesktop/DBus", daemon, "AddMatch", "s");
     let rule = format!("type='signal',interface='{I_PROMPT}',member='Completed',path='{path}'");
-    listen.body.push_param(rule).map_err(|_| nonsense())?;
-    bus.send(&listen)?;
-    let mut show = message(SERVICE, path, I_PROMPT, "Prompt");
-    show.body.push_param("").map_err(|_| nonsense())?;
+    listen.body.string(&rule);
+    bus.send(&listen);
+    let mut show = call(SERVICE, path, I_PROMPT, "Prompt", "s");
+    show.body.string("");
     bus.call(&show)?;
     let seen = can_be_seen();
     if seen {
         bus.set_deadline(Instant::now() + PROMPT);
     }
     let done = bus.wait(|message| {
-        message.dynheader.member.as_deref() == Some("Completed")
-            && message.dynheader.object.as_deref() == Some(path)
+        message.member.as_deref() == Some("Completed") && message.path.as_deref() == Some(path)
     });
     bus.set_deadline(Instant::now() + patience());
     match done {
-        Ok(done) => match done.body.parser().get::<bool>() {
-            Ok(dismissed) => Ok(!dismissed),
-            Err(_) => Err(nonsense().into()),
-        },
+        Ok(done) => Ok(!done.body("bv")?.boolean()?),
         Err(BusError::TimedOut) if !seen => Ok(false),
         Err(error) => Err(unanswered(error)),
     }
@@ -481,7 +466,7 @@ fn unanswered(error: BusError) -> StoreError {
 }
 
 /// Runs the prompt that a change's reply may name.
-fn finish(bus: &mut Bus, prompt: &Path) -> Result<(), StoreError> {
+fn finish(bus: &mut Bus, prompt: &str) -> Result<(), StoreError> {
     match run_prompt(bus, prompt, can_prompt)? {
         true => Ok(()),
         false => Err(StoreError::Unavailable {
@@ -499,23 +484,32 @@ fn create_item(
     attributes: Attributes,
     secret: &Secret,
     replace: bool,
-) -> Result<Path, StoreError> {
-    let properties = HashMap::from([
-        (format!("{I_ITEM}.Label"), Property::Label(label)),
-        (
-            format!("{I_ITEM}.Attributes"),
-            Property::Attributes(attributes),
-        ),
-    ]);
+) -> Result<String, StoreError> {
     let secret = connection.encrypt(secret)?;
-    let mut create = message(SERVICE, collection, I_COLLECTION, "CreateItem");
-    create
-        .body
-        .push_param3(properties, secret, replace)
-        .map_err(|_| nonsense())?;
+    let mut create = call(
+        SERVICE,
+        collection,
+        I_COLLECTION,
+        "CreateItem",
+        "a{sv}(oayays)b",
+    );
+    let body = &mut create.body;
+    body.array(8, |body| {
+        body.structure();
+        body.string("org.freedesktop.Secret.Item.Label");
+        body.signature("s");
+        body.string(&label);
+        body.structure();
+        body.string("org.freedesktop.Secret.Item.Attributes");
+        body.signature("a{ss}");
+        write_attributes(body, &attributes);
+    });
+    secret.write(body);
+    body.boolean(replace);
     let reply = connection.bus.call(&create)?;
-    let paths = reply.body.parser().get2::<Path, Path>();
-    Ok(paths.map_err(|_| nonsense())?.1)
+    let mut body = reply.body("oo")?;
+    body.string()?;
+    Ok(body.string()?.to_owned())
 }
 
 /// Makes an item; one with just these attributes stays.
@@ -540,27 +534,26 @@ fn replace_secret(
     label: String,
     secret: &Secret,
 ) -> Result<(), StoreError> {
-    let serial = ask_property(&mut connection.bus, path, "Attributes")?;
+    let serial = ask_property(&mut connection.bus, I_ITEM, path, "Attributes");
     let attributes = attributes_in(&connection.bus.reply(serial)?)?;
     // Section "Object Paths": an item lies below its collection.
     let (collection, _) = path.rsplit_once('/').ok_or_else(nonsense)?;
     let prompt = create_item(connection, collection, label, attributes, secret, true)?;
-    if prompt.as_ref() == "/" {
+    if prompt == "/" {
         return Ok(());
     }
-    let dismiss = message(SERVICE, prompt.as_ref(), I_PROMPT, "Dismiss");
-    connection.bus.send(&dismiss)?;
+    let dismiss = call(SERVICE, &prompt, I_PROMPT, "Dismiss", "");
+    connection.bus.send(&dismiss);
     let secret = connection.encrypt(secret)?;
-    let mut set = message(SERVICE, path, I_ITEM, "SetSecret");
-    set.body.push_param(secret).map_err(|_| nonsense())?;
+    let mut set = call(SERVICE, path, I_ITEM, "SetSecret", "(oayays)");
+    secret.write(&mut set.body);
     connection.bus.call(&set)?;
     Ok(())
 }
 
 fn delete_item(bus: &mut Bus, path: &str) -> Result<(), StoreError> {
-    let reply = bus.call(&message(SERVICE, path, I_ITEM, "Delete"))?;
-    let prompt = reply.body.parser().get::<Path>().map_err(|_| nonsense())?;
-    finish(bus, &prompt)
+    let reply = bus.call(&call(SERVICE, path, I_ITEM, "Delete", ""))?;
+    finish(bus, reply.body("o")?.string()?)
 }
 
 impl Store for SecretService {
@@ -638,7 +631,12 @@ impl Store for SecretService {
             for some in items.open.chunks(TOGETHER) {
                 let mut serials = Vec::with_capacity(some.len());
                 for path in some {
-                    serials.push(ask_property(&mut connection.bus, path, "Attributes")?);
+                    serials.push(ask_property(
+                        &mut connection.bus,
+                        I_ITEM,
+                        path,
+                        "Attributes",
+                    ));
                 }
                 for serial in serials {
                     let reply = connection.bus.reply(serial)?;
@@ -687,11 +685,10 @@ enum Found {
 /// The secret of an unlocked item.
 fn secret_at(connection: &mut Connection, path: &str) -> Result<Found, StoreError> {
     let session = connection.session()?.path.clone();
-    let mut get = message(SERVICE, ROOT, I_SERVICE, "GetSecrets");
-    get.body
-        .push_param2(paths(&[path.to_owned()])?, session)
-        .map_err(|_| nonsense())?;
-    let serial = connection.bus.send(&get)?;
+    let mut get = call(SERVICE, ROOT, I_SERVICE, "GetSecrets", "aoo");
+    write_paths(&mut get.body, &[path]);
+    get.body.string(&session);
+    let serial = connection.bus.send(&get);
     // The service encrypts while the key is worked out here.
     connection.bus.flush()?;
     connection.key()?;
@@ -699,27 +696,41 @@ fn secret_at(connection: &mut Connection, path: &str) -> Result<Found, StoreErro
         Err(BusError::Refused(name)) if name.ends_with(".NoSuchObject") => return Ok(Found::Gone),
         reply => reply?,
     };
-    let secrets: HashMap<Path, Encrypted<&[u8]>> =
-        reply.body.parser().get().map_err(|_| nonsense())?;
-    let Some((_, iv, encrypted, _)) = secrets.into_values().next() else {
+    let mut secret = None;
+    reply.body("a{o(oayays)}")?.array(8, |body| {
+        body.structure()?;
+        let _item = body.string()?;
+        body.structure()?;
+        let _session = body.string()?;
+        secret = Some((body.bytes()?, body.bytes()?));
+        let _content_type = body.string()?;
+        Ok(())
+    })?;
+    let Some((iv, encrypted)) = secret else {
         return Ok(Found::Gone);
     };
     let secret = connection.key()?.decrypt(iv, encrypted);
     Ok(secret.map_or(Found::Unreadable, Found::Secret))
 }
 
-/// Asks for a property of an item; its value is in the reply.
-fn ask_property(bus: &mut Bus, path: &str, name: &str) -> Result<u32, StoreError> {
-    let mut get = message(SERVICE, path, I_PROPERTIES, "Get");
-    get.body.push_param2(I_ITEM, name).map_err(|_| nonsense())?;
-    Ok(bus.send(&get)?)
+/// Asks for a property; its value is in the reply.
+fn ask_property(bus: &mut Bus, interface: &str, path: &str, name: &str) -> u32 {
+    let mut get = call(SERVICE, path, I_PROPERTIES, "Get", "ss");
+    get.body.string(interface);
+    get.body.string(name);
+    bus.send(&get)
 }
 
-fn attributes_in(reply: &MarshalledMessage) -> Result<Attributes, StoreError> {
-    let value = reply.body.parser().get::<Variant>();
-    Ok(value
-        .and_then(|value| value.get::<Attributes>())
-        .map_err(|_| nonsense())?)
+fn attributes_in(reply: &Message) -> Result<Attributes, StoreError> {
+    let mut attributes = Attributes::new();
+    let mut body = reply.body("v")?;
+    body.variant("a{ss}")?;
+    body.array(8, |body| {
+        body.structure()?;
+        attributes.insert(body.string()?.to_owned(), body.string()?.to_owned());
+        Ok(())
+    })?;
+    Ok(attributes)
 }
 
 fn label(site: &Site) -> String {
@@ -741,6 +752,12 @@ fn locked_error() -> StoreError {
 fn no_randomness(error: getrandom::Error) -> StoreError {
     StoreError::Unavailable {
         reason: format!("no randomness: {error}"),
+    }
+}
+
+impl From<Malformed> for StoreError {
+    fn from(malformed: Malformed) -> Self {
+        BusError::from(malformed).into()
     }
 }
 

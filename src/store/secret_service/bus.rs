@@ -5,15 +5,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustbus::MessageType;
-use rustbus::message_builder::{MarshalledMessage, MessageBuilder};
-use rustbus::wire::{marshal, unmarshal};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
+use super::wire::{Call, FIXED, METHOD_RETURN, Malformed, Message, Writer};
 use crate::config;
-
-/// The largest message that is read. Items are far smaller.
-const MOST: usize = 16 * 1024 * 1024;
 
 /// Why the bus did not bring a reply.
 #[derive(Debug)]
@@ -40,8 +35,14 @@ impl From<rustix::io::Errno> for BusError {
     }
 }
 
+impl From<Malformed> for BusError {
+    fn from(_: Malformed) -> Self {
+        nonsense()
+    }
+}
+
 pub fn nonsense() -> BusError {
-    BusError::Gone("an answer on the session bus makes no sense".to_owned())
+    BusError::Gone("invalid message on the session bus".to_owned())
 }
 
 pub struct Bus {
@@ -53,7 +54,7 @@ pub struct Bus {
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
     /// Came before it was asked for.
-    early: Vec<MarshalledMessage>,
+    early: Vec<Message>,
     greeted: bool,
 }
 
@@ -85,7 +86,7 @@ impl Bus {
         bus.outgoing
             .extend_from_slice(format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").as_bytes());
         let daemon = "org.freedesktop.DBus";
-        bus.send(&message(daemon, "/org/freedesktop/DBus", daemon, "Hello"))?;
+        bus.send(&call(daemon, "/org/freedesktop/DBus", daemon, "Hello", ""));
         Ok(bus)
     }
 
@@ -98,37 +99,29 @@ impl Bus {
     }
 
     /// Queues a call and returns the serial by which its reply is known.
-    pub fn send(&mut self, message: &MarshalledMessage) -> Result<u32, BusError> {
+    pub fn send(&mut self, call: &Call) -> u32 {
         self.serial += 1;
-        let mut header = Vec::with_capacity(256);
-        marshal::marshal(message, self.serial, &mut header).map_err(|_| nonsense())?;
-        self.outgoing.extend_from_slice(&header);
-        self.outgoing.extend_from_slice(message.get_buf());
-        Ok(self.serial)
+        call.encode(self.serial, &mut self.outgoing);
+        self.serial
     }
 
     /// Sends what is queued and waits for the reply to `serial`.
-    pub fn reply(&mut self, serial: u32) -> Result<MarshalledMessage, BusError> {
-        let message = self.wait(|message| message.dynheader.response_serial == Some(serial))?;
-        match message.typ {
-            MessageType::Reply => Ok(message),
-            _ => Err(BusError::Refused(
-                message.dynheader.error_name.unwrap_or_default(),
-            )),
+    pub fn reply(&mut self, serial: u32) -> Result<Message, BusError> {
+        let message = self.wait(|message| message.reply_serial == Some(serial))?;
+        match message.kind {
+            METHOD_RETURN => Ok(message),
+            _ => Err(BusError::Refused(message.error_name.unwrap_or_default())),
         }
     }
 
     /// The same for a single call.
-    pub fn call(&mut self, message: &MarshalledMessage) -> Result<MarshalledMessage, BusError> {
-        let serial = self.send(message)?;
+    pub fn call(&mut self, call: &Call) -> Result<Message, BusError> {
+        let serial = self.send(call);
         self.reply(serial)
     }
 
     /// Sends what is queued and waits for a message that `wanted` accepts.
-    pub fn wait(
-        &mut self,
-        wanted: impl Fn(&MarshalledMessage) -> bool,
-    ) -> Result<MarshalledMessage, BusError> {
+    pub fn wait(&mut self, wanted: impl Fn(&Message) -> bool) -> Result<Message, BusError> {
         self.flush()?;
         if let Some(at) = self.early.iter().position(&wanted) {
             return Ok(self.early.swap_remove(at));
@@ -153,7 +146,7 @@ impl Bus {
     }
 
     /// The next message, in whole.
-    fn receive(&mut self) -> Result<MarshalledMessage, BusError> {
+    fn receive(&mut self) -> Result<Message, BusError> {
         if !self.greeted {
             let end = loop {
                 if let Some(end) = self.incoming.iter().position(|byte| *byte == b'\n') {
@@ -167,33 +160,16 @@ impl Bus {
             self.incoming.drain(..end);
             self.greeted = true;
         }
-        // D-Bus specification, "Message Format": 16 bytes that end with the length of the header's
-        // fields, those, padding to 8, the body.
-        while self.incoming.len() < 16 {
+        while self.incoming.len() < FIXED {
             self.fill()?;
         }
-        let (head, header) =
-            unmarshal::unmarshal_header(&self.incoming, 0).map_err(|_| nonsense())?;
-        let fields: [u8; 4] = self.incoming[12..16].try_into().map_err(|_| nonsense())?;
-        let fields = match header.byteorder {
-            rustbus::ByteOrder::LittleEndian => u32::from_le_bytes(fields),
-            rustbus::ByteOrder::BigEndian => u32::from_be_bytes(fields),
-        } as usize;
-        let body = header.body_len as usize;
-        if fields > MOST || body > MOST {
-            return Err(nonsense());
-        }
-        let whole = (16 + fields).next_multiple_of(8) + body;
+        let whole = Message::length(&self.incoming[..FIXED])?;
         while self.incoming.len() < whole {
             self.fill()?;
         }
         let rest: Vec<u8> = self.incoming.split_off(whole);
         let bytes = std::mem::replace(&mut self.incoming, rest);
-        let (used, fields) =
-            unmarshal::unmarshal_dynamic_header(&header, &bytes, head).map_err(|_| nonsense())?;
-        let (_, message) = unmarshal::unmarshal_next_message(&header, fields, &bytes, head + used)
-            .map_err(|_| nonsense())?;
-        Ok(message)
+        Ok(Message::decode(&bytes)?)
     }
 
     fn fill(&mut self) -> Result<(), BusError> {
@@ -211,14 +187,22 @@ impl Bus {
     }
 }
 
-/// A call of `member`, still without arguments.
-pub fn message(to: &str, path: &str, interface: &str, member: &str) -> MarshalledMessage {
-    MessageBuilder::new()
-        .call(member)
-        .on(path)
-        .with_interface(interface)
-        .at(to)
-        .build()
+/// A call of `member` with arguments of that signature, which are still to be written.
+pub fn call<'a>(
+    destination: &'a str,
+    path: &'a str,
+    interface: &'a str,
+    member: &'a str,
+    signature: &'static str,
+) -> Call<'a> {
+    Call {
+        destination,
+        path,
+        interface,
+        member,
+        signature,
+        body: Writer::default(),
+    }
 }
 
 fn left(deadline: Instant) -> Result<Duration, BusError> {

@@ -1,9 +1,8 @@
 //! The items of other programs, read and left as they are.
 
-use rustbus::wire::unmarshal::traits::Variant;
-
 use super::{
-    Attributes, Found, Needed, SecretService, ask_property, attributes_in, nonsense, secret_at,
+    Attributes, Found, I_ITEM, Needed, SecretService, ask_property, attributes_in, nonsense,
+    secret_at,
 };
 use crate::secret::Secret;
 use crate::store::StoreError;
@@ -22,17 +21,17 @@ impl SecretService {
         self.with_items(&schema, Needed::All, |connection, found| {
             let mut items = Vec::with_capacity(found.open.len());
             for path in &found.open {
-                let label = ask_property(&mut connection.bus, path, "Label")?;
-                let attributes = ask_property(&mut connection.bus, path, "Attributes")?;
+                let label = ask_property(&mut connection.bus, I_ITEM, path, "Label");
+                let attributes = ask_property(&mut connection.bus, I_ITEM, path, "Attributes");
                 let label = connection.bus.reply(label)?;
-                let label = label.body.parser().get::<Variant>();
-                let label = label.and_then(|value| value.get::<String>());
+                let mut label = label.body("v")?;
+                label.variant("s")?;
                 let attributes = attributes_in(&connection.bus.reply(attributes)?)?;
                 let Found::Secret(secret) = secret_at(connection, path)? else {
                     return Err(nonsense().into());
                 };
                 items.push(ForeignItem {
-                    label: label.map_err(|_| nonsense())?,
+                    label: label.string()?.to_owned(),
                     attributes,
                     secret,
                 });
