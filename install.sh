@@ -18,7 +18,7 @@ shell completions below DIR. Running it again replaces what it installed.
   --uninstall   remove what an earlier run installed below DIR, nothing else
   --help        print this
 
-Needs: cargo (Rust), git, a C compiler and make. Only Linux is tested.
+Needs: cargo (Rust), git and a C compiler. Only Linux is tested.
 USAGE
 }
 
@@ -108,24 +108,23 @@ check_needs() {
     command -v git >/dev/null 2>&1 || missing="$missing git"
     command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 ||
         command -v clang >/dev/null 2>&1 || missing="$missing C-compiler"
-    command -v make >/dev/null 2>&1 || missing="$missing make"
     command -v cargo >/dev/null 2>&1 || missing="$missing cargo"
     [ -n "$missing" ] || return 0
     say "install.sh: missing:$missing" >&2
     case $missing in
-        *git* | *C-compiler* | *make*)
+        *git* | *C-compiler*)
             if command -v apt-get >/dev/null 2>&1; then
                 say "hint: sudo apt-get install git build-essential" >&2
             elif command -v dnf >/dev/null 2>&1; then
-                say "hint: sudo dnf install git gcc make" >&2
+                say "hint: sudo dnf install git gcc" >&2
             elif command -v pacman >/dev/null 2>&1; then
-                say "hint: sudo pacman -S git gcc make" >&2
+                say "hint: sudo pacman -S git gcc" >&2
             elif command -v apk >/dev/null 2>&1; then
                 say "hint: apk add git build-base" >&2
             elif command -v xcode-select >/dev/null 2>&1; then
                 say "hint: xcode-select --install" >&2
             else
-                say "hint: install git, a C compiler and make from your system's packages" >&2
+                say "hint: install git and a C compiler from your system's packages" >&2
             fi
             ;;
     esac
@@ -139,8 +138,8 @@ check_needs() {
 
 # Calls $1 with the source, the path below the prefix and the mode of each file.
 for_each_file() {
-    "$1" "$built/git-credential-wit" bin/git-credential-wit 755
-    "$1" "$built/wit" bin/wit 755
+    "$1" "$built/helper/git-credential-wit" bin/git-credential-wit 755
+    "$1" "$built/release/wit" bin/wit 755
     for page in man/*.1; do
         "$1" "$page" "share/man/man1/${page##*/}" 644
     done
@@ -193,11 +192,12 @@ install() {
     for_each_file refuse_foreign
 
     say "Building a release; the first time takes some minutes."
-    cargo build --release --locked --bins
-    target=$(cargo metadata --no-deps --format-version 1 --locked |
+    # git starts the helper at each fetch, so that is built for speed and wit is built quickly.
+    cargo build --profile helper --locked --no-default-features --bin git-credential-wit
+    cargo build --release --locked --bin wit
+    built=$(cargo metadata --no-deps --format-version 1 --locked |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-    built=$target/release
-    [ -x "$built/wit" ] || die "cargo built no $built/wit" \
+    [ -x "$built/release/wit" ] || die "cargo built no $built/release/wit" \
         "unset CARGO_BUILD_TARGET; ./install.sh"
 
     # For everybody who may use the prefix, whatever this shell makes otherwise.

@@ -12,6 +12,10 @@ use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
 mod checked;
+#[cfg(feature = "direct")]
+pub mod database;
+#[cfg(not(feature = "direct"))]
+#[path = "api/without_database.rs"]
 pub mod database;
 pub mod device;
 pub mod http;

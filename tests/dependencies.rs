@@ -48,6 +48,75 @@ fn each_dependency_has_its_reason_and_nothing_else_has_one() {
     assert_eq!(used, told);
 }
 
+/// What a build for Linux compiles of crates, the package itself left out.
+fn crates(features: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--locked",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+        ])
+        .args(["--package", env!("CARGO_PKG_NAME")])
+        .args(["--target", "x86_64-unknown-linux-gnu", "--format", "{p}"])
+        .args(features)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let names = text.lines().map(|line| {
+        let mut words = line.split(' ');
+        let (name, version) = (words.next(), words.next());
+        format!(
+            "{} {}",
+            name.unwrap_or_default(),
+            version.unwrap_or_default()
+        )
+    });
+    names
+        .filter(|name| !name.starts_with(env!("CARGO_PKG_NAME")) && name.trim() != "")
+        .collect()
+}
+
+#[test]
+fn the_helper_alone_is_built_from_few_crates_and_none_of_the_others() {
+    let helper = crates(&["--no-default-features"]);
+    assert!(helper.len() <= 170, "{}: {helper:?}", helper.len());
+    for name in [
+        "axum", "clap", "hyper", "reqwest", "rustls", "sqlx", "tokio", "url",
+    ] {
+        let with_version = format!("{name} v");
+        let found = helper.iter().find(|held| held.starts_with(&with_version));
+        assert_eq!(found, None);
+    }
+    let cli = crates(&["--no-default-features", "--features", "cli"]);
+    for name in ["axum", "sqlx", "tikv-jemallocator"] {
+        assert!(
+            !cli.iter()
+                .any(|held| held.starts_with(&format!("{name} v")))
+        );
+    }
+}
+
+#[test]
+fn nothing_brings_jemalloc_or_rustbus() {
+    let all = crates(&[]);
+    assert!(all.len() <= 345, "{}", all.len());
+    for name in [
+        "icu_",
+        "tikv-jemallocator",
+        "rustbus",
+        "nix ",
+        "clap_mangen",
+    ] {
+        let found = all.iter().find(|held| held.starts_with(name));
+        assert_eq!(found, None);
+    }
+}
+
 /// The licences that `deny.toml` allows.
 fn allowed() -> BTreeSet<String> {
     let deny = read("deny.toml");

@@ -6,7 +6,7 @@ use wit::cli;
 
 /// The server's threads free what others allocated, over which glibc has them wait for each other:
 /// under load most futex calls of `wit up` were that. What a password's hash took is given back at once.
-#[cfg(all(target_os = "linux", feature = "platform"))]
+#[cfg(all(target_os = "linux", feature = "jemalloc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

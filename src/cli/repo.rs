@@ -14,7 +14,7 @@ use super::session::{self, Login, ServerArgs};
 use super::{Context, Exit, Failure, examples};
 use crate::api::ApiError;
 use crate::config::Config;
-use crate::database::repositories::is_name;
+use crate::names::is_name;
 use crate::quote::{Hint, Suggestion};
 
 const PLACE: &str = "/api/repos";

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::row::from_row;
 use super::{Database, DatabaseError, now, read, transaction};
+pub use crate::names::is_name;
 
 /// A repository. On disk it is named by its id, so that no name is ever part of a path there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,18 +21,6 @@ from_row!(Repository {
     name,
     private
 });
-
-/// Whether a text may be an owner's or a repository's name: 1 to 100 of A-Z, a-z, 0-9, `.`, `_`
-/// and `-`, without a leading `.` or `-`, `..`, or the ending `.git` that a URL adds.
-pub fn is_name(text: &str) -> bool {
-    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    !text.is_empty()
-        && text.len() <= 100
-        && text.bytes().all(letter)
-        && !text.starts_with(['.', '-'])
-        && !text.contains("..")
-        && !text.ends_with(".git")
-}
 
 impl Database {
     /// Records a repository of `owner_id`. [`DatabaseError::Taken`] where it has one of that name.

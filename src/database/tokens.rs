@@ -13,21 +13,9 @@ use super::accounts::{User, hold_account};
 use super::audit::{Action, record};
 use super::row::from_row;
 use super::{Database, DatabaseError, Pool, now, random_bytes, read, transaction};
+use crate::names::SCOPES;
 use crate::secret::Secret;
 
-/// The scopes that the server knows, with what it says of them.
-pub const SCOPES: [(&str, &str); 7] = [
-    ("repo:read", "Clone and pull repositories"),
-    ("repo:write", "Push to repositories"),
-    (
-        "repo:admin",
-        "Manage repository settings, collaborators, and deletion",
-    ),
-    ("user:read", "Read your profile information"),
-    ("user:write", "Update your profile"),
-    ("packages:read", "Download packages"),
-    ("packages:write", "Publish packages"),
-];
 /// How many tokens an account may have.
 pub const MAX_TOKENS: i64 = 50;
 /// How old `last_used_at` may grow before a use is written down again.

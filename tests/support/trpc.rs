@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
-use wit::database::tokens::SCOPES;
 use wit::expiry::{DAY, UnixTime, rfc3339};
+use wit::names::SCOPES;
 
 use super::server::{Server, answer, with_header};
 

@@ -11,8 +11,8 @@ use crate::api::{Event, Token};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, ServerArgs};
 use crate::cli::{Context, Exit};
-use crate::database::tokens::SCOPES;
 use crate::expiry::{DAY, UnixTime};
+use crate::names::SCOPES;
 use crate::quote::Suggestion;
 
 /// The scope that few tokens need.

@@ -16,8 +16,8 @@ use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, Place, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
 use crate::credential::{Credential, Proof, TokenInfo};
-use crate::database::tokens::SCOPES;
 use crate::expiry::{DAY, UnixTime, notable_skew};
+use crate::names::SCOPES;
 use crate::quote::{Hint, Suggestion};
 use crate::store;
 
