@@ -284,7 +284,7 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         progress::allow();
     }
     if cli.command.ends_graces() {
-        token::end_what_is_over(&context);
+        token::end_due_graces(&context);
     }
     let done = match cli.command {
         Command::Login(args) => login::run(args, &context),

@@ -54,6 +54,7 @@ mod request_id;
 mod revocation;
 mod rotate;
 mod rotation;
+mod rotation_hints;
 mod self_rotation;
 mod sessions;
 mod setup;

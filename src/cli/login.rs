@@ -159,7 +159,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         .filter_map(|old| login::sign_out(&client, &old.token, old.cookie.as_ref()).err())
         .collect();
     // As each command that has to do with a server; now there is a login to do it with.
-    super::token::end_what_is_over(context);
+    super::token::end_due_graces(context);
     let location = decided.store.location();
     if context.json {
         output::json(&json!({

@@ -18,7 +18,7 @@ pub mod rotate;
 mod scopes;
 
 pub use revoke::forget;
-pub use rotate::grace::end_what_is_over;
+pub use rotate::grace::end_due_graces;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -12,12 +12,13 @@ pub mod grace;
 mod own;
 mod report;
 
+use super::local::{self, Rotations};
 use super::{create, pick};
 use crate::api::{Token, TokenApi};
-use crate::cli::output::{self, escaped};
+use crate::cli::output::escaped;
 use crate::cli::session::{self, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
-use crate::config;
+use crate::config::{self, Config};
 use crate::credential::Credential;
 use crate::expiry::UnixTime;
 use crate::progress;
@@ -130,7 +131,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         return finish(&args, &signed_in, context);
     }
     if !args.dry_run {
-        let finished = finish_what_is_meant(&args, &signed_in, context)?;
+        let finished = resume_matching(&args, &signed_in, context)?;
         if !finished.is_empty() {
             return report(&finished, context);
         }
@@ -263,7 +264,7 @@ fn carry_out(
 fn start(plan: &Plan, means: &Means, context: &Context) -> anyhow::Result<Done> {
     let act = |rotator: &Rotator| rotator.start(plan);
     let (outcome, revoked) = carry_out(means, context, act);
-    let error = |error| failure(error, &plan.rotation, means.attended, context);
+    let error = |error| failure(error, &plan.into(), means.attended, context);
     Ok(Done {
         name: plan.new.name.clone(),
         old_id: plan.old_id.clone(),
@@ -299,7 +300,7 @@ fn finish_by(
     act: impl FnOnce(&Rotator) -> Result<Outcome, RotationError>,
 ) -> anyhow::Result<Done> {
     let (outcome, revoked) = carry_out(means, context, act);
-    let error = |error| failure(error, &journal.rotation, means.attended, context);
+    let error = |error| failure(error, &journal.into(), means.attended, context);
     if let Err(RotationError::Unclear { tokens, .. }) = &outcome
         && means.attended
     {
@@ -382,7 +383,7 @@ fn is_as_asked(args: &Args, journal: &Journal) -> Result<bool, Failure> {
 }
 
 /// Finishes what the command line means, and what has only its old token left to revoke.
-fn finish_what_is_meant(
+fn resume_matching(
     args: &Args,
     signed_in: &SignedIn,
     context: &Context,
@@ -438,7 +439,7 @@ fn finish(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Resul
     if !redirect(&mut journals, &sinks)? && !sinks.is_empty() {
         let message = "all that is unfinished has reached its receivers";
         return Err(Failure::new(Exit::Usage, message)
-            .hint("wit token rotate --resume without a receiver")
+            .hint("wit token rotate --resume")
             .into());
     }
     let mut finished = Vec::new();
@@ -464,39 +465,44 @@ fn finish(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Resul
     }
 }
 
-/// The token that `text` names. One that was replaced and lives on for its grace is not rotated
-/// again, and does not make the name of its successor ambiguous.
+/// The token that `text` names. One that was replaced and lives on for a while is not rotated again,
+/// and does not make the name of its successor ambiguous.
 fn pick_current<'a>(
     tokens: &'a [Token],
     text: &str,
-    journals: &[Journal],
     signed_in: &SignedIn,
     context: &Context,
 ) -> Result<&'a Token, Failure> {
-    let grace_of = |token: &Token| {
-        let mut journals = journals.iter();
-        journals.find(|one| one.step == Step::Grace && one.old_id == token.id)
-    };
+    let now = UnixTime::now().plus(signed_in.api.clock_skew().unwrap_or(0));
+    let rotations = Rotations::load(context);
+    let ends = |token: &Token| rotations.ends(token, now).filter(|at| *at > now);
     let replaced: Vec<&str> = (tokens.iter())
-        .filter(|token| grace_of(token).is_some())
+        .filter(|token| ends(token).is_some())
         .map(|token| token.id.as_str())
         .collect();
     let token = match pick::pick_except(tokens, text, "rotate", &replaced) {
         Err(_) if !replaced.is_empty() => pick::pick(tokens, text, "rotate")?,
         other => other?,
     };
-    let Some(journal) = grace_of(token) else {
+    let Some(at) = ends(token) else {
         return Ok(token);
     };
-    let now = UnixTime::now().plus(signed_in.api.clock_skew().unwrap_or(journal.clock_skew));
-    let left = journal.revoke_at.map_or(0, |at| at.since(now));
-    let when = match left > 0 {
-        true => format!("it ends in {}", output::span(left)),
-        false => "it is about to be revoked".to_owned(),
-    };
     let name = escaped(&token.name);
-    let message = format!("this token of '{name}' was replaced already; {when}");
-    Err(Failure::new(Exit::Attention, message).hint(report::next(journal, context)))
+    let state = local::replaced(at.since(now));
+    let config = Config::load(&context.paths).unwrap_or_default();
+    let server = signed_in.server.to_string();
+    let suggest = |words| session::suggest(words, &config, &server, &signed_in.account);
+    let journals = journal::all(&context.paths).unwrap_or_default();
+    let here = journals.into_iter().find(|one| one.old_id == token.id);
+    let stored = here.as_ref().is_some_and(|journal| journal.stored);
+    let new_id = here.and_then(|journal| journal.new_id);
+    let hint = match new_id.or_else(|| token.replaced_by.clone()) {
+        Some(id) if stored => suggest("wit token rotate").arg(id),
+        Some(id) => suggest("wit token rotate").arg(id).arg("--print"),
+        None => suggest("wit token list"),
+    };
+    let message = format!("this token of '{name}' is not rotated again: {state}");
+    Err(Failure::new(Exit::Attention, message).hint(hint))
 }
 
 fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<Plan> {
@@ -519,8 +525,7 @@ fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<
         }
         Some(text) => {
             let tokens = signed_in.api.list()?;
-            let journals = unfinished(signed_in, context)?;
-            let token = pick_current(&tokens, text, &journals, signed_in, context)?;
+            let token = pick_current(&tokens, text, signed_in, context)?;
             let held = |entry: &&Credential| {
                 is_ours(entry) && entry.token.as_ref().is_some_and(|info| info.id == token.id)
             };

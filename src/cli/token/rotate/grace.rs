@@ -1,4 +1,4 @@
-//! Ending a grace that is over, by whichever command runs next.
+//! Ends graces that are over, at the start of any other command.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use crate::cli::session::{self, ServerArgs};
 use crate::expiry::UnixTime;
 use crate::rotation::journal;
 
-/// Revokes the old tokens whose time has come. Nobody asked for it: what fails is said by nobody
-/// and left for an hour.
-pub fn end_what_is_over(context: &Context) {
+/// Revokes the old tokens whose grace is over. Nobody asked for it: a failure is not reported, and
+/// nothing is tried again for an hour.
+pub fn end_due_graces(context: &Context) {
     let now = UnixTime::now();
     let quiet = Context::new(context.paths.clone(), true);
     let journals = journal::all(&context.paths).unwrap_or_default();

@@ -168,18 +168,55 @@ pub(super) fn warn_of_unusable(context: &Context) {
     }
 }
 
+/// The rotation that a command was about.
+pub(super) struct Subject<'a> {
+    rotation: &'a str,
+    server: &'a str,
+    account: &'a str,
+    old_id: &'a str,
+    by_itself: bool,
+}
+
+impl<'a> From<&'a Plan> for Subject<'a> {
+    fn from(plan: &'a Plan) -> Self {
+        Subject {
+            rotation: &plan.rotation,
+            server: &plan.server,
+            account: &plan.account,
+            old_id: &plan.old_id,
+            by_itself: plan.by_itself,
+        }
+    }
+}
+
+impl<'a> From<&'a Journal> for Subject<'a> {
+    fn from(journal: &'a Journal) -> Self {
+        Subject {
+            rotation: &journal.rotation,
+            server: &journal.server,
+            account: &journal.account,
+            old_id: &journal.old_id,
+            by_itself: journal.by_itself,
+        }
+    }
+}
+
 /// A rotation that stopped, as a person is told of it. `attended` where one reads this now.
 pub(super) fn failure(
     error: RotationError,
-    rotation: &str,
+    subject: &Subject,
     attended: bool,
     context: &Context,
 ) -> anyhow::Error {
     let left = journal::all(&context.paths).unwrap_or_default();
     let left = left
         .into_iter()
-        .find(|journal| journal.rotation == rotation);
-    let Some(hint) = hint(&error, left.as_ref(), attended, context) else {
+        .find(|journal| journal.rotation == subject.rotation);
+    let hint = match &left {
+        Some(left) => Some(hint(&error, left, attended, context)),
+        None => hint_where_nothing_is_left(&error, subject, context),
+    };
+    let Some(hint) = hint else {
         // What was never begun is told as for any other command.
         return match error {
             RotationError::Store(error) => error.into(),
@@ -220,48 +257,48 @@ pub(super) fn again(journal: &Journal, context: &Context) -> String {
     format!("wit token rotate{} {id}", naming(journal, context))
 }
 
-/// The command that rotates what took the place of the token in its grace.
-pub(super) fn next(journal: &Journal, context: &Context) -> String {
-    let new = quoted(escaped(journal.new_id.as_deref().unwrap_or_default()));
-    let receiver = match journal.stored {
-        true => "",
-        false => " --print",
-    };
-    format!(
-        "wit token rotate{} {new}{receiver}",
-        naming(journal, context)
-    )
-}
-
 /// The options for the account of a rotation.
 fn naming(journal: &Journal, context: &Context) -> String {
     let config = Config::load(&context.paths).unwrap_or_default();
     session::naming(&config, &journal.server, &journal.account)
 }
 
-/// What to type next; `None` where the error itself says it. `left` is the journal that remains.
-fn hint(
+/// The next command where no journal remains; `None` where the error itself says it.
+fn hint_where_nothing_is_left(
     error: &RotationError,
-    left: Option<&Journal>,
-    attended: bool,
+    subject: &Subject,
     context: &Context,
 ) -> Option<String> {
-    let Some(left) = left else {
-        let hint = match error {
-            RotationError::Full(_) => "wit token list, then wit token revoke ID",
-            RotationError::Missing => "wit token list",
-            RotationError::OldRefused => "wit token create",
-            RotationError::NoReceiver => "wit token rotate ID --deliver COMMAND, or --print",
-            RotationError::Store(_) | RotationError::Api { .. } => return None,
-            _ => "wit status",
-        };
-        return Some(hint.to_owned());
-    };
+    let config = Config::load(&context.paths).unwrap_or_default();
+    let suggest = |words| session::suggest(words, &config, subject.server, subject.account);
+    Some(match error {
+        RotationError::Full(_) => format!(
+            "{}, and revoke one that is not needed",
+            suggest("wit token list")
+        ),
+        RotationError::Missing => suggest("wit token list").to_string(),
+        RotationError::OldRefused => suggest("wit token create").to_string(),
+        RotationError::NoReceiver if subject.by_itself => {
+            "wit token rotate --self --print, or --deliver COMMAND".to_owned()
+        }
+        RotationError::NoReceiver => {
+            let rotate = suggest("wit token rotate")
+                .arg(subject.old_id)
+                .arg("--print");
+            format!("{rotate}, or --deliver COMMAND")
+        }
+        RotationError::Store(_) | RotationError::Api { .. } => return None,
+        _ => "wit status".to_owned(),
+    })
+}
+
+/// The next command. `left` is the journal that remains.
+fn hint(error: &RotationError, left: &Journal, attended: bool, context: &Context) -> String {
     let naming = naming(left, context);
     let rotate = format!("wit token rotate{naming}");
     let old = quoted(escaped(&left.old_id));
     let new = quoted(escaped(left.new_id.as_deref().unwrap_or_default()));
-    Some(match error {
+    match error {
         RotationError::NewGone => format!("{} --abort", again(left, context)),
         RotationError::NotKept => {
             let again = again(left, context);
@@ -291,5 +328,5 @@ fn hint(
             ..
         } => format!("wit login {}, then {rotate} --resume", quoted(&left.server)),
         _ => format!("{rotate} --resume, or --abort"),
-    })
+    }
 }
