@@ -15,9 +15,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::git::{LIBSECRET_SOURCE, libsecret_helper};
-use support::machine::Machine;
+use support::machine::{Machine, paths};
 use support::session::Session;
 use support::{HELPER, WIT, done};
+use wit::credential::{Credential, Proof, Site};
+use wit::expiry::{Expiry, UnixTime};
+use wit::secret::Secret;
+use wit::sign_in::{ClientAuth, HostType, OAuthClient, SignIn, Upkeep};
+use wit::store::{self, choice};
 
 const SITE: &str = "protocol=https\nhost=example.com\n";
 const STATE: &str = "capability[]=state\n";
@@ -69,6 +74,10 @@ fn main() {
     let mut cases = remote_cases(&place, &helpers, &machine);
     measure(&place, &mut cases, runs.min(100));
     rows.extend(print(&mut cases, runs.min(100)));
+
+    let mut cases = sign_in_cases(&place, &machine);
+    measure(&place, &mut cases, runs);
+    rows.extend(print(&mut cases, runs));
 
     let mut cases = front_end_cases(&place, &machine);
     measure(&place, &mut cases, runs);
@@ -229,6 +238,69 @@ fn remote_cases(place: &Place, helpers: &[Helper], machine: &Machine) -> Vec<Cas
         )
     };
     asked.into_iter().map(remote).collect()
+}
+
+/// A `get` from the file store for a password, and for an access token that needs no refresh.
+fn sign_in_cases(place: &Place, machine: &Machine) -> Vec<Case> {
+    let nothing = compiled(place, "nothing", "fn main() {}");
+    let mut cases = vec![place.case("nothing", &nothing, &[], "")];
+    let paths = paths(&machine.home);
+    let store = choice::open(&paths, Some("file")).expect("a store");
+    let now = UnixTime::now();
+    let sign_in = SignIn {
+        server: "https://access.example".into(),
+        host: HostType::Gitlab,
+        account: Some("ada".into()),
+        git_username: "oauth2".into(),
+        bearer: false,
+        scopes: vec!["write_repository".into()],
+        issued: now,
+        refresh_expiry: None,
+        ended: false,
+        upkeep: Upkeep::Refresh(OAuthClient {
+            token_endpoint: "https://access.example/oauth/token".into(),
+            revocation_endpoint: None,
+            client_id: "id".into(),
+            client_secret: None,
+            client_auth: ClientAuth::Body,
+        }),
+    };
+    for (host, sign_in) in [
+        ("password.example", None),
+        ("access.example", Some(sign_in)),
+    ] {
+        let entry = Credential {
+            username: Some(b"ada".to_vec()),
+            path: None,
+            proof: Proof::Password(Secret::from("one".repeat(14))),
+            expiry: sign_in.as_ref().map(|_| Expiry(now.plus(7_200))),
+            refresh_token: sign_in.as_ref().map(|_| Secret::from("two".repeat(14))),
+            token: None,
+            sign_in,
+        };
+        let site = Site::new(b"https", host.as_bytes()).expect("a site");
+        store::update(store.as_ref(), &paths, &site, |item| {
+            item.credentials.put(entry)
+        })
+        .expect("stored");
+        let request = format!("protocol=https\nhost={host}\n");
+        let case = place.case(
+            &format!("wit, file get, {host}"),
+            Path::new(HELPER),
+            &["--store", "file", "get"],
+            &request,
+        );
+        cases.push(Case {
+            home: machine.home.path().to_owned(),
+            ..case
+        });
+    }
+    for case in &cases[1..] {
+        let words: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
+        let told = place.output(&case.home, &case.program, &words, &case.input);
+        assert!(told.contains("password="), "{} answers", case.name);
+    }
+    cases
 }
 
 /// `wit`, logged in to a server over loopback: what it says by itself, and what one request brings.

@@ -449,11 +449,14 @@ impl Credentials {
     }
 
     /// Puts the entry of a new sign-in before all others, in the place of the account's last one for
-    /// the same path.
+    /// the same path. One for a single path goes last: it is not for requests that name none.
     pub fn sign_in(&mut self, new: Credential) {
         self.0
             .retain(|entry| !(entry.path == new.path && entry.is_like(&new)));
-        self.0.insert(0, new);
+        match new.path {
+            None => self.0.insert(0, new),
+            Some(_) => self.0.push(new),
+        }
     }
 
     /// Keeps what git says was accepted. That may be what an entry without a path answered to a

@@ -237,7 +237,12 @@ impl Form {
 /// A client of the server that an endpoint lies on: https, or this machine itself.
 pub(crate) fn client(url: &Url, reach: &Reach) -> Result<Client, OAuthError> {
     let unusable = |why| OAuthError::Endpoint {
-        url: sentence(url.as_str()),
+        // Without a user, a password, or what a query holds.
+        url: sentence(&format!(
+            "{}{}",
+            url.origin().ascii_serialization(),
+            url.path()
+        )),
         why,
     };
     if !url.username().is_empty() || url.password().is_some() {

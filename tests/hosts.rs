@@ -1,7 +1,7 @@
 //! Signing in to GitHub, GitLab, Gitea and Forgejo, as far as stand-ins show it: each refuses what
 //! the real one refuses.
 
-#![cfg(feature = "platform")]
+#![cfg(all(target_os = "linux", feature = "platform"))]
 
 use std::process::Output;
 
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::forge::{CLIENT, Forge, Kind, ONE_TIME_CODE, PASSWORD, Sort};
 use crate::support::http_proxy::HttpProxy;
 use crate::support::oidc::Login;
+use crate::support::terminal::Terminal;
 use crate::support::tls::Certificate;
 use crate::support::{HELPER, Home, WIT, done, refused, text};
 
@@ -234,6 +235,30 @@ fn gitea_and_forgejo_sign_in_with_the_client_that_they_have_built_in() {
 }
 
 #[test]
+fn the_built_in_client_is_offered_at_the_prompt_by_the_name_that_is_seen_there() {
+    let forge = Forge::start(Kind::Forgejo);
+    let home = Home::new();
+    let line = format!("{WIT} login {} --no-browser", forge.url);
+    let mut terminal = Terminal::run(&home, &line);
+    terminal.shows("Which [1]? ");
+    assert!(
+        terminal.screen().contains("\"git-credential-oauth\""),
+        "{}",
+        terminal.screen()
+    );
+    terminal.types("");
+    terminal.shows("paste the address");
+    let screen = terminal.screen();
+    let mut lines = screen.lines().map(str::trim);
+    let address = lines.find(|line| line.contains("/login/oauth/authorize?"));
+    let sent_to = forge.person_opens(address.expect("an address"));
+    terminal.types(&sent_to);
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(0), "{screen}");
+    done(&ls_remote(&home, &forge.url));
+}
+
+#[test]
 fn a_pasted_token_needs_no_username_and_is_ended_only_where_that_is_asked_for() {
     for (kind, scopes) in [
         (Kind::Github, &["repo"][..]),
@@ -410,6 +435,24 @@ fn several_accounts_of_one_host_stay_apart() {
         done(&get(&home, &forge.url, "")).contains(grace.as_str()),
         "the newest"
     );
+    // One for a single repository goes before both there, and nowhere else.
+    let only = forge.person_creates(&["write:repository"]);
+    let words = [
+        "login",
+        &forge.url,
+        "--token-stdin",
+        "--path",
+        "ada/work.git",
+    ];
+    done(&home.run(WIT, &words, &format!("{only}\n")));
+    let answer = done(&get(&home, &forge.url, "path=ada/work.git\n"));
+    assert!(answer.contains(only.as_str()), "{answer}");
+    let answer = done(&get(
+        &home,
+        &forge.url,
+        "path=ada/other.git\nusername=ada\n",
+    ));
+    assert!(answer.contains(ada.as_str()), "{answer}");
     done(&home.run(WIT, &["logout", &forge.url, "--account", "grace"], ""));
     assert!(done(&get(&home, &forge.url, "")).contains(ada.as_str()));
 }

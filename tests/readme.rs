@@ -12,13 +12,16 @@ use crate::support::{HELPER, Home, WIT, text};
 
 /// Commands that need another place, by the test that runs them there: a part of the command, the
 /// file, and a part of that.
-const ELSEWHERE: [(&str, &str, &str); 7] = [
+const ELSEWHERE: [(&str, &str, &str); 10] = [
     ("./install.sh --try", "install.rs", "--try"),
     ("./install.sh --uninstall", "install.rs", "--uninstall"),
     ("wit.ps1", "completions.rs", "wit.ps1"),
     ("tests/run", "../.ci/run", "tests/run"),
     ("--tls-cert", "tls.rs", "--tls-cert"),
     ("--api database", "direct.rs", "database"),
+    ("--client-id", "hosts.rs", "--client-id"),
+    ("--token-stdin", "hosts.rs", "--token-stdin"),
+    ("wit logout https://github.com", "hosts.rs", "logout"),
     ("--self --deliver", "self_rotation.rs", "--self"),
 ];
 

@@ -137,9 +137,13 @@ fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About,
     Ok(about)
 }
 
-/// GitLab's tokens end when their date begins, in UTC.
+/// GitLab's tokens end when their date begins, in UTC. Its document of the API has a time there.
 fn end_of_date(text: &str) -> Option<Expiry> {
+    use time::format_description::well_known::Rfc3339;
     use time::macros::format_description;
+    if let Ok(at) = time::OffsetDateTime::parse(text, &Rfc3339) {
+        return Some(Expiry(UnixTime(at.unix_timestamp())));
+    }
     let date = time::Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
     Some(Expiry(UnixTime(
         date.midnight().assume_utc().unix_timestamp(),
@@ -167,6 +171,8 @@ mod tests {
         assert_eq!(github_time("2027-10-12 09:00:00 UTC"), ten);
         assert_eq!(github_time("2027-10-12 11:00:00 +0200"), ten);
         assert_eq!(github_time("soon"), None);
+        let begins = Some(Expiry(UnixTime(1_713_139_200)));
+        assert_eq!(end_of_date("2024-04-15T00:00:00Z"), begins);
         assert_eq!(
             end_of_date("2024-04-15"),
             Some(Expiry(UnixTime(1_713_139_200)))

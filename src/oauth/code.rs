@@ -249,7 +249,7 @@ impl Loopback {
 
 fn not_loopback(redirect: &Url) -> OAuthError {
     OAuthError::Endpoint {
-        url: sentence(redirect.as_str()),
+        url: sentence(&redirect.origin().ascii_serialization()),
         why: "the redirect has to be http on this machine",
     }
 }

@@ -486,11 +486,10 @@ fn github(state: &mut State, method: &str, path: &str, head: &str, body: &str) -
             Some(token) => {
                 let scopes: Vec<String> = token.scopes.iter().cloned().collect();
                 let told = format!(
-                    "X-OAuth-Scopes: {}\r\nGitHub-Authentication-Token-Expiration: 2099-10-12 09:00:00 UTC",
+                    "Content-Type: application/json\r\nX-OAuth-Scopes: {}\r\nGitHub-Authentication-Token-Expiration: 2099-10-12 09:00:00 UTC",
                     scopes.join(", ")
                 );
-                let user = json!({ "login": "ada", "id": 7 });
-                with_header(200, &told, &user.to_string())
+                with_header(200, &told, &github_user().to_string())
             }
         },
         ("POST", Some("/credentials/revoke"), _) if host == "api.github.com" => {
@@ -507,6 +506,34 @@ fn github(state: &mut State, method: &str, path: &str, head: &str, body: &str) -
         }
         _ => reply(404, json!({ "message": "Not Found", "status": "404" })),
     }
+}
+
+/// As much of a user as GitHub's document demands.
+fn github_user() -> Value {
+    let at = "2026-01-01T00:00:00Z";
+    let mut user = json!({
+        "login": "ada", "id": 7, "node_id": "x", "gravatar_id": "", "type": "User", "site_admin": false,
+        "name": "Ada", "company": null, "blog": "", "location": null, "email": null, "hireable": null,
+        "bio": null, "public_repos": 0, "public_gists": 0, "followers": 0, "following": 0,
+        "created_at": at, "updated_at": at,
+    });
+    for name in [
+        "avatar_url",
+        "events_url",
+        "followers_url",
+        "following_url",
+        "gists_url",
+        "html_url",
+        "organizations_url",
+        "received_events_url",
+        "repos_url",
+        "starred_url",
+        "subscriptions_url",
+        "url",
+    ] {
+        user[name] = "https://github.com/ada".into();
+    }
+    user
 }
 
 /// The page that asks the person, who says yes: where the browser is sent.
@@ -640,7 +667,7 @@ fn gitlab(
                 200,
                 json!({
                     "id": token.id, "name": token.name, "revoked": false, "created_at": "2026-08-01T15:00:00.000Z",
-                    "scopes": token.scopes, "user_id": 7, "last_used_at": null, "active": true, "expires_at": "2099-08-15",
+                    "scopes": token.scopes, "user_id": 7, "active": true, "expires_at": "2099-08-15",
                 }),
             ),
             Some(_) => reply(400, json!({ "message": "400 Bad request" })),

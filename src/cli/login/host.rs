@@ -123,16 +123,21 @@ pub fn run(
     if given.is_wit && given.host.host_type.is_none() {
         return Ok(None);
     }
+    // Where git waits there is no other way, and nobody to be told so.
+    let other_way = given.host.for_git.then_some(Exit::NotLoggedIn);
     let configured = configured(server)?;
     let Some(host) = resolve(given, server, config, configured, context)? else {
-        return Ok(None);
+        return Ok(other_way);
     };
     if host.kind == HostType::Wit {
-        return Ok(None);
+        return Ok(other_way);
     }
     if host.server.is_plain() && !host.server.is_loopback() {
         let server = host.server.to_string();
         return Err(ApiError::PlainHttp { server }.into());
+    }
+    if host.given.host.for_git && host.app(context)?.is_none() {
+        return Ok(other_way);
     }
     let kept = host.sign_in(context)?;
     host.keep(kept, context).map(Some)
@@ -178,6 +183,12 @@ fn resolve<'a>(
         kind
     } else if let Some(kind) = configured.host {
         kind
+    } else if given.host.for_git {
+        // Git's question is no reason to ask a server what it is.
+        match configured.token.is_some() {
+            true => HostType::Oauth,
+            false => return Ok(None),
+        }
     } else {
         match recognition::recognize(server, &reach)? {
             Some(found) => {
@@ -213,10 +224,10 @@ impl Host<'_> {
     fn sign_in(&self, context: &Context) -> anyhow::Result<Kept> {
         let args = self.given.host;
         if args.token_stdin {
-            return self.take_token(first_line("token")?);
+            return self.take_token(first_line("token")?, context);
         }
         if args.paste_token {
-            return self.ask_token();
+            return self.ask_token(context);
         }
         if args.password || self.given.password_stdin {
             return self.by_password(context);
@@ -228,7 +239,7 @@ impl Host<'_> {
                 return Err(self.no_client().into());
             }
             return match self.choose(wants_oauth)? {
-                Way::Token => self.ask_token(),
+                Way::Token => self.ask_token(context),
                 Way::Password => self.by_password(context),
                 Way::Device | Way::Browser => self.by_oauth(self.built_in()?),
             };
@@ -585,7 +596,7 @@ impl Host<'_> {
         Err(OAuthError::Expired)
     }
 
-    fn ask_token(&self) -> anyhow::Result<Kept> {
+    fn ask_token(&self, context: &Context) -> anyhow::Result<Kept> {
         let hint = format!("wit login {} --token-stdin", self.server);
         if !io::stdin().is_terminal() {
             return Err(no_terminal(hint));
@@ -599,11 +610,11 @@ impl Host<'_> {
             };
             eprintln!("{place}\n\n  {page}\n\ncreate a token, and paste it here.");
         }
-        self.take_token(asked("token", false, hint)?)
+        self.take_token(asked("token", false, hint)?, context)
     }
 
     /// Asks the host about a token that was created elsewhere.
-    fn take_token(&self, token: Secret) -> anyhow::Result<Kept> {
+    fn take_token(&self, token: Secret, context: &Context) -> anyhow::Result<Kept> {
         let userinfo = match self.kind {
             HostType::Oauth => self.endpoints().ok().and_then(|found| found.userinfo),
             _ => None,
@@ -627,6 +638,12 @@ impl Host<'_> {
             }
             other => anyhow::Error::from(other),
         })?;
+        if !about.is_accepted && !context.json {
+            eprintln!(
+                "warning: {} did not say whether it accepts this token",
+                self.server
+            );
+        }
         let scopes = about.scopes.unwrap_or_default();
         let rotates = scopes.iter().any(|scope| scope == "self_rotate");
         Ok(Kept {
