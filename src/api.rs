@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use uuid::Uuid;
 
+pub use form::Form;
 use promises::Promises;
 
 use crate::expiry::{Expiry, UnixTime};
@@ -18,6 +19,7 @@ pub mod database;
 #[path = "api/without_database.rs"]
 pub mod database;
 pub mod device;
+mod form;
 pub mod http;
 pub mod login;
 pub mod lost;
@@ -123,8 +125,8 @@ const NO_EVENTS: ApiError = ApiError::Unsupported {
 /// A host's token API. What a host can't do is in its [`Promises`]; the calls for it answer
 /// [`ApiError::Unsupported`]. Each call is bounded in time.
 pub trait TokenApi {
-    /// `rest`, `trpc` or `database`.
-    fn form(&self) -> &'static str;
+    /// Its form.
+    fn form(&self) -> Form;
 
     /// What the host does for this login.
     fn promises(&self) -> Promises;

@@ -6,18 +6,19 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::api::ApiError;
 use crate::config::Paths;
 use crate::progress;
 use crate::quote::{Hint, Suggestion};
 use crate::trace;
 
+mod ask;
 pub mod completion;
 mod confirm;
 pub mod doctor;
 #[cfg(all(feature = "platform", unix))]
 mod down;
 mod examples;
+mod failure;
 mod generate;
 mod import;
 pub mod login;
@@ -32,6 +33,9 @@ mod store;
 pub mod token;
 #[cfg(all(feature = "platform", unix))]
 mod up;
+
+pub use failure::failure;
+use failure::general_hint;
 
 /// How a run of `wit` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,11 +150,8 @@ impl Context {
 
     /// A refused session with the login that replaces it: several servers may be known.
     fn told(&self, error: anyhow::Error) -> anyhow::Error {
-        let is_refusal = |cause: &(dyn std::error::Error + 'static)| {
-            matches!(cause.downcast_ref(), Some(ApiError::Unauthorized))
-        };
         match self.asked.take() {
-            Some(server) if error.chain().any(is_refusal) => {
+            Some(server) if failure::is_refused_session(&error) => {
                 Failure::new(Exit::NotLoggedIn, format!("{error:#}"))
                     .hint(Suggestion::new("wit login").arg(server))
                     .into()
@@ -318,64 +319,4 @@ fn words(typed: impl Iterator<Item = String>) -> String {
         }
     }
     words.join(" ")
-}
-
-/// Maps any error to its exit code and hint.
-pub fn failure(error: &anyhow::Error) -> Failure {
-    if let Some(failure) = error.downcast_ref::<Failure>() {
-        return Failure {
-            exit: failure.exit,
-            message: failure.message.clone(),
-            hint: (failure.hint.clone()).or_else(|| Some(general_hint(failure.exit).to_owned())),
-        };
-    }
-    let mut failure = Failure::new(Exit::Failed, format!("{error:#}"));
-    for cause in error.chain() {
-        if let Some(store) = cause.downcast_ref::<crate::store::StoreError>() {
-            failure.hint = store.hint().map(str::to_owned);
-        }
-        if let Some(error) = cause.downcast_ref::<ApiError>() {
-            if matches!(error, ApiError::Unauthorized) {
-                failure.exit = Exit::NotLoggedIn;
-            }
-            failure.hint = Some(hint(error).to_owned());
-        }
-    }
-    let exit = failure.exit;
-    (failure.hint).get_or_insert_with(|| general_hint(exit).to_owned());
-    failure
-}
-
-/// What to type where nothing better is known.
-fn general_hint(exit: Exit) -> &'static str {
-    match exit {
-        Exit::Usage => "wit --help",
-        _ => "wit doctor looks for what is wrong",
-    }
-}
-
-/// What to type after a refusal or a failure of the server's, or of the way to it.
-fn hint(error: &ApiError) -> &'static str {
-    match error {
-        ApiError::Unauthorized => "wit login",
-        ApiError::Unreachable { server, .. } | ApiError::Lost { server, .. }
-            if server == crate::api::database::SERVER =>
-        {
-            "is DATABASE_URL right, and does that database run?"
-        }
-        ApiError::Unreachable { reason, .. } if reason.contains("certificate") => {
-            "--ca-file FILE trusts one of your own too"
-        }
-        ApiError::PlainHttp { .. } => "use https, or --allow-http",
-        ApiError::Unreachable { .. } | ApiError::Lost { .. } => {
-            "is it running? wit up starts one on this machine"
-        }
-        ApiError::NotFound => "wit token list",
-        ApiError::Limited { .. } => "run it again later",
-        ApiError::Failed { .. } => "run it again later; the server's own log says why",
-        ApiError::Malformed { .. } => "is it a wit server? wit login https://your.server",
-        ApiError::Forbidden { .. } => "wit login as an account that may do it",
-        ApiError::Refused { .. } => "wit token list shows what there is; --help, what is taken",
-        ApiError::Unsupported { .. } => "wit login --api says which form of the API is used",
-    }
 }

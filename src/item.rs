@@ -90,6 +90,26 @@ impl Item {
         self.sessions.is_empty() && entries.iter().all(|entries| entries.is_empty())
     }
 
+    /// All entries: what answers git, and what rotations have not finished or left behind.
+    pub fn entries(&self) -> impl Iterator<Item = &Credential> {
+        let all = [&self.credentials.0, &self.pending, &self.previous];
+        all.into_iter().flatten()
+    }
+
+    /// Removes the token of that id at a server wherever it is stored.
+    pub fn forget(&mut self, server: &str, id: &str) {
+        for entries in [
+            &mut self.credentials.0,
+            &mut self.pending,
+            &mut self.previous,
+        ] {
+            entries.retain(|entry| {
+                let token = entry.token.as_ref();
+                token.is_none_or(|token| token.server != server || token.id != id)
+            });
+        }
+    }
+
     /// Keeps what git says was accepted, as [`Credentials::keep`] does. Returns whether anything
     /// changed.
     ///

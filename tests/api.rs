@@ -125,7 +125,7 @@ fn the_form_that_the_server_answers_in_is_found() {
     });
     for (server, form) in [(&platform, "trpc"), (&documented, "rest")] {
         let found = login::token_api(&client(server), &session(), None).expect("a form");
-        assert_eq!(found.form(), form);
+        assert_eq!(found.form().name(), form);
     }
 }
 

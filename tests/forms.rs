@@ -231,7 +231,7 @@ fn session(url: &str, form: &str) -> Box<dyn TokenApi> {
     let signed_in = sign_in(&client, &Login::Username("ada".into()), &password);
     let session = signed_in.expect("a session").session;
     let api = login::token_api(&client, &session, None).expect("a form");
-    assert_eq!(api.form(), form);
+    assert_eq!(api.form().name(), form);
     api
 }
 

@@ -367,8 +367,8 @@ fn entry(token: &Token, secret: Secret) -> Credential {
 }
 
 impl TokenApi for World {
-    fn form(&self) -> &'static str {
-        "rest"
+    fn form(&self) -> wit::api::Form {
+        wit::api::Form::Rest
     }
 
     fn promises(&self) -> Promises {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::checked;
 use super::promises::Promises;
 use super::{
-    Account, AlsoRevoked, ApiError, CreatedToken, Event, NewToken, Scope, Token, TokenApi,
+    Account, AlsoRevoked, ApiError, CreatedToken, Event, Form, NewToken, Scope, Token, TokenApi,
 };
 use crate::database::tokens::{Grant, TokenRecord, Use, scopes};
 use crate::database::{Database, DatabaseError, audit};
@@ -162,8 +162,8 @@ impl TryFrom<TokenRecord> for Token {
 }
 
 impl TokenApi for Direct {
-    fn form(&self) -> &'static str {
-        "database"
+    fn form(&self) -> Form {
+        Form::Database
     }
 
     fn promises(&self) -> Promises {

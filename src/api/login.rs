@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::http::{Answer, Client};
 use super::rest::Rest;
 use super::trpc::{self, Trpc};
-use super::{ApiError, TokenApi, checked};
+use super::{ApiError, Form, TokenApi, checked};
 use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::secret::Secret;
 
@@ -119,9 +119,9 @@ pub fn sign_out(
 
 /// Whose session it is: `GET /api/v1/profile` of `wit up`, `auth.me` of the platform.
 /// [`ApiError::Unsupported`] where the server does not tell.
-pub fn whose(client: &Client, session: &Secret, form: &str) -> Result<User, ApiError> {
+pub fn whose(client: &Client, session: &Secret, form: Form) -> Result<User, ApiError> {
     let told = match form {
-        "trpc" => trpc::me(client, session),
+        Form::Trpc => trpc::me(client, session),
         _ => (client.get("/api/v1/profile", Some(session))).and_then(|answer| answer.json()),
     };
     told.map_err(|error| match error {
@@ -139,7 +139,7 @@ pub fn whose(client: &Client, session: &Secret, form: &str) -> Result<User, ApiE
 pub fn probe(
     client: &Rc<Client>,
     session: &Secret,
-    form: Option<&str>,
+    form: Option<Form>,
 ) -> Result<Box<dyn TokenApi>, ApiError> {
     let api = token_api(client, session, form)?;
     if form.is_some() {
@@ -152,15 +152,17 @@ pub fn probe(
 pub fn token_api(
     client: &Rc<Client>,
     session: &Secret,
-    form: Option<&str>,
+    form: Option<Form>,
 ) -> Result<Box<dyn TokenApi>, ApiError> {
     let rest = || Rest::new(Rc::clone(client), session.clone());
     let trpc = || Trpc::new(Rc::clone(client), session.clone());
     match form {
-        Some("trpc") => Ok(Box::new(trpc())),
-        Some("rest") => Ok(Box::new(rest())),
-        // What is remembered of direct mode, or by another version, says nothing of the server.
-        Some(_) | None => match rest().list() {
+        Some(Form::Trpc) => Ok(Box::new(trpc())),
+        Some(Form::Rest) => Ok(Box::new(rest())),
+        Some(Form::Database | Form::Own) => Err(ApiError::Unsupported {
+            what: "be asked in that form with a session",
+        }),
+        None => match rest().list() {
             // The running platform answers 404 to the documented form.
             Err(ApiError::NotFound | ApiError::Malformed { .. }) => {
                 trpc().list()?;

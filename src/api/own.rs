@@ -10,7 +10,7 @@ use super::checked;
 use super::http::Client;
 use super::promises::{Promises, SelfRotation};
 use super::rest::{WireToken, verify};
-use super::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
+use super::{Account, ApiError, CreatedToken, Form, NewToken, Scope, Token, TokenApi};
 use crate::expiry::Expiry;
 use crate::secret::Secret;
 
@@ -73,8 +73,8 @@ const UNSUPPORTED: ApiError = ApiError::Unsupported {
 };
 
 impl TokenApi for Own {
-    fn form(&self) -> &'static str {
-        "own"
+    fn form(&self) -> Form {
+        Form::Own
     }
 
     fn promises(&self) -> Promises {

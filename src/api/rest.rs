@@ -11,7 +11,7 @@ use super::checked;
 use super::http::{Client, time};
 use super::promises::{Promises, SelfRotation};
 use super::{
-    Account, AlsoRevoked, ApiError, CreatedToken, Event, NO_EVENTS, NewToken, Scope, Token,
+    Account, AlsoRevoked, ApiError, CreatedToken, Event, Form, NO_EVENTS, NewToken, Scope, Token,
     TokenApi,
 };
 use crate::expiry::{Expiry, rfc3339};
@@ -191,8 +191,8 @@ impl WireEvent {
 }
 
 impl TokenApi for Rest {
-    fn form(&self) -> &'static str {
-        "rest"
+    fn form(&self) -> Form {
+        Form::Rest
     }
 
     fn promises(&self) -> Promises {

@@ -10,7 +10,7 @@ use super::http::{Answer, Client};
 use super::login::User;
 use super::promises::Promises;
 use super::rest::{WireScope, WireToken, newest_first, verify};
-use super::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
+use super::{Account, ApiError, CreatedToken, Form, NewToken, Scope, Token, TokenApi};
 use crate::expiry::Expiry;
 use crate::quote::sentence;
 use crate::secret::Secret;
@@ -96,8 +96,8 @@ fn refusal(body: &[u8]) -> Option<String> {
 }
 
 impl TokenApi for Trpc {
-    fn form(&self) -> &'static str {
-        "trpc"
+    fn form(&self) -> Form {
+        Form::Trpc
     }
 
     fn promises(&self) -> Promises {

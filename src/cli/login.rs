@@ -1,33 +1,24 @@
 //! `wit login`.
 
-mod device;
-mod direct;
+pub mod browser;
 mod host;
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use anyhow::Context as _;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
-use zeroize::Zeroizing;
 
+use super::ask::{Terminal, first_line};
 use super::output::{self, escaped};
-use super::session::{self, ServerArgs, parse_url};
-use super::{Context, Exit, Failure};
-use crate::api::ApiError;
-use crate::api::http::Client;
-use crate::api::login::{self, Login, SignedIn};
+use super::session::{self, parse_url};
+use super::{Context, Exit};
+use crate::api::Form;
+use crate::api::login::Login;
 use crate::api::server::ServerUrl;
+use crate::app::login::{self, Request, Way};
 use crate::config::Config;
-use crate::credential::Site;
-use crate::item::Session;
-use crate::quote::{Hint, Suggestion};
-use crate::secret::Secret;
-use crate::store::{self, Store};
-
-/// Longest password that is read, in bytes.
-const PASSWORD_LIMIT: u64 = 4096;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -55,8 +46,8 @@ pub struct Args {
     #[arg(long)]
     no_browser: bool,
     /// The form of the server's token API [default: the one it answers in]
-    #[arg(long, value_name = "FORM", value_parser = ["rest", "trpc", "database"])]
-    api: Option<String>,
+    #[arg(long, value_name = "FORM", value_parser = forms())]
+    api: Option<Form>,
     /// Speak plain http to another machine, where anybody on the way can read the password
     #[arg(long)]
     allow_http: bool,
@@ -65,6 +56,12 @@ pub struct Args {
     ca_file: Option<PathBuf>,
     #[command(flatten)]
     host: host::HostArgs,
+}
+
+/// The forms of the token API, by their names.
+fn forms() -> impl TypedValueParser<Value = Form> {
+    let names = Form::ALL.map(Form::name);
+    PossibleValuesParser::new(names).map(|name| Form::parse(&name).unwrap_or(Form::Rest))
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
@@ -92,332 +89,94 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if let Some(exit) = host::run(given, &server, &config, context)? {
         return Ok(exit);
     }
-    if args.api.as_deref() == Some("database") {
-        return direct::run(&server, context);
+    if args.api == Some(Form::Database) {
+        return link(&server, context);
     }
-    let site = session::site_of(&server)?;
-    let name = server.to_string();
-    let ca_file = args
-        .ca_file
-        .as_deref()
+    let ca_file = (args.ca_file.as_deref())
         .map(std::path::absolute)
         .transpose()?;
-    let reach = ServerArgs {
+    let terminal = Terminal {
+        server: server.to_string(),
+        opens_browser: !args.no_browser,
+        ..Terminal::default()
+    };
+    let request = Request {
+        way: way(&args)?,
+        server,
+        form: args.api,
         allow_http: args.allow_http,
-        ca_file: ca_file.clone(),
-        ..ServerArgs::default()
+        ca_file,
     };
-    let client = Rc::new(session::client(&config, &server, &reach)?);
-    let remembered = || session::account(&config, &server, None);
-    let mut signed_in = if args.session_stdin {
-        given_session()?
-    } else if let Some(signed_in) = by_browser(&args, &client)? {
-        signed_in
-    } else {
-        let login = match (&args.email, &args.username) {
-            (Some(email), _) => Login::Email(email.clone()),
-            (None, Some(username)) => Login::Username(username.clone()),
-            (None, None) => asked_login(remembered(), &name)?,
-        };
-        let password = match args.password_stdin {
-            true => first_line("password")?,
-            false => asked_password(args.sign_up, &name)?,
-        };
-        sign_in(&args, &client, &login, &password)?
-    };
-    let kept = checked_form(&args, &client, &mut signed_in).and_then(|form| {
-        let decided = store::choice::decide(&context.paths, None)?;
-        let replaced = keep(&signed_in, &name, &site, decided.store.as_ref(), context)?;
-        Ok((form, decided, replaced))
-    });
-    let (form, decided, replaced) = match kept {
-        Ok(kept) => kept,
-        Err(error) => {
-            // Nobody could use it or end it any more.
-            if !args.session_stdin {
-                let _ = login::sign_out(&client, &signed_in.session, signed_in.cookie.as_ref());
-            }
-            return Err(error);
-        }
-    };
-    Config::update(&context.paths, |config| {
-        let known = config.servers.entry(name.clone()).or_default();
-        known.api = Some(form.to_owned());
-        known.account = Some(signed_in.account.clone());
-        known.ca_file = ca_file.or(known.ca_file.take());
-        // A default that nobody is logged in at, as `wit up` leaves it, would lead nowhere.
-        let nobody = |url: &String| {
-            let known = config.servers.get(url);
-            known.is_some_and(|known| known.account.is_none())
-        };
-        if config.default_server.as_ref().is_some_and(nobody) {
-            config.default_server = Some(name.clone());
-        }
-    })
-    .context("can't write the configuration")?;
-    let not_ended: Vec<ApiError> = (replaced.iter())
-        .filter_map(|old| login::sign_out(&client, &old.token, old.cookie.as_ref()).err())
-        .collect();
+    let done = login::log_in(&context.paths, request, &terminal)?;
     // As each command that has to do with a server; now there is a login to do it with.
     super::token::end_due_graces(context);
-    let location = decided.store.location();
     if context.json {
         output::json(&json!({
-            "server": name,
-            "account": signed_in.account,
-            "api": form,
-            "expiresAt": signed_in.expiry.map(|expiry| output::rfc3339(expiry.0)),
-            "store": decided.store.name(),
-            "location": location,
-            "replacedSessionEnded": (!replaced.is_empty()).then_some(not_ended.is_empty()),
+            "server": done.server,
+            "account": done.account,
+            "api": done.form.name(),
+            "expiresAt": done.expiry.map(|expiry| output::rfc3339(expiry.0)),
+            "store": done.store,
+            "location": done.location,
+            "replacedSessionEnded": done.has_replaced.then_some(done.not_ended.is_empty()),
         }))?;
         return Ok(Exit::Done);
     }
-    for error in not_ended {
+    for error in done.not_ended {
         eprintln!("warning: the session before this one was not ended at the server: {error}");
     }
-    let account = escaped(&signed_in.account);
-    output::print(format!("Logged in to {name} as {account}.\n").as_bytes())?;
-    let first = config.servers.values().all(|known| known.account.is_none());
-    if decided.new || first {
-        eprintln!("Secrets are kept in {location}.");
+    let (server, account) = (done.server, escaped(&done.account));
+    output::print(format!("Logged in to {server} as {account}.\n").as_bytes())?;
+    if done.is_first {
+        eprintln!("Secrets are kept in {}.", done.location);
     }
     Ok(Exit::Done)
 }
 
-/// The form of the server's token API, which takes the session. Of a session that was begun
-/// elsewhere it also asks whose it is.
-fn checked_form(
-    args: &Args,
-    client: &Rc<Client>,
-    signed_in: &mut SignedIn,
-) -> anyhow::Result<&'static str> {
-    let log_in = || Suggestion::new("wit login").arg(client.server().to_string());
-    let api = login::probe(client, &signed_in.session, args.api.as_deref());
-    let api = api.map_err(|error| match (error, &args.api) {
-        (ApiError::Unauthorized, _) => {
-            refused("the server does not accept this session", client.server()).into()
-        }
-        (ApiError::NotFound | ApiError::Malformed { .. }, Some(form)) => {
-            let server = client.server();
-            let message = format!("{server} does not speak the form {form} of the token API");
-            Failure::new(Exit::Failed, message)
-                .hint(Hint::from(log_in()).text(" finds the form that it speaks"))
-                .into()
-        }
-        (other, _) => anyhow::Error::from(other),
-    })?;
-    let form = api.form();
-    if !args.session_stdin {
-        return Ok(form);
+/// The way in that the options name. By a browser, where nothing was said of a password and there
+/// is a terminal to show a code on.
+fn way(args: &Args) -> anyhow::Result<Way> {
+    if args.session_stdin {
+        return Ok(Way::Session {
+            session: first_line("session")?,
+            named: args.username.clone().or(args.email.clone()),
+        });
     }
-    let user = login::whose(client, &signed_in.session, form).map_err(|error| match error {
-        ApiError::Unsupported { .. } => {
-            let message = format!("{} does not tell whose session it is", client.server());
-            Failure::new(Exit::Failed, message).hint(log_in()).into()
-        }
-        other => anyhow::Error::from(other),
-    })?;
-    signed_in.account = user.name()?;
-    let named = args.username.as_ref().or(args.email.as_ref());
-    if let Some(named) = named.filter(|named| !user.is_called(named)) {
-        let (account, named) = (escaped(&signed_in.account), escaped(named));
-        let message = format!("this session is of {account}, not of {named}");
-        let again = log_in().arg("--session-stdin");
-        return Err(Failure::new(Exit::Usage, message).hint(again).into());
-    }
-    Ok(form)
-}
-
-/// Stores a session, and returns those of the same account that it replaces.
-fn keep(
-    signed_in: &SignedIn,
-    server: &str,
-    site: &Site,
-    store: &dyn Store,
-    context: &Context,
-) -> anyhow::Result<Vec<Session>> {
-    let session = Session {
-        server: server.to_owned(),
-        account: signed_in.account.clone(),
-        token: signed_in.session.clone(),
-        cookie: signed_in.cookie.clone(),
-        expiry: signed_in.expiry,
-    };
-    let replaced = store::update(store, &context.paths, site, |item| {
-        let same =
-            |old: &mut Session| old.server == session.server && old.account == session.account;
-        let mut replaced: Vec<Session> = item.sessions.extract_if(.., same).collect();
-        replaced.retain(|old| old.token != session.token);
-        item.sessions.insert(0, session);
-        replaced
-    })?;
-    Ok(replaced)
-}
-
-/// Signs in by a browser, where nothing was said of a password, there is a terminal to tell a
-/// person on, and the server knows how.
-fn by_browser(args: &Args, client: &Client) -> anyhow::Result<Option<SignedIn>> {
     let by_password = args.password_stdin || args.email.is_some() || args.username.is_some();
-    if by_password || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Ok(None);
+    if !by_password && io::stdin().is_terminal() && io::stderr().is_terminal() {
+        let device_name = output::machine();
+        return Ok(Way::Browser { device_name });
     }
-    let signed_in = device::sign_in(client, !args.no_browser);
-    signed_in.map_err(|error| match error {
-        ApiError::Refused { message } | ApiError::Forbidden { message } => {
-            Failure::new(Exit::NotLoggedIn, message)
-                .hint(Suggestion::new("wit login").arg(client.server().to_string()))
-                .into()
-        }
-        other => other.into(),
-    })
-}
-
-fn sign_in(
-    args: &Args,
-    client: &Client,
-    login: &Login,
-    password: &Secret,
-) -> anyhow::Result<SignedIn> {
-    let done = match (&args.email, &args.username) {
-        (Some(email), Some(username)) if args.sign_up => {
-            login::sign_up(client, email, username, password)
-        }
-        _ => login::sign_in(client, login, password),
+    let password = match args.password_stdin {
+        true => Some(first_line("password")?),
+        false => None,
     };
-    done.map_err(|error| match error {
-        ApiError::Unauthorized => {
-            refused("wrong password, or no such account", client.server()).into()
-        }
-        ApiError::NotFound => Failure::new(
-            Exit::Failed,
-            format!("{} is not a wit server: it has no sign-in", client.server()),
-        )
-        .hint("wit login https://your.server")
-        .into(),
-        ApiError::Refused { message } if args.sign_up => Failure::new(Exit::Failed, message)
-            .hint(
-                Suggestion::new("wit login")
-                    .arg(client.server().to_string())
-                    .args(["--sign-up", "--email", "EMAIL", "--username", "NAME"]),
-            )
-            .into(),
-        other => anyhow::Error::from(other),
+    Ok(match (&args.email, &args.username) {
+        (Some(email), Some(username)) if args.sign_up => Way::SignUp {
+            email: email.clone(),
+            username: username.clone(),
+            password,
+        },
+        (email, username) => Way::Password {
+            login: (email.clone().map(Login::Email)).or(username.clone().map(Login::Username)),
+            password,
+        },
     })
 }
 
-fn refused(why: &str, server: &ServerUrl) -> Failure {
-    let log_in = || Suggestion::new("wit login").arg(server.to_string());
-    let sign_up = log_in().args(["--sign-up", "--email", "EMAIL", "--username", "NAME"]);
-    Failure::new(Exit::NotLoggedIn, why).hint(
-        Hint::from(log_in())
-            .text("; for a new account: ")
-            .command(&sign_up),
-    )
-}
-
-/// A session begun elsewhere; whose it is, the server tells.
-fn given_session() -> anyhow::Result<SignedIn> {
-    Ok(SignedIn {
-        session: first_line("session")?,
-        cookie: None,
-        expiry: None,
-        account: String::new(),
-    })
-}
-
-/// The first line of stdin without its end.
-pub(super) fn first_line(what: &str) -> anyhow::Result<Secret> {
-    // Taken in one allocation, so that growing leaves no copy behind.
-    let mut line = Zeroizing::new(Vec::with_capacity(PASSWORD_LIMIT as usize + 1));
-    io::stdin()
-        .lock()
-        .take(PASSWORD_LIMIT)
-        .read_until(b'\n', &mut line)
-        .with_context(|| format!("can't read the {what}"))?;
-    while line
-        .last()
-        .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
-    {
-        line.pop();
+/// `--api database`.
+fn link(server: &ServerUrl, context: &Context) -> anyhow::Result<Exit> {
+    let account = login::link_database(&context.paths, server)?;
+    let name = server.to_string();
+    if context.json {
+        output::json(&json!({ "server": name, "account": account, "api": "database" }))?;
+    } else {
+        let text = format!(
+            "Tokens of {name} are managed directly in {}, as {}.\n",
+            login::DATABASE,
+            escaped(&account)
+        );
+        output::print(text.as_bytes())?;
     }
-    if line.is_empty() {
-        return Err(Failure::new(Exit::Usage, format!("no {what} on stdin"))
-            .hint("write it to stdin, on its first line")
-            .into());
-    }
-    Ok(Secret::from(line))
-}
-
-pub(super) fn no_terminal(hint: impl Into<Hint>) -> anyhow::Error {
-    Failure::new(Exit::Usage, "there is no terminal to ask on")
-        .hint(hint)
-        .into()
-}
-
-fn asked_login(remembered: Option<String>, server: &str) -> anyhow::Result<Login> {
-    if !io::stdin().is_terminal() {
-        return match remembered {
-            Some(name) => Ok(named(name)),
-            None => Err(no_terminal(with_password(server))),
-        };
-    }
-    match &remembered {
-        Some(name) => eprint!("Username or email [{}]: ", escaped(name)),
-        None => eprint!("Username or email: "),
-    }
-    io::stderr().flush()?;
-    let mut line = String::new();
-    io::stdin()
-        .lock()
-        .take(PASSWORD_LIMIT)
-        .read_line(&mut line)?;
-    match (line.trim(), remembered) {
-        ("", Some(name)) => Ok(named(name)),
-        ("", None) => Err(Failure::new(Exit::Usage, "no name was given")
-            .hint(
-                Suggestion::new("wit login")
-                    .arg(server)
-                    .args(["--username", "NAME"]),
-            )
-            .into()),
-        (name, _) => Ok(named(name.to_owned())),
-    }
-}
-
-fn named(name: String) -> Login {
-    match name.contains('@') {
-        true => Login::Email(name),
-        false => Login::Username(name),
-    }
-}
-
-fn asked_password(new: bool, server: &str) -> anyhow::Result<Secret> {
-    asked("password", new, with_password(server))
-}
-
-fn with_password(server: &str) -> Suggestion {
-    let options = ["--username", "NAME", "--password-stdin"];
-    Suggestion::new("wit login").arg(server).args(options)
-}
-
-/// Asks for a secret without showing it, and for a new one twice. Where there is no terminal, `hint`
-/// says what to type instead.
-pub(super) fn asked(what: &str, new: bool, hint: impl Into<Hint>) -> anyhow::Result<Secret> {
-    if !io::stdin().is_terminal() {
-        return Err(no_terminal(hint));
-    }
-    let prompt = format!("{}{}: ", what[..1].to_uppercase(), &what[1..]);
-    let secret = Secret::from(rpassword::prompt_password(prompt)?);
-    if secret.is_empty() {
-        return Err(Failure::new(Exit::Usage, format!("no {what} was given"))
-            .hint("run it again, and type one")
-            .into());
-    }
-    if new && Secret::from(rpassword::prompt_password(format!("Repeat {what}: "))?) != secret {
-        return Err(Failure::new(Exit::Usage, format!("the two {what}s differ"))
-            .hint("run it again, and type the same twice")
-            .into());
-    }
-    Ok(secret)
+    Ok(Exit::Done)
 }

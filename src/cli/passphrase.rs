@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::login::{asked, first_line};
+use super::ask::{asked, first_line};
 use super::output;
 use super::token::rotate::duration;
 use super::{Context, Exit, Failure};

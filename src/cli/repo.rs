@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::ask::no_terminal;
 use super::confirm::confirm;
-use super::login::no_terminal;
 use super::output::{self, escaped};
 use super::session::{self, Login, ServerArgs};
 use super::{Context, Exit, Failure, examples};
@@ -175,7 +175,7 @@ impl Repository {
 
 fn login(args: &ServerArgs, context: &Context) -> anyhow::Result<Login> {
     let config = Config::load(&context.paths).context("can't read the configuration")?;
-    session::login(&config, context, args)
+    Ok(session::login(&config, context, args)?)
 }
 
 /// A name as the server takes it, without the `.git` that a URL adds.

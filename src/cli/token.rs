@@ -17,7 +17,6 @@ mod revoke;
 pub mod rotate;
 mod scopes;
 
-pub use revoke::forget;
 pub use rotate::grace::end_due_graces;
 
 #[derive(Debug, clap::Args)]

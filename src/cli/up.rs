@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use url::Url;
 
-use super::login::first_line;
+use super::ask::first_line;
 use super::output::{self, quoted};
 use super::session::parse_url;
 use super::{Context, Exit, Failure};

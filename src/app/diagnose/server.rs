@@ -146,7 +146,7 @@ impl Facts {
         }
         if let (Session::Good(_), Some(Some(held))) = (&facts.session, held) {
             match login::token_api(&client, &held.token, None) {
-                Ok(api) => facts.answered = Ok(Some(api.form())),
+                Ok(api) => facts.answered = Ok(Some(api.form().name())),
                 Err(ApiError::Unauthorized) => facts.session = Session::Refused,
                 Err(error) => facts.answered = Err(error),
             }

@@ -9,9 +9,10 @@ use anyhow::Context as _;
 use serde_json::json;
 use url::Url;
 
-use super::{asked, device::open_in_browser, first_line, no_terminal};
+use super::browser::open_in_browser;
 use crate::api::ApiError;
 use crate::api::server::ServerUrl;
+use crate::cli::ask::{asked, first_line, no_terminal};
 use crate::cli::output::{self, escaped};
 
 use crate::cli::{Context, Exit, Failure};

@@ -158,7 +158,8 @@ fn check(question: &Question, answer: &mut Answer, progress: &Progress) -> Resul
             return Err(error);
         }
     };
-    let form = session::known(config, server).and_then(|known| known.api.as_deref());
+    // One that is unknown is told by the commands that need it.
+    let form = session::form(config, server).unwrap_or(None);
     for session in &question.sessions {
         let listed = login::token_api(&client, &session.token, form).and_then(|api| api.list());
         answer.skew = client.clock_skew();

@@ -4,11 +4,10 @@ use serde_json::json;
 
 use super::pick;
 use crate::api::{AlsoRevoked, ApiError, Token};
-use crate::cli::login::first_line;
+use crate::cli::ask::first_line;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
-use crate::item::Item;
 use crate::secret::Secret;
 use crate::store;
 
@@ -152,7 +151,7 @@ fn ended_here(acting: &Acting, id: &str, said: &str, context: &Context) -> anyho
     if let Some(place) = here {
         let server = place.server.to_string();
         store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
-            forget(item, &server, id)
+            item.forget(&server, id)
         })?;
     }
     if !context.json {
@@ -163,18 +162,4 @@ fn ended_here(acting: &Acting, id: &str, said: &str, context: &Context) -> anyho
         output::print(format!("{said}{also}\n").as_bytes())?;
     }
     Ok(())
-}
-
-/// Removes the token of that id wherever the item has it.
-pub fn forget(item: &mut Item, server: &str, id: &str) {
-    for entries in [
-        &mut item.credentials.0,
-        &mut item.pending,
-        &mut item.previous,
-    ] {
-        entries.retain(|entry| {
-            let token = entry.token.as_ref();
-            token.is_none_or(|token| token.server != server || token.id != id)
-        });
-    }
 }

@@ -1,0 +1,323 @@
+//! Signing in to a wit server, and what is kept of it: the session, and how the server is spoken to.
+
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::session::{self, Selection, SessionError};
+use super::{Ask, AskError};
+use crate::api::http::Client;
+use crate::api::login::{self, Login, SignedIn};
+use crate::api::server::ServerUrl;
+use crate::api::{ApiError, Form, database};
+use crate::config::{Config, Paths};
+use crate::expiry::Expiry;
+use crate::item::Session;
+use crate::quote::escaped;
+use crate::secret::Secret;
+use crate::store::{self, StoreError};
+
+mod device;
+
+/// The way in.
+#[derive(Debug)]
+pub enum Way {
+    /// With a name and a password, which are asked for where they are not given.
+    Password {
+        login: Option<Login>,
+        password: Option<Secret>,
+    },
+    /// By a code that a person confirms in a browser, under this name of the device; else with a
+    /// password.
+    Browser { device_name: String },
+    /// A new account. Its password is asked for where it is not given.
+    SignUp {
+        email: String,
+        username: String,
+        password: Option<Secret>,
+    },
+    /// With a session that was begun elsewhere, of this account where one is named. The server says
+    /// whose it is.
+    Session {
+        session: Secret,
+        named: Option<String>,
+    },
+}
+
+/// A sign-in that is asked for.
+#[derive(Debug)]
+pub struct Request {
+    pub server: ServerUrl,
+    pub way: Way,
+    /// The form of the server's token API; `None` for the one that it answers in.
+    pub form: Option<Form>,
+    pub allow_http: bool,
+    /// Certificates (PEM) to trust from now on; absolute.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A sign-in that was stored.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// Base URL of the server.
+    pub server: String,
+    pub account: String,
+    pub form: Form,
+    pub expiry: Option<Expiry>,
+    /// The store by its name, and in words.
+    pub store: &'static str,
+    pub location: String,
+    /// Whether nothing was stored by a login before.
+    pub is_first: bool,
+    /// Whether it took the place of an earlier session of the account.
+    pub has_replaced: bool,
+    /// Why replaced sessions may still work at the server.
+    pub not_ended: Vec<ApiError>,
+}
+
+/// Why nobody was signed in. Nothing was stored, and a session that was begun was ended again.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    #[error("wrong password, or no such account")]
+    WrongPassword { server: String },
+    #[error("{server} is not a wit server: it has no sign-in")]
+    NoSignIn { server: String },
+    /// With the server's sentence, escaped.
+    #[error("{message}")]
+    SignUpRefused { server: String, message: String },
+    /// A person said no in the browser, or nothing in time.
+    #[error("{message}")]
+    Denied { server: String, message: String },
+    #[error("the server does not accept this session")]
+    SessionRefused { server: String },
+    #[error("{server} does not speak the form {form} of the token API")]
+    OtherForm { server: String, form: Form },
+    #[error("{server} does not tell whose session it is")]
+    Anonymous { server: String },
+    #[error("this session is of {}, not of {}", escaped(account), escaped(named))]
+    OtherAccount {
+        server: String,
+        account: String,
+        named: String,
+    },
+    /// Direct mode is not set up.
+    #[error("DATABASE_URL and WIT_USER_ID are not both set")]
+    NotDirect { server: String },
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("can't write the configuration")]
+    Config(#[source] io::Error),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// Signs in and stores the session. A session of the same account that it replaces is ended.
+pub fn log_in(paths: &Paths, request: Request, ask: &dyn Ask) -> Result<LoggedIn, LoginError> {
+    let config = Config::load(paths).map_err(SessionError::Config)?;
+    let server = &request.server;
+    let site = session::site_of(server)?;
+    let name = server.to_string();
+    let meant = Selection {
+        allow_http: request.allow_http,
+        ca_file: request.ca_file.clone(),
+        ..Selection::default()
+    };
+    let client = Rc::new(session::client(&config, server, &meant)?);
+    let remembered = session::account(&config, server, None);
+    let is_ours = !matches!(request.way, Way::Session { .. });
+    let mut signed_in = sign_in(&client, &request.way, remembered.as_deref(), ask)?;
+    let kept = check(&client, &request, &mut signed_in).and_then(|form| {
+        let decided = store::choice::decide(paths, None)?;
+        let replaced = store::update(decided.store.as_ref(), paths, &site, |item| {
+            keep(&mut item.sessions, &signed_in, &name)
+        })?;
+        Ok((form, decided, replaced))
+    });
+    let (form, decided, replaced) = match kept {
+        Ok(kept) => kept,
+        Err(error) => {
+            // Nobody could use it or end it any more.
+            if is_ours {
+                let _ = login::sign_out(&client, &signed_in.session, signed_in.cookie.as_ref());
+            }
+            return Err(error);
+        }
+    };
+    Config::update(paths, |config| {
+        let known = config.servers.entry(name.clone()).or_default();
+        known.api = Some(form.name().to_owned());
+        known.account = Some(signed_in.account.clone());
+        known.ca_file = request.ca_file.clone().or(known.ca_file.take());
+        // A default that nobody is logged in at, as `wit up` leaves it, would lead nowhere.
+        let nobody = |url: &String| {
+            let known = config.servers.get(url);
+            known.is_some_and(|known| known.account.is_none())
+        };
+        if config.default_server.as_ref().is_some_and(nobody) {
+            config.default_server = Some(name.clone());
+        }
+    })
+    .map_err(LoginError::Config)?;
+    let not_ended = (replaced.iter())
+        .filter_map(|old| login::sign_out(&client, &old.token, old.cookie.as_ref()).err())
+        .collect();
+    let first = config.servers.values().all(|known| known.account.is_none());
+    Ok(LoggedIn {
+        server: name,
+        account: signed_in.account,
+        form,
+        expiry: signed_in.expiry,
+        store: decided.store.name(),
+        location: decided.store.location(),
+        is_first: decided.new || first,
+        has_replaced: !replaced.is_empty(),
+        not_ended,
+    })
+}
+
+/// Remembers that a server's tokens are managed directly in the database of `DATABASE_URL`; the
+/// account of `WIT_USER_ID`. The URL of the database is not kept: a password may be in it.
+pub fn link_database(paths: &Paths, server: &ServerUrl) -> Result<String, LoginError> {
+    let name = server.to_string();
+    let Some((_, account)) = session::direct()? else {
+        return Err(LoginError::NotDirect { server: name });
+    };
+    Config::update(paths, |config| {
+        let known = config.servers.entry(name).or_default();
+        known.api = Some(Form::Database.name().to_owned());
+        known.account = Some(account.clone());
+    })
+    .map_err(LoginError::Config)?;
+    Ok(account)
+}
+
+/// The database that [`link_database`] links, in words.
+pub const DATABASE: &str = database::SERVER;
+
+fn sign_in(
+    client: &Rc<Client>,
+    way: &Way,
+    remembered: Option<&str>,
+    ask: &dyn Ask,
+) -> Result<SignedIn, LoginError> {
+    let server = || client.server().to_string();
+    let (login, password) = match way {
+        Way::Session { session, .. } => {
+            return Ok(SignedIn {
+                session: session.clone(),
+                cookie: None,
+                expiry: None,
+                account: String::new(),
+            });
+        }
+        Way::SignUp {
+            email,
+            username,
+            password,
+        } => {
+            let password = given(password, || ask.password(true))?;
+            let done = login::sign_up(client, email, username, &password);
+            return done.map_err(|error| match error {
+                ApiError::Refused { message } => LoginError::SignUpRefused {
+                    server: server(),
+                    message,
+                },
+                other => refused(other, server()),
+            });
+        }
+        Way::Browser { device_name } => {
+            let signed_in = device::sign_in(client, device_name, ask);
+            let signed_in = signed_in.map_err(|error| match error {
+                ApiError::Refused { message } | ApiError::Forbidden { message } => {
+                    LoginError::Denied {
+                        server: server(),
+                        message,
+                    }
+                }
+                other => other.into(),
+            })?;
+            if let Some(signed_in) = signed_in {
+                return Ok(signed_in);
+            }
+            (&None, &None)
+        }
+        Way::Password { login, password } => (login, password),
+    };
+    let login = given(login, || ask.login(remembered))?;
+    let password = given(password, || ask.password(false))?;
+    login::sign_in(client, &login, &password).map_err(|error| refused(error, server()))
+}
+
+fn given<T: Clone>(
+    value: &Option<T>,
+    ask: impl FnOnce() -> Result<T, AskError>,
+) -> Result<T, AskError> {
+    match value {
+        Some(value) => Ok(value.clone()),
+        None => ask(),
+    }
+}
+
+fn refused(error: ApiError, server: String) -> LoginError {
+    match error {
+        ApiError::Unauthorized => LoginError::WrongPassword { server },
+        ApiError::NotFound => LoginError::NoSignIn { server },
+        other => other.into(),
+    }
+}
+
+/// The form of the server's token API, which takes the session. Of a session that was begun
+/// elsewhere it also asks whose it is.
+fn check(
+    client: &Rc<Client>,
+    request: &Request,
+    signed_in: &mut SignedIn,
+) -> Result<Form, LoginError> {
+    let server = || client.server().to_string();
+    let api = login::probe(client, &signed_in.session, request.form);
+    let api = api.map_err(|error| match (error, request.form) {
+        (ApiError::Unauthorized, _) => LoginError::SessionRefused { server: server() },
+        (ApiError::NotFound | ApiError::Malformed { .. }, Some(form)) => LoginError::OtherForm {
+            server: server(),
+            form,
+        },
+        (other, _) => other.into(),
+    })?;
+    let form = api.form();
+    let Way::Session { named, .. } = &request.way else {
+        return Ok(form);
+    };
+    let user = login::whose(client, &signed_in.session, form).map_err(|error| match error {
+        ApiError::Unsupported { .. } => LoginError::Anonymous { server: server() },
+        other => other.into(),
+    })?;
+    signed_in.account = user.name()?;
+    match named.as_ref().filter(|named| !user.is_called(named)) {
+        None => Ok(form),
+        Some(named) => Err(LoginError::OtherAccount {
+            server: server(),
+            account: signed_in.account.clone(),
+            named: named.clone(),
+        }),
+    }
+}
+
+/// Puts a session before the others, and returns those of the same account that it replaces.
+fn keep(sessions: &mut Vec<Session>, signed_in: &SignedIn, server: &str) -> Vec<Session> {
+    let same = |old: &mut Session| old.server == server && old.account == signed_in.account;
+    let mut replaced: Vec<Session> = sessions.extract_if(.., same).collect();
+    replaced.retain(|old| old.token != signed_in.session);
+    let session = Session {
+        server: server.to_owned(),
+        account: signed_in.account.clone(),
+        token: signed_in.session.clone(),
+        cookie: signed_in.cookie.clone(),
+        expiry: signed_in.expiry,
+    };
+    sessions.insert(0, session);
+    replaced
+}

@@ -1,0 +1,456 @@
+//! Which server and account is meant, and the session or the database by which its tokens are worked
+//! on.
+//!
+//! ```
+//! use wit::app::session::{self, SessionError};
+//! use wit::config::Config;
+//!
+//! let mut config = Config::default();
+//! assert!(matches!(session::server(&config, None), Err(SessionError::NoServer)));
+//! config.servers.insert("https://wit.example.com".into(), Default::default());
+//! let server = session::server(&config, None)?;
+//! assert_eq!(server.to_string(), "https://wit.example.com");
+//! # Ok::<(), SessionError>(())
+//! ```
+
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::api::database::{self, Direct};
+use crate::api::http::Client;
+use crate::api::login;
+use crate::api::server::ServerUrl;
+use crate::api::{ApiError, Form, TokenApi};
+use crate::config::{self, Config, Paths};
+use crate::credential::Site;
+use crate::expiry::{CLOCK_MARGIN, UnixTime};
+use crate::item::{Item, Session};
+use crate::quote::{Suggestion, escaped};
+use crate::sign_in::HostType;
+use crate::store::{self, Store, StoreError};
+
+/// What was named of a server and an account, and how the server may be reached.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// The server's URL. Without it `WIT_URL`, the default or the only one that is known is meant.
+    pub server: Option<String>,
+    /// The account. Without it the one that signed in last is meant.
+    pub account: Option<String>,
+    /// Whether plain http may be spoken to another machine.
+    pub allow_http: bool,
+    /// Certificates (PEM) that are trusted besides the system's; else those given at the login.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Why no server, account or session could be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error("bad server URL: {0}")]
+    BadUrl(&'static str),
+    #[error("not logged in to any server")]
+    NoServer,
+    #[error("more than one server is known: {}", escaped(&.0.join(", ")))]
+    SeveralServers(Vec<String>),
+    #[error("not logged in to {server}")]
+    NotLoggedIn { server: String },
+    /// git is signed in there, and there is no session.
+    #[error("{server} is {}, whose tokens wit does not manage", host.title())]
+    OtherHost { server: String, host: HostType },
+    #[error("the login to {server} has expired")]
+    Expired { server: String },
+    /// `wit login --api database` was the last login, and direct mode is not set up.
+    #[error("the tokens of {server} are managed directly in its database")]
+    ManagedDirectly { server: String },
+    /// It is not known that git's tokens are in the database of direct mode.
+    #[error("git's tokens are not linked to {}", database::SERVER)]
+    Unlinked,
+    #[error("WIT_USER_ID is of {}, not of {}", escaped(account), escaped(named))]
+    OtherAccount { account: String, named: String },
+    #[error("the database has no account with the id in WIT_USER_ID")]
+    NoSuchUser,
+    #[error(
+        "{server}: unknown form {} of the token API in the configuration",
+        escaped(form)
+    )]
+    UnknownForm { server: String, form: String },
+    #[error("can't read the configuration")]
+    Config(#[source] io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// An account whose tokens can be worked on, on a server that git knows.
+pub struct SignedIn {
+    pub server: ServerUrl,
+    pub site: Site,
+    pub account: String,
+    pub api: Box<dyn TokenApi>,
+    pub store: Box<dyn Store>,
+    pub item: Item,
+}
+
+/// A sign-in that has not run out, with the client to use it by.
+pub struct Login {
+    pub client: Rc<Client>,
+    pub session: Session,
+    site: Site,
+    store: Box<dyn Store>,
+    item: Item,
+}
+
+/// An account whose tokens can be worked on: signed in to a server, or in direct mode on the
+/// platform's own database.
+pub struct ApiSession {
+    /// Where git meets the tokens; in direct mode it need not be known.
+    pub place: Option<GitSite>,
+    /// The server or the database, in words.
+    pub name: String,
+    pub account: String,
+    pub api: Box<dyn TokenApi>,
+    pub store: Box<dyn Store>,
+    pub item: Item,
+    pub config: Config,
+}
+
+/// A server and the site that git knows it by.
+#[derive(Clone)]
+pub struct GitSite {
+    pub server: ServerUrl,
+    pub site: Site,
+}
+
+impl ApiSession {
+    /// The time by the server's clock, which decides what has expired.
+    pub fn now(&self) -> UnixTime {
+        UnixTime::now().plus(self.api.clock_skew().unwrap_or(0))
+    }
+
+    /// The same where stored tokens are replaced or revoked.
+    pub fn for_git(self) -> Result<SignedIn, SessionError> {
+        let GitSite { server, site } = git_site(&self)?.clone();
+        Ok(SignedIn {
+            server,
+            site,
+            account: self.account,
+            api: self.api,
+            store: self.store,
+            item: self.item,
+        })
+    }
+
+    /// Whether it works on the database itself.
+    pub fn is_direct(&self) -> bool {
+        self.api.form() == Form::Database
+    }
+
+    /// Whether git on this machine uses the token of that id, as this account's.
+    pub fn stores(&self, id: &str) -> bool {
+        let Some(place) = &self.place else {
+            return false;
+        };
+        let server = place.server.to_string();
+        self.item.credentials.0.iter().any(|entry| {
+            let token = entry.token.as_ref();
+            token.is_some_and(|token| {
+                token.server == server && token.id == id && token.account == self.account
+            })
+        })
+    }
+
+    /// A command about this account, as far as it would not mean it anyway.
+    pub fn suggest(&self, words: &'static str) -> Suggestion {
+        let Some(place) = &self.place else {
+            return Suggestion::new(words);
+        };
+        let url = place.server.to_string();
+        match self.is_direct() {
+            false => suggest(words, &self.config, &url, &self.account),
+            // The account is that of WIT_USER_ID.
+            true => (options(&self.config, &url, &self.account).into_iter())
+                .filter(|(name, _)| *name == "--server")
+                .fold(Suggestion::new(words), |command, (name, value)| {
+                    command.option(name, value)
+                }),
+        }
+    }
+
+    /// Whether stored tokens can be replaced: it is known where git meets them.
+    pub fn can_rotate(&self) -> bool {
+        let theirs = |place: &GitSite| !self.is_direct() || is_direct(&self.config, &place.server);
+        self.place.as_ref().is_some_and(theirs)
+    }
+
+    /// Whether this machine keeps the token of that id.
+    pub fn holds(&self, id: &str) -> bool {
+        let Some(place) = &self.place else {
+            return false;
+        };
+        let server = place.server.to_string();
+        self.item.entries().any(|entry| {
+            let token = entry.token.as_ref();
+            token.is_some_and(|token| token.server == server && token.id == id)
+        })
+    }
+}
+
+/// Direct mode where `DATABASE_URL` and `WIT_USER_ID` are set, else the stored session.
+pub fn open(paths: &Paths, meant: &Selection) -> Result<ApiSession, SessionError> {
+    let config = Config::load(paths).map_err(SessionError::Config)?;
+    let Some((direct, account)) = direct()? else {
+        let login = stored(&config, paths, meant)?;
+        let server = login.client.server().clone();
+        let form = form(&config, &server)?;
+        let api = login::token_api(&login.client, &login.session.token, form)?;
+        return Ok(ApiSession {
+            name: server.to_string(),
+            place: Some(GitSite {
+                server,
+                site: login.site,
+            }),
+            account: login.session.account,
+            api,
+            store: login.store,
+            item: login.item,
+            config,
+        });
+    };
+    if let Some(named) = meant.account.as_ref().filter(|named| **named != account) {
+        let named = named.clone();
+        return Err(SessionError::OtherAccount { account, named });
+    }
+    let store = store::choice::open(paths, None)?;
+    let place = match server(&config, meant.server.as_deref()) {
+        Ok(server) => Some(GitSite {
+            site: site_of(&server)?,
+            server,
+        }),
+        Err(error) if meant.server.is_some() => return Err(error),
+        Err(_) => None,
+    };
+    let item = match &place {
+        Some(place) => store::load(store.as_ref(), &place.site)?,
+        None => Item::default(),
+    };
+    Ok(ApiSession {
+        place,
+        name: database::SERVER.into(),
+        account,
+        api: Box::new(direct),
+        store,
+        item,
+        config,
+    })
+}
+
+/// Where git meets the tokens that are worked on: in direct mode it must be known that they are in
+/// that database, and not in another.
+pub fn git_site(session: &ApiSession) -> Result<&GitSite, SessionError> {
+    let place = session.place.as_ref().filter(|_| session.can_rotate());
+    place.ok_or(SessionError::Unlinked)
+}
+
+/// The form of a server's token API that was remembered; `None` where it is to be asked.
+pub fn form(config: &Config, server: &ServerUrl) -> Result<Option<Form>, SessionError> {
+    let known = known(config, server).and_then(|known| known.api.as_deref());
+    let Some(text) = known else {
+        return Ok(None);
+    };
+    match Form::parse(text) {
+        // What was remembered of direct mode says nothing of the server's own API.
+        Some(Form::Database) => Ok(None),
+        Some(form) => Ok(Some(form)),
+        None => Err(SessionError::UnknownForm {
+            server: server.to_string(),
+            form: text.to_owned(),
+        }),
+    }
+}
+
+/// What a person is told where only one of the two variables of direct mode is set.
+pub fn half_direct() -> Option<&'static str> {
+    let is_set = |name| config::variable(name).is_some();
+    match (is_set("DATABASE_URL"), is_set("WIT_USER_ID")) {
+        (true, false) => Some("DATABASE_URL is ignored, because WIT_USER_ID is not set"),
+        (false, true) => Some("WIT_USER_ID is ignored, because DATABASE_URL is not set"),
+        _ => None,
+    }
+}
+
+/// The database of `DATABASE_URL` and the name of the account of `WIT_USER_ID`; `None` where the
+/// two variables are not both set.
+pub fn direct() -> Result<Option<(Direct, String)>, SessionError> {
+    let set = config::line("DATABASE_URL").zip(config::line("WIT_USER_ID"));
+    let Some((url, user_id)) = set else {
+        return Ok(None);
+    };
+    let direct = Direct::open(&url, &user_id)?;
+    let account = direct.account().map_err(|error| match error {
+        ApiError::Unauthorized => SessionError::NoSuchUser,
+        other => other.into(),
+    })?;
+    Ok(Some((direct, account.username.unwrap_or(account.email))))
+}
+
+/// The URL that was typed.
+pub fn parse_url(text: &str) -> Result<ServerUrl, SessionError> {
+    ServerUrl::parse(text).map_err(SessionError::BadUrl)
+}
+
+/// The site of a server, which every http URL has.
+pub fn site_of(server: &ServerUrl) -> Result<Site, SessionError> {
+    let site = server.site();
+    site.ok_or(SessionError::BadUrl("git has no site for it"))
+}
+
+/// The server that is meant: the one named, `WIT_URL`, the config's default, the only one.
+pub fn server(config: &Config, named: Option<&str>) -> Result<ServerUrl, SessionError> {
+    let environment = config::variable("WIT_URL");
+    let only = || match config.servers.len() {
+        1 => config.servers.keys().next(),
+        _ => None,
+    };
+    let chosen = named
+        .or(environment.as_deref())
+        .or(config.default_server.as_deref())
+        .or_else(|| only().map(String::as_str));
+    match chosen {
+        Some(text) => parse_url(text),
+        None if config.servers.is_empty() => Err(SessionError::NoServer),
+        None => Err(SessionError::SeveralServers(
+            config.servers.keys().cloned().collect(),
+        )),
+    }
+}
+
+/// The account that a command means: the one named, or the one that signed in last.
+pub fn account(config: &Config, server: &ServerUrl, named: Option<&str>) -> Option<String> {
+    let remembered = || config.servers.get(&server.to_string())?.account.clone();
+    named.map(str::to_owned).or_else(remembered)
+}
+
+/// The options that name an account on a server, as far as a command would not mean them anyway.
+fn options(config: &Config, url: &str, named: &str) -> Vec<(&'static str, String)> {
+    let mut options = Vec::new();
+    if !server(config, None).is_ok_and(|meant| meant.to_string() == url) {
+        options.push(("--server", url.to_owned()));
+    }
+    let remembered = config
+        .servers
+        .get(url)
+        .and_then(|known| known.account.as_deref());
+    if remembered != Some(named) {
+        options.push(("--account", named.to_owned()));
+    }
+    options
+}
+
+/// A command about an account on a server, named as far as it would not mean them anyway.
+pub fn suggest(words: &'static str, config: &Config, url: &str, account: &str) -> Suggestion {
+    let command = Suggestion::new(words);
+    (options(config, url, account).into_iter()).fold(command, |command, (name, value)| {
+        command.option(name, value)
+    })
+}
+
+/// The command that stores a token of a server, after a login where there is no session for it.
+pub fn suggest_create(
+    config: &Config,
+    item: &Item,
+    url: &str,
+    account: Option<&str>,
+) -> Suggestion {
+    let mut sessions = item.sessions.iter();
+    let is_theirs = |held: &Session| {
+        held.server == url && account.is_none_or(|account| account == held.account)
+    };
+    let is_signed_in = is_direct_url(config, url) || sessions.any(is_theirs);
+    let create = match account {
+        Some(account) => suggest("wit token create", config, url, account),
+        None => Suggestion::new("wit token create").option("--server", url),
+    };
+    match is_signed_in {
+        true => create,
+        false => Suggestion::new("wit login").arg(url).and(create),
+    }
+}
+
+/// The same options as text.
+pub fn naming(config: &Config, url: &str, named: &str) -> String {
+    let options = suggest("", config, url, named).to_string();
+    match options.is_empty() {
+        true => options,
+        false => format!(" {options}"),
+    }
+}
+
+/// What `wit login` remembered of a server.
+pub fn known<'a>(config: &'a Config, server: &ServerUrl) -> Option<&'a config::Server> {
+    config.servers.get(&server.to_string())
+}
+
+/// A client of a server: with the certificates of `--ca-file`, or of its login.
+pub fn client(config: &Config, server: &ServerUrl, meant: &Selection) -> Result<Client, ApiError> {
+    let remembered = || known(config, server)?.ca_file.as_deref();
+    let ca_file = meant.ca_file.as_deref().or_else(remembered);
+    Client::trusting(server, meant.allow_http, ca_file)
+}
+
+/// The stored session of the server and account that are meant, if it has not expired.
+pub fn stored(config: &Config, paths: &Paths, meant: &Selection) -> Result<Login, SessionError> {
+    let server = server(config, meant.server.as_deref())?;
+    let host = known(config, &server).and_then(|known| known.host_type.as_deref());
+    if let Some(host) = host.and_then(HostType::parse) {
+        let server = server.to_string();
+        return Err(SessionError::OtherHost { server, host });
+    }
+    let site = site_of(&server)?;
+    let account = account(config, &server, meant.account.as_deref());
+    let store = store::choice::open(paths, None)?;
+    let item = store::load(store.as_ref(), &site)?;
+    let name = server.to_string();
+    let held = item.sessions.iter().find(|session| {
+        session.server == name && account.as_ref().is_none_or(|a| *a == session.account)
+    });
+    let is_over = |session: &Session| {
+        let soon = UnixTime::now().plus(CLOCK_MARGIN);
+        session.expiry.is_some_and(|expiry| expiry.is_past(soon))
+    };
+    let session = match held {
+        None if is_direct(config, &server) => {
+            return Err(SessionError::ManagedDirectly { server: name });
+        }
+        None => return Err(SessionError::NotLoggedIn { server: name }),
+        Some(held) if is_over(held) => return Err(SessionError::Expired { server: name }),
+        Some(held) => held.clone(),
+    };
+    Ok(Login {
+        client: Rc::new(client(config, &server, meant)?),
+        session,
+        site,
+        store,
+        item,
+    })
+}
+
+/// Whether `wit login --api database` was the last login to a server.
+pub fn is_direct(config: &Config, server: &ServerUrl) -> bool {
+    is_direct_url(config, &server.to_string())
+}
+
+fn is_direct_url(config: &Config, url: &str) -> bool {
+    let known = config.servers.get(url);
+    known.is_some_and(|known| known.api.as_deref() == Some(Form::Database.name()))
+}
+
+/// Ends a session at its server; why it may still work there.
+pub fn end(config: &Config, meant: &Selection, session: &Session) -> Result<(), ApiError> {
+    let server = ServerUrl::parse(&session.server).map_err(|why| ApiError::Unreachable {
+        server: session.server.clone(),
+        reason: why.to_owned(),
+    })?;
+    let client = Rc::new(client(config, &server, meant)?);
+    login::sign_out(&client, &session.token, session.cookie.as_ref())
+}

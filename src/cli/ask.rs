@@ -1,0 +1,158 @@
+//! What is asked of a person at a terminal, and read from stdin where a script answers.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+
+use anyhow::Context as _;
+use zeroize::Zeroizing;
+
+use super::confirm::confirm;
+use super::login::browser::open_in_browser;
+use super::output::escaped;
+use super::{Exit, Failure};
+use crate::api::device;
+use crate::api::login::Login;
+use crate::app::{Ask, AskError};
+use crate::quote::{Hint, Suggestion};
+use crate::secret::Secret;
+
+/// Longest line that is read, in bytes.
+const MAX_LINE: u64 = 4096;
+
+/// The person at the terminal.
+#[derive(Default)]
+pub struct Terminal {
+    /// The server that is signed in to, for what to type instead.
+    pub server: String,
+    /// Whether a browser may be opened.
+    pub opens_browser: bool,
+    /// Whether what would be asked was agreed to on the command line.
+    pub agrees: bool,
+}
+
+impl Terminal {
+    fn with_password(&self) -> Suggestion {
+        let options = ["--username", "NAME", "--password-stdin"];
+        Suggestion::new("wit login").arg(&self.server).args(options)
+    }
+
+    fn ask_login(&self, remembered: Option<&str>) -> anyhow::Result<Login> {
+        if !io::stdin().is_terminal() {
+            return match remembered {
+                Some(name) => Ok(login(name)),
+                None => Err(no_terminal(self.with_password())),
+            };
+        }
+        match remembered {
+            Some(name) => eprint!("Username or email [{}]: ", escaped(name)),
+            None => eprint!("Username or email: "),
+        }
+        io::stderr().flush()?;
+        let mut line = String::new();
+        io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
+        match (line.trim(), remembered) {
+            ("", Some(name)) => Ok(login(name)),
+            ("", None) => Err(Failure::new(Exit::Usage, "no name was given")
+                .hint(
+                    Suggestion::new("wit login")
+                        .arg(&self.server)
+                        .args(["--username", "NAME"]),
+                )
+                .into()),
+            (name, _) => Ok(login(name)),
+        }
+    }
+}
+
+impl Ask for Terminal {
+    fn login(&self, remembered: Option<&str>) -> Result<Login, AskError> {
+        self.ask_login(remembered).map_err(answer)
+    }
+
+    fn password(&self, is_new: bool) -> Result<Secret, AskError> {
+        asked("password", is_new, self.with_password()).map_err(answer)
+    }
+
+    fn show_code(&self, code: &device::Asked) {
+        let opened = self.opens_browser && open_in_browser(&code.address);
+        let place = match opened {
+            true => "In the browser that opens, or at",
+            false => "Open",
+        };
+        let minutes = code.life.as_secs().div_ceil(60);
+        eprintln!(
+            "{place}\n\n  {}\n\nenter the code\n\n  {}\n\nIt lasts {minutes} minutes. Ctrl-C gives up.",
+            code.address, code.user_code
+        );
+    }
+
+    fn confirm(&self, question: &str) -> Result<(), AskError> {
+        confirm(question, self.agrees).map_err(answer)
+    }
+}
+
+/// As an error that [`super::failure`] knows again.
+fn answer(error: anyhow::Error) -> AskError {
+    match error.downcast::<Failure>() {
+        Ok(failure) => Box::new(failure),
+        Err(other) => other.into(),
+    }
+}
+
+/// A name as it is typed: an email has an `@`.
+pub fn login(name: &str) -> Login {
+    match name.contains('@') {
+        true => Login::Email(name.to_owned()),
+        false => Login::Username(name.to_owned()),
+    }
+}
+
+/// The first line of stdin without its end.
+pub fn first_line(what: &str) -> anyhow::Result<Secret> {
+    // Taken in one allocation, so that growing leaves no copy behind.
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE as usize + 1));
+    io::stdin()
+        .lock()
+        .take(MAX_LINE)
+        .read_until(b'\n', &mut line)
+        .with_context(|| format!("can't read the {what}"))?;
+    while line
+        .last()
+        .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
+    {
+        line.pop();
+    }
+    if line.is_empty() {
+        return Err(Failure::new(Exit::Usage, format!("no {what} on stdin"))
+            .hint("write it to stdin, on its first line")
+            .into());
+    }
+    Ok(Secret::from(line))
+}
+
+/// The error where a person would be asked and there is no terminal; `hint` says what to type instead.
+pub fn no_terminal(hint: impl Into<Hint>) -> anyhow::Error {
+    Failure::new(Exit::Usage, "there is no terminal to ask on")
+        .hint(hint)
+        .into()
+}
+
+/// Asks for a secret without showing it, and for a new one twice. Where there is no terminal, `hint`
+/// says what to type instead.
+pub fn asked(what: &str, new: bool, hint: impl Into<Hint>) -> anyhow::Result<Secret> {
+    if !io::stdin().is_terminal() {
+        return Err(no_terminal(hint));
+    }
+    let prompt = format!("{}{}: ", what[..1].to_uppercase(), &what[1..]);
+    let secret = Secret::from(rpassword::prompt_password(prompt)?);
+    if secret.is_empty() {
+        return Err(Failure::new(Exit::Usage, format!("no {what} was given"))
+            .hint("run it again, and type one")
+            .into());
+    }
+    if new && Secret::from(rpassword::prompt_password(format!("Repeat {what}: "))?) != secret {
+        return Err(Failure::new(Exit::Usage, format!("the two {what}s differ"))
+            .hint("run it again, and type the same twice")
+            .into());
+    }
+    Ok(secret)
+}

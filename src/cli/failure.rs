@@ -1,0 +1,212 @@
+//! Each kind of error with its exit code and its hint. Nothing else decides either of an error that
+//! comes from below the command line.
+
+use std::error::Error;
+
+use super::{Exit, Failure};
+use crate::api::{ApiError, database};
+use crate::app::login::LoginError;
+use crate::app::logout::LogoutError;
+use crate::app::session::SessionError;
+use crate::quote::{Hint, Suggestion};
+use crate::store::StoreError;
+
+/// An exit code, and what to do next.
+type Kind = (Exit, Option<Hint>);
+
+/// Maps any error to its exit code and hint.
+pub fn failure(error: &anyhow::Error) -> Failure {
+    let told =
+        (error.chain()).find_map(|cause| told(cause).or_else(|| boxed(cause).and_then(told)));
+    if let Some(failure) = told {
+        let hint = failure.hint.clone();
+        return Failure {
+            exit: failure.exit,
+            message: failure.message.clone(),
+            hint: hint.or_else(|| Some(general_hint(failure.exit).to_owned())),
+        };
+    }
+    let (exit, hint) = error
+        .chain()
+        .filter_map(kind)
+        .last()
+        .unwrap_or((Exit::Failed, None));
+    let failure = Failure::new(exit, format!("{error:#}"));
+    failure.hint(hint.unwrap_or_else(|| general_hint(exit).into()))
+}
+
+/// Whether a server refused the session that it was asked by.
+pub fn is_refused_session(error: &anyhow::Error) -> bool {
+    let is_told = error.chain().any(|cause| told(cause).is_some());
+    let is_refusal = |cause: &(dyn Error + 'static)| {
+        matches!(
+            (cause.downcast_ref(), cause.downcast_ref()),
+            (Some(ApiError::Unauthorized), _)
+                | (_, Some(SessionError::Api(ApiError::Unauthorized)))
+        )
+    };
+    !is_told && error.chain().any(is_refusal)
+}
+
+/// An error of the command line's own, which says all by itself.
+fn told<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a Failure> {
+    cause.downcast_ref::<Failure>()
+}
+
+/// What a person answered, or not, in the middle of a task.
+fn boxed<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let asked = match (cause.downcast_ref(), cause.downcast_ref()) {
+        (Some(LoginError::Ask(error)), _) | (_, Some(LogoutError::Ask(error))) => error,
+        _ => return None,
+    };
+    Some(&**asked)
+}
+
+/// The exit code and the hint of a kind of error; `None` for what is known by its cause only.
+fn kind(cause: &(dyn Error + 'static)) -> Option<Kind> {
+    if let Some(error) = cause.downcast_ref() {
+        return Some(login(error));
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return logout(error);
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(session(error));
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(api(error));
+    }
+    cause.downcast_ref().map(store)
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        failure(&error.into())
+    }
+}
+
+fn log_in(server: &str) -> Suggestion {
+    Suggestion::new("wit login").arg(server)
+}
+
+fn login(error: &LoginError) -> Kind {
+    let sign_up =
+        |server: &str| log_in(server).args(["--sign-up", "--email", "EMAIL", "--username", "NAME"]);
+    let (exit, hint) = match error {
+        LoginError::WrongPassword { server } | LoginError::SessionRefused { server } => (
+            Exit::NotLoggedIn,
+            Hint::from(log_in(server))
+                .text("; for a new account: ")
+                .command(&sign_up(server)),
+        ),
+        LoginError::NoSignIn { .. } => (Exit::Failed, "wit login https://your.server".into()),
+        LoginError::SignUpRefused { server, .. } => (Exit::Failed, sign_up(server).into()),
+        LoginError::Denied { server, .. } => (Exit::NotLoggedIn, log_in(server).into()),
+        LoginError::OtherForm { server, .. } => (
+            Exit::Failed,
+            Hint::from(log_in(server)).text(" finds the form that it speaks"),
+        ),
+        LoginError::Anonymous { server } => (Exit::Failed, log_in(server).into()),
+        LoginError::OtherAccount { server, .. } => {
+            (Exit::Usage, log_in(server).arg("--session-stdin").into())
+        }
+        LoginError::NotDirect { server } => (
+            Exit::NotLoggedIn,
+            Hint::from("DATABASE_URL=postgres://… WIT_USER_ID=… ")
+                .command(&log_in(server).args(["--api", "database"])),
+        ),
+        LoginError::Ask(_) | LoginError::Config(_) => return (Exit::Failed, None),
+        LoginError::Session(error) => return session(error),
+        LoginError::Store(error) => return store(error),
+        LoginError::Api(error) => return api(error),
+    };
+    (exit, Some(hint))
+}
+
+fn logout(error: &LogoutError) -> Option<Kind> {
+    match error {
+        // Its cause says it.
+        LogoutError::Revoke(_) => None,
+        LogoutError::Ask(_) | LogoutError::Journal(_) | LogoutError::Config(_) => None,
+        LogoutError::Session(error) => Some(session(error)),
+        LogoutError::Store(error) => Some(store(error)),
+        LogoutError::Api(error) => Some(api(error)),
+    }
+}
+
+fn session(error: &SessionError) -> Kind {
+    let (exit, hint) = match error {
+        SessionError::BadUrl(_) => (Exit::Usage, "wit login https://your.server".into()),
+        SessionError::NoServer => (Exit::NotLoggedIn, "wit login https://your.server".into()),
+        SessionError::SeveralServers(_) => (Exit::Usage, "name one with --server URL".into()),
+        SessionError::OtherHost { server, .. } => (
+            Exit::Failed,
+            Hint::from(log_in(server)).text(" signs git in there"),
+        ),
+        SessionError::NotLoggedIn { server } | SessionError::Expired { server } => {
+            (Exit::NotLoggedIn, log_in(server).into())
+        }
+        SessionError::ManagedDirectly { server } => (
+            Exit::NotLoggedIn,
+            Hint::from("set DATABASE_URL and WIT_USER_ID; to go through the server: ")
+                .command(&log_in(server)),
+        ),
+        SessionError::Unlinked => (
+            Exit::Usage,
+            "wit login URL --api database links them; unset DATABASE_URL to go through the server"
+                .into(),
+        ),
+        SessionError::OtherAccount { .. } => (
+            Exit::Usage,
+            "unset DATABASE_URL to use the server you are logged in to".into(),
+        ),
+        SessionError::NoSuchUser => (
+            Exit::NotLoggedIn,
+            "unset DATABASE_URL to use the server you are logged in to".into(),
+        ),
+        SessionError::UnknownForm { server, .. } => (Exit::Failed, log_in(server).into()),
+        SessionError::Config(_) => return (Exit::Failed, None),
+        SessionError::Store(error) => return store(error),
+        SessionError::Api(error) => return api(error),
+    };
+    (exit, Some(hint))
+}
+
+fn store(error: &StoreError) -> Kind {
+    (Exit::Failed, error.hint().map(Hint::from))
+}
+
+/// A refusal or a failure of the server's, or of the way to it.
+fn api(error: &ApiError) -> Kind {
+    let hint = match error {
+        ApiError::Unauthorized => return (Exit::NotLoggedIn, Some("wit login".into())),
+        ApiError::Unreachable { server, .. } | ApiError::Lost { server, .. }
+            if server == database::SERVER =>
+        {
+            "is DATABASE_URL right, and does that database run?"
+        }
+        ApiError::Unreachable { reason, .. } if reason.contains("certificate") => {
+            "--ca-file FILE trusts one of your own too"
+        }
+        ApiError::PlainHttp { .. } => "use https, or --allow-http",
+        ApiError::Unreachable { .. } | ApiError::Lost { .. } => {
+            "is it running? wit up starts one on this machine"
+        }
+        ApiError::NotFound => "wit token list",
+        ApiError::Limited { .. } => "run it again later",
+        ApiError::Failed { .. } => "run it again later; the server's own log says why",
+        ApiError::Malformed { .. } => "is it a wit server? wit login https://your.server",
+        ApiError::Forbidden { .. } => "wit login as an account that may do it",
+        ApiError::Refused { .. } => "wit token list shows what there is; --help, what is taken",
+        ApiError::Unsupported { .. } => "wit login --api says which form of the API is used",
+    };
+    (Exit::Failed, Some(hint.into()))
+}
+
+/// What to type where nothing better is known.
+pub fn general_hint(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Usage => "wit --help",
+        _ => "wit doctor looks for what is wrong",
+    }
+}
