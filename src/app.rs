@@ -28,11 +28,14 @@ use crate::secret::Secret;
 
 pub mod diagnose;
 pub mod git_config;
+pub mod issue;
 pub mod login;
 pub mod logout;
+pub mod rotations;
 pub mod schedule;
 pub mod session;
 pub mod setup_record;
+pub mod status;
 
 /// Why a person was not asked, or gave no usable answer.
 pub type AskError = Box<dyn std::error::Error + Send + Sync>;

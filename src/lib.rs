@@ -24,7 +24,6 @@
 //! | [`rotation`] | api, store |
 //! | [`app`] | all of these: what `wit` does, without a terminal |
 //! | [`platform`] | database, config |
-//! | [`app`] | all of the above but platform; what a program without a terminal can use |
 //! | [`cli`] | all of them; the only printer |
 //!
 //! The helper is `secret` to `helper` and nothing else: without any feature there is no more. `cli` adds

@@ -1,6 +1,6 @@
 //! The place of direct mode in a build without the feature `direct`.
 
-use super::{Account, ApiError, CreatedToken, Event, NewToken, Scope, Token, TokenApi};
+use super::{Account, ApiError, CreatedToken, Event, Form, NewToken, Scope, Token, TokenApi};
 use crate::api::promises::Promises;
 use crate::expiry::Expiry;
 use crate::secret::Secret;
@@ -26,7 +26,7 @@ impl Direct {
 }
 
 impl TokenApi for Direct {
-    fn form(&self) -> &'static str {
+    fn form(&self) -> Form {
         match *self {}
     }
 

@@ -5,9 +5,11 @@ use std::error::Error;
 
 use super::{Exit, Failure};
 use crate::api::{ApiError, database};
+use crate::app::issue::IssueError;
 use crate::app::login::LoginError;
 use crate::app::logout::LogoutError;
 use crate::app::session::SessionError;
+use crate::expiry::{DAY, iso_date};
 use crate::quote::{Hint, Suggestion};
 use crate::store::StoreError;
 
@@ -26,11 +28,9 @@ pub fn failure(error: &anyhow::Error) -> Failure {
             hint: hint.or_else(|| Some(general_hint(failure.exit).to_owned())),
         };
     }
-    let (exit, hint) = error
-        .chain()
-        .filter_map(kind)
-        .last()
-        .unwrap_or((Exit::Failed, None));
+    // The outermost that is known says most.
+    let kind = error.chain().find_map(kind);
+    let (exit, hint) = kind.unwrap_or((Exit::Failed, None));
     let failure = Failure::new(exit, format!("{error:#}"));
     failure.hint(hint.unwrap_or_else(|| general_hint(exit).into()))
 }
@@ -39,11 +39,12 @@ pub fn failure(error: &anyhow::Error) -> Failure {
 pub fn is_refused_session(error: &anyhow::Error) -> bool {
     let is_told = error.chain().any(|cause| told(cause).is_some());
     let is_refusal = |cause: &(dyn Error + 'static)| {
-        matches!(
-            (cause.downcast_ref(), cause.downcast_ref()),
-            (Some(ApiError::Unauthorized), _)
-                | (_, Some(SessionError::Api(ApiError::Unauthorized)))
-        )
+        let by_api: Option<&ApiError> = cause.downcast_ref();
+        let refusal = by_api.or(match (cause.downcast_ref(), cause.downcast_ref()) {
+            (Some(SessionError::Api(error)), _) | (_, Some(IssueError::Api(error))) => Some(error),
+            _ => None,
+        });
+        matches!(refusal, Some(ApiError::Unauthorized))
     };
     !is_told && error.chain().any(is_refusal)
 }
@@ -69,6 +70,9 @@ fn kind(cause: &(dyn Error + 'static)) -> Option<Kind> {
     }
     if let Some(error) = cause.downcast_ref() {
         return logout(error);
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(issue(error));
     }
     if let Some(error) = cause.downcast_ref() {
         return Some(session(error));
@@ -132,6 +136,34 @@ fn logout(error: &LogoutError) -> Option<Kind> {
         LogoutError::Store(error) => Some(store(error)),
         LogoutError::Api(error) => Some(api(error)),
     }
+}
+
+fn issue(error: &IssueError) -> Kind {
+    let (exit, hint) = match error {
+        IssueError::BadDate { now, .. } => {
+            let month = iso_date(now.plus(30 * DAY));
+            let create = Suggestion::new("wit token create NAME");
+            (Exit::Usage, create.option("--expires-on", month).into())
+        }
+        IssueError::Lifetime { .. } => return (Exit::Usage, None),
+        IssueError::NoTokenApi { server } => (Exit::Failed, log_in(server).into()),
+        IssueError::NotCreated(_) => (Exit::Failed, "try again".into()),
+        IssueError::SecretLost { revoke, .. } => (
+            Exit::Unfinished,
+            Hint::from(revoke.clone()).text(", then try again"),
+        ),
+        IssueError::Unclear { tokens, revoke, .. } if tokens.len() == 1 => (
+            Exit::Unfinished,
+            Hint::from(revoke.clone()).text(", unless another machine created it"),
+        ),
+        IssueError::Unclear { list, .. } => (
+            Exit::Unfinished,
+            Hint::from(list.clone()).text(", and revoke what you do not know"),
+        ),
+        IssueError::NotStored { error, .. } => return store(error),
+        IssueError::Api(error) => return api(error),
+    };
+    (exit, Some(hint))
 }
 
 fn session(error: &SessionError) -> Kind {

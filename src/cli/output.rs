@@ -42,6 +42,11 @@ pub fn print(text: &[u8]) -> io::Result<()> {
     }
 }
 
+/// `replaced, ends in 52 minutes`.
+pub fn replaced(left: i64) -> String {
+    format!("replaced, ends in {}", span(left.max(0)))
+}
+
 /// The name of this machine, escaped and at most 80 characters long; empty where it has none.
 pub fn machine() -> String {
     let host = hostname::get().unwrap_or_default();

@@ -2,28 +2,26 @@
 
 use std::fmt::Write;
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
-mod ask;
 mod host;
 
 use super::output::{self, escaped};
 use super::session::{self, ServerArgs};
-use super::token::local::{self, Rotations};
-use super::{Context, Exit, Failure};
+use super::{Context, Exit};
 use crate::api::database;
 use crate::api::server::ServerUrl;
+use crate::app::rotations::Rotations;
+use crate::app::session::Selection;
+use crate::app::status::{self, Answer, ServerStatus};
 use crate::config::Config;
 use crate::credential::{Credential, Proof, TokenInfo};
 use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime};
 use crate::helper::renewal;
 use crate::item::Item;
 use crate::quote::Suggestion;
-use crate::rotation::journal::{self, Journal};
+use crate::rotation::journal::Journal;
 use crate::sign_in::HostType;
-use crate::store;
-use ask::{Answer, Question};
 
 /// How long before its end a token or a session needs attention, in seconds.
 const SOON: i64 = 3 * DAY;
@@ -40,52 +38,29 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
-    let servers = match &args.server.server {
-        Some(text) => vec![session::parse_url(text)?],
-        None => config
-            .servers
-            .keys()
-            .map(|url| session::parse_url(url))
-            .collect::<Result<Vec<_>, _>>()?,
-    };
-    if servers.is_empty() {
-        return Err(
-            Failure::new(Exit::NotLoggedIn, "not logged in to any server")
-                .hint("wit login https://your.server")
-                .into(),
-        );
-    }
-    let store = store::choice::open(&context.paths, None)?;
-    let mut items = Vec::new();
-    for server in &servers {
-        let site = session::site_of(server)?;
-        items.push(store::load(store.as_ref(), &site)?);
-    }
-    let answers = match args.offline {
-        true => servers.iter().map(|_| Answer::default()).collect(),
-        false => {
-            let questions = servers.iter().zip(&items);
-            let questions =
-                questions.map(|(url, item)| Question::new(url, item, &config, &args.server));
-            ask::all(questions.collect())
-        }
-    };
+    let meant = Selection::from(&args.server);
+    let status = status::gather(&context.paths, &meant, args.offline)?;
     let mut report = Report {
         text: String::new(),
         attention: false,
         now: UnixTime::now(),
         context,
-        config: &config,
-        renews: renewal::days(&config).is_some(),
-        journals: journal::all(&context.paths).unwrap_or_default(),
-        rotations: Rotations::load(context),
+        config: &status.config,
+        renews: status.renews,
+        journals: &status.journals,
+        rotations: &status.rotations,
     };
     let mut documents = Vec::new();
-    for ((server, item), answer) in servers.iter().zip(&items).zip(&answers) {
-        let known = session::known(&config, server);
+    for server in &status.servers {
+        let ServerStatus {
+            url,
+            item,
+            answer,
+            is_direct,
+        } = server;
+        let known = session::known(&status.config, url);
         if let Some(host) = known.and_then(|known| HostType::parse(known.host_type.as_deref()?)) {
-            let url = server.to_string();
+            let url = url.to_string();
             let shown = host::show(&url, host, item, answer.skew, report.now);
             report.line(format!("\n{url}"));
             report.attention |= shown.attention;
@@ -93,21 +68,19 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             documents.push(shown.document);
             continue;
         }
-        let direct = session::is_direct(&config, server);
-        documents.push(report.server(server, item, answer, direct));
+        documents.push(report.server(url, item, answer, *is_direct));
     }
-    let location = store.location();
-    let half_direct = session::half_direct();
+    let location = &status.location;
     if context.json {
         output::json(&json!({
-            "store": store.name(),
+            "store": status.store,
             "location": location,
             "attention": report.attention,
-            "warning": half_direct,
+            "warning": status.half_direct,
             "servers": documents,
         }))?;
     } else {
-        let warning = half_direct.map(|warning| format!("{warning}.\n"));
+        let warning = status.half_direct.map(|warning| format!("{warning}.\n"));
         let text = format!(
             "Secrets are kept in {location}.\n{}{}",
             warning.unwrap_or_default(),
@@ -129,8 +102,8 @@ struct Report<'a> {
     config: &'a Config,
     /// Whether tokens are renewed at all.
     renews: bool,
-    journals: Vec<Journal>,
-    rotations: Rotations,
+    journals: &'a [Journal],
+    rotations: &'a Rotations,
 }
 
 impl Report<'_> {
@@ -192,7 +165,7 @@ impl Report<'_> {
                 "  {}{}: {}",
                 shown_prefix(entry),
                 name.unwrap_or_default(),
-                local::replaced(left)
+                output::replaced(left)
             ));
         }
         let pending: Vec<&Credential> = item.pending.iter().collect();

@@ -7,7 +7,6 @@ use super::{Context, Exit, examples};
 mod audit;
 mod create;
 mod list;
-pub mod local;
 mod pick;
 mod print;
 mod prune;

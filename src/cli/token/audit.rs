@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::local::{Rotations, replaced};
 use super::pick::{label, short_id};
 use crate::api::promises::{Precision, Promises, require};
 use crate::api::{Event, Token};
+use crate::app::rotations::Rotations;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, ServerArgs};
 use crate::cli::{Context, Exit};
@@ -140,7 +140,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     require(promises.list, "list tokens")?;
     let tokens = acting.api.list()?;
     let now = acting.now();
-    let rotations = Rotations::load(context);
+    let rotations = Rotations::load(&context.paths);
     let (mut text, mut graces) = (String::new(), String::new());
     let mut documents = Vec::new();
     for token in &tokens {
@@ -149,7 +149,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let ends = rotations.ends(token, now).map(|at| at.since(now));
         if let Some(left) = ends.filter(|left| *left > 0) {
             // Writing to a String can't fail.
-            let _ = writeln!(graces, "{label}\n  {}", replaced(left));
+            let _ = writeln!(graces, "{label}\n  {}", output::replaced(left));
             continue;
         }
         let found = match rotations.is_unfinished(&token.id) {

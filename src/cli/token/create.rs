@@ -3,23 +3,20 @@
 use std::io::Write;
 
 use serde::Serialize;
+use time::Date;
 use time::macros::format_description;
-use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::pick::shown;
-use crate::api::lost::{self, Search};
-use crate::api::promises::require;
-use crate::api::{ApiError, CreatedToken, NewToken, Token};
+use crate::api::{CreatedToken, NewToken};
+use crate::app::issue::{self, Issued, Order, Replaced};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, Place, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
-use crate::credential::{Credential, Proof, TokenInfo};
-use crate::expiry::{DAY, UnixTime, notable_skew};
+use crate::expiry::{DAY, UnixTime};
 use crate::names::SCOPES;
 use crate::quote::{Hint, Suggestion};
-use crate::store;
 
 /// What a token for git on this machine lasts, in days, where nobody says.
 const GIT_DAYS: u32 = 90;
@@ -74,17 +71,20 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         true => Some(session::git_place(&acting)?),
         false => None,
     };
-    let (created, before) = create(&acting, new.clone(), last_day)?;
-    completion::created(&context.paths, &acting.name, &created.token);
-    let replaced = match place {
-        Some(place) => keep_it(&acting, place, &created, context)?,
-        None => None,
+    let is_wide = new.scopes.iter().any(|scope| scope == "repo:admin");
+    let order = Order {
+        new,
+        last_day,
+        store: keep,
     };
+    let issued = issue::issue(&context.paths, &acting, order)?;
+    let Issued { created, replaced } = issued;
+    completion::created(&context.paths, &acting.name, &created.token);
     let shown = Shown {
         print,
         quiet: args.quiet,
         stored: place,
-        replaced: replaced.as_ref().map(|replaced| replaced.id.as_str()),
+        replaced: replaced.as_ref().map(|replaced| replaced.token.id.as_str()),
     };
     report(&created, &shown, &acting, context)?;
     if context.json {
@@ -94,16 +94,21 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         eprintln!("It lasts {GIT_DAYS} days; --expires DAYS says otherwise.");
     }
     if created.token.expiry.is_none() {
-        let what = match new.scopes.iter().any(|scope| scope == "repo:admin") {
+        let what = match is_wide {
             true => "this token never expires and may delete repositories",
             false => "this token never expires",
         };
         eprintln!("warning: {what}; --expires DAYS makes one that does");
     }
-    if let Some(replaced) = replaced
-        && let Some(told) = told_of_replaced(&replaced, &before, &acting)
+    if let Some(Replaced { works, revoke, .. }) = replaced
+        && works != Some(false)
     {
-        eprintln!("{told}");
+        let works = if works.is_some() {
+            "still works"
+        } else {
+            "may still work"
+        };
+        eprintln!("The token stored before {works}; to revoke it: {revoke}");
     }
     Ok(Exit::Done)
 }
@@ -132,18 +137,6 @@ fn date(text: &str) -> Result<Date, Failure> {
     date.map_err(|_| bad_date(&shown(text), UnixTime::now()))
 }
 
-/// Whole days from now, by the server's clock, to a date, so that a token ends on that day (UTC) and
-/// not after it.
-fn days_until(date: Date, now: UnixTime) -> Result<u32, Failure> {
-    let day = |date: Date| i64::from(date.to_julian_day());
-    let today = OffsetDateTime::from_unix_timestamp(now.0).map(|now| day(now.date()));
-    let days = today.ok().map(|today| day(date) - today);
-    match days.and_then(|days| u32::try_from(days).ok()) {
-        Some(days @ 1..=365) => Ok(days),
-        _ => Err(bad_date(&date.to_string(), now)),
-    }
-}
-
 fn bad_date(shown: &str, now: UnixTime) -> Failure {
     let why = format!("--expires-on takes a date from tomorrow to a year ahead, not '{shown}'");
     let month = output::iso_date(now.plus(30 * DAY));
@@ -168,27 +161,6 @@ fn checked_name(name: String) -> Result<String, Failure> {
         Failure::new(Exit::Usage, format!("the token's name {wrong}"))
             .hint("wit token create \"CI Token\""),
     )
-}
-
-/// What to say of the token that was stored before, where it may still work.
-fn told_of_replaced(replaced: &TokenInfo, before: &[Token], acting: &Acting) -> Option<String> {
-    let is_theirs = (acting.place.as_ref())
-        .is_some_and(|place| place.server.to_string() == replaced.server)
-        && acting.account == replaced.account;
-    if !is_theirs {
-        let config = &acting.config;
-        let revoke = "wit token revoke";
-        let revoke = session::suggest(revoke, config, &replaced.server, &replaced.account);
-        let revoke = revoke.arg(&replaced.id);
-        return Some(format!(
-            "The token stored before may still work; to revoke it: {revoke}"
-        ));
-    }
-    let alive = |token: &&Token| token.id == replaced.id && !token.is_expired(acting.now());
-    before.iter().find(alive).map(|token| {
-        let revoke = acting.suggest("wit token revoke").arg(&token.id);
-        format!("The token stored before still works; to revoke it: {revoke}")
-    })
 }
 
 fn name_of_this_machine() -> String {
@@ -230,133 +202,6 @@ fn nearest(scope: &str) -> Option<&'static str> {
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known)
-}
-
-/// Creates once, and returns the tokens of before too. After a lost response it looks for the token
-/// that the request may have created, and says what revokes it: its secret was lost.
-fn create(
-    acting: &Acting,
-    mut new: NewToken,
-    last_day: Option<Date>,
-) -> anyhow::Result<(CreatedToken, Vec<Token>)> {
-    let (api, server) = (&acting.api, &acting.name);
-    let told = |error| match error {
-        ApiError::NotFound => Failure::new(Exit::Failed, format!("{server} has no token API"))
-            .hint(Suggestion::new("wit login").arg(server))
-            .into(),
-        other => anyhow::Error::from(other),
-    };
-    // None of these is one that got lost.
-    let before = api.list().map_err(told)?;
-    let promises = api.promises();
-    require(promises.create, "create tokens")?;
-    if let Some(date) = last_day {
-        new.expires_in_days = Some(days_until(date, acting.now())?);
-    }
-    let longest = promises.lifetime(new.expires_in_days);
-    if new.expires_in_days != longest {
-        let message = match longest {
-            Some(days) => format!("a token of {server} lives for {days} days at most"),
-            None => format!("tokens of {server} never expire"),
-        };
-        return Err(Failure::new(Exit::Usage, message).into());
-    }
-    let lost = match api.create(&new) {
-        Err(error) if error.may_be_carried_out() => error,
-        Err(error) => return Err(told(error)),
-        Ok(created) => return Ok((created, before)),
-    };
-    let look = || {
-        let list = acting.suggest("wit token list");
-        Hint::from(list).text(", and revoke what you do not know")
-    };
-    let revoke = |tokens: &[Token]| {
-        let ids = tokens.iter().map(|one| one.id.clone());
-        Hint::from(acting.suggest("wit token revoke").args(ids))
-    };
-    let ids: Vec<Uuid> = new.request_id.into_iter().collect();
-    let is_known = |id: &str| before.iter().any(|one| one.id == id);
-    let found = lost::search(api.as_ref(), &new.name, &ids, is_known);
-    let (exit, what, hint) = match found {
-        Err(_) => (
-            Exit::Unfinished,
-            "the token may have been created".to_owned(),
-            look(),
-        ),
-        Ok(Search::Nothing) => (
-            Exit::Failed,
-            "no token was created".to_owned(),
-            Hint::from("try again"),
-        ),
-        Ok(Search::Ours(ours)) => (
-            Exit::Unfinished,
-            "the token was created, but its secret was lost".to_owned(),
-            revoke(&ours).text(", then try again"),
-        ),
-        Ok(Search::Unclear(tokens)) => {
-            let ids: Vec<String> = tokens.iter().map(|one| escaped(&one.id)).collect();
-            let hint = match tokens.len() {
-                1 => revoke(&tokens).text(", unless another machine created it"),
-                _ => look(),
-            };
-            let what = format!("the token may have been created: {}", ids.join(" "));
-            (Exit::Unfinished, what, hint)
-        }
-    };
-    Err(Failure::new(exit, format!("{lost}; {what}"))
-        .hint(hint)
-        .into())
-}
-
-/// Puts the token where git finds it; the token that it took the place of. A token that can't be
-/// stored is revoked again.
-fn keep_it(
-    acting: &Acting,
-    place: &Place,
-    created: &CreatedToken,
-    context: &Context,
-) -> anyhow::Result<Option<TokenInfo>> {
-    let credential = Credential {
-        username: Some(acting.account.clone().into_bytes()),
-        path: None,
-        proof: Proof::Password(created.secret.clone()),
-        expiry: created.token.expiry,
-        refresh_token: None,
-        sign_in: None,
-        token: Some(TokenInfo {
-            server: place.server.to_string(),
-            id: created.token.id.clone(),
-            name: created.token.name.clone(),
-            account: acting.account.clone(),
-            scopes: created.token.scopes.clone(),
-            created: created.token.created,
-            clock_skew: notable_skew(acting.api.clock_skew()),
-        }),
-    };
-    let kept = store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
-        let before = infos(&item.credentials.0);
-        item.credentials.put(credential);
-        let after = infos(&item.credentials.0);
-        before.into_iter().find(|info| !after.contains(info))
-    });
-    match kept {
-        Ok(replaced) => Ok(replaced),
-        Err(error) => {
-            let ended = match acting.api.revoke(&created.token.id) {
-                Ok(()) => "the new token was revoked again".to_owned(),
-                Err(_) => format!(
-                    "the new token still works; to revoke it: {}",
-                    acting.suggest("wit token revoke").arg(&created.token.id)
-                ),
-            };
-            Err(anyhow::Error::from(error).context(format!("the token was not stored ({ended})")))
-        }
-    }
-}
-
-fn infos(entries: &[Credential]) -> Vec<TokenInfo> {
-    let infos = entries.iter().filter_map(|entry| entry.token.clone());
-    infos.collect()
 }
 
 /// The document of `--json`, in the names of the API; `token` only where it is to be printed.
@@ -468,25 +313,6 @@ mod tests {
             "٣",
         ] {
             assert_eq!(days(bad).unwrap_err().exit, Exit::Usage, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_date_is_one_of_the_year_ahead() {
-        // 2024-04-15, at ten.
-        let now = UnixTime(1_713_175_200);
-        let until = |text: &str| days_until(date(text)?, now);
-        assert_eq!(until("2024-04-16").unwrap(), 1);
-        assert_eq!(until("2025-04-15").unwrap(), 365);
-        for bad in [
-            "2024-04-15",
-            "2025-04-16",
-            "2024-02-30",
-            "tomorrow",
-            "",
-            "2024-4-16",
-        ] {
-            assert_eq!(until(bad).unwrap_err().exit, Exit::Usage, "{bad:?}");
         }
     }
 

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::local::{Rotations, replaced};
 use super::pick::short_id;
 use crate::api::Token;
+use crate::app::rotations::Rotations;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit, completion};
@@ -42,7 +42,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         tokens.retain(|token| token.idle(now) >= i64::from(days) * DAY);
     }
     let here = |token: &Token| acting.holds(&token.id);
-    let rotations = Rotations::load(context);
+    let rotations = Rotations::load(&context.paths);
     let ends = |token: &Token| rotations.ends(token, now).map(|at| at.since(now));
     if context.json {
         let all: Vec<_> = tokens
@@ -90,7 +90,7 @@ fn layout(
             Some(at) => format!("Last used: {}", output::ago(at, now)),
             None => "Never used".into(),
         };
-        let ends = ends(token).filter(|_| !expired).map(replaced);
+        let ends = ends(token).filter(|_| !expired).map(output::replaced);
         let expires = match token.expiry {
             Some(expiry) if expired => format!("Expired: {}", output::date(expiry.0)),
             Some(expiry) => format!("Expires: {}", output::date(expiry.0)),

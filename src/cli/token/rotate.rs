@@ -12,10 +12,10 @@ pub mod grace;
 mod own;
 mod report;
 
-use super::local::{self, Rotations};
 use super::{create, pick};
 use crate::api::{Token, TokenApi};
-use crate::cli::output::escaped;
+use crate::app::rotations::Rotations;
+use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
 use crate::config::{self, Config};
@@ -474,7 +474,7 @@ fn pick_current<'a>(
     context: &Context,
 ) -> Result<&'a Token, Failure> {
     let now = UnixTime::now().plus(signed_in.api.clock_skew().unwrap_or(0));
-    let rotations = Rotations::load(context);
+    let rotations = Rotations::load(&context.paths);
     let ends = |token: &Token| rotations.ends(token, now).filter(|at| *at > now);
     let replaced: Vec<&str> = (tokens.iter())
         .filter(|token| ends(token).is_some())
@@ -488,7 +488,7 @@ fn pick_current<'a>(
         return Ok(token);
     };
     let name = escaped(&token.name);
-    let state = local::replaced(at.since(now));
+    let state = output::replaced(at.since(now));
     let config = Config::load(&context.paths).unwrap_or_default();
     let server = signed_in.server.to_string();
     let suggest = |words| session::suggest(words, &config, &server, &signed_in.account);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::api::http::Client;
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, Token, TokenApi, login};
-use crate::cli::session::{self, ServerArgs};
+use crate::app::session::{self, Selection};
 use crate::config::Config;
 use crate::credential::{Credential, Proof};
 use crate::expiry::UnixTime;
@@ -24,7 +24,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Question {
     server: ServerUrl,
     config: Config,
-    args: ServerArgs,
+    meant: Selection,
     /// Those that have not expired by this machine's clock.
     sessions: Vec<Session>,
     tokens: Vec<Stored>,
@@ -38,7 +38,7 @@ struct Stored {
 }
 
 impl Question {
-    pub fn new(server: &ServerUrl, item: &Item, config: &Config, args: &ServerArgs) -> Self {
+    pub fn new(server: &ServerUrl, item: &Item, config: &Config, meant: &Selection) -> Self {
         let (name, now) = (server.to_string(), UnixTime::now());
         let is_alive = |session: &&Session| {
             session.server == name && session.expiry.is_none_or(|expiry| !expiry.is_past(now))
@@ -46,7 +46,7 @@ impl Question {
         Question {
             server: server.clone(),
             config: config.clone(),
-            args: args.clone(),
+            meant: meant.clone(),
             sessions: item.sessions.iter().filter(is_alive).cloned().collect(),
             tokens: (item.credentials.0.iter())
                 .filter_map(|entry| stored(entry, &name))
@@ -151,7 +151,7 @@ fn check(question: &Question, answer: &mut Answer, progress: &Progress) -> Resul
     if question.sessions.is_empty() && question.tokens.is_empty() {
         return clock(question, answer);
     }
-    let client = match session::client(config, server, &question.args) {
+    let client = match session::client(config, server, &question.meant) {
         Ok(client) => Rc::new(client.within(ANSWER_TIMEOUT)),
         Err(error) => {
             clock(question, answer)?;
@@ -211,11 +211,11 @@ fn is_accepted(client: &Client, token: &Secret) -> Result<bool, ApiError> {
 
 /// The server's clock, which every answer tells. No secret goes along.
 fn clock(question: &Question, answer: &mut Answer) -> Result<(), ApiError> {
-    let args = ServerArgs {
+    let meant = Selection {
         allow_http: true,
-        ..question.args.clone()
+        ..question.meant.clone()
     };
-    let client = session::client(&question.config, &question.server, &args)?;
+    let client = session::client(&question.config, &question.server, &meant)?;
     let client = client.within(ANSWER_TIMEOUT);
     let told = client.head("/");
     answer.skew = client.clock_skew();

@@ -1,8 +1,7 @@
-//! What this machine knows of a token beside the server's list: its rotation.
+//! The rotations that this machine has not finished, as far as a token's state goes.
 
 use crate::api::Token;
-use crate::cli::Context;
-use crate::cli::output::span;
+use crate::config::Paths;
 use crate::expiry::UnixTime;
 use crate::rotation::journal::{self, Journal, Step};
 
@@ -15,9 +14,9 @@ pub struct Rotations {
 
 impl Rotations {
     /// Reads them. A journal that can't be read is `wit doctor`'s to tell.
-    pub fn load(context: &Context) -> Self {
+    pub fn load(paths: &Paths) -> Self {
         Rotations {
-            journals: journal::all(&context.paths).unwrap_or_default(),
+            journals: journal::all(paths).unwrap_or_default(),
             now: UnixTime::now(),
         }
     }
@@ -50,9 +49,4 @@ impl Rotations {
         let mut journals = self.journals.iter();
         journals.any(|journal| journal.is_of(id) && journal.is_due(self.now))
     }
-}
-
-/// `replaced, ends in 52 minutes`.
-pub fn replaced(left: i64) -> String {
-    format!("replaced, ends in {}", span(left.max(0)))
 }

@@ -1,0 +1,278 @@
+//! Creates a token: once, stored for git or revoked again, and searched for where the response was
+//! lost.
+
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+use super::session::ApiSession;
+use crate::api::lost::{self, Search};
+use crate::api::promises::require;
+use crate::api::{ApiError, CreatedToken, NewToken, Token};
+use crate::config::Paths;
+use crate::credential::{Credential, Proof, TokenInfo};
+use crate::expiry::{UnixTime, notable_skew};
+use crate::quote::{Suggestion, escaped};
+use crate::store::{self, StoreError};
+
+/// A token that is asked for.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub new: NewToken,
+    /// The last day (UTC) on which it works, in the place of its days: how many those are is for the
+    /// server's clock to say.
+    pub last_day: Option<Date>,
+    /// Whether to put it where git finds it, at the site of the session.
+    pub store: bool,
+}
+
+/// A token that was created.
+#[derive(Debug)]
+pub struct Issued {
+    pub created: CreatedToken,
+    /// The stored token whose place it took.
+    pub replaced: Option<Replaced>,
+}
+
+/// A token that is no longer stored.
+#[derive(Debug)]
+pub struct Replaced {
+    pub token: TokenInfo,
+    /// Whether it still works; `None` for one of another account or server.
+    pub works: Option<bool>,
+    /// The command that revokes it.
+    pub revoke: Suggestion,
+}
+
+/// Why there is no new token, or none that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// The last day is over, today, or more than a year ahead; with the server's time.
+    #[error("--expires-on takes a date from tomorrow to a year ahead, not '{date}'")]
+    BadDate { date: Date, now: UnixTime },
+    /// The server gives no token that long, or none that expires.
+    #[error("{}", lifetime(server, *longest))]
+    Lifetime {
+        server: String,
+        longest: Option<u32>,
+    },
+    #[error("{server} has no token API")]
+    NoTokenApi { server: String },
+    #[error("no token was created")]
+    NotCreated(#[source] ApiError),
+    /// The server created these, and the response with the secret was lost.
+    #[error("the token was created, but its secret was lost")]
+    SecretLost {
+        #[source]
+        error: ApiError,
+        revoke: Suggestion,
+    },
+    /// The server may have created one of these; where there is none, it could not be asked.
+    #[error("the token may have been created{}", listed(tokens))]
+    Unclear {
+        #[source]
+        error: ApiError,
+        tokens: Vec<Token>,
+        list: Suggestion,
+        revoke: Suggestion,
+    },
+    #[error("the token was not stored ({})", end_of(*is_revoked, revoke))]
+    NotStored {
+        #[source]
+        error: StoreError,
+        /// Whether the new token was revoked again.
+        is_revoked: bool,
+        revoke: Suggestion,
+    },
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+fn lifetime(server: &str, longest: Option<u32>) -> String {
+    match longest {
+        Some(days) => format!("a token of {server} lives for {days} days at most"),
+        None => format!("tokens of {server} never expire"),
+    }
+}
+
+fn listed(tokens: &[Token]) -> String {
+    let ids: Vec<String> = tokens.iter().map(|one| escaped(&one.id)).collect();
+    match ids.is_empty() {
+        true => String::new(),
+        false => format!(": {}", ids.join(" ")),
+    }
+}
+
+fn end_of(is_revoked: bool, revoke: &Suggestion) -> String {
+    match is_revoked {
+        true => "the new token was revoked again".to_owned(),
+        false => format!("the new token still works; to revoke it: {revoke}"),
+    }
+}
+
+/// Creates a token, and stores it where that is asked for.
+pub fn issue(paths: &Paths, session: &ApiSession, order: Order) -> Result<Issued, IssueError> {
+    let (created, before) = create(session, order.new, order.last_day)?;
+    let replaced = match order.store {
+        true => keep(paths, session, &created)?,
+        false => None,
+    };
+    let replaced = replaced.map(|token| judge(token, &before, session));
+    Ok(Issued { created, replaced })
+}
+
+/// Creates once, and returns the tokens of before too. After a lost response it searches for the
+/// token that the request may have created.
+fn create(
+    session: &ApiSession,
+    mut new: NewToken,
+    last_day: Option<Date>,
+) -> Result<(CreatedToken, Vec<Token>), IssueError> {
+    let told = |error| match error {
+        ApiError::NotFound => IssueError::NoTokenApi {
+            server: session.name.clone(),
+        },
+        other => IssueError::Api(other),
+    };
+    // None of these is one that got lost.
+    let before = session.api.list().map_err(told)?;
+    let promises = session.api.promises();
+    require(promises.create, "create tokens")?;
+    if let Some(date) = last_day {
+        new.expires_in_days = Some(days_until(date, session.now())?);
+    }
+    let longest = promises.lifetime(new.expires_in_days);
+    if new.expires_in_days != longest {
+        let server = session.name.clone();
+        return Err(IssueError::Lifetime { server, longest });
+    }
+    let error = match session.api.create(&new) {
+        Err(error) if error.may_be_carried_out() => error,
+        Err(error) => return Err(told(error)),
+        Ok(created) => return Ok((created, before)),
+    };
+    let revoke = |tokens: &[Token]| {
+        let ids = tokens.iter().map(|one| one.id.clone());
+        session.suggest("wit token revoke").args(ids)
+    };
+    let ids: Vec<Uuid> = new.request_id.into_iter().collect();
+    let is_known = |id: &str| before.iter().any(|one| one.id == id);
+    let found = lost::search(session.api.as_ref(), &new.name, &ids, is_known);
+    let tokens = match found {
+        Ok(Search::Nothing) => return Err(IssueError::NotCreated(error)),
+        Ok(Search::Ours(ours)) => {
+            let revoke = revoke(&ours);
+            return Err(IssueError::SecretLost { error, revoke });
+        }
+        Ok(Search::Unclear(tokens)) => tokens,
+        Err(_) => Vec::new(),
+    };
+    Err(IssueError::Unclear {
+        error,
+        list: session.suggest("wit token list"),
+        revoke: revoke(&tokens),
+        tokens,
+    })
+}
+
+/// Whole days from now, by the server's clock, to a date, so that a token ends on that day (UTC) and
+/// not after it.
+fn days_until(date: Date, now: UnixTime) -> Result<u32, IssueError> {
+    let day = |date: Date| i64::from(date.to_julian_day());
+    let today = OffsetDateTime::from_unix_timestamp(now.0).map(|now| day(now.date()));
+    let days = today.ok().map(|today| day(date) - today);
+    match days.and_then(|days| u32::try_from(days).ok()) {
+        Some(days @ 1..=365) => Ok(days),
+        _ => Err(IssueError::BadDate { date, now }),
+    }
+}
+
+/// Puts the token where git finds it; the token that it took the place of. A token that can't be
+/// stored is revoked again.
+fn keep(
+    paths: &Paths,
+    session: &ApiSession,
+    created: &CreatedToken,
+) -> Result<Option<TokenInfo>, IssueError> {
+    let token = &created.token;
+    let Some(place) = &session.place else {
+        return Ok(None);
+    };
+    let credential = Credential {
+        username: Some(session.account.clone().into_bytes()),
+        path: None,
+        proof: Proof::Password(created.secret.clone()),
+        expiry: token.expiry,
+        refresh_token: None,
+        sign_in: None,
+        token: Some(TokenInfo {
+            server: place.server.to_string(),
+            id: token.id.clone(),
+            name: token.name.clone(),
+            account: session.account.clone(),
+            scopes: token.scopes.clone(),
+            created: token.created,
+            clock_skew: notable_skew(session.api.clock_skew()),
+        }),
+    };
+    let infos = |entries: &[Credential]| -> Vec<TokenInfo> {
+        let infos = entries.iter().filter_map(|entry| entry.token.clone());
+        infos.collect()
+    };
+    let kept = store::update(session.store.as_ref(), paths, &place.site, |item| {
+        let before = infos(&item.credentials.0);
+        item.credentials.put(credential);
+        let after = infos(&item.credentials.0);
+        before.into_iter().find(|info| !after.contains(info))
+    });
+    kept.map_err(|error| IssueError::NotStored {
+        error,
+        is_revoked: session.api.revoke(&token.id).is_ok(),
+        revoke: session.suggest("wit token revoke").arg(&token.id),
+    })
+}
+
+/// Whether a token that is no longer stored still works, by the list of before.
+fn judge(token: TokenInfo, before: &[Token], session: &ApiSession) -> Replaced {
+    let is_here = |place: &super::session::GitSite| place.server.to_string() == token.server;
+    let is_theirs = session.place.as_ref().is_some_and(is_here) && session.account == token.account;
+    if !is_theirs {
+        let (url, account) = (&token.server, &token.account);
+        let revoke = "wit token revoke";
+        let revoke = super::session::suggest(revoke, &session.config, url, account);
+        return Replaced {
+            works: None,
+            revoke: revoke.arg(&token.id),
+            token,
+        };
+    }
+    let now = session.now();
+    let works = |one: &Token| one.id == token.id && !one.is_expired(now);
+    Replaced {
+        works: Some(before.iter().any(works)),
+        revoke: session.suggest("wit token revoke").arg(&token.id),
+        token,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_day_is_one_of_the_year_ahead() {
+        // 2024-04-15, at ten.
+        let now = UnixTime(1_713_175_200);
+        let until = |days: i64| {
+            let today = Date::from_calendar_date(2024, time::Month::April, 15).expect("a date");
+            days_until(today + time::Duration::days(days), now)
+        };
+        assert_eq!(until(1).expect("days"), 1);
+        assert_eq!(until(365).expect("days"), 365);
+        for bad in [-1, 0, 366] {
+            assert!(
+                matches!(until(bad), Err(IssueError::BadDate { .. })),
+                "{bad}"
+            );
+        }
+    }
+}
