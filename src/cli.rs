@@ -182,16 +182,16 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Sign in to a server, or make an account there
+    /// Sign in to a server, or create an account there
     #[command(after_help = examples::LOGIN)]
     Login(login::Args),
-    /// Forget a sign-in
+    /// Log out of a server
     #[command(after_help = examples::LOGOUT)]
     Logout(logout::Args),
-    /// Show who is logged in where, and what this machine keeps
+    /// Show who is logged in where, and what this machine stores
     #[command(after_help = examples::STATUS)]
     Status(status::Args),
-    /// Make, show and revoke tokens
+    /// Create, list and revoke tokens
     #[command(after_help = examples::TOKEN)]
     Token(token::Args),
     /// Make, show, rename, hide and delete repositories on a server of `wit up`
@@ -200,13 +200,13 @@ pub enum Command {
     /// Make git ask this helper for credentials, or take that back
     #[command(after_help = examples::SETUP)]
     Setup(setup::Args),
-    /// Look for what is wrong between git and its tokens, and say what mends it
+    /// Diagnose problems and suggest fixes
     #[command(after_help = examples::DOCTOR)]
     Doctor(doctor::Args),
     /// Show where secrets lie, move them, or put the file store under a passphrase
     #[command(after_help = examples::STORE)]
     Store(store::Args),
-    /// Bring in what another helper keeps
+    /// Import credentials from another helper
     #[command(after_help = examples::IMPORT)]
     Import(import::Args),
     /// Open the file store for a time, with its passphrase

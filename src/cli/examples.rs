@@ -21,16 +21,16 @@ Examples:
   wit login https://wit.example.com --username ada \\
     --password-stdin < password
 
-  # Make an account first
+  # Create an account first
   wit login https://wit.example.com --sign-up \\
     --email grace@example.com --username grace";
 
 pub const LOGOUT: &str = "\
 Examples:
-  # Forget the sign-in; tokens that git uses go on working
+  # End the session; tokens that git uses keep working
   wit logout
 
-  # Also revoke the tokens that this machine made there, without a question
+  # Also revoke the tokens that this machine stores, without a prompt
   wit logout --revoke --yes";
 
 pub const STATUS: &str = "\

@@ -36,7 +36,7 @@ pub struct Args {
     /// Read the password from the first line of stdin
     #[arg(long)]
     password_stdin: bool,
-    /// Make the account first; takes both --email and --username
+    /// Create the account first; takes both --email and --username
     #[arg(long, requires = "email", requires = "username")]
     sign_up: bool,
     /// Read a session begun elsewhere from the first line of stdin

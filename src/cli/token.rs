@@ -26,30 +26,30 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a token
+    /// Create a token
     #[command(after_help = examples::TOKEN_CREATE)]
     Create(create::Args),
-    /// Show the tokens of your account
+    /// List the tokens of your account
     #[command(visible_alias = "ls")]
     #[command(after_help = examples::TOKEN_LIST)]
     List(list::Args),
-    /// End tokens, at the server and on this machine
+    /// Revoke tokens, at the server and on this machine
     #[command(visible_alias = "delete", visible_alias = "rm")]
     #[command(after_help = examples::TOKEN_REVOKE)]
     Revoke(revoke::Args),
     /// Renew the tokens of a site that run out soon; the helper starts this
     #[command(hide = true)]
     Renew(renew::Args),
-    /// Put a new token in the place of an old one, without a moment in which nothing works
+    /// Replace a token without downtime
     #[command(after_help = examples::TOKEN_ROTATE)]
     Rotate(rotate::Args),
-    /// Revoke what has expired or is not used
+    /// Revoke expired or unused tokens
     #[command(after_help = examples::TOKEN_PRUNE)]
     Prune(prune::Args),
-    /// Look for tokens that are too wide, too old or not needed
+    /// Find tokens that are too broad, too old or not needed
     #[command(after_help = examples::TOKEN_AUDIT)]
     Audit(audit::Args),
-    /// Show what a token can be allowed
+    /// List the scopes that a token can have
     #[command(after_help = examples::TOKEN_SCOPES)]
     Scopes(scopes::Args),
     /// Print the token that is stored for a site, for a script

@@ -35,7 +35,7 @@ pub struct Args {
     server: ServerArgs,
 }
 
-/// What is wrong with a token, by the name that `--json` gives it, and in words.
+/// Problems of a token: the name that `--json` has for each, and the words for it.
 fn findings(token: &Token, now: UnixTime, promises: &Promises) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let wide = token.scopes.iter().any(|scope| scope == WIDE);

@@ -18,12 +18,12 @@ use crate::expiry::{DAY, UnixTime};
 use crate::names::SCOPES;
 use crate::quote::{Hint, Suggestion};
 
-/// What a token for git on this machine lasts, in days, where nobody says.
+/// Default lifetime of a token for git on this machine, in days.
 const GIT_DAYS: u32 = 90;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What the token is for. Without it one is made for git on this machine, and stored
+    /// Name of the token. Without it one is created for git on this machine, and stored
     name: Option<String>,
     /// Days until it expires, 1 to 365, or `never`
     #[arg(short, long, value_name = "DAYS", allow_hyphen_values = true)]
@@ -31,10 +31,10 @@ pub struct Args {
     /// The last day on which it works, such as 2027-01-31
     #[arg(long, value_name = "DATE", conflicts_with = "expires")]
     expires_on: Option<String>,
-    /// What it is allowed, comma-separated or repeated [default: repo:read,repo:write]
+    /// Scopes, comma-separated or repeated [default: repo:read,repo:write]
     #[arg(short, long, value_name = "SCOPES")]
     scopes: Vec<String>,
-    /// Keep it in this machine's store, for git
+    /// Store it on this machine, for git
     #[arg(long)]
     store: bool,
     /// Print it, once
@@ -222,7 +222,7 @@ struct Document<'a> {
     token: Option<&'a str>,
 }
 
-/// What is told of a new token.
+/// The parts of a new token that are printed.
 struct Shown<'a> {
     print: bool,
     quiet: bool,

@@ -24,7 +24,7 @@ pub struct Args {
     /// Only show which they are
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask, as is done at a terminal only
+    /// Skip the confirmation prompt
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
