@@ -36,6 +36,7 @@ pub mod schedule;
 pub mod session;
 pub mod setup_record;
 pub mod status;
+pub mod upkeep;
 
 /// Why a person was not asked, or gave no usable answer.
 pub type AskError = Box<dyn std::error::Error + Send + Sync>;

@@ -270,7 +270,49 @@ pub enum Reason {
     Descendant,
 }
 
-/// What a rotation needs of the world.
+/// The parts of the world that a rotation works with.
+///
+/// A stored token is rotated with the library alone:
+///
+/// ```no_run
+/// use std::rc::Rc;
+/// use std::time::Duration;
+///
+/// use wit::api::{http::Client, rest::Rest, server::ServerUrl};
+/// use wit::config::Paths;
+/// use wit::expiry::UnixTime;
+/// use wit::rotation::deliver::{TIME_LIMIT, deliver};
+/// use wit::rotation::{Outcome, Plan, Rotator};
+/// use wit::secret::Secret;
+/// use wit::store::{self, choice};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let session = Secret::from(String::new());
+/// let server = ServerUrl::parse("https://git.example.org")?;
+/// let site = server.site().ok_or("no site")?;
+/// let paths = Paths::from_environment().ok_or("no home directory")?;
+/// let store = choice::open(&paths, None)?;
+/// let api = Rest::new(Rc::new(Client::new(&server, false)?), session);
+///
+/// let item = store::load(store.as_ref(), &site)?;
+/// let entry = item.credentials.0.first().ok_or("nothing is stored")?;
+/// let plan = Plan::of_stored("a-unique-id".to_owned(), &site, entry).ok_or("not made by wit")?;
+/// let rotator = Rotator {
+///     api: &api,
+///     store: store.as_ref(),
+///     paths: &paths,
+///     now: &UnixTime::now,
+///     deliver: &|receiver, token| deliver(receiver, token, TIME_LIMIT),
+///     reached: &|_| {},
+///     revoked: &|id, _| println!("revoked {id}"),
+///     patience: Duration::from_secs(5),
+/// };
+/// if let Outcome::Rotated { new_id, .. } = rotator.start(&plan)? {
+///     println!("replaced by {new_id}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Rotator<'a> {
     pub api: &'a dyn TokenApi,
     pub store: &'a dyn Store,

@@ -15,6 +15,7 @@ mod report;
 use super::{create, pick};
 use crate::api::{Token, TokenApi};
 use crate::app::rotations::Rotations;
+use crate::app::upkeep::{self, Upkeep, rotation_id};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
@@ -24,7 +25,7 @@ use crate::expiry::UnixTime;
 use crate::progress;
 use crate::rotation::deliver::{self, DeliveryError, Sink};
 use crate::rotation::journal::{self, Journal, Step};
-use crate::rotation::{Outcome, Plan, Reason, RotationError, Rotator, crash_point};
+use crate::rotation::{Outcome, Plan, Reason, RotationError};
 use crate::secret::Secret;
 use crate::store::Store;
 use report::{again, failure, nothing, report, show};
@@ -156,11 +157,6 @@ struct Done {
     revoked: Vec<String>,
 }
 
-/// A fresh id for a rotation.
-pub(super) fn rotation_id() -> String {
-    uuid::Uuid::new_v4().to_string()
-}
-
 fn sinks(args: &Args) -> anyhow::Result<Vec<Sink>> {
     let mut sinks: Vec<Sink> = args.deliver.iter().cloned().map(Sink::Command).collect();
     for path in &args.deliver_file {
@@ -205,7 +201,7 @@ impl<'a> Means<'a> {
         }
     }
 
-    fn unattended(self) -> Self {
+    pub(super) fn unattended(self) -> Self {
         Means {
             attended: false,
             ..self
@@ -219,31 +215,31 @@ impl<'a> From<&'a SignedIn> for Means<'a> {
     }
 }
 
-/// Runs `act` with a rotator of those means.
-pub(super) fn with_rotator<T>(
-    means: &Means,
-    context: &Context,
-    patience: Duration,
-    revoked: &dyn Fn(&str, Reason),
-    act: impl FnOnce(&Rotator) -> T,
-) -> T {
-    act(&Rotator {
-        api: means.api,
-        store: means.store,
-        paths: &context.paths,
-        now: &UnixTime::now,
-        deliver: &to_receiver,
-        reached: &crash_point,
-        revoked,
-        patience,
-    })
+impl Means<'_> {
+    /// The upkeep by these means, which tells `revoked` of what it revokes.
+    pub(super) fn upkeep<'a>(
+        &'a self,
+        context: &'a Context,
+        lock_timeout: Duration,
+        revoked: &'a dyn Fn(&str, Reason),
+    ) -> Upkeep<'a> {
+        Upkeep {
+            api: self.api,
+            store: self.store,
+            paths: &context.paths,
+            deliver: &to_receiver,
+            revoked,
+            lock_timeout,
+            attended: self.attended,
+        }
+    }
 }
 
 /// Runs `act`, and says what it revokes besides the token that is replaced.
 fn carry_out(
     means: &Means,
     context: &Context,
-    act: impl FnOnce(&Rotator) -> Result<Outcome, RotationError>,
+    act: impl FnOnce(&Upkeep) -> Result<Outcome, RotationError>,
 ) -> (Result<Outcome, RotationError>, Vec<String>) {
     let all = RefCell::new(Vec::new());
     let revoked = |id: &str, reason: Reason| {
@@ -257,12 +253,12 @@ fn carry_out(
             eprintln!("Revoked {}, {why}.", escaped(id));
         }
     };
-    let outcome = with_rotator(means, context, PATIENCE, &revoked, act);
+    let outcome = act(&means.upkeep(context, PATIENCE, &revoked));
     (outcome, all.into_inner())
 }
 
 fn start(plan: &Plan, means: &Means, context: &Context) -> anyhow::Result<Done> {
-    let act = |rotator: &Rotator| rotator.start(plan);
+    let act = |upkeep: &Upkeep| upkeep.start(plan);
     let (outcome, revoked) = carry_out(means, context, act);
     let error = |error| failure(error, &plan.into(), means.attended, context);
     Ok(Done {
@@ -284,32 +280,23 @@ fn resume(journal: &Journal, means: &Means, context: &Context) -> anyhow::Result
             .hint(format!("{} --resume", again(journal, context)))
             .into());
     }
-    let act = |rotator: &Rotator| rotator.resume(journal);
+    let act = |upkeep: &Upkeep| upkeep.resume(journal);
     let done = finish_by(journal, means, context, act)?;
     Ok(Done { printed, ..done })
 }
 
 fn abort(journal: &Journal, means: &Means, context: &Context) -> anyhow::Result<Done> {
-    finish_by(journal, means, context, |rotator| rotator.abort(journal))
+    finish_by(journal, means, context, |upkeep| upkeep.abort(journal))
 }
 
 fn finish_by(
     journal: &Journal,
     means: &Means,
     context: &Context,
-    act: impl FnOnce(&Rotator) -> Result<Outcome, RotationError>,
+    act: impl FnOnce(&Upkeep) -> Result<Outcome, RotationError>,
 ) -> anyhow::Result<Done> {
     let (outcome, revoked) = carry_out(means, context, act);
     let error = |error| failure(error, &journal.into(), means.attended, context);
-    if let Err(RotationError::Unclear { tokens, .. }) = &outcome
-        && means.attended
-    {
-        // Whatever the person does not revoke now is another machine's.
-        with_rotator(means, context, PATIENCE, &|_, _| {}, |rotator| {
-            rotator.leave_alone(journal, tokens)
-        })
-        .map_err(error)?;
-    }
     Ok(Done {
         name: journal.name.clone(),
         old_id: journal.old_id.clone(),
@@ -323,10 +310,8 @@ fn finish_by(
 /// The unfinished rotations of this sign-in.
 fn unfinished(signed_in: &SignedIn, context: &Context) -> anyhow::Result<Vec<Journal>> {
     let server = signed_in.server.to_string();
-    let mut journals =
-        journal::all(&context.paths).context("can't read the rotations' journals")?;
-    journals.retain(|j| j.server == server && j.account == signed_in.account);
-    Ok(journals)
+    upkeep::unfinished(&context.paths, &server, &signed_in.account)
+        .context("can't read the rotations' journals")
 }
 
 /// Of the unfinished rotations those that `text` means, as a token is named.

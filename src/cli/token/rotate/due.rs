@@ -6,15 +6,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::report::{again, report, show};
-use super::{Args, Done, Means, resume, rotation_id, start, unfinished};
+use super::{Args, Done, Means, resume, start, unfinished};
 use crate::api::server::ServerUrl;
+use crate::app::upkeep::{self, rotation_id};
 use crate::cli::output::escaped;
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::token::create;
 use crate::cli::{Context, Exit, Failure};
 use crate::config::Config;
 use crate::credential::Credential;
-use crate::expiry::{DAY, UnixTime};
+use crate::expiry::UnixTime;
 use crate::rotation::journal::{self, Journal};
 use crate::rotation::{Plan, RotationError};
 use crate::store::{self, Store, choice};
@@ -180,8 +181,7 @@ fn share(whole: Duration, random: u32) -> Duration {
 }
 
 fn is_due(entry: &Credential, days: u32) -> bool {
-    let left = entry.left(UnixTime::now());
-    entry.token.is_some() && left.is_some_and(|left| left <= i64::from(days) * DAY)
+    upkeep::expires_within(entry, days, UnixTime::now())
 }
 
 #[cfg(test)]

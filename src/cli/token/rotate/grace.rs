@@ -2,29 +2,27 @@
 
 use std::time::Duration;
 
-use super::with_rotator;
+use super::Means;
+use crate::app::upkeep;
 use crate::cli::Context;
 use crate::cli::session::{self, ServerArgs};
 use crate::expiry::UnixTime;
-use crate::rotation::journal;
 
 /// Revokes the old tokens whose grace is over. Nobody asked for it: a failure is not reported, and
 /// nothing is tried again for an hour.
 pub fn end_due_graces(context: &Context) {
-    let now = UnixTime::now();
     let quiet = Context::new(context.paths.clone(), true);
-    let journals = journal::all(&context.paths).unwrap_or_default();
-    for journal in journals.iter().filter(|journal| journal.is_grace_over(now)) {
+    let journals = upkeep::due_graces(&context.paths, UnixTime::now()).unwrap_or_default();
+    for journal in &journals {
         let server = ServerArgs {
             server: Some(journal.server.clone()),
             account: Some(journal.account.clone()),
             ..ServerArgs::default()
         };
         if let Ok(signed_in) = session::signed_in(&quiet, &server) {
-            let means = (&signed_in).into();
-            let _ = with_rotator(&means, context, Duration::ZERO, &|_, _| {}, |rotator| {
-                rotator.end_grace(journal)
-            });
+            let means = Means::from(&signed_in);
+            let upkeep = means.upkeep(context, Duration::ZERO, &|_, _| {});
+            let _ = upkeep.end_grace(journal);
         }
     }
 }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use anyhow::Context as _;
 
 use super::report::{nothing, report, show};
-use super::{Args, Done, Means, resume, rotation_id, sinks, start};
+use super::{Args, Done, Means, resume, sinks, start};
 use crate::api::own::{self, Own};
 use crate::api::rest;
 use crate::api::server::ServerUrl;
 use crate::api::{Account, ApiError};
+use crate::app::upkeep::rotation_id;
 use crate::cli::session;
 use crate::cli::{Context, Exit, Failure};
 use crate::config::{self, Config};
