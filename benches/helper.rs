@@ -5,6 +5,8 @@
 //! 64 helpers at once and peaks of memory. It writes the same as JSON to `target/bench-helper.json`. What the
 //! machine lacks is left out by name.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -6,6 +6,8 @@
 //! `rounds=7` of them, `tokens=1000000` in the large table, `connections=64`, `megabytes=100` to
 //! clone, `push=300` megabytes, `revocations=1000`, `minutes=5` of soak with `clients=16`.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

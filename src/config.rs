@@ -147,6 +147,7 @@ pub struct Server {
     /// Of a `wit up` on this machine, where its data lie: its address may change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
+    /// What this version does not know; kept.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
 }

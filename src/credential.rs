@@ -93,7 +93,9 @@ pub enum Proof {
     Password(Secret),
     /// A whole `Authorization` value: its scheme and what follows it (git 2.46 and newer).
     Header {
+        /// The scheme, such as `Bearer`.
         authtype: Vec<u8>,
+        /// What stands behind it in the header.
         credential: Secret,
     },
 }
@@ -271,6 +273,7 @@ pub struct Description {
     pub takes_state: bool,
     /// Whether the server's challenges, which git hands over as `wwwauth[]`, offer Basic, and Bearer.
     pub offers_basic: bool,
+    /// Whether the server asked for a bearer token (RFC 6750).
     pub offers_bearer: bool,
 }
 

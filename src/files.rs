@@ -17,7 +17,9 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {fault}", path.display())]
 pub struct FileError {
+    /// The file.
     pub path: PathBuf,
+    /// What is wrong with it.
     pub fault: Fault,
 }
 

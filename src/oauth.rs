@@ -391,7 +391,7 @@ fn tokens(answer: &Answer, asked: UnixTime) -> Result<Tokens, OAuthError> {
 pub fn split_scopes(text: &str) -> Vec<String> {
     text.split([' ', ','])
         .filter(|scope| !scope.is_empty())
-        .map(|scope| sentence(scope))
+        .map(sentence)
         .collect()
 }
 

@@ -65,23 +65,52 @@ pub trait Store {
 #[derive(Debug)]
 pub enum StoreError {
     /// It can't be reached: no bus, no service, no prompt, no permission.
-    Unavailable { reason: String },
+    Unavailable {
+        /// Why, in words.
+        reason: String,
+    },
     /// It is locked and nobody could be asked to unlock it.
-    Locked { reason: String, hint: &'static str },
+    Locked {
+        /// Why, in words.
+        reason: String,
+        /// The command that unlocks it.
+        hint: &'static str,
+    },
     /// It did not answer in time.
-    TimedOut { after: Duration },
+    TimedOut {
+        /// The time that it had.
+        after: Duration,
+    },
     /// What lies there can't be used.
-    Item { site: Site, error: ItemError },
+    Item {
+        /// The site of the item.
+        site: Site,
+        /// What is wrong with it.
+        error: ItemError,
+    },
     /// The item is larger than the store takes.
     TooLarge {
+        /// Its size.
         bytes: usize,
+        /// The largest size that the store takes.
         most: usize,
+        /// The command that leads on.
         hint: &'static str,
     },
     /// Another process held the lock of a site, or of the whole store, for too long.
-    Busy { what: String, after: Duration },
+    Busy {
+        /// What is locked.
+        what: String,
+        /// The time that was waited.
+        after: Duration,
+    },
     /// Reading or writing failed.
-    Io { what: String, error: std::io::Error },
+    Io {
+        /// What was tried.
+        what: String,
+        /// The system's error.
+        error: std::io::Error,
+    },
 }
 
 impl fmt::Display for StoreError {

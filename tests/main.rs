@@ -1,6 +1,8 @@
 //! Every test, in one program: it is linked once. What is shared lies in `support`; a file here
 //! is a promise.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 mod support;
 
 mod abuse;
@@ -34,6 +36,7 @@ mod hosts;
 mod import;
 mod install;
 mod kill;
+mod layers;
 mod leftovers;
 mod lost_response;
 mod matching;

@@ -31,6 +31,7 @@ pub struct Finding {
     pub cure: Option<String>,
 }
 
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {

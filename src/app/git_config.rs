@@ -1,6 +1,17 @@
 //! git's configuration: having git run our helper, and taking that back.
 //!
 //! A [`Plan`] says what has to change; [`meant`] finds what was changed, wherever it is by now.
+//!
+//! ```no_run
+//! use wit::app::git_config::{Plan, Scope};
+//!
+//! // The commands that have git ask the helper `wit` about every site.
+//! let plan = Plan::make(Scope::Global, vec![None], "wit")?;
+//! for command in plan.commands()? {
+//!     println!("{command}");
+//! }
+//! # Ok::<(), wit::app::git_config::Error>(())
+//! ```
 
 pub mod chain;
 mod change;

@@ -81,12 +81,16 @@ impl Error {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
+    /// A timer of this user.
     Systemd {
+        /// The directory of its units.
         units: PathBuf,
         /// The directories that were made for them, the innermost first.
         made: Vec<PathBuf>,
     },
+    /// A line in the crontab of this user.
     Cron {
+        /// The line.
         line: String,
         /// Whether there was a table before.
         had_table: bool,

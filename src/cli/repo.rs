@@ -179,7 +179,7 @@ fn login(args: &ServerArgs, context: &Context) -> anyhow::Result<Login> {
 }
 
 /// A name as the server takes it, without the `.git` that a URL adds.
-fn checked<'a>(name: &'a str, hint: impl Into<Hint>) -> Result<&'a str, Failure> {
+fn checked(name: &str, hint: impl Into<Hint>) -> Result<&str, Failure> {
     let name = name.strip_suffix(".git").unwrap_or(name);
     match is_name(name) {
         true => Ok(name),

@@ -29,7 +29,10 @@ pub enum WireError {
     /// It is longer than is looked at.
     TooLong,
     /// A line, counted from 1, is no key and value, or holds what its key can't have.
-    Malformed { line: usize },
+    Malformed {
+        /// Its number.
+        line: usize,
+    },
 }
 
 impl fmt::Display for WireError {

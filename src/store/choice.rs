@@ -18,7 +18,9 @@ pub const NAMES: [&str; 4] = ["auto", "keychain", "file", "keyutils"];
 
 /// A store, and whether `auto` has just chosen it: then a person is told where secrets now lie.
 pub struct Decided {
+    /// The store.
     pub store: Box<dyn Store>,
+    /// Whether `auto` has chosen it just now.
     pub new: bool,
 }
 

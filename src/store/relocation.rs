@@ -33,6 +33,7 @@ pub struct Outcome {
 /// Why nothing was moved.
 #[derive(Debug)]
 pub enum MoveError {
+    /// One of the two stores failed.
     Store(StoreError),
     /// Both stores hold other secrets for the same names at these sites.
     Differs(Vec<Site>),

@@ -62,7 +62,9 @@ pub fn owner_of_dir(dir: &Path) -> Option<Owner> {
 /// A user and a group by their numbers: neither need have a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
+    /// The number of the user.
     pub user: u32,
+    /// The number of the group.
     pub group: u32,
 }
 

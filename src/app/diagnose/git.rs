@@ -18,6 +18,7 @@ const STATE: (u32, u32) = (2, 46);
 
 const INSTALL: &str = "sudo apt-get install git";
 
+/// git itself, and the helpers that it would ask.
 #[derive(Debug)]
 pub struct Facts {
     program: Option<PathBuf>,
@@ -40,6 +41,7 @@ struct Chain {
 }
 
 impl Facts {
+    /// Asks git about each URL.
     pub fn gather(urls: &[String]) -> Self {
         let version = process::run("git", &["--version"], "").ok();
         let entries = chain::entries(Place::Here);
@@ -84,6 +86,7 @@ fn numbers(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
+/// The findings about git.
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let Some(version) = facts.version.as_deref() else {
         return vec![Finding::wrong("git", "git can't be run").cure(INSTALL)];

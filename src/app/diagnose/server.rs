@@ -20,6 +20,7 @@ const SKEW: i64 = 60;
 /// How long before its end a session or token is told, in seconds: as `wit status`.
 const SOON: i64 = 3 * DAY;
 
+/// A server, and what is stored for it.
 #[derive(Debug)]
 pub struct Facts {
     url: String,
@@ -212,6 +213,7 @@ fn is_proxied() -> bool {
     names.any(|name| config::variable(name).is_some())
 }
 
+/// The findings about a server.
 pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
     let url = &facts.url;
     let login = format!("wit login {url}");
@@ -386,6 +388,7 @@ pub struct EnvironmentFacts {
 }
 
 impl EnvironmentFacts {
+    /// Reads the environment, and asks the server that it names. `known` are all servers.
     pub fn gather(known: &[ServerUrl], client: &ClientOf<'_>) -> Self {
         let token = config::variable("WIT_TOKEN").map(Secret::from);
         let url = config::variable("WIT_URL");
@@ -410,6 +413,7 @@ impl EnvironmentFacts {
     }
 }
 
+/// The finding about the token in the environment, where there is one.
 pub fn check_environment(facts: &EnvironmentFacts) -> Option<Finding> {
     const NAME: &str = "environment-token";
     if !facts.token {

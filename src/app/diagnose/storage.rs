@@ -25,6 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 const TO_FILE: &str = "wit setup --store file";
 
+/// The store, and the files and directories of ours.
 #[derive(Debug)]
 pub struct Facts {
     /// Why the config file can't be read.
@@ -104,6 +105,7 @@ impl From<&StoreError> for Refusal {
 }
 
 impl Facts {
+    /// Looks at them, and writes and reads an item of a site that can not exist.
     pub fn gather(
         paths: &Paths,
         config_error: Option<FileError>,
@@ -320,6 +322,7 @@ fn unfinished(paths: &Paths, naming: &Naming<'_>) -> Vec<Unfinished> {
         .collect()
 }
 
+/// The findings about storage.
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(error) = &facts.config_error {

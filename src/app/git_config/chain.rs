@@ -26,6 +26,7 @@ pub struct Entry {
     pub scope: String,
     /// `None` where the environment or the command line says it.
     pub file: Option<PathBuf>,
+    /// As git writes it: `credential.helper` or `credential.URL.helper`.
     pub key: String,
     /// Empty where it resets the helpers before it.
     pub value: String,
@@ -37,6 +38,7 @@ impl Entry {
         pattern(&self.key)
     }
 
+    /// Whether it makes git forget the helpers before it.
     pub fn is_reset(&self) -> bool {
         self.value.is_empty()
     }

@@ -9,11 +9,15 @@ use super::scope::Scope;
 /// One piece of text that was put into one of git's configuration files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
+    /// The configuration that was meant.
     pub scope: Scope,
+    /// The file that was changed.
     pub file: PathBuf,
     /// Whether the file was made for it.
     pub made_file: bool,
+    /// The key that names helpers.
     pub key: String,
+    /// The value that names ours.
     pub value: String,
     text: String,
     /// What stood there before, where it was not put in but in the place of something.

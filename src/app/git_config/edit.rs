@@ -68,11 +68,11 @@ impl Addition {
                 }
                 Position::Front
             }
-            (None, Some(reset)) if is_ours(&reset) => Position::Added,
+            (None, Some(reset)) if is_ours(reset) => Position::Added,
             (None, Some(_)) => Position::End,
-            (Some(_), _) if last.is_some_and(|last| is_ours(last)) => Position::Added,
+            (Some(_), _) if last.is_some_and(&is_ours) => Position::Added,
             // git makes a section of its own, at the end.
-            (Some(_), _) if !matching.iter().any(|entry| is_ours(entry)) => Position::Added,
+            (Some(_), _) if !matching.iter().any(is_ours) => Position::Added,
             (Some(_), _) => Position::End,
         };
         Ok(Addition {
@@ -280,7 +280,9 @@ fn by_git(text: &[u8], file: &Path, changes: &[Vec<&str>]) -> Result<Vec<u8>, Er
 /// `None` where nothing of it is left.
 #[derive(Debug)]
 pub struct Located {
+    /// The change as it was made.
     pub change: Change,
+    /// The file that it is in now.
     pub file: Option<PathBuf>,
 }
 

@@ -142,7 +142,9 @@ impl Error {
             Error::NoGit(_) => Some("sudo apt-get install git".to_owned()),
             Error::NoValue { file, .. } | Error::Changed { file, .. } => Some(edit(file)),
             Error::NotAFile(file) => Some(match crate::config::variable("GIT_CONFIG_GLOBAL") {
-                Some(name) if PathBuf::from(&name) == *file => "unset GIT_CONFIG_GLOBAL".to_owned(),
+                Some(name) if file.as_os_str() == name.as_str() => {
+                    "unset GIT_CONFIG_GLOBAL".to_owned()
+                }
                 _ => format!("ls -ld {}", quoted(file)),
             }),
             Error::LinkLoop(file) => Some(format!("ls -l {}", quoted(file))),

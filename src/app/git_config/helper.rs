@@ -55,12 +55,14 @@ pub fn shell_word(path: &str) -> String {
 pub struct Program {
     /// `None` where there is no such program.
     pub path: Option<PathBuf>,
+    /// Whether anybody may run it.
     pub executable: bool,
     /// `None` where it does not answer as our helper does.
     pub version: Option<String>,
 }
 
 impl Program {
+    /// Finds the program, and asks it for its version.
     pub fn of(value: &str) -> Self {
         let word = first_word(value.strip_prefix('!').unwrap_or(value));
         let path = match word.contains('/') {

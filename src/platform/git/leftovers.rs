@@ -150,7 +150,7 @@ mod tests {
         };
         let hour = Duration::from_secs(3600);
         assert_eq!(found(hour, hour), Vec::<PathBuf>::new());
-        assert_eq!(found(Duration::ZERO, hour), [incoming.clone()]);
+        assert_eq!(found(Duration::ZERO, hour), std::slice::from_ref(&incoming));
         let mut all: Vec<PathBuf> = stale.iter().map(|name| repository.join(name)).collect();
         all.push(incoming);
         all.sort();

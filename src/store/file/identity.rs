@@ -62,11 +62,13 @@ pub enum Protection {
 /// Why a passphrase was not set, removed or used.
 #[derive(Debug)]
 pub enum ProtectionError {
+    /// The passphrase does not open the identity.
     WrongPassphrase,
     /// It has one already.
     Protected,
     /// It has none.
     Unprotected,
+    /// The store failed.
     Store(StoreError),
 }
 

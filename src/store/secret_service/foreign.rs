@@ -9,8 +9,11 @@ use crate::store::StoreError;
 
 /// An item that another program keeps.
 pub struct ForeignItem {
+    /// As a keyring manager shows it.
     pub label: String,
+    /// What it is found by.
     pub attributes: Attributes,
+    /// The secret.
     pub secret: Secret,
 }
 
