@@ -1,15 +1,12 @@
 //! Whether a person may be shown a prompt by a program that git runs.
 
-use std::io::Read;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use crate::config;
+use crate::{config, process};
 
-/// How long git may take to say what is configured.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long it is waited between two looks at git.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// Time limit of git for saying what is configured.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether there is a screen that a prompt could be seen on.
 pub fn has_screen() -> bool {
@@ -42,23 +39,8 @@ fn is_no(word: &str) -> bool {
 
 /// What git has for `name` here and now: from its files, its `-c` and its environment.
 fn git_config(name: &str) -> Option<String> {
-    let mut git = Command::new("git")
-        .args(["config", "--type=bool-or-str", "--get", name])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let begun = Instant::now();
-    while git.try_wait().ok()?.is_none() {
-        if begun.elapsed() >= PATIENCE {
-            let _ = git.kill();
-            let _ = git.wait();
-            return None;
-        }
-        std::thread::sleep(LOOK_AGAIN);
-    }
-    let mut said = String::new();
-    git.stdout.take()?.take(64).read_to_string(&mut said).ok()?;
-    Some(said)
+    let mut git = Command::new("git");
+    git.args(["config", "--type=bool-or-str", "--get", name]);
+    let output = process::output(git, b"", TIMEOUT).ok()?;
+    String::from_utf8(output.stdout).ok()
 }

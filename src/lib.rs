@@ -7,8 +7,8 @@
 //! | [`secret`], [`expiry`], [`quote`], [`system`], [`files`], [`names`] | nothing of ours |
 //! | [`config`] | system, files; the only reader of directories, config file, environment |
 //! | [`trace`] | config, system; used by whatever takes steps |
-//! | [`interactive`] | config; whether somebody may be asked something |
 //! | [`process`] | trace; child processes that have to end in time |
+//! | [`interactive`] | config, process; whether somebody may be asked something |
 //! | [`progress`] | config, trace; used by whatever waits long, and only `wit` lets it be shown |
 //! | [`sign_in`] | secret, expiry; types only |
 //! | [`credential`] | secret, expiry, sign_in |
@@ -66,7 +66,6 @@ pub mod oauth;
 #[cfg(all(feature = "platform", unix))]
 #[allow(missing_docs, reason = "for the program alone")]
 pub mod platform;
-#[cfg(feature = "cli")]
 pub mod process;
 #[cfg(feature = "cli")]
 pub mod progress;

@@ -6,16 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files in circles that are not broken yet. No other may come to them.
-const KNOWN_CIRCLES: [&str; 9] = [
+const KNOWN_CIRCLES: [&str; 6] = [
     "api::login",
     "api::trpc",
     "database::connection",
     "database::schema",
     "platform::body_rate",
     "platform::connection",
-    "platform::page::frame",
-    "platform::page::sign_in",
-    "platform::page::visit",
 ];
 
 /// Every source file with its module path, such as `["store", "file"]`, without its unit tests.
@@ -235,11 +232,11 @@ fn no_two_files_use_each_other() {
         .filter(|file| reaches(file, file))
         .map(|file| file.join("::"))
         .collect();
-    let known: BTreeSet<String> = KNOWN_CIRCLES
+    let new = circles
         .iter()
-        .map(|file| (*file).to_owned())
-        .collect();
-    assert_eq!(circles, known);
+        .filter(|file| !KNOWN_CIRCLES.contains(&file.as_str()));
+    let new: Vec<&String> = new.collect();
+    assert!(new.is_empty(), "{new:#?}");
 }
 
 #[test]

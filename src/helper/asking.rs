@@ -4,18 +4,17 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::renewal;
 use crate::config::{self, Config, Paths, write_private};
 use crate::credential::Site;
 use crate::expiry::UnixTime;
 use crate::store::lock::name_of;
-use crate::{interactive, trace};
+use crate::{interactive, process, trace};
 
 /// How long git may be kept waiting.
 const TIMEOUT: Duration = Duration::from_secs(5 * 60);
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a person who did not sign in is not asked again, in seconds.
 const PAUSE: i64 = 3_600;
 
@@ -97,17 +96,12 @@ fn run_login(url: &str, store: Option<&str>) -> io::Result<bool> {
         command.env("WIT_STORE", store);
     }
     let mut child = command.spawn()?;
-    let begun = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
+    match process::wait_within(&mut child, TIMEOUT)? {
+        Some(status) => Ok(status.success()),
+        None => {
+            process::kill(&mut child);
+            Ok(false)
         }
-        if begun.elapsed() >= TIMEOUT {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Ok(false);
-        }
-        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

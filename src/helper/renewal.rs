@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::{Config, Paths, write_private};
 use crate::credential::{Credential, Site};
@@ -14,14 +14,12 @@ use crate::expiry::{DAY, UnixTime};
 use crate::files::{self, Fault, FileError};
 use crate::store::StoreError;
 use crate::store::lock::{SiteLock, name_of};
-use crate::{system, trace};
+use crate::{process, system, trace};
 
 /// Days before its end from which a token is renewed where the config says nothing.
 const DAYS: i64 = 7;
 /// How long git may be kept waiting for a renewal.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long it is waited between two looks at the renewing process.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long a renewal that failed is left alone, in seconds.
 const PAUSE: i64 = 3_600;
 /// How long a renewal may be going on before it counts as failed to a person, in seconds.
@@ -170,17 +168,9 @@ pub(super) fn run_wit(
     // A Ctrl-C for git is not one for a renewal that has begun.
     system::apart(&mut command);
     let mut child = command.spawn()?;
-    let begun = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status.code().unwrap_or(-1)));
-        }
-        if begun.elapsed() >= patience {
-            // It goes on by itself, and the next `get` finds what it made.
-            return Ok(None);
-        }
-        std::thread::sleep(LOOK_AGAIN);
-    }
+    // One that is not done goes on by itself, and the next `get` finds what it made.
+    let ended = process::wait_within(&mut child, patience)?;
+    Ok(ended.map(|status| status.code().unwrap_or(-1)))
 }
 
 /// The directory of what is remembered of renewals.

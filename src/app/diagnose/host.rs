@@ -14,6 +14,7 @@ use crate::oauth::{OAuthError, Reach};
 use crate::sign_in::{HostType, SignIn, Upkeep};
 use crate::store::{self, Store};
 
+/// A git host, and what is stored for it.
 #[derive(Debug)]
 pub struct Facts {
     url: String,
@@ -76,6 +77,7 @@ impl Facts {
     }
 }
 
+/// The findings about a git host.
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let Facts { url, host, .. } = facts;
     let login = format!("wit login {url}");

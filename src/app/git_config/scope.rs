@@ -109,7 +109,7 @@ pub(super) fn command(place: Place) -> Command {
 
 /// Runs a git command and waits for it.
 pub(super) fn run(command: Command, input: &str) -> Result<Output, Error> {
-    process::output(command, input.as_bytes()).map_err(Error::NoGit)
+    process::output_soon(command, input.as_bytes()).map_err(Error::NoGit)
 }
 
 pub(super) fn git(args: &[&str]) -> Result<Output, Error> {
