@@ -21,7 +21,7 @@
 //! | [`oauth`] | secret, expiry, quote, config, trace, progress, sign_in, credential, item, store, api |
 //! | [`hosts`] | secret, expiry, quote, config, trace, progress, sign_in, credential, item, store, api, oauth |
 //! | [`rotation`] | secret, expiry, quote, system, files, config, trace, process, credential, item, store, api |
-//! | [`app`] | secret, expiry, quote, names, system, files, config, trace, interactive, process, sign_in, credential, item, store, helper, import, api, oauth, hosts, rotation; never `cli` |
+//! | [`app`] | secret, expiry, quote, names, system, files, config, trace, interactive, process, progress, sign_in, credential, item, store, helper, import, api, oauth, hosts, rotation; never `cli` |
 //! | [`platform`] | secret, expiry, quote, names, system, files, config, trace, process, database |
 //! | [`cli`] | all of them; the only printer |
 //!
