@@ -72,8 +72,8 @@ pub enum IssueError {
         #[source]
         error: ApiError,
         tokens: Vec<Token>,
-        list: Suggestion,
-        revoke: Suggestion,
+        /// Revokes the only candidate, or lists where there are more or none.
+        next: Suggestion,
     },
     #[error("the token was not stored ({})", end_of(*is_revoked, revoke))]
     NotStored {
@@ -166,11 +166,14 @@ fn create(
         Ok(Search::Unclear(tokens)) => tokens,
         Err(_) => Vec::new(),
     };
+    let next = match tokens.len() {
+        1 => revoke(&tokens),
+        _ => session.suggest("wit token list"),
+    };
     Err(IssueError::Unclear {
         error,
-        list: session.suggest("wit token list"),
-        revoke: revoke(&tokens),
         tokens,
+        next,
     })
 }
 

@@ -152,13 +152,13 @@ fn issue(error: &IssueError) -> Kind {
             Exit::Unfinished,
             Hint::from(revoke.clone()).text(", then try again"),
         ),
-        IssueError::Unclear { tokens, revoke, .. } if tokens.len() == 1 => (
+        IssueError::Unclear { tokens, next, .. } if tokens.len() == 1 => (
             Exit::Unfinished,
-            Hint::from(revoke.clone()).text(", unless another machine created it"),
+            Hint::from(next.clone()).text(", unless another machine created it"),
         ),
-        IssueError::Unclear { list, .. } => (
+        IssueError::Unclear { next, .. } => (
             Exit::Unfinished,
-            Hint::from(list.clone()).text(", and revoke what you do not know"),
+            Hint::from(next.clone()).text(", and revoke what you do not know"),
         ),
         IssueError::NotStored { error, .. } => return store(error),
         IssueError::Api(error) => return api(error),
