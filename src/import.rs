@@ -14,9 +14,9 @@ pub mod netrc;
 /// A credential and the site that it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// What git would ask about.
+    /// Site of the request.
     pub site: Site,
-    /// What it would be answered.
+    /// Answer to it.
     pub credential: Credential,
 }
 
@@ -32,13 +32,13 @@ pub struct Skipped {
 /// All that one source holds, the entries that it prefers first.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What can be taken.
+    /// Entries that can be imported.
     pub found: Vec<Found>,
-    /// What can't.
+    /// Entries that can't, and why.
     pub skipped: Vec<Skipped>,
 }
 
-/// What became of an entry.
+/// Result for an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Kept, where there was none.
@@ -101,7 +101,7 @@ impl Findings {
     }
 }
 
-/// What git can be answered, or why it can't.
+/// The entry as git can be answered, or the reason why it can't.
 fn entry(said: &Description) -> Result<Found, &'static str> {
     let secrets = [&said.password, &said.credential, &said.refresh_token];
     let secrets = secrets.into_iter().flatten().map(|secret| secret.expose());

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use crate::config;
 use crate::trace;
 
-/// What is over sooner is not worth a line. The line is written anew as often.
+/// Shorter waits are not shown. The line is updated as often.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Whether the next wait may be shown: there is one line.
+/// True where the next wait may be shown: there is one line.
 static FREE: AtomicBool = AtomicBool::new(false);
 
 /// Lets waits be shown from now on, where there is a terminal that a person looks at.

@@ -36,7 +36,7 @@ impl Secret {
         self.0.len()
     }
 
-    /// Whether there are no bytes at all. An empty password is a value, not an absence.
+    /// True for no bytes at all. An empty password is a value, not an absence.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

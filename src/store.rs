@@ -30,10 +30,10 @@ pub trait Store {
     /// The name that `--store` and `WIT_STORE` take.
     fn name(&self) -> &'static str;
 
-    /// Where secrets lie, in words for a person.
+    /// Description of the place, for a person.
     fn location(&self) -> String;
 
-    /// What a person should know before secrets are stored here, if anything: it may ask the store.
+    /// A warning before secrets are stored here, if there is one. It may ask the store.
     fn caveat(&self) -> Option<String> {
         None
     }
@@ -81,7 +81,7 @@ pub enum StoreError {
         /// The time that it had.
         after: Duration,
     },
-    /// What lies there can't be used.
+    /// The stored item can't be used.
     Item {
         /// The site of the item.
         site: Site,
@@ -137,7 +137,7 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 impl StoreError {
-    /// What a person can type to mend it.
+    /// A command for a person that fixes it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             StoreError::Unavailable { .. } | StoreError::TimedOut { .. } => {
@@ -153,13 +153,13 @@ impl StoreError {
     }
 }
 
-/// What unlocks a desktop's keyring, whichever desktop it is.
+/// Hint for a locked keyring, for any desktop.
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 const UNLOCK_KEYRING: &str = "unlock the keyring of your desktop, or: wit setup --store file";
 
-/// How long a keychain may take: `WIT_KEYCHAIN_TIMEOUT` seconds, 3 where it says nothing usable.
+/// Time limit of a keychain: `WIT_KEYCHAIN_TIMEOUT` seconds, 3 where it says nothing usable.
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
-fn patience() -> Duration {
+fn keychain_timeout() -> Duration {
     crate::config::seconds("WIT_KEYCHAIN_TIMEOUT", Duration::from_secs(3))
 }
 

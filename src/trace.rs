@@ -41,7 +41,7 @@ fn open(path: &Path) -> io::Result<File> {
     config::open_or_create(path, &options)
 }
 
-/// Whether anybody looks: for what is costly to tell.
+/// True where there is a trace: for what is costly to tell.
 pub fn is_on() -> bool {
     !matches!(sink(), Sink::Off)
 }
@@ -107,7 +107,7 @@ fn write(what: Arguments, took: Option<Duration>) {
     };
 }
 
-/// What this program was called as.
+/// Name by which this program was called.
 fn program() -> String {
     let path = std::env::args_os().next().unwrap_or_default();
     let name = Path::new(&path).file_name().unwrap_or_default();

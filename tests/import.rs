@@ -53,7 +53,7 @@ fn what_gits_store_wrote_is_answered_the_same() {
     let (code, said) = wit(&home, &["import", "store"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(
-        said.starts_with("Took 4 credentials into encrypted files"),
+        said.starts_with("Imported 4 credentials into encrypted files"),
         "{said}"
     );
     assert!(said.contains(&format!("rm {}", file.display())), "{said}");
@@ -73,8 +73,8 @@ fn what_gits_store_wrote_is_answered_the_same() {
     }
     assert_eq!(fs::read(&file).unwrap(), before, "the source is left alone");
     let (_, said) = wit(&home, &["import", "store"]);
-    assert!(said.starts_with("Took 0 credentials"), "{said}");
-    assert!(said.contains("4 of them kept already."), "{said}");
+    assert!(said.starts_with("Imported 0 credentials"), "{said}");
+    assert!(said.contains("4 already stored."), "{said}");
 }
 
 fn sorted(answer: &str) -> Vec<&str> {
@@ -89,7 +89,7 @@ fn a_dry_run_says_the_same_and_keeps_nothing() {
     kept_by_git(&home);
     let (code, said) = wit(&home, &["import", "store", "--dry-run"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("4 credentials would be taken."), "{said}");
+    assert!(said.contains("4 credentials would be imported."), "{said}");
     assert!(
         said.contains("https://b.example:8443/team/a b.git  ada"),
         "{said}"
@@ -106,7 +106,7 @@ fn a_differing_entry_stays_unless_forced_and_is_told() {
     let asked = "protocol=https\nhost=a.example\nusername=ada\n";
     let (code, said) = wit(&home, &["import", "store"]);
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("Took 3 credentials"), "{said}");
+    assert!(said.contains("Imported 3 credentials"), "{said}");
     assert!(
         said.contains("Skipped https://a.example  ada: another secret"),
         "{said}"
@@ -170,7 +170,7 @@ default login anonymous password hush
     let file = write(&home, ".netrc", before);
     let (code, said) = wit(&home, &["import", "netrc"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.starts_with("Took 3 credentials"), "{said}");
+    assert!(said.starts_with("Imported 3 credentials"), "{said}");
     let answers = |asked: &str, answer: &str| assert_eq!(get(&home, asked), answer);
     answers(
         "protocol=https\nhost=a.example\n",
@@ -322,7 +322,7 @@ fn what_gits_libsecret_helper_keeps_is_taken_and_its_hint_removes_it() {
 
     let (code, said) = wit(&home, &["import", "libsecret"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.starts_with("Took 3 credentials"), "{said}");
+    assert!(said.starts_with("Imported 3 credentials"), "{said}");
     let asked = "protocol=https\nhost=a.example:8443\npath=team/a.git\n";
     assert_eq!(get(&home, asked), "username=ada\npassword=one\n");
     assert_eq!(

@@ -211,23 +211,27 @@ impl Report<'_> {
         let taken = self.with(&[Fate::Taken, Fate::Replaced]);
         let s = if taken.len() == 1 { "" } else { "s" };
         line(match self.dry_run {
-            true => format!("{} credential{s} would be taken.", taken.len()),
-            false => format!("Took {} credential{s} into {}.", taken.len(), self.location),
+            true => format!("{} credential{s} would be imported.", taken.len()),
+            false => format!(
+                "Imported {} credential{s} into {}.",
+                taken.len(),
+                self.location
+            ),
         });
         for (found, fate) in taken {
             let in_place = match fate {
-                Fate::Replaced => "  (in the place of another)",
+                Fate::Replaced => "  (replaced)",
                 _ => "",
             };
             line(format!("  {}{in_place}", in_words(found)));
         }
         let held = self.with(&[Fate::Held]).len();
         if held > 0 {
-            line(format!("{held} of them kept already."));
+            line(format!("{held} already stored."));
         }
         for (found, _) in self.with(&[Fate::Differs]) {
             line(format!(
-                "Skipped {}: another secret is kept for it; --force replaces that",
+                "Skipped {}: another secret is stored for it; --force replaces it",
                 in_words(found)
             ));
         }
@@ -288,9 +292,9 @@ fn in_words(found: &Found) -> String {
     words
 }
 
-/// How to be rid of the source, which was left as it is.
+/// Commands that remove the source, which was left as it is.
 fn farewell(source: Source, files: &[PathBuf], findings: &Findings) -> String {
-    let mut text = String::from("What you took them from is as it was. To be rid of it:\n");
+    let mut text = String::from("The source is unchanged. To remove it:\n");
     match source {
         Source::Store => {
             for file in files {

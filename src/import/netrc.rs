@@ -193,7 +193,7 @@ impl Entry {
         }
     }
 
-    /// What git would ask and be told, or why there is no such thing.
+    /// Request and answer of git for this entry, or the reason why there is none.
     fn description(self) -> Result<Description, &'static str> {
         if let Some(why) = self.fault {
             return Err(why);
@@ -232,7 +232,7 @@ impl Entry {
     }
 }
 
-/// Whether a host ends in a port; the colons of an IPv6 address stand within brackets.
+/// True for a host that ends in a port; the colons of an IPv6 address stand within brackets.
 fn has_port(host: &[u8]) -> bool {
     let end = host.iter().rposition(|byte| !byte.is_ascii_digit());
     end.is_some_and(|at| host[at] == b':')
@@ -303,7 +303,7 @@ impl Words<'_> {
             .all(|&byte| is_space(byte))
     }
 
-    /// Whether the macro was ended by an empty line; one of white space alone is empty, as for curl.
+    /// True where an empty line ended the macro; one of white space alone is empty, as for curl.
     fn skip_macro(&mut self) -> bool {
         self.skip_line();
         while self.at < self.text.len() {
@@ -340,7 +340,7 @@ impl Words<'_> {
 
 type Taken = (Zeroizing<Vec<u8>>, usize, Option<&'static str>);
 
-/// What stands before the closing quote, and the length with that.
+/// The text before the closing quote, and the length with that.
 fn unquote(text: &[u8]) -> Taken {
     let mut length = 0;
     let closed = loop {

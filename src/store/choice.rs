@@ -13,7 +13,7 @@ use crate::config::{self, Config, Paths};
 use crate::credential::Site;
 use crate::secret::Secret;
 
-/// What `--store`, `WIT_STORE` and the config file may say.
+/// Values of `--store`, `WIT_STORE` and the config file.
 pub const NAMES: [&str; 4] = ["auto", "keychain", "file", "keyutils"];
 
 /// A store, and whether `auto` has just chosen it: then a person is told where secrets now lie.
@@ -99,7 +99,7 @@ pub fn by_name(paths: &Paths, name: &str) -> Result<Box<dyn Store>, StoreError> 
     }
 }
 
-/// What `auto` means here and now: the keychain where it answers in time, else files.
+/// The store that `auto` means here and now: the keychain where it answers in time, else files.
 fn probe(paths: &Paths) -> Box<dyn Store> {
     #[cfg(any(target_os = "linux", target_os = "macos", windows))]
     {

@@ -129,7 +129,7 @@ impl Store for FileStore {
         }
     }
 
-    /// What can't be decrypted has no site that could be told and is left out.
+    /// A file that can't be decrypted has no known site and is left out.
     fn sites(&self) -> Result<Vec<Site>, StoreError> {
         let mut files = self.files()?.peekable();
         if files.peek().is_none() {

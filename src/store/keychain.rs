@@ -10,13 +10,13 @@ use std::time::Duration;
 use keyring_core::api::CredentialStore;
 use keyring_core::{Entry, Error};
 
-use super::{Store, StoreError, patience};
+use super::{Store, StoreError, keychain_timeout};
 use crate::credential::Site;
 use crate::secret::Secret;
 
 const SERVICE: &str = "git-credential-wit";
 const ASIDE: &str = "git-credential-wit-damaged";
-/// What no site is called.
+/// A name that no site has.
 const NOTHING: &str = "nothing";
 
 #[cfg(target_os = "macos")]
@@ -24,9 +24,9 @@ mod native {
     use super::*;
 
     pub const LOCATION: &str = "the login Keychain";
-    pub const MOST: usize = usize::MAX;
+    pub const MAX_ITEM: usize = usize::MAX;
     /// The person may be asked first.
-    pub const PATIENCE: Duration = Duration::from_secs(60);
+    pub const MIN_TIMEOUT: Duration = Duration::from_secs(60);
     pub const SEARCH: (&str, &str) = ("service", SERVICE);
     pub const OF_ENTRIES: Option<(&str, &str)> = None;
 
@@ -41,8 +41,8 @@ mod native {
 
     pub const LOCATION: &str = "the Windows Credential Manager";
     /// CRED_MAX_CREDENTIAL_BLOB_SIZE of wincred.h.
-    pub const MOST: usize = 2560;
-    pub const PATIENCE: Duration = Duration::ZERO;
+    pub const MAX_ITEM: usize = 2560;
+    pub const MIN_TIMEOUT: Duration = Duration::ZERO;
     pub const SEARCH: (&str, &str) = ("pattern", SERVICE);
     /// Tokens are this machine's: what is usual else follows the person to others.
     pub const OF_ENTRIES: Option<(&str, &str)> = Some(("persistence", "Local"));
@@ -62,7 +62,7 @@ impl Keychain {
         Keychain
     }
 
-    /// Whether a secret could be kept here now.
+    /// Checks that a secret can be stored here now.
     pub fn probe(&self) -> Result<(), StoreError> {
         bounded(|| secret_of(SERVICE, NOTHING).map(drop))
     }
@@ -104,10 +104,10 @@ impl Store for Keychain {
     }
 
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
-        if item.len() > native::MOST {
+        if item.len() > native::MAX_ITEM {
             return Err(StoreError::TooLarge {
                 bytes: item.len(),
-                most: native::MOST,
+                most: native::MAX_ITEM,
                 hint: "encrypted files take larger ones: wit store move keychain file",
             });
         }
@@ -150,7 +150,7 @@ impl Store for Keychain {
 fn bounded<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let after = patience().max(native::PATIENCE);
+    let after = keychain_timeout().max(native::MIN_TIMEOUT);
     let (sender, receiver) = channel();
     let worker = std::thread::spawn(move || {
         // Nobody listens any more after the time limit.

@@ -9,7 +9,7 @@ use crate::credential::Site;
 use crate::secret::Secret;
 
 /// The kernel's own bound for a key of type `user`, keyrings(7).
-const MOST: usize = 32_767;
+const MAX_ITEM: usize = 32_767;
 /// The number of links that are asked for. keyutils' own buffer must be larger than any keyring:
 /// root may have 1,000,000 keys, and it takes bytes for entries of four.
 const LINKS: usize = 4 * 1024 * 1024;
@@ -61,7 +61,7 @@ pub(super) fn read_key(description: &str) -> Result<Option<Secret>, StoreError> 
     let Some(key) = there(user_keyring()?.search(description))? else {
         return Ok(None);
     };
-    let mut bytes = Zeroizing::new(vec![0; MOST + 1]);
+    let mut bytes = Zeroizing::new(vec![0; MAX_ITEM + 1]);
     let Some(length) = there(key.read(&mut bytes.as_mut_slice()))? else {
         return Ok(None);
     };
@@ -112,10 +112,10 @@ impl Store for Keyutils {
     }
 
     fn write(&self, site: &Site, item: &Secret) -> Result<(), StoreError> {
-        if item.len() > MOST {
+        if item.len() > MAX_ITEM {
             return Err(StoreError::TooLarge {
                 bytes: item.len(),
-                most: MOST,
+                most: MAX_ITEM,
                 hint: "encrypted files take larger ones: wit store move keyutils file",
             });
         }

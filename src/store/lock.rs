@@ -11,8 +11,8 @@ use crate::config::{self, Paths};
 use crate::credential::Site;
 use crate::trace;
 
-/// How long a process waits for another's read-change-write.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for another process's read-change-write.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The lock file of all sites, and how a person reads of it.
 const STORE: &str = "store.lock";
 const STORE_IN_WORDS: &str = "the store";
@@ -37,27 +37,33 @@ impl SiteLock {
             paths,
             STORE,
             File::try_lock_shared,
-            PATIENCE,
+            LOCK_TIMEOUT,
             STORE_IN_WORDS,
         )?;
         let name = format!("{}.lock", name_of(site));
         Ok(SiteLock {
-            site: wait(paths, &name, File::try_lock, PATIENCE, &site.to_string())?,
+            site: wait(
+                paths,
+                &name,
+                File::try_lock,
+                LOCK_TIMEOUT,
+                &site.to_string(),
+            )?,
             store: Some(store),
         })
     }
 
     /// The lock that a rotation holds from its beginning to its end, the network included. It is
     /// another than the site's, so that git's own reads and writes never wait for a server. Waits
-    /// up to `patience`; zero means one look.
+    /// up to `timeout`; zero means one look.
     pub fn acquire_rotation(
         paths: &Paths,
         site: &Site,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Self, StoreError> {
         let name = format!("{}.rotation.lock", name_of(site));
         Ok(SiteLock {
-            site: wait(paths, &name, File::try_lock, patience, &site.to_string())?,
+            site: wait(paths, &name, File::try_lock, timeout, &site.to_string())?,
             store: None,
         })
     }
@@ -66,16 +72,16 @@ impl SiteLock {
 impl StoreLock {
     /// Waits up to five seconds for the end of the changes that are going on.
     pub fn acquire(paths: &Paths) -> Result<Self, StoreError> {
-        wait(paths, STORE, File::try_lock, PATIENCE, STORE_IN_WORDS).map(StoreLock)
+        wait(paths, STORE, File::try_lock, LOCK_TIMEOUT, STORE_IN_WORDS).map(StoreLock)
     }
 }
 
-/// Opens the lock file of that name and tries `lock` until it is got or `patience` is over.
+/// Opens the lock file of that name and tries `lock` until it is got or `timeout` is over.
 fn wait(
     paths: &Paths,
     name: &str,
     lock: fn(&File) -> Result<(), TryLockError>,
-    patience: Duration,
+    timeout: Duration,
     what: &str,
 ) -> Result<File, StoreError> {
     let path = paths.lock_dir().join(name);
@@ -86,7 +92,7 @@ fn wait(
     config::private_dir(&paths.lock_dir()).map_err(io)?;
     let file = config::open_or_create(&path, OpenOptions::new().write(true)).map_err(io)?;
     let step = trace::begin();
-    match config::lock_within(&file, lock, patience) {
+    match config::lock_within(&file, lock, timeout) {
         Ok(()) => {
             step.end(format_args!("the lock of {what} waited for"));
             Ok(file)
@@ -94,7 +100,7 @@ fn wait(
         Err(TryLockError::Error(error)) => Err(io(error)),
         Err(TryLockError::WouldBlock) => Err(StoreError::Busy {
             what: what.to_owned(),
-            after: patience,
+            after: timeout,
         }),
     }
 }

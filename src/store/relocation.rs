@@ -19,14 +19,14 @@ use crate::files::{self, FileError};
 use crate::item::Item;
 use crate::secret::Secret;
 
-/// What a move did.
+/// Result of a move.
 #[derive(Debug)]
 pub struct Outcome {
     /// The sites whose items now lie in the new store alone.
     pub sites: Vec<Site>,
-    /// Whether the new store is the one that is used from now on.
+    /// The new store is the one in use from now on.
     pub used: bool,
-    /// How many items were removed that a move which died had left.
+    /// Number of items removed that an interrupted move had left.
     pub finished: usize,
 }
 
@@ -37,7 +37,7 @@ pub enum MoveError {
     Store(StoreError),
     /// Both stores hold other secrets for the same names at these sites.
     Differs(Vec<Site>),
-    /// What was written was not what was read back.
+    /// The new store did not give back what was written.
     Unverified(Site),
     /// The note of what is to be removed, or the configuration, can't be used.
     Note(io::Error),
@@ -78,14 +78,14 @@ impl From<io::Error> for MoveError {
     }
 }
 
-/// What the new store is to hold of a site, and what it holds now.
+/// Content of the new store for a site, before and after.
 struct Copy {
     site: Site,
     before: Option<Secret>,
     after: Secret,
 }
 
-/// What may be removed from `from` once `to` is the store in use.
+/// Items that may be removed from `from` once `to` is the store in use.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     from: String,

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use self::bus::{Bus, BusError, call, nonsense};
 use self::session::{ALGORITHM, Exchange, Key};
 use self::wire::{Malformed, Message, Writer};
-use super::{Store, StoreError, patience};
+use super::{Store, StoreError, keychain_timeout};
 use crate::credential::Site;
 use crate::interactive;
 use crate::item::ItemError;
@@ -41,10 +41,10 @@ const I_PROMPT: &str = "org.freedesktop.Secret.Prompt";
 const I_PEER: &str = "org.freedesktop.DBus.Peer";
 const I_PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
-/// How long a person may take to answer a prompt.
-const PROMPT: Duration = Duration::from_secs(60);
-/// How many calls are sent before their replies are read.
-const TOGETHER: usize = 64;
+/// Longest wait for the answer to a prompt.
+const PROMPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most calls that are sent before their replies are read.
+const MAX_IN_FLIGHT: usize = 64;
 
 type Attributes = HashMap<String, String>;
 
@@ -105,7 +105,7 @@ impl SecretService {
         Self::default()
     }
 
-    /// Whether a secret could be kept here now, and for longer than this session; shows no prompt.
+    /// Checks that a secret can be stored here now, and for longer than this session; shows no prompt.
     pub fn probe(&self) -> Result<(), StoreError> {
         self.with(|connection| {
             let bus = &mut connection.bus;
@@ -127,7 +127,7 @@ impl SecretService {
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let deadline = Instant::now() + patience();
+        let deadline = Instant::now() + keychain_timeout();
         let kept = self.connection.borrow_mut().take();
         let mut connection = match kept {
             Some(mut connection) => {
@@ -153,7 +153,7 @@ impl SecretService {
         needed: Needed,
         work: impl FnOnce(&mut Connection, Items) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let deadline = Instant::now() + patience();
+        let deadline = Instant::now() + keychain_timeout();
         let kept = self.connection.borrow_mut().take();
         let (mut connection, search) = match kept {
             Some(mut connection) => {
@@ -233,7 +233,7 @@ impl Connection {
     }
 }
 
-/// What a service of this name is asked about; keyring's stores look for the same three.
+/// Attributes of a site's item; keyring's stores look for the same three.
 fn attributes_of(site: &Site) -> Attributes {
     let mut attributes = all_sites();
     attributes.insert("username".to_owned(), site.to_string());
@@ -261,11 +261,11 @@ enum Needed {
     All,
 }
 
-/// What a search finds.
+/// Result of a search.
 struct Items {
     /// The paths of those that are open, the one that was changed last first.
     open: Vec<String>,
-    /// Whether there are others.
+    /// There are others, in locked collections.
     rest_is_locked: bool,
 }
 
@@ -336,7 +336,7 @@ fn found(
     serial: u32,
 ) -> Result<(Message, bool), StoreError> {
     let deadline = bus.deadline();
-    bus.set_deadline(Instant::now() + patience() / 2);
+    bus.set_deadline(Instant::now() + keychain_timeout() / 2);
     let soon = bus.reply(serial);
     bus.set_deadline(deadline);
     match soon {
@@ -355,9 +355,9 @@ fn found(
     if !asked {
         return Ok((bus.reply(serial)?, false));
     }
-    bus.set_deadline(Instant::now() + PROMPT);
+    bus.set_deadline(Instant::now() + PROMPT_TIMEOUT);
     let found = bus.reply(serial).map_err(unanswered)?;
-    bus.set_deadline(Instant::now() + patience());
+    bus.set_deadline(Instant::now() + keychain_timeout());
     Ok((found, true))
 }
 
@@ -366,7 +366,7 @@ fn two_lists(found: &Message) -> Result<(Vec<String>, Vec<String>), StoreError> 
     Ok((body.strings()?, body.strings()?))
 }
 
-/// Whether the default collection is locked; an error where there is none.
+/// True for a locked default collection; an error where there is none.
 fn default_is_locked(bus: &mut Bus) -> Result<bool, StoreError> {
     let alias = ask_default(bus);
     let locked = ask_property(bus, I_COLLECTION, DEFAULT, "Locked");
@@ -388,7 +388,7 @@ fn ask_default(bus: &mut Bus) -> u32 {
     bus.send(&alias)
 }
 
-/// Whether the default collection is the one that every service has and none keeps on disk.
+/// True for the collection that every service has and none keeps on disk.
 fn default_ends_with_session(bus: &mut Bus) -> Result<bool, StoreError> {
     let alias = ask_default(bus);
     Ok(bus.reply(alias)?.body("o")?.string()? == OF_SESSION)
@@ -412,7 +412,7 @@ fn unlock(bus: &mut Bus, objects: &[String]) -> Result<(), StoreError> {
     }
 }
 
-/// Whether a person can see a prompt and wants to.
+/// True where a person can see a prompt and wants to.
 fn can_prompt() -> bool {
     interactive::has_screen() && interactive::is_wanted()
 }
@@ -441,12 +441,12 @@ fn run_prompt(
     bus.call(&show)?;
     let seen = can_be_seen();
     if seen {
-        bus.set_deadline(Instant::now() + PROMPT);
+        bus.set_deadline(Instant::now() + PROMPT_TIMEOUT);
     }
     let done = bus.wait(|message| {
         message.member.as_deref() == Some("Completed") && message.path.as_deref() == Some(path)
     });
-    bus.set_deadline(Instant::now() + patience());
+    bus.set_deadline(Instant::now() + keychain_timeout());
     match done {
         Ok(done) => Ok(!done.body("bv")?.boolean()?),
         Err(BusError::TimedOut) if !seen => Ok(false),
@@ -458,7 +458,7 @@ fn run_prompt(
 fn unanswered(error: BusError) -> StoreError {
     match error {
         BusError::TimedOut => StoreError::Locked {
-            reason: format!("the keyring's prompt was not answered within {PROMPT:?}"),
+            reason: format!("the keyring's prompt was not answered within {PROMPT_TIMEOUT:?}"),
             hint: super::UNLOCK_KEYRING,
         },
         other => other.into(),
@@ -628,7 +628,7 @@ impl Store for SecretService {
     fn sites(&self) -> Result<Vec<Site>, StoreError> {
         self.with_items(&all_sites(), Needed::All, |connection, items| {
             let mut sites = Vec::with_capacity(items.open.len());
-            for some in items.open.chunks(TOGETHER) {
+            for some in items.open.chunks(MAX_IN_FLIGHT) {
                 let mut serials = Vec::with_capacity(some.len());
                 for path in some {
                     serials.push(ask_property(
@@ -673,7 +673,7 @@ impl Store for SecretService {
     }
 }
 
-/// What a path that a search has just found leads to.
+/// Outcome of reading a path that a search has just found.
 enum Found {
     Secret(Secret),
     /// Something that is not encrypted for this session.
@@ -764,7 +764,9 @@ impl From<Malformed> for StoreError {
 impl From<BusError> for StoreError {
     fn from(error: BusError) -> Self {
         match error {
-            BusError::TimedOut => StoreError::TimedOut { after: patience() },
+            BusError::TimedOut => StoreError::TimedOut {
+                after: keychain_timeout(),
+            },
             BusError::Gone(reason) => StoreError::Unavailable { reason },
             BusError::Refused(name) => match name.as_str() {
                 "org.freedesktop.Secret.Error.IsLocked" => locked_error(),
@@ -773,7 +775,9 @@ impl From<BusError> for StoreError {
                     reason: "the keyring's service ended before it answered".to_owned(),
                 },
                 "org.freedesktop.DBus.Error.Timeout" | "org.freedesktop.DBus.Error.TimedOut" => {
-                    StoreError::TimedOut { after: patience() }
+                    StoreError::TimedOut {
+                        after: keychain_timeout(),
+                    }
                 }
                 "org.freedesktop.DBus.Error.ServiceUnknown"
                 | "org.freedesktop.DBus.Error.NameHasNoOwner" => StoreError::Unavailable {

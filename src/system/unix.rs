@@ -31,7 +31,7 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Whether others than its owner can read or change an open file.
+/// True for an open file that others than its owner can read or change.
 pub fn is_shared(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.mode() & 0o077 != 0)
 }
@@ -47,7 +47,7 @@ pub fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Whether this process is root's.
+/// True where this process runs as root.
 pub fn is_root() -> bool {
     own_user() == 0
 }
@@ -101,12 +101,12 @@ pub fn owner(file: &File) -> io::Result<u32> {
     Ok(file.metadata()?.uid())
 }
 
-/// Whether anybody at all may run a file.
+/// True for a file that anybody at all may run.
 pub fn is_executable(path: &Path) -> bool {
     has_bits(path, 0o111)
 }
 
-/// Whether every user may run a program and enter the directories above it.
+/// True where every user may run a program and enter the directories above it.
 pub fn is_runnable_by_all(program: &Path) -> bool {
     program.ancestors().all(|path| has_bits(path, 0o001))
 }

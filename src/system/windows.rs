@@ -13,10 +13,10 @@ use tempfile::NamedTempFile;
 const NO_WINDOW: u32 = 0x0800_0000;
 /// ERROR_ACCESS_DENIED and ERROR_SHARING_VIOLATION of winerror.h.
 const IN_USE: [i32; 2] = [5, 32];
-/// How long it is tried to replace a file that another program has open, such as one that looks for
+/// Longest time to try to replace a file that another program has open, such as one that looks for
 /// viruses.
-const PATIENCE: Duration = Duration::from_secs(1);
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const REPLACE_TIMEOUT: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Has `options` make files that only their owner can read.
 pub fn only_owner_reads(_: &mut OpenOptions) {}
@@ -36,9 +36,9 @@ pub fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<()> {
                 if error
                     .raw_os_error()
                     .is_some_and(|code| IN_USE.contains(&code))
-                    && begun.elapsed() < PATIENCE =>
+                    && begun.elapsed() < REPLACE_TIMEOUT =>
             {
-                std::thread::sleep(LOOK_AGAIN);
+                std::thread::sleep(POLL_INTERVAL);
             }
             other => return other,
         }

@@ -24,15 +24,15 @@ use crate::store::lock::StoreLock;
 use crate::system;
 
 /// Larger than any identity file; one of age-keygen(1) has some 200 bytes.
-const MOST: u64 = 4096;
+const MAX_BYTES: u64 = 4096;
 /// How age files begin: the age specification (c2sp.org/age), "Version line".
 const AGE_FILE: &[u8] = b"age-encryption.org/";
 /// scrypt's cost as a power of two, as age(1) writes it: about a second, and 256 MiB.
 const WORK: u8 = 18;
 /// The highest that is read: an identity brought from elsewhere may have cost more.
-const MOST_WORK: u8 = 22;
-/// What `wit unlock` opens for at most: the kernel counts seconds in 32 bits.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const MAX_WORK: u8 = 22;
+/// Longest time for which `wit unlock` opens: the kernel counts seconds in 32 bits.
+const MAX_UNLOCK_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The file in a store's directory that opens the others.
 pub fn identity_file(dir: &Path) -> PathBuf {
@@ -46,7 +46,7 @@ pub struct IdentityFile {
     paths: Paths,
 }
 
-/// How the identity lies there.
+/// State of the identity file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
     /// There is no identity yet.
@@ -91,7 +91,7 @@ impl From<StoreError> for ProtectionError {
     }
 }
 
-/// What the file holds.
+/// Content of the file.
 enum Form {
     Plain(Secret),
     Protected(Vec<u8>),
@@ -122,7 +122,7 @@ impl IdentityFile {
         self.parse(&text).map(Some)
     }
 
-    /// How it lies there now.
+    /// Current state of the file.
     pub fn protection(&self) -> Result<Protection, StoreError> {
         Ok(match self.form()? {
             None => Protection::Missing,
@@ -134,7 +134,7 @@ impl IdentityFile {
         })
     }
 
-    /// That what is stored can't be read without it.
+    /// The error that nothing stored can be read without it.
     pub(super) fn missing(&self) -> StoreError {
         StoreError::Unavailable {
             reason: format!(
@@ -214,7 +214,7 @@ impl IdentityFile {
     /// counts as one.
     pub fn unlock(&self, passphrase: &Secret, time: Duration) -> Result<(), ProtectionError> {
         let (sealed, text) = self.unsealed(passphrase)?;
-        let seconds = u32::try_from(time.min(LONGEST).as_secs()).unwrap_or(u32::MAX);
+        let seconds = u32::try_from(time.min(MAX_UNLOCK_TIME).as_secs()).unwrap_or(u32::MAX);
         kernel::keep_key_for(&key_name(&sealed), &text, seconds.max(1))?;
         Ok(())
     }
@@ -235,9 +235,9 @@ impl IdentityFile {
         };
         refuse_shared(&file, &self.path)?;
         refuse_of_others(&file, &self.path)?;
-        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST as usize));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize));
         (&mut file)
-            .take(MOST)
+            .take(MAX_BYTES)
             .read_to_end(&mut bytes)
             .map_err(|error| io_error("can't read", &self.path, error))?;
         Ok(Some(match bytes.starts_with(AGE_FILE) {
@@ -306,7 +306,7 @@ fn seal(text: &Secret, passphrase: &Secret) -> io::Result<Vec<u8>> {
 /// `None` with another passphrase.
 fn unseal(sealed: &[u8], passphrase: &Secret) -> Option<Secret> {
     let mut identity = age::scrypt::Identity::new(words_of(passphrase)?);
-    identity.set_max_work_factor(MOST_WORK);
+    identity.set_max_work_factor(MAX_WORK);
     super::open_age(&identity, sealed)
 }
 

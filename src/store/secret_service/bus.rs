@@ -47,7 +47,7 @@ pub fn nonsense() -> BusError {
 
 pub struct Bus {
     stream: UnixStream,
-    /// When the caller's patience ends.
+    /// End of the caller's time limit.
     deadline: Instant,
     serial: u32,
     /// Sent with the next flush.
@@ -225,7 +225,7 @@ fn connect(address: &SocketAddrUnix, deadline: Instant) -> Result<UnixStream, Bu
     Ok(UnixStream::from(socket))
 }
 
-/// Where the session bus is, after the D-Bus specification, "Server Addresses".
+/// Addresses of the session bus, after the D-Bus specification, "Server Addresses".
 fn addresses() -> Result<Vec<SocketAddrUnix>, BusError> {
     if let Some(text) = config::variable("DBUS_SESSION_BUS_ADDRESS") {
         return Ok(text.split(';').filter_map(address).collect());

@@ -10,7 +10,7 @@ const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 /// The fixed part of a header, with the length of its fields.
 pub const FIXED: usize = 16;
 
-/// What is not a message, or not the one that was expected.
+/// Bytes that are no message, or not the one that was expected.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -54,7 +54,7 @@ impl Writer {
         self.0.push(0);
     }
 
-    /// What begins a struct or an entry of a dictionary.
+    /// Begins a struct or an entry of a dictionary.
     pub fn structure(&mut self) {
         self.align(8);
     }
@@ -291,7 +291,7 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    /// What begins a variant that must hold a value of this signature, which comes next.
+    /// Begins a variant that must hold a value of this signature, which comes next.
     pub fn variant(&mut self, signature: &str) -> Result<(), Malformed> {
         match self.signature()? == signature {
             true => Ok(()),
@@ -299,7 +299,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What begins a struct or an entry of a dictionary.
+    /// Begins a struct or an entry of a dictionary.
     pub fn structure(&mut self) -> Result<(), Malformed> {
         self.align(8)
     }
