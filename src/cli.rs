@@ -33,6 +33,8 @@ mod store;
 pub mod token;
 #[cfg(all(feature = "platform", unix))]
 mod up;
+#[cfg(all(feature = "platform", unix))]
+mod user;
 
 pub use failure::failure;
 use failure::general_hint;
@@ -223,6 +225,10 @@ pub enum Command {
     #[cfg(all(feature = "platform", unix))]
     #[command(after_help = examples::DOWN)]
     Down(down::Args),
+    /// Show, suspend and delete the accounts of the platform on this machine, as its operator
+    #[cfg(all(feature = "platform", unix))]
+    #[command(after_help = examples::USER)]
+    User(user::Args),
     /// Write the man pages or a shell's completions
     #[command(hide = true)]
     Generate(generate::Args),
@@ -304,6 +310,8 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Up(args) => up::run(args, &context),
         #[cfg(all(feature = "platform", unix))]
         Command::Down(args) => down::run(args, &context),
+        #[cfg(all(feature = "platform", unix))]
+        Command::User(args) => user::run(args, &context),
     };
     done.map_err(|error| context.told(error))
 }

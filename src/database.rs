@@ -10,6 +10,7 @@ pub mod collaborators;
 mod connection;
 pub mod device;
 pub mod family;
+pub mod operator;
 mod password;
 pub mod profile;
 pub mod repositories;

@@ -19,7 +19,7 @@ const WIDTH: usize = 80;
 const INDENT: usize = 7;
 
 /// What an example of a page needs besides what every home has.
-const BEFORE: [(&str, &str); 6] = [
+const BEFORE: [(&str, &str); 12] = [
     (
         "wit-down",
         "wit up --port 0; wit up --port 0 --data-dir ~/other",
@@ -35,6 +35,15 @@ const BEFORE: [(&str, &str); 6] = [
         "wit store protect --passphrase-stdin <password",
     ),
     ("wit-up", "wit down"),
+    ("wit-user", "wit up --port 0 --user ada; wit down"),
+    ("wit-user-list", "wit up --port 0 --user ada; wit down"),
+    (
+        "wit-user-reset-password",
+        "wit up --port 0 --user ada; wit down",
+    ),
+    ("wit-user-suspend", "wit up --port 0 --user ada; wit down"),
+    ("wit-user-restore", "wit up --port 0 --user ada; wit down"),
+    ("wit-user-delete", "wit up --port 0 --user ada; wit down"),
 ];
 
 /// The pages by their names, with their examples: each is some lines of a shell's.

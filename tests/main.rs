@@ -72,4 +72,5 @@ mod trace;
 mod transport;
 mod under_way;
 mod up;
+mod user;
 mod warnings;

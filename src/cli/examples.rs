@@ -271,3 +271,44 @@ Examples:
 
   # The one with another data directory
   wit down --data-dir ~/other";
+
+#[cfg(feature = "platform")]
+pub const USER: &str = "\
+Examples:
+  wit user list
+
+  # Somebody forgot a password
+  wit user reset-password ada";
+
+#[cfg(feature = "platform")]
+pub const USER_LIST: &str = "\
+Examples:
+  wit user list";
+
+#[cfg(feature = "platform")]
+pub const USER_RESET_PASSWORD: &str = "\
+Examples:
+  # A random one is set, and shown once
+  wit user reset-password ada
+
+  # One of your choice
+  wit user reset-password ada --password-stdin <password";
+
+#[cfg(feature = "platform")]
+pub const USER_SUSPEND: &str = "\
+Examples:
+  wit user suspend ada --reason 'lost laptop'";
+
+#[cfg(feature = "platform")]
+pub const USER_RESTORE: &str = "\
+Examples:
+  wit user restore ada";
+
+#[cfg(feature = "platform")]
+pub const USER_DELETE: &str = "\
+Examples:
+  # It asks first
+  wit user delete ada
+
+  # In a script
+  wit user delete ada --yes";

@@ -282,7 +282,7 @@ impl Database {
 
 /// Runs password hashing where it holds up no other request: no more of it at once than there are
 /// processors, for each takes 32 MiB, also where nobody waits for it any more.
-async fn slowly<T: Send + 'static>(
+pub(super) async fn slowly<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, DatabaseError> {
     static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
@@ -356,7 +356,7 @@ pub(super) fn check_name(name: &str) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-fn check_password(password: &Secret) -> Result<(), DatabaseError> {
+pub(super) fn check_password(password: &Secret) -> Result<(), DatabaseError> {
     match password.expose_str() {
         Some(text) if (8..=128).contains(&text.chars().count()) => Ok(()),
         _ => invalid("a password is 8 to 128 characters long"),

@@ -1,0 +1,286 @@
+//! `wit user`: the accounts of a `wit up`, for whoever runs it. It works on the database itself, while
+//! the server runs or not.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::ask::first_line;
+use super::confirm::confirm;
+use super::output::{self, escaped};
+use super::{Context, Exit, Failure, examples};
+use crate::config;
+use crate::database::accounts::User;
+use crate::database::operator::AccountRecord;
+use crate::database::{Database, random_name};
+use crate::platform::sqlite_file;
+use crate::quote::Suggestion;
+use crate::secret::Secret;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show all accounts
+    #[command(visible_alias = "ls", after_help = examples::USER_LIST)]
+    List(Place),
+    /// Set a new password, and end the account's sessions; its tokens stay valid
+    #[command(after_help = examples::USER_RESET_PASSWORD)]
+    ResetPassword(ResetPassword),
+    /// Refuse an account's sessions and tokens from the next request on
+    #[command(after_help = examples::USER_SUSPEND)]
+    Suspend(Suspend),
+    /// Accept a suspended account again
+    #[command(after_help = examples::USER_RESTORE)]
+    Restore(Named),
+    /// Delete an account with its tokens and repositories
+    #[command(visible_alias = "rm", after_help = examples::USER_DELETE)]
+    Delete(Delete),
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The server's data directory; with DATABASE_URL set, that database is used
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// Its username, email or id
+    user: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, clap::Args)]
+struct ResetPassword {
+    #[command(flatten)]
+    named: Named,
+    /// Read the new password from the first line of stdin, instead of a random one
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Suspend {
+    #[command(flatten)]
+    named: Named,
+    /// A note for `wit user list`
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Delete {
+    #[command(flatten)]
+    named: Named,
+    /// The server's directory of repositories, where it was given one
+    #[arg(long, value_name = "DIR")]
+    repositories: Option<PathBuf>,
+    /// Do not ask; needed where there is no terminal to ask on
+    #[arg(long)]
+    yes: bool,
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    match args.command {
+        Command::List(place) => list(&place, context),
+        Command::ResetPassword(args) => reset_password(args, context),
+        Command::Suspend(args) => suspend(&args, context),
+        Command::Restore(named) => restore(&named, context),
+        Command::Delete(args) => delete(args, context),
+    }
+}
+
+/// The database of a server, and what waits for it.
+struct Operator {
+    runtime: Runtime,
+    database: Database,
+    data_dir: PathBuf,
+}
+
+impl Operator {
+    fn open(place: &Place, context: &Context) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("can't start a runtime")?;
+        let data_dir = super::up::data_dir(place.data_dir.as_deref(), context)?;
+        let opening = async {
+            match config::variable("DATABASE_URL") {
+                Some(url) => Database::connect_postgres(&url)
+                    .await
+                    .context("can't open the database that DATABASE_URL names"),
+                None => {
+                    let file = sqlite_file(&data_dir);
+                    if !file.is_file() {
+                        let message = format!("no server has data in {}", data_dir.display());
+                        return Err(Failure::new(Exit::Failed, message).hint("wit up").into());
+                    }
+                    let opened = Database::connect_sqlite(&file).await;
+                    opened.with_context(|| format!("can't open {}", file.display()))
+                }
+            }
+        };
+        let database = runtime.block_on(opening)?;
+        Ok(Operator {
+            runtime,
+            database,
+            data_dir,
+        })
+    }
+
+    fn user(&self, name: &str) -> anyhow::Result<User> {
+        let found = (self.runtime).block_on(self.database.account_called(name))?;
+        found.ok_or_else(|| {
+            let message = format!("no account is '{}'", escaped(name));
+            Failure::new(Exit::Failed, message)
+                .hint("wit user list")
+                .into()
+        })
+    }
+}
+
+/// What people know an account by.
+fn called(user: &User) -> String {
+    escaped(user.username.as_deref().unwrap_or(&user.id))
+}
+
+fn say(context: &Context, document: Value, text: &str) -> anyhow::Result<Exit> {
+    match context.json {
+        true => output::json(&document)?,
+        false => output::print(text.as_bytes())?,
+    }
+    Ok(Exit::Done)
+}
+
+fn list(place: &Place, context: &Context) -> anyhow::Result<Exit> {
+    let operator = Operator::open(place, context)?;
+    let all = (operator.runtime).block_on(operator.database.accounts())?;
+    let mut text = format!("Accounts ({})\n", all.len());
+    for one in &all {
+        let (name, email) = (called(&one.user), escaped(&one.user.email));
+        let reason = match &one.suspended_reason {
+            Some(reason) => format!(": {}", escaped(reason)),
+            None => String::new(),
+        };
+        let suspended = match one.user.suspended {
+            true => format!("  [SUSPENDED{reason}]"),
+            false => String::new(),
+        };
+        // Writing to a String can't fail.
+        let _ = write!(
+            text,
+            "\n{name}  {email}{suspended}\n  ID: {}  Tokens: {}  Created: {}\n",
+            escaped(&one.user.id),
+            one.tokens,
+            one.created_at.date(),
+        );
+    }
+    let documents: Vec<Value> = all.iter().map(document).collect();
+    say(context, documents.into(), &text)
+}
+
+fn document(one: &AccountRecord) -> Value {
+    json!({
+        "id": one.user.id,
+        "username": one.user.username,
+        "email": one.user.email,
+        "name": one.user.name,
+        "suspended": one.user.suspended,
+        "suspendedReason": one.suspended_reason,
+        "tokens": one.tokens,
+        "createdAt": output::rfc3339(crate::expiry::UnixTime(
+            one.created_at.assume_utc().unix_timestamp(),
+        )),
+    })
+}
+
+fn reset_password(args: ResetPassword, context: &Context) -> anyhow::Result<Exit> {
+    let given = match args.password_stdin {
+        true => Some(first_line("password")?),
+        false => None,
+    };
+    let operator = Operator::open(&args.named.place, context)?;
+    let user = operator.user(&args.named.user)?;
+    let (password, shown) = match given {
+        Some(password) => (password, None),
+        None => {
+            let password = Secret::from(random_name(24));
+            (password.clone(), Some(password))
+        }
+    };
+    let setting = operator.database.set_password(&user.id, password, None);
+    operator.runtime.block_on(setting)?;
+    let name = called(&user);
+    let shown = shown.as_ref().and_then(Secret::expose_str);
+    let mut text = format!("Set a new password for {name}, and ended its sessions\n");
+    if let Some(password) = shown {
+        let _ = write!(text, "\n  {password}\n\nIt is not shown again.\n");
+    }
+    let document = json!({ "id": user.id, "username": user.username, "password": shown });
+    say(context, document, &text)
+}
+
+fn suspend(args: &Suspend, context: &Context) -> anyhow::Result<Exit> {
+    let operator = Operator::open(&args.named.place, context)?;
+    let user = operator.user(&args.named.user)?;
+    let reason = args.reason.as_deref();
+    let suspending = operator.database.set_suspended(&user.id, true, reason);
+    operator.runtime.block_on(suspending)?;
+    let undo = Suggestion::new("wit user restore").arg(&args.named.user);
+    let text = format!("Suspended {}\n\nTo undo that: {undo}\n", called(&user));
+    say(context, json!({ "id": user.id, "suspended": true }), &text)
+}
+
+fn restore(named: &Named, context: &Context) -> anyhow::Result<Exit> {
+    let operator = Operator::open(&named.place, context)?;
+    let user = operator.user(&named.user)?;
+    let restoring = operator.database.set_suspended(&user.id, false, None);
+    operator.runtime.block_on(restoring)?;
+    let text = format!("Restored {}\n", called(&user));
+    say(context, json!({ "id": user.id, "suspended": false }), &text)
+}
+
+fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
+    let operator = Operator::open(&args.named.place, context)?;
+    let user = operator.user(&args.named.user)?;
+    let name = called(&user);
+    let question = format!("Delete {name} with all its tokens and repositories?");
+    confirm(&question, args.yes)?;
+    let deleting = operator.database.delete_account(&user.id);
+    let repositories = operator.runtime.block_on(deleting)?;
+    let place = match args.repositories {
+        Some(dir) => dir,
+        None => operator.data_dir.join("repositories"),
+    };
+    // Without its row nobody can reach one any more.
+    let mut left = 0;
+    for id in &repositories {
+        left += usize::from(!remove(&place.join(format!("{id}.git"))));
+    }
+    if left > 0 {
+        let message = format!(
+            "deleted {name}, but {left} of its repositories are still in {}",
+            place.display()
+        );
+        return Err(Failure::new(Exit::Unfinished, message).into());
+    }
+    let text = format!("Deleted {name}\n");
+    let document = json!({ "id": user.id, "deleted": true, "repositories": repositories.len() });
+    say(context, document, &text)
+}
+
+/// Removes a repository from the disk; whether it is gone.
+fn remove(repository: &Path) -> bool {
+    let _ = std::fs::remove_dir_all(repository);
+    !repository.exists()
+}
