@@ -1,10 +1,11 @@
-//! The README, walked from top to bottom: its transcript on each store, and every other command.
+//! The README and the documentation, walked from top to bottom: the transcript on each store, every
+//! other command, and every link.
 
 #![cfg(all(target_os = "linux", feature = "platform"))]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::support::platform::{PASSWORD, Server};
 use crate::support::session::Session;
@@ -29,6 +30,19 @@ fn file(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
 }
+
+/// The pages whose commands are run, in this order.
+const PAGES: [&str; 9] = [
+    "docs/stores.md",
+    "docs/configuration.md",
+    "docs/ci.md",
+    "docs/rotation.md",
+    "docs/server.md",
+    "docs/direct.md",
+    "docs/troubleshooting.md",
+    "docs/migrating.md",
+    "README.md",
+];
 
 /// The blocks that are set off by four spaces, each with their lines.
 fn blocks(readme: &str) -> Vec<Vec<&str>> {
@@ -94,8 +108,8 @@ fn word(word: &str) -> String {
 
 /// Runs the transcript as one shell does, and compares what it prints.
 fn walk(home: &mut Home, location: &str) {
-    let readme = file("README.md");
-    let shown = transcript(&readme);
+    let page = file("docs/first-steps.md");
+    let shown = transcript(&page);
     fs::write(home.path().join("password"), PASSWORD).expect("written");
     let prefix_of_now =
         "$(wit token list --json | sed -n 's/.*\"tokenPrefix\": \"\\(.*\\)\".*/\\1/p')";
@@ -275,11 +289,9 @@ fn every_other_command_does_what_it_is_said_to_do() {
     )
     .expect("written");
 
-    let readme = file("README.md");
-    let commands: Vec<&str> = blocks(&readme)
+    let pages = PAGES.map(file).join("\n");
+    let commands: Vec<&str> = blocks(&pages)
         .into_iter()
-        // A transcript and a drawing.
-        .filter(|block| !block[0].starts_with("$ ") && !block.contains(&"  v"))
         .flatten()
         .map(|line| line.split("   #").next().unwrap_or(line).trim())
         .filter(|line| !line.is_empty())
@@ -356,8 +368,8 @@ fn the_jobs_of_ci_clone_with_a_token_of_the_environment_alone() {
         .expect("a session")
         .to_owned();
     let token = example.server.secret(&session, &["repo:read"]);
-    let readme = file("README.md");
-    let jobs: Vec<&str> = readme.split("```yaml\n").skip(1).collect();
+    let page = file("docs/ci.md");
+    let jobs: Vec<&str> = page.split("```yaml\n").skip(1).collect();
     assert_eq!(jobs.len(), 2, "GitHub Actions and GitLab CI");
     for job in jobs {
         let (job, _) = job.split_once("```").expect("its end");
@@ -377,4 +389,76 @@ fn the_jobs_of_ci_clone_with_a_token_of_the_environment_alone() {
             "nothing is stored"
         );
     }
+}
+
+/// Every page of the documentation, by its path in the repository.
+fn all_pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<PathBuf> = [
+        "README.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ]
+    .map(PathBuf::from)
+    .to_vec();
+    let mut directories = vec![PathBuf::from("docs")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(root.join(&directory)).expect("a directory") {
+            let entry = entry.expect("an entry");
+            let path = directory.join(entry.file_name());
+            if entry.path().is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+/// The anchors of a page's headings, as forges make them.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let anchor = |line: &str| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        title
+            .chars()
+            .filter(kept)
+            .collect::<String>()
+            .replace(' ', "-")
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_page_and_a_heading_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut checked = 0;
+    for page in all_pages() {
+        let text = file(page.to_str().expect("text"));
+        for link in text.split("](").skip(1) {
+            let (link, _) = link.split_once(')').expect("the link's end");
+            if link.contains("://") {
+                continue;
+            }
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match target {
+                "" => page.clone(),
+                target => page.parent().expect("a directory").join(target),
+            };
+            let found = fs::read_to_string(root.join(&target));
+            let found = found.unwrap_or_else(|error| panic!("{page:?}: {link}: {error}"));
+            let has_anchor = anchor.is_empty() || anchors(&found).iter().any(|one| one == anchor);
+            assert!(has_anchor, "{page:?}: no heading {anchor} in {target:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 40, "{checked}");
+}
+
+#[test]
+fn the_readme_is_short() {
+    assert!(file("README.md").lines().count() <= 180);
 }
