@@ -35,8 +35,8 @@ fn file(name: &str) -> String {
 const PAGES: [&str; 9] = [
     "docs/stores.md",
     "docs/configuration.md",
-    "docs/ci.md",
     "docs/rotation.md",
+    "docs/ci.md",
     "docs/server.md",
     "docs/direct.md",
     "docs/troubleshooting.md",
