@@ -141,7 +141,7 @@ fn what_root_creates_in_a_persons_home_is_the_persons() {
         assert!(person.path("trace").exists());
         assert!(person.path(".local/state/wit/state-key").exists());
         let others = person.not_of(ADA, person.home.path());
-        assert_eq!(others, [PathBuf::new(); 0], "not Ada's");
+        assert!(others.is_empty(), "not Ada's: {others:?}");
         person.assert_works(ADA);
         done(&person.run(ADA, WIT, &["setup", "--undo"], ""));
         person.assert_works(0);
@@ -174,7 +174,7 @@ fn root_gives_away_nothing_behind_a_link() {
         symlink(elsewhere.path(), person.path(".local")).unwrap();
         person.assert_works(0);
         let others = person.not_of(0, elsewhere.path());
-        assert_eq!(others, [PathBuf::new(); 0], "not root's");
+        assert!(others.is_empty(), "not root's: {others:?}");
     });
 }
 

@@ -70,7 +70,7 @@ pub enum IssueError {
     #[error("the token may have been created{}", listed(tokens))]
     Unclear {
         #[source]
-        error: ApiError,
+        error: Box<ApiError>,
         tokens: Vec<Token>,
         /// Revokes the only candidate, or lists where there are more or none.
         next: Suggestion,
@@ -171,7 +171,7 @@ fn create(
         _ => session.suggest("wit token list"),
     };
     Err(IssueError::Unclear {
-        error,
+        error: Box::new(error),
         tokens,
         next,
     })

@@ -24,8 +24,11 @@ const RENEWAL_GRACE: Duration = Duration::from_secs(3_600);
 
 /// One account's tokens, and what their upkeep is carried out with.
 pub struct Upkeep<'a> {
+    /// The account's token API.
     pub api: &'a dyn TokenApi,
+    /// Where the tokens are kept.
     pub store: &'a dyn Store,
+    /// Where journals and locks are.
     pub paths: &'a Paths,
     /// Brings a new token to a receiver.
     pub deliver: &'a dyn Fn(&Sink, &Secret) -> Result<(), DeliveryError>,
@@ -55,10 +58,14 @@ pub enum RenewalError {
     WaitsForPrint(Box<Journal>),
     /// Only a person can decide how its unfinished rotation goes on.
     Undecided {
+        /// The reason why it stopped.
         error: RotationError,
+        /// The unfinished rotation.
         journal: Box<Journal>,
     },
+    /// The rotation failed.
     Rotation(RotationError),
+    /// The store failed.
     Store(StoreError),
 }
 
