@@ -368,6 +368,20 @@ fn tokens(answer: &Answer, asked: UnixTime) -> Result<Tokens, OAuthError> {
     if wire.access_token.is_empty() {
         return Err(malformed("an empty access token").into());
     }
+    // RFC 6749, appendix A.12 and A.17. Anything else could not be given to git, nor sent again.
+    let is_visible = |token: &Secret| {
+        token
+            .expose()
+            .iter()
+            .all(|byte| matches!(byte, 0x20..=0x7e))
+    };
+    if ![Some(&wire.access_token), wire.refresh_token.as_ref()]
+        .into_iter()
+        .flatten()
+        .all(is_visible)
+    {
+        return Err(malformed("a token with characters that no token has").into());
+    }
     let expiry = |value: Option<Value>| {
         let Some(value) = value.filter(|value| !value.is_null()) else {
             return Ok(None);

@@ -115,7 +115,7 @@ fn fish_is_offered_them_with_what_they_are() {
         let script = format!("source $HOME/wit.fish; complete -C '{line}'");
         desk.run("fish", &["--no-config", "-c", &script])
     };
-    assert!(offered("wit do").contains("doctor\tLook for what is wrong"));
+    assert!(offered("wit do").contains("doctor\tDiagnose problems"));
     assert!(offered("wit token revoke lap").starts_with("laptop\twit_"));
     assert!(offered("wit token revoke wit_").contains("\tmy CI $job"));
 }

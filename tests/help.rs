@@ -108,19 +108,19 @@ fn an_option_is_spelt_the_same_everywhere() {
 }
 
 #[test]
-fn exit_codes_are_those_of_the_man_page_and_the_readme() {
+fn exit_codes_are_those_of_the_man_page_and_the_documentation() {
     let help = done(&Home::new().run(WIT, &["--help"], ""));
     let (_, table) = help.split_once("Exit codes:\n").expect("a table");
     let read = |file: &str| {
         let file = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read_to_string(file).expect("a file")
     };
-    let (readme, page) = (read("README.md"), read("man/wit.1"));
+    let (documented, page) = (read("docs/troubleshooting.md"), read("man/wit.1"));
     let table = table.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut codes = 0;
     for (code, meaning) in table.map(|line| line.split_once("  ").expect("two columns")) {
         assert!(
-            readme.contains(&format!("| {code} | {meaning} |\n")),
+            documented.contains(&format!("| {code} | {meaning} |\n")),
             "{code}"
         );
         assert!(

@@ -25,8 +25,9 @@ pub fn revoke(
     form.add("token_type_hint", hint);
     let answer = post(&endpoint, &App::from(client), form, reach)?;
     match super::ErrorWire::of(&answer) {
-        Some(error) if answer.status != 200 => Err(error.into()),
-        _ => match answer.done() {
+        // Whatever the status: some hosts send their errors with 200.
+        Some(error) => Err(error.into()),
+        None => match answer.done() {
             Err(ApiError::NotFound) => Err(OAuthError::Unsupported {
                 what: "revocation endpoint",
             }),

@@ -1,7 +1,8 @@
 //! Bringing a new token to where it is used.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -60,11 +61,25 @@ impl std::error::Error for DeliveryError {}
 pub fn deliver(sink: &Sink, token: &Secret, limit: Duration) -> Result<(), DeliveryError> {
     match sink {
         Sink::Command(command) => run(command, token, limit),
-        Sink::File(path) => {
-            write_private(path, token.expose()).map_err(|error| DeliveryError(error.to_string()))
-        }
+        Sink::File(path) => to_file(path, token),
         Sink::Print => Err(DeliveryError("nobody prints here".to_owned())),
     }
+}
+
+/// Replaces a regular file, the one that a link leads to too. A device or a FIFO would be lost, and its
+/// reader would wait for ever.
+fn to_file(path: &Path, token: &Secret) -> Result<(), DeliveryError> {
+    let failed = |error: std::io::Error| DeliveryError(error.to_string());
+    let target = match fs::canonicalize(path) {
+        Ok(target) if fs::metadata(&target).map_err(failed)?.is_file() => target,
+        Ok(_) => return Err(DeliveryError("it is not a regular file".to_owned())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        Err(_) if path.is_symlink() => {
+            return Err(DeliveryError("it is a link that leads nowhere".to_owned()));
+        }
+        Err(_) => path.to_owned(),
+    };
+    write_private(&target, token.expose()).map_err(failed)
 }
 
 fn run(command: &str, token: &Secret, limit: Duration) -> Result<(), DeliveryError> {
@@ -224,5 +239,26 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_left() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+        let dir = tempfile::tempdir().expect("a directory");
+        let deliver_to = |path: &Path| deliver(&Sink::File(path.to_owned()), &token(), TIME_LIMIT);
+        let fifo = dir.path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.expect("mkfifo runs").success());
+        deliver_to(&fifo).expect_err("a FIFO");
+        let kind = fs::symlink_metadata(&fifo).expect("there").file_type();
+        assert!(kind.is_fifo());
+        deliver_to(dir.path()).expect_err("a directory");
+        let (link, nowhere) = (dir.path().join("link"), dir.path().join("nowhere"));
+        symlink(&nowhere, &link).expect("made");
+        deliver_to(&link).expect_err("a link that leads nowhere");
+        fs::write(&nowhere, "old").expect("written");
+        deliver_to(&link).expect("delivered");
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&nowhere).expect("read"), token().expose());
     }
 }

@@ -140,6 +140,9 @@ pub fn run(
     if host.given.host.for_git && host.app(context)?.is_none() {
         return Ok(other_way);
     }
+    // A store that can't be read now would lose what the host is about to grant.
+    let decided = store::choice::decide(&context.paths, None)?;
+    store::load(decided.store.as_ref(), &host.site)?;
     let kept = host.sign_in(context)?;
     host.keep(kept, context).map(Some)
 }
@@ -767,9 +770,17 @@ impl Host<'_> {
             }),
         };
         let decided = store::choice::decide(&context.paths, None)?;
-        store::update(decided.store.as_ref(), &context.paths, &self.site, |item| {
+        let granted = entry.clone();
+        let stored = store::update(decided.store.as_ref(), &context.paths, &self.site, |item| {
             item.credentials.sign_in(entry);
-        })?;
+        });
+        if let Err(error) = stored {
+            // Nobody has it now, so it is not to live on at the host.
+            if let Some(sign_in) = &granted.sign_in {
+                let _ = hosts::end::end(&granted, sign_in, &self.server, &self.reach);
+            }
+            return Err(error.into());
+        }
         // A server that was away, or a person who was not asked again, are so no longer.
         let _ = crate::helper::refresh::succeeded(&context.paths, &self.site);
         let ca_file = self.given.ca_file.clone();
