@@ -22,6 +22,7 @@ pub mod quota;
 mod refusal;
 mod renewal;
 mod repos;
+mod repositories;
 mod run_to_end;
 pub mod tls;
 mod user;
@@ -339,6 +340,7 @@ fn router(platform: Shared) -> Router {
         // Its forms are checked more closely, and answered by a page.
         .merge(page::routes())
         .fallback(async || refusal::Refusal::not_found())
+        .layer(axum::middleware::from_fn(page::error_pages::for_browsers))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(platform.clone(), hosts::each_request))
         .layer(from_fn_with_state(platform.clone(), log::each_request))

@@ -53,6 +53,7 @@ mod quota;
 mod readme;
 mod relocation;
 mod repo;
+mod repo_pages;
 mod request_id;
 mod revocation;
 mod rotate;

@@ -184,7 +184,7 @@ fn everything_works_from_the_keyboard_and_each_page_says_where_one_is() {
 
 /// Finds text whose contrast is below 4.5 (WCAG 2.2, 1.4.3), fields and buttons without a name,
 /// and a page that is wider than its window.
-const FAULTS: &str = r#"
+pub const FAULTS: &str = r#"
 const channel = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
 const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
 const colour = text => text.match(/[\d.]+/g).map(Number);

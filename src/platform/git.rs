@@ -1,5 +1,6 @@
 //! Git over HTTP: git's own `git http-backend`, run as CGI (git-http-backend(1), RFC 3875).
 
+mod contents;
 mod head;
 mod leftovers;
 mod process;
@@ -19,15 +20,15 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use uuid::Uuid;
 
 use super::quota::Room;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
-use crate::database::DatabaseError;
-use crate::database::collaborators::Role;
 use crate::database::repositories::{Repository, is_name};
+pub use contents::{Contents, Refs};
 use request::Coding;
 use slots::GitSlots;
 pub use slots::Requester;
@@ -40,6 +41,8 @@ const GIT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// Most memory of its own that a git may have, in KiB: the commands of a push, and what a fetch
 /// wants, have no other bound.
 const MAX_MEMORY: u32 = 1024 * 1024;
+/// Most that a command of git's may print, in bytes.
+const MAX_OUTPUT: u64 = 1 << 20;
 /// Most CPU time that each process of a git may use, in seconds.
 const MAX_CPU: u32 = 600;
 
@@ -177,29 +180,50 @@ impl Git {
     }
 
     /// Runs a command of git's in a repository: what it prints, or `None` where it exits with 1.
+    /// Fails where that is more than 1 MiB.
     async fn ask(&self, id: Uuid, arguments: &[&str]) -> io::Result<Option<String>> {
-        let mut command = self.command(FilePath::new("git"));
+        let mut command = self.bounded(FilePath::new("git"));
         command
             .arg("--git-dir")
             .arg(self.directory(id))
             .args(arguments)
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let output = tokio::time::timeout(COMMAND_TIMEOUT, command.output()).await??;
-        match output.status.code() {
-            Some(0) => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
+        let mut child = command.spawn()?;
+        let stdout = child.stdout.take();
+        let stdout = stdout.ok_or_else(|| io::Error::other("git has no stdout"))?;
+        let run = async {
+            let mut output = Vec::new();
+            let mut bounded = stdout.take(MAX_OUTPUT + 1);
+            bounded.read_to_end(&mut output).await?;
+            if output.len() as u64 > MAX_OUTPUT {
+                return Err(io::Error::other("git prints too much"));
+            }
+            Ok((output, child.wait().await?))
+        };
+        let (output, status) = tokio::time::timeout(COMMAND_TIMEOUT, run).await??;
+        match status.code() {
+            Some(0) => Ok(Some(String::from_utf8_lossy(&output).into_owned())),
             Some(1) => Ok(None),
-            _ => Err(io::Error::other(format!("git: {}", output.status))),
+            _ => Err(io::Error::other(format!("git: {status}"))),
         }
     }
 
-    /// `git http-backend` within its bounds of memory and CPU time.
-    fn http_backend(&self) -> Command {
+    /// A program of git's within its bounds of memory and CPU time.
+    fn bounded(&self, program: &FilePath) -> Command {
         let mut command = self.command(FilePath::new("sh"));
+        let script = r#"ulimit -d "$1" && ulimit -t "$2" && shift 2 && exec "$0" "$@""#;
         command
-            .args(["-c", r#"ulimit -d "$1" && ulimit -t "$2" && exec "$0""#])
-            .arg(&self.http_backend)
-            .args([MAX_MEMORY.to_string(), MAX_CPU.to_string()])
+            .args(["-c", script])
+            .arg(program)
+            .args([MAX_MEMORY.to_string(), MAX_CPU.to_string()]);
+        command
+    }
+
+    fn http_backend(&self) -> Command {
+        let mut command = self.bounded(&self.http_backend);
+        command
             .env("GIT_PROJECT_ROOT", &self.repositories)
             .env("GIT_HTTP_EXPORT_ALL", "1");
         command
@@ -422,25 +446,6 @@ impl Access {
             // Another one that has its name now.
             false => Err(Refusal::not_found()),
         }
-    }
-}
-
-impl Platform {
-    /// Whether an account, or somebody without one, may read a repository, and push to it.
-    pub async fn rights(
-        &self,
-        repository: &Repository,
-        user_id: Option<&str>,
-    ) -> Result<(bool, bool), DatabaseError> {
-        let Some(user_id) = user_id else {
-            return Ok((!repository.private, false));
-        };
-        if repository.owner_id == user_id {
-            return Ok((true, true));
-        }
-        let role = self.database.role(repository.id, user_id).await?;
-        let may_read = !repository.private || role.is_some();
-        Ok((may_read, role == Some(Role::Write)))
     }
 }
 

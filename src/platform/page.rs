@@ -4,10 +4,14 @@ mod activity;
 mod assets;
 mod device;
 mod error;
+pub mod error_pages;
 mod form;
 mod layout;
+mod markdown;
 mod new_token;
 mod paths;
+mod repositories;
+mod repository;
 mod revoke;
 mod session;
 mod sign_in;
@@ -41,6 +45,8 @@ pub fn routes() -> Router<Shared> {
         .merge(new_token::routes())
         .merge(revoke::routes())
         .merge(activity::routes())
+        .merge(repositories::routes())
+        .merge(repository::routes())
         .merge(device::routes())
         .merge(assets::routes())
         .layer(always("content-security-policy", POLICY))

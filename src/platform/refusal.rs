@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::database::DatabaseError;
 
 /// Why a request was not carried out: never with anything of the request in it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Refusal {
     pub status: StatusCode,
     pub code: &'static str,
@@ -72,6 +72,7 @@ impl Refusal {
     pub fn into_text(self) -> Response {
         let mut response = (self.status, format!("{}\n", self.message)).into_response();
         self.add_headers(&mut response);
+        response.extensions_mut().insert(self);
         response
     }
 
@@ -100,6 +101,7 @@ impl IntoResponse for Refusal {
         let body = json!({ "code": self.code, "message": self.message, "error": self.message });
         let mut response = (self.status, Json(body)).into_response();
         self.add_headers(&mut response);
+        response.extensions_mut().insert(self);
         response
     }
 }

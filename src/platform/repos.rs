@@ -10,16 +10,16 @@ use axum::routing::{delete, get, patch};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::api::Input;
 use super::auth::counted;
-use super::git::{ObjectFormat, Requester};
+use super::git::ObjectFormat;
 use super::refusal::Refusal;
+use super::repositories::{NewRepository, RepositoryChange};
 use super::{Platform, Shared};
 use crate::database::accounts::User;
 use crate::database::collaborators::Role;
-use crate::database::repositories::{Repository, check_name, is_name};
+use crate::database::repositories::{Repository, is_name};
 use crate::database::tokens::Grant;
 
 pub fn routes(platform: &Shared) -> Router<Shared> {
@@ -77,37 +77,14 @@ async fn create_repository(
     Input(input): Input<CreateRepository>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let user = platform.acting(grant, &headers, "repo:admin").await?;
-    check_name(&input.name)?;
-    platform.check_room_for_repository(&user.id).await?;
-    let id = Uuid::new_v4();
-    // On disk first: a row without a repository would be a broken one, but a directory without
-    // a row is only space.
-    let requester = Requester::new(from.ip(), Some(&user.id));
-    (platform.git)
-        .create(id, input.object_format, requester)
-        .await?;
-    let added = platform
-        .database
-        .add_repository(id, &user.id, &input.name, input.private)
-        .await;
-    match added {
-        Ok(repository) => {
-            if let Err(refusal) = platform.check_repository_count(&user.id).await {
-                platform
-                    .database
-                    .remove_repository(&user.id, &input.name)
-                    .await?;
-                platform.git.remove(id).await;
-                return Err(refusal);
-            }
-            let body = platform.repository_json(&user, &repository).await;
-            Ok((StatusCode::CREATED, Json(body)))
-        }
-        Err(error) => {
-            platform.git.remove(id).await;
-            Err(error.into())
-        }
-    }
+    let new = NewRepository {
+        name: &input.name,
+        private: input.private,
+        object_format: input.object_format,
+    };
+    let repository = platform.create_repository(&user.id, new, from.ip()).await?;
+    let body = platform.repository_json(&user, &repository).await;
+    Ok((StatusCode::CREATED, Json(body)))
 }
 
 async fn list_repositories(
@@ -146,18 +123,12 @@ async fn change_repository(
     if !is_name(&name) {
         return Err(Refusal::not_found());
     }
-    let owned = platform.database.own_repository(&user.id, &name).await?;
-    if let Some(branch) = &input.default_branch {
-        // Before anything is changed.
-        platform.git.require_branch(owned.id, branch).await?;
-    }
-    let repository = platform
-        .database
-        .change_repository(&user.id, &name, input.name.as_deref(), input.private)
-        .await?;
-    if let Some(branch) = &input.default_branch {
-        platform.git.set_default_branch(owned.id, branch).await?;
-    }
+    let change = RepositoryChange {
+        name: input.name.as_deref(),
+        private: input.private,
+        default_branch: input.default_branch.as_deref(),
+    };
+    let repository = platform.change_repository(&user.id, &name, change).await?;
     Ok(Json(platform.repository_json(&user, &repository).await))
 }
 
@@ -261,8 +232,6 @@ async fn delete_repository(
     if !is_name(&name) {
         return Err(Refusal::not_found());
     }
-    // The row first: without it nobody can reach what is being removed.
-    let gone = platform.database.remove_repository(&user.id, &name).await?;
-    platform.git.remove(gone.id).await;
+    platform.delete_repository(&user.id, &name).await?;
     Ok(Json(json!({ "success": true })))
 }

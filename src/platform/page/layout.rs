@@ -61,6 +61,7 @@ pub fn page(
 fn navigation(viewer: &Viewer, title: &str) -> Markup {
     let places = [
         (paths::TOKENS, "Tokens"),
+        (paths::REPOSITORIES, "Repositories"),
         (paths::ACTIVITY, "Activity"),
         (paths::DEVICE, "Sign in a device"),
     ];

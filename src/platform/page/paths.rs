@@ -1,11 +1,15 @@
 //! Addresses of the pages.
 
+use crate::database::repositories::is_name;
+
 /// The list of tokens: below a name that no account can have.
 pub const TOKENS: &str = "/settings/tokens";
 /// The form for a new token.
 pub const NEW_TOKEN: &str = "/settings/tokens/new";
 /// What was done with tokens, and the account.
 pub const ACTIVITY: &str = "/settings/activity";
+/// The list of an account's repositories.
+pub const REPOSITORIES: &str = "/settings/repositories";
 /// The address that people type to let a device in (RFC 8628, section 3.3).
 pub const DEVICE: &str = "/device";
 
@@ -19,6 +23,9 @@ impl Next {
     pub fn of(path: &str) -> Self {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte);
         let is_own = path == DEVICE || path.starts_with("/settings/");
+        if is_repository(path) {
+            return Next(path.to_owned());
+        }
         match is_own && path.len() <= 200 && !path.contains("//") && path.bytes().all(is_plain) {
             true => Next(path.to_owned()),
             // Its forms have addresses below it that show nothing.
@@ -40,13 +47,26 @@ impl Next {
     }
 }
 
+/// Whether a path is that of a repository's page, existing or not.
+fn is_repository(path: &str) -> bool {
+    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    parts.is_some_and(|(owner, name)| {
+        is_name(owner) && is_name(name.strip_suffix(".git").unwrap_or(name))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_pages_of_this_server_are_gone_on_to() {
-        for own in [DEVICE, ACTIVITY, "/settings/tokens/0b1c/rotate"] {
+        for own in [
+            DEVICE,
+            ACTIVITY,
+            "/settings/tokens/0b1c/rotate",
+            "/ada/hello.git",
+        ] {
             assert_eq!(Next::of(own).path(), own);
         }
         assert_eq!(Next::of("/device/answer").path(), DEVICE);
@@ -60,6 +80,11 @@ mod tests {
             "/settings/x?y",
             "/settings/\\evil.example",
             "/devices",
+            "/ada/hello/x",
+            "/../hello",
+            "/ada/..",
+            "//hello",
+            "/ada/x%2f",
         ] {
             assert_eq!(Next::of(other).path(), TOKENS, "{other}");
         }
