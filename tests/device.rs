@@ -216,7 +216,7 @@ fn wit_login_signs_in_by_the_browser() {
     browser.fill("#name", "alice");
     browser.fill("#password", PASSWORD);
     browser.follow("Sign in");
-    assert_eq!(browser.text("h1"), "Sign in a device");
+    assert_eq!(browser.text("h1"), "Connect a device");
     answer(&code.to_lowercase(), "Allow");
     assert!(browser.text("[role=status]").contains("signed in"));
     let (status, shown) = terminal.end();

@@ -100,7 +100,7 @@ fn a_token_is_made_copied_rotated_and_revoked() {
 
     browser.follow("Activity");
     let events = browser.text(".events");
-    for event in ["Created laptop", "Rotated away laptop", "Revoked laptop"] {
+    for event in ["Created laptop", "Rotated laptop", "Revoked laptop"] {
         assert!(events.contains(event), "{events}");
     }
     browser.follow("Sign out");
@@ -255,7 +255,7 @@ fn each_page_can_be_read_in_light_and_dark_and_on_a_small_screen() {
     look("revoked");
     browser.follow("Activity");
     look("activity");
-    browser.follow("Sign in a device");
+    browser.follow("Connect a device");
     look("device");
     let asked = json!({ "client_id": "wit", "device_name": "laptop" });
     let codes = server.post("/api/auth/device/code", "", asked).json();
@@ -492,7 +492,7 @@ fn a_form_that_is_sent_again_makes_no_second_token() {
     let secret = make(&browser, "once");
     browser.reload();
     assert_eq!(browser.text("h1"), "Tokens");
-    assert!(browser.text(".notice").contains("made before"));
+    assert!(browser.text(".notice").contains("created before"));
     let tokens = server.bearing("GET", "/api/tokens", &session).json();
     assert_eq!(tokens.as_array().map(Vec::len), Some(1));
     assert!(works(&server, &secret));
@@ -568,4 +568,167 @@ fn a_token_that_was_replaced_is_marked_while_it_still_works() {
         "{}",
         page.body
     );
+}
+
+#[test]
+fn an_account_is_created_on_the_page_and_leads_to_what_was_wanted() {
+    let server = Server::start();
+    for browser in [Browser::start(), Browser::without_script()] {
+        let name = format!(
+            "ada{}",
+            browser.run("return String(Math.random()).slice(2, 8)")
+        );
+        let name = name.replace('"', "");
+        browser.open(&server.url("/settings/activity"));
+        assert_eq!(browser.text("h1"), "Sign in");
+        browser.follow("Create an account");
+        browser.fill("#username", &name);
+        browser.fill("#email", &format!("{name}@example.com"));
+        browser.fill("#password", PASSWORD);
+        browser.follow("Create account");
+        assert_eq!(browser.text("h1"), "Activity");
+        assert!(browser.text(".account").contains(&name));
+        is_clean(&server, &browser);
+        // The same name once more keeps what was typed.
+        browser.follow("Sign out");
+        browser.open(&server.url("/login/sign-up"));
+        browser.fill("#username", &name);
+        browser.fill("#email", "other@example.com");
+        browser.fill("#password", PASSWORD);
+        browser.follow("Create account");
+        assert!(browser.text("[role=alert]").contains("already"));
+        assert_eq!(browser.value("#email"), "other@example.com");
+        assert_eq!(browser.value("#password"), "");
+    }
+}
+
+#[test]
+fn a_server_without_sign_up_offers_none_on_its_page() {
+    let server = Server::start_with(Home::new(), &["--no-sign-up"]);
+    let page = server.request("GET", "/login", &[], "");
+    assert!(!page.body.contains("/login/sign-up"), "{}", page.body);
+    let origin = server.url("");
+    let body = "username=ada&email=ada%40example.com&password=correct+horse";
+    for reply in [
+        server.request("GET", "/login/sign-up", &[], ""),
+        server.request("POST", "/login/sign-up", &[FORM, ("Origin", &origin)], body),
+    ] {
+        assert_eq!(reply.status, 403, "{}", reply.body);
+    }
+    // Nor does a page of another site create one elsewhere.
+    let server = Server::start();
+    let evil = ("Origin", "http://evil.example");
+    let reply = server.request("POST", "/login/sign-up", &[FORM, evil], body);
+    assert_eq!(reply.status, 403, "{}", reply.body);
+}
+
+#[test]
+fn a_rotation_with_a_grace_leaves_the_old_token_working_for_that_long() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let browser = Browser::start();
+    sign_in(&server, &browser);
+    let first = make(&browser, "laptop");
+    browser.follow("Back to your tokens");
+    browser.follow("Rotate laptop");
+    browser.run("document.querySelector('#grace').value = '3600'");
+    browser.follow("Rotate token");
+    let second = browser.value(".secret");
+    assert!(works(&server, &second) && works(&server, &first));
+    browser.follow("Back to your tokens");
+    let list = browser.text(".tokens");
+    assert!(list.contains("Replaced, ends in "), "{list}");
+
+    // The form once more, as a reload sends it, creates no third.
+    let visitor = server.visit("alice");
+    let rows = server.request(
+        "GET",
+        "/settings/tokens",
+        &[("Cookie", &visitor.cookie)],
+        "",
+    );
+    let (_, rest) = rows
+        .body
+        .rsplit_once("/rotate\"")
+        .map_or(("", ""), |(before, _)| {
+            before.rsplit_once("/settings/tokens/").expect("an id")
+        });
+    let id = uuid::Uuid::new_v4();
+    let path = format!("/settings/tokens/{rest}/rotate");
+    let body = format!("grace=86400&expires=30&id={id}");
+    assert_eq!(visitor.post(&path, &body).status, 200);
+    assert_eq!(visitor.post(&path, &body).status, 303);
+    is_clean(&server, &browser);
+}
+
+#[test]
+fn an_expiry_may_be_any_date_of_the_next_year() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let visitor = server.visit("alice");
+    let day = |days| {
+        let day = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        day.date().to_string()
+    };
+    let create = |until: &str| {
+        let body = format!("name=x&scope=repo:read&expires=never&until={until}");
+        visitor.post("/settings/tokens/new", &body)
+    };
+    assert_eq!(create(&day(45)).status, 201);
+    let session = visitor.cookie.split_once('=').expect("=").1;
+    let list = server.bearing("GET", "/api/tokens", session).json();
+    assert!(
+        list[0]["expiresAt"]
+            .as_str()
+            .expect("an end")
+            .starts_with(&day(45))
+    );
+    for bad in [day(-1), day(0), day(400), "soon".to_owned()] {
+        let reply = create(&bad);
+        assert_eq!(reply.status, 422, "{bad}: {}", reply.body);
+        assert!(
+            reply.body.contains(&format!("value=\"{bad}\"")),
+            "{}",
+            reply.body
+        );
+    }
+}
+
+#[test]
+fn many_tokens_are_filtered_by_name_scope_prefix_or_id() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let mut last = Value::Null;
+    for name in ["laptop", "desktop", "ci one", "ci two", "phone", "server"] {
+        let scope = if name == "phone" {
+            "user:read"
+        } else {
+            "repo:read"
+        };
+        let body = json!({ "name": name, "scopes": [scope], "expiresInDays": 30 });
+        last = server.post("/api/tokens", &session, body).json();
+    }
+    let visitor = server.visit("alice");
+    let shown = |filter: &str| {
+        let path = format!("/settings/tokens?filter={filter}");
+        let page = server
+            .request("GET", &path, &[("Cookie", &visitor.cookie)], "")
+            .body;
+        page.matches("<li class=\"card\">").count()
+    };
+    let text = |key: &str| last[key].as_str().expect("text").to_owned();
+    assert_eq!(shown(""), 6);
+    assert_eq!(shown("top"), 2);
+    assert_eq!(shown("CI+two"), 1);
+    assert_eq!(shown("user:read"), 1);
+    assert_eq!(shown(&text("id")), 1);
+    assert_eq!(shown(&text("tokenPrefix")), 1);
+    assert_eq!(shown("%3Cb%3E"), 0);
+    let new = server.request(
+        "GET",
+        "/settings/tokens/new",
+        &[("Cookie", &visitor.cookie)],
+        "",
+    );
+    assert!(!new.body.contains("packages:"), "{}", new.body);
 }

@@ -35,13 +35,13 @@ pub struct Args {
     /// Address to listen on; anything but this machine itself needs --allow-http
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     listen: IpAddr,
-    /// Where the database and the repositories lie
+    /// Directory for the database and the repositories
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where the repositories lie, for several servers on one PostgreSQL [default: the data directory]
+    /// Directory for the repositories, for several servers on one PostgreSQL [default: the data directory]
     #[arg(long, value_name = "DIR")]
     repositories: Option<PathBuf>,
-    /// Make this account if it is missing, with a password that is written into the data directory
+    /// Create this account if it is missing, with a password that is written into the data directory
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// The email address of that account [default: NAME@localhost]
@@ -71,7 +71,7 @@ pub struct Args {
     /// Answer requests for this host name too; may be repeated
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     host_name: Vec<String>,
-    /// Speak plain http with other machines too: whoever is on the way can read the tokens
+    /// Allow plain http with other machines: anyone on the network path can read the tokens
     #[arg(long)]
     allow_http: bool,
     /// How long a client may be silent in the middle of a request
@@ -80,7 +80,7 @@ pub struct Args {
     /// Answer GET /metrics, to requests from this machine; a proxy must then keep it from others
     #[arg(long)]
     metrics: bool,
-    /// Take no new accounts: only --user makes one
+    /// Disable sign-up: only --user creates an account
     #[arg(long)]
     no_sign_up: bool,
     /// Stay in the foreground and log to stderr
@@ -379,8 +379,8 @@ fn already(
         || args.metrics
         || args.no_sign_up;
     if asks_more {
-        eprintln!("wit: it goes on as it was started; what else was asked for now was not done");
-        eprintln!("hint: wit down, and then the same again");
+        eprintln!("wit: already running; the new options were ignored");
+        eprintln!("hint: wit down, then run the same command again");
     }
     Ok(Exit::Done)
 }
@@ -473,7 +473,7 @@ fn report(
         }))?);
     }
     let place = data_dir.display();
-    let mut text = format!("wit runs at {url}\nIts data lie in {place}\n");
+    let mut text = format!("wit runs at {url}\nData directory: {place}\n");
     if let Some(next) = next {
         let what = match (ready.is_empty, &ready.password_file) {
             (true, _) => "Make an account",

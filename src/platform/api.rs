@@ -74,22 +74,13 @@ async fn sign_up(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     Input(input): Input<SignUp>,
 ) -> Result<Json<Value>, Refusal> {
-    platform.limits.address(from.ip())?;
-    if !platform.takes_accounts {
-        return Err(Refusal::new(
-            StatusCode::FORBIDDEN,
-            "SIGN_UP_DISABLED",
-            "this server takes no new accounts; ask whoever runs it",
-        ));
-    }
     let new = NewUser {
         name: input.name,
         email: input.email,
         username: input.username,
         password: input.password,
     };
-    let user = platform.database.sign_up(new).await?;
-    platform.limits.signed_in(&user, from.ip());
+    let user = platform.sign_up(new, from.ip()).await?;
     signed_in(&platform, user).await
 }
 

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::limits::Left;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
-use crate::database::accounts::{Login, User};
+use crate::database::accounts::{Login, NewUser, User};
 use crate::database::tokens::{Grant, TokenHash};
 use crate::database::{Database, DatabaseError};
 use crate::secret::Secret;
@@ -49,7 +49,27 @@ pub fn presented(headers: &HeaderMap) -> Option<Presented> {
     })
 }
 
+/// The refusal of a server without sign-up.
+pub fn sign_up_disabled() -> Refusal {
+    Refusal::new(
+        StatusCode::FORBIDDEN,
+        "SIGN_UP_DISABLED",
+        "this server takes no new accounts; ask whoever runs it",
+    )
+}
+
 impl Platform {
+    /// Creates an account, where the server lets anybody do that.
+    pub async fn sign_up(&self, new: NewUser, from: IpAddr) -> Result<User, Refusal> {
+        self.limits.address(from)?;
+        if !self.takes_accounts {
+            return Err(sign_up_disabled());
+        }
+        let user = self.database.sign_up(new).await?;
+        self.limits.signed_in(&user, from);
+        Ok(user)
+    }
+
     /// The account of that name and password; 429 where it was tried too often.
     pub async fn sign_in(
         &self,

@@ -15,6 +15,7 @@ mod repository;
 mod revoke;
 mod session;
 mod sign_in;
+mod sign_up;
 mod tokens;
 
 use axum::Router;
@@ -41,6 +42,7 @@ pub fn routes() -> Router<Shared> {
         .route("/", get(async || Redirect::to(paths::TOKENS)))
         .route("/settings", get(async || Redirect::to(paths::TOKENS)))
         .merge(sign_in::routes())
+        .merge(sign_up::routes())
         .merge(tokens::routes())
         .merge(new_token::routes())
         .merge(revoke::routes())

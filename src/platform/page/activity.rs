@@ -22,7 +22,7 @@ async fn list(State(platform): State<Shared>, visitor: Visitor) -> Result<Markup
     let events = platform.database.events(&visitor.user.id).await?;
     let now = UnixTime::now();
     let content = html! {
-        p.lead { "What was done with your tokens, newest first. What you don't recognise, revoke." }
+        p.lead { "What was done with your tokens, newest first. Revoke anything you don't recognise." }
         @if events.is_empty() {
             div.empty { p { "Nothing was done with a token of yours yet." } }
         } @else {
@@ -41,7 +41,7 @@ fn line(event: &Event, now: UnixTime) -> Markup {
     let done = match event.action.as_str() {
         "created" => "Created",
         "used" => "First used",
-        "rotated" => "Rotated away",
+        "rotated" => "Rotated",
         "revoked" => "Revoked",
         "reused" => "Revoked on suspicion",
         other => other,

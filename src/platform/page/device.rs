@@ -1,4 +1,4 @@
-//! Letting a device in: its code is typed, and then a question is answered.
+//! Connecting a device: its code is typed, and then a question is answered.
 
 use std::net::SocketAddr;
 
@@ -40,7 +40,7 @@ struct Asked {
 async fn form(Query(asked): Query<Asked>, visitor: Visitor) -> Markup {
     let notice = match asked.done.as_str() {
         "allowed" => Some("The device is signed in. You can go back to it."),
-        "denied" => Some("The device was turned away."),
+        "denied" => Some("The device was denied."),
         _ => None,
     };
     page(&visitor, notice.map(|text| Notice::Done(text.to_owned())))
@@ -61,7 +61,7 @@ fn page(visitor: &Visitor, notice: Option<Notice>) -> Markup {
             (form_token(&visitor.viewer))
         }
     };
-    layout::page("Sign in a device", Some(&visitor.viewer), notice, content)
+    layout::page("Connect a device", Some(&visitor.viewer), notice, content)
 }
 
 async fn ask(
@@ -99,7 +99,7 @@ async fn ask(
             (form_token(&visitor.viewer))
         }
     };
-    Ok(layout::page("Let this device in?", Some(&visitor.viewer), None, content).into_response())
+    Ok(layout::page("Connect this device?", Some(&visitor.viewer), None, content).into_response())
 }
 
 fn unknown(visitor: &Visitor) -> Response {

@@ -63,7 +63,7 @@ fn navigation(viewer: &Viewer, title: &str) -> Markup {
         (paths::TOKENS, "Tokens"),
         (paths::REPOSITORIES, "Repositories"),
         (paths::ACTIVITY, "Activity"),
-        (paths::DEVICE, "Sign in a device"),
+        (paths::DEVICE, "Connect a device"),
     ];
     html! {
         nav aria-label="Main" {

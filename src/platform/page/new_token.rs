@@ -1,4 +1,4 @@
-//! Making a token, and the one page that shows it.
+//! Creating a token, and the one page that shows it.
 
 use std::net::SocketAddr;
 
@@ -8,6 +8,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use maud::{Markup, html};
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::error::PageError;
@@ -41,6 +43,8 @@ struct Draft<'a> {
     name: &'a str,
     scopes: Vec<&'a str>,
     life: &'a str,
+    /// A date, which goes before `life` where it is not empty.
+    until: &'a str,
 }
 
 async fn new(visitor: Visitor) -> Markup {
@@ -49,6 +53,7 @@ async fn new(visitor: Visitor) -> Markup {
         name: "",
         scopes: USUAL_SCOPES.to_vec(),
         life: USUAL_LIFE,
+        until: "",
     };
     form(&visitor, &draft, None)
 }
@@ -66,7 +71,7 @@ fn form(visitor: &Visitor, draft: &Draft<'_>, notice: Option<Notice>) -> Markup 
             fieldset.field {
                 legend { "Scopes" }
                 p.help { "What the token may do. None of them includes another." }
-                @for (scope, description) in SCOPES {
+                @for (scope, description) in SCOPES.into_iter().filter(|(scope, _)| is_used(scope)) {
                     label.choice {
                         input type="checkbox" name="scope" value=(scope)
                             checked[draft.scopes.contains(&scope)];
@@ -74,7 +79,7 @@ fn form(visitor: &Visitor, draft: &Draft<'_>, notice: Option<Notice>) -> Markup 
                     }
                 }
             }
-            (life(draft.life))
+            (life(draft.life, draft.until))
             p.actions {
                 button.primary type="submit" { "Create token" }
                 a.button href=(paths::TOKENS) { "Cancel" }
@@ -86,8 +91,13 @@ fn form(visitor: &Visitor, draft: &Draft<'_>, notice: Option<Notice>) -> Markup 
     layout::page("New token", Some(&visitor.viewer), notice, content)
 }
 
+/// Scopes of the platform's that nothing here asks for are not offered.
+fn is_used(scope: &str) -> bool {
+    !scope.starts_with("packages:")
+}
+
 /// The choice of an expiry.
-pub fn life(chosen: &str) -> Markup {
+pub fn life(chosen: &str, until: &str) -> Markup {
     html! {
         div.field {
             label for="expires" { "Expires" }
@@ -97,6 +107,8 @@ pub fn life(chosen: &str) -> Markup {
                 }
                 option value=(NEVER) selected[chosen == NEVER] { "Never" }
             }
+            label for="until" { "Or on a date" }
+            input #until name="until" type="date" value=(until);
         }
     }
 }
@@ -111,8 +123,14 @@ pub fn life_of(token: &TokenRecord) -> String {
     offered.map_or_else(|| USUAL_LIFE.to_owned(), |life| life.to_string())
 }
 
-/// The days of a choice. One that was not offered is refused by the limits of every token.
-pub fn days(chosen: &str) -> Option<i64> {
+/// The days of a choice, or until a date has come. What was not offered is refused by the limits of
+/// every token.
+pub fn days(chosen: &str, until: &str) -> Option<i64> {
+    if !until.is_empty() {
+        let until = Date::parse(until, format_description!("[year]-[month]-[day]"));
+        let today = OffsetDateTime::now_utc().date();
+        return Some(until.map_or(0, |until| (until - today).whole_days()));
+    }
     match chosen {
         NEVER => None,
         days => Some(days.parse().unwrap_or_default()),
@@ -130,6 +148,7 @@ async fn create(
         name: fields.text("name").trim(),
         scopes: fields.texts("scope").collect(),
         life: fields.text("expires"),
+        until: fields.text("until").trim(),
     };
     let scopes: Vec<String> = draft
         .scopes
@@ -143,7 +162,7 @@ async fn create(
             draft.id,
             draft.name,
             &scopes,
-            days(draft.life),
+            days(draft.life, draft.until),
             Some(from.ip()),
         )
         .await;

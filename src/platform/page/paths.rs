@@ -6,6 +6,8 @@ use crate::database::repositories::is_name;
 pub const TOKENS: &str = "/settings/tokens";
 /// The form for a new token.
 pub const NEW_TOKEN: &str = "/settings/tokens/new";
+/// The form for a new account: below a name that no account can have.
+pub const SIGN_UP: &str = "/login/sign-up";
 /// What was done with tokens, and the account.
 pub const ACTIVITY: &str = "/settings/activity";
 /// The list of an account's repositories.
@@ -36,6 +38,14 @@ impl Next {
 
     pub fn path(&self) -> &str {
         &self.0
+    }
+
+    /// The new account that leads there.
+    pub fn sign_up(&self) -> String {
+        match self.0 == TOKENS {
+            true => SIGN_UP.to_owned(),
+            false => format!("{SIGN_UP}?next={}", self.0),
+        }
     }
 
     /// The sign-in that leads there.

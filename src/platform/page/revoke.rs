@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use maud::{Markup, html};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::error::PageError;
@@ -29,6 +30,14 @@ pub fn routes() -> Router<Shared> {
         .route("/settings/tokens/{id}/rotate", get(ask_rotate).post(rotate))
         .route("/settings/tokens/{id}/revoke", get(ask_revoke).post(revoke))
 }
+
+/// Times that the old token of a rotation may still work for, in seconds.
+const GRACES: [(i64, &str); 4] = [
+    (0, "at once"),
+    (3_600, "in 1 hour"),
+    (86_400, "in 1 day"),
+    (7 * 86_400, "in 7 days"),
+];
 
 /// One answer for another's token and for none.
 fn unknown() -> Refusal {
@@ -82,6 +91,18 @@ fn ending_too(successors: &[TokenRecord]) -> Markup {
     }
 }
 
+/// The choice of when the old token ends.
+fn grace() -> Markup {
+    html! {
+        div.field {
+            label for="grace" { "The old token ends" }
+            select #grace name="grace" {
+                @for (seconds, name) in GRACES { option value=(seconds) { (name) } }
+            }
+        }
+    }
+}
+
 async fn ask_rotate(
     State(platform): State<Shared>,
     Path(id): Path<String>,
@@ -95,12 +116,13 @@ async fn ask_rotate(
         "Rotate this token?",
         &visitor,
         &token,
+        html! { "You get a new token with the same name and scopes, to put wherever this one is used." },
         html! {
-            "You get a new token with the same name and scopes, and this one ends at once. To let \
-             both live for a while, rotate it on the machine that uses it: "
-            code { "wit token rotate --grace 1h" } "."
+            (ending_too(&successors))
+            (grace())
+            (life(&life_of(&token), ""))
+            input type="hidden" name="id" value=(Uuid::new_v4());
         },
-        html! { (ending_too(&successors)) (life(&life_of(&token))) },
         html! { button.primary type="submit" { "Rotate token" } },
     ))
 }
@@ -111,23 +133,39 @@ async fn rotate(
     Path(id): Path<String>,
     origin: Origin,
     Posted { visitor, fields }: Posted,
-) -> Result<Markup, PageError> {
-    let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
-    let days = days(fields.text("expires"));
-    let made = (platform.database)
-        .rotate_token(&visitor.user.id, id, days, Some(from.ip()))
-        .await;
-    let (token, secret) = made.map_err(|error| match error {
-        DatabaseError::NotFound => unknown(),
-        other => other.into(),
-    })?;
-    Ok(shown_once(
-        "Token rotated",
-        &visitor,
-        &origin,
-        &token,
-        &secret,
-    ))
+) -> Result<Response, PageError> {
+    let old = token(&platform, &visitor, &id).await?;
+    let days = days(fields.text("expires"), fields.text("until").trim());
+    let grace: i64 = fields.text("grace").parse().unwrap_or_default();
+    let (user_id, from) = (&visitor.user.id, Some(from.ip()));
+    let database = &platform.database;
+    let rotated = match grace {
+        0 => database.rotate_token(user_id, old.id, days, from).await,
+        // The new one first: without it the old one must not end.
+        _ => {
+            let id = fields.text("id").parse().unwrap_or_else(|_| Uuid::new_v4());
+            let (name, scopes) = (&old.name, &old.scopes);
+            database
+                .create_token(user_id, id, name, scopes, days, from)
+                .await
+        }
+    };
+    let (token, secret) = match rotated {
+        Ok(rotated) => rotated,
+        Err(DatabaseError::NotFound) => return Err(unknown().into()),
+        Err(DatabaseError::Taken { .. }) => {
+            return Ok(Redirect::to(tokens::MADE_BEFORE).into_response());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if grace != 0 {
+        let longest = GRACES.map(|(seconds, _)| seconds).into_iter().max();
+        let grace = grace.clamp(0, longest.unwrap_or_default());
+        let ends = OffsetDateTime::now_utc() + time::Duration::seconds(grace);
+        database.shorten_token(user_id, old.id, ends).await?;
+    }
+    let page = shown_once("Token rotated", &visitor, &origin, &token, &secret);
+    Ok(page.into_response())
 }
 
 async fn ask_revoke(

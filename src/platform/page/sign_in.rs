@@ -48,7 +48,7 @@ async fn form(
     }
     let notice =
         (asked.done == "signed-out").then(|| Notice::Done("You are signed out.".to_owned()));
-    Ok(page(&platform, &origin, &next, "", notice).into_response())
+    Ok(page(&platform, &next, "", notice).into_response())
 }
 
 async fn sign_in(
@@ -68,7 +68,7 @@ async fn sign_in(
         .await
     {
         Ok(user) => user,
-        Err(refusal) => return Ok(refused(&platform, &origin, &next, name, refusal)),
+        Err(refusal) => return Ok(refused(&platform, &next, name, refusal)),
     };
     let session = platform.database.open_session(&user.id).await?;
     let cookie = AppendHeaders([(SET_COOKIE, session_cookie(&origin, &session))]);
@@ -76,13 +76,7 @@ async fn sign_in(
 }
 
 /// The form again, with what was typed but the password.
-fn refused(
-    platform: &Platform,
-    origin: &Origin,
-    next: &Next,
-    name: &str,
-    refusal: Refusal,
-) -> Response {
+fn refused(platform: &Platform, next: &Next, name: &str, refusal: Refusal) -> Response {
     let status = match refusal.status {
         // A 401 would have to name a scheme, and with one a browser asks by a window of its own.
         StatusCode::UNAUTHORIZED => StatusCode::FORBIDDEN,
@@ -94,7 +88,7 @@ fn refused(
     };
     let mut response = (
         status,
-        page(platform, origin, next, name, Some(Notice::Failed(message))),
+        page(platform, next, name, Some(Notice::Failed(message))),
     )
         .into_response();
     refusal.add_wait(&mut response);
@@ -111,13 +105,7 @@ async fn sign_out(
     Ok((cookie, Redirect::to("/login?done=signed-out")).into_response())
 }
 
-fn page(
-    platform: &Platform,
-    origin: &Origin,
-    next: &Next,
-    name: &str,
-    notice: Option<Notice>,
-) -> Markup {
+fn page(platform: &Platform, next: &Next, name: &str, notice: Option<Notice>) -> Markup {
     let is_first = notice.is_none();
     let body = html! {
         form.card.narrow method="post" action="/login" {
@@ -138,13 +126,9 @@ fn page(
         section.narrow.aside aria-labelledby="no-account" {
             h2 #no-account { "No account yet?" }
             @if platform.takes_accounts {
-                p { "Accounts are made from the command line:" }
-                pre { code {
-                    "wit login " (origin.url()) " \\\n"
-                    "  --sign-up --email you@example.com --username you"
-                } }
+                p { a href=(next.sign_up()) { "Create an account" } }
             } @else {
-                p { "This server takes no new ones by itself: ask whoever runs it." }
+                p { "Sign-up is disabled on this server: ask its operator." }
             }
         }
     };

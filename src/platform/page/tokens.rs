@@ -18,6 +18,9 @@ use crate::platform::Shared;
 /// From so many seconds before its end on, a token is marked.
 const SOON: i64 = 7 * DAY;
 
+/// Tokens that are taken in without a filter.
+const FEW: usize = 5;
+
 /// How far a lifetime may be from whole days, in seconds: where the database sets the one end and
 /// the server the other.
 const SLACK: i64 = 60;
@@ -35,6 +38,9 @@ pub fn routes() -> Router<Shared> {
 struct Asked {
     #[serde(default)]
     done: String,
+    /// Part of a name, a prefix, an id or a scope.
+    #[serde(default)]
+    filter: String,
 }
 
 async fn list(
@@ -46,11 +52,14 @@ async fn list(
     let notice = match asked.done.as_str() {
         "revoked" => Some("The token is revoked. Nothing can be done with it any more."),
         "made-before" => Some(
-            "The token was made before, and is not shown again. If you have no copy, rotate it.",
+            "The token was created before, and is not shown again. If you have no copy, rotate it.",
         ),
         _ => None,
     };
     let now = UnixTime::now();
+    let shown: Vec<&TokenRecord> = (tokens.iter())
+        .filter(|token| matches(token, &asked.filter))
+        .collect();
     let content = html! {
         div.bar {
             p.lead { "What git and scripts sign in with. Give each machine a token of its own, with as little as it needs." }
@@ -61,7 +70,12 @@ async fn list(
                 p { "You have no tokens yet." }
             }
         } @else {
-            ul.tokens { @for token in &tokens { li.card { (row(token, &tokens, now)) } } }
+            @if tokens.len() > FEW { (filter_form(&asked.filter)) }
+            @if shown.is_empty() {
+                div.empty { p { "No token matches." } }
+            } @else {
+                ul.tokens { @for token in shown { li.card { (row(token, &tokens, now)) } } }
+            }
         }
         (user_id(&visitor))
     };
@@ -74,6 +88,27 @@ async fn list(
     ))
 }
 
+fn filter_form(filter: &str) -> Markup {
+    html! {
+        form.filter method="get" role="search" {
+            label for="filter" { "Filter" }
+            input #filter name="filter" type="search" value=(filter) maxlength="100"
+                autocomplete="off" spellcheck="false";
+            button type="submit" { "Filter" }
+        }
+    }
+}
+
+/// A token that has every word of a filter in one of its parts.
+fn matches(token: &TokenRecord, filter: &str) -> bool {
+    let name = token.name.to_lowercase();
+    let id = token.id.to_string();
+    filter.to_lowercase().split_whitespace().all(|word| {
+        let is_scope = token.scopes.iter().any(|scope| scope == word);
+        name.contains(word) || token.prefix.contains(word) || id == word || is_scope
+    })
+}
+
 fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {
     let successor = token.replaced_by;
     let successor = successor.and_then(|id| tokens.iter().find(|other| other.id == id));
@@ -81,7 +116,7 @@ fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {
         (name(token))
         (scopes(token))
         p.facts {
-            span { "Made " (when(token.created, |at| ago(at, now))) }
+            span { "Created " (when(token.created, |at| ago(at, now))) }
             span {
                 @match token.last_used {
                     Some(used) => { "Last used " (when(used, |at| ago(at, now))) }
@@ -97,6 +132,7 @@ fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {
                 None => { (end(token, now)) }
             }
         }
+        p.facts { span { "Id " code { (token.id) } } }
         p.actions {
             a.button href={ (paths::TOKENS) "/" (token.id) "/rotate" } {
                 "Rotate" span.unseen { " " (token.name) }
@@ -144,7 +180,7 @@ fn grace(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Option<O
 /// When a token ends.
 pub fn end(token: &TokenRecord, now: UnixTime) -> Markup {
     let Some(expires) = token.expires else {
-        return html! { span { "Expires: Never" } };
+        return html! { span.warn { "Expires: Never" } };
     };
     let left = unix(expires).since(now);
     html! {
