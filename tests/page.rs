@@ -573,26 +573,25 @@ fn a_token_that_was_replaced_is_marked_while_it_still_works() {
 #[test]
 fn an_account_is_created_on_the_page_and_leads_to_what_was_wanted() {
     let server = Server::start();
-    for browser in [Browser::start(), Browser::without_script()] {
-        let name = format!(
-            "ada{}",
-            browser.run("return String(Math.random()).slice(2, 8)")
-        );
-        let name = name.replace('"', "");
+    for (browser, name) in [
+        (Browser::start(), "ada"),
+        (Browser::without_script(), "bob"),
+    ] {
+        browser.open(&server.url("/"));
         browser.open(&server.url("/settings/activity"));
         assert_eq!(browser.text("h1"), "Sign in");
         browser.follow("Create an account");
-        browser.fill("#username", &name);
+        browser.fill("#username", name);
         browser.fill("#email", &format!("{name}@example.com"));
         browser.fill("#password", PASSWORD);
         browser.follow("Create account");
         assert_eq!(browser.text("h1"), "Activity");
-        assert!(browser.text(".account").contains(&name));
+        assert!(browser.text(".account").contains(name));
         is_clean(&server, &browser);
         // The same name once more keeps what was typed.
         browser.follow("Sign out");
         browser.open(&server.url("/login/sign-up"));
-        browser.fill("#username", &name);
+        browser.fill("#username", name);
         browser.fill("#email", "other@example.com");
         browser.fill("#password", PASSWORD);
         browser.follow("Create account");

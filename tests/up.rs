@@ -265,7 +265,7 @@ fn a_closed_server_has_the_accounts_that_its_owner_makes() {
     assert!(!page.body.contains("--sign-up"), "{}", page.body);
     let again = server.home.run(WIT, &["up", "--user", "grace"], "");
     assert!(again.status.success());
-    assert!(text(&again.stderr).contains("was not done"));
+    assert!(text(&again.stderr).contains("the new options were ignored"));
     let url = server.url("");
     let arguments = ["login", &url, "--username", "ada", "--password-stdin"];
     let file = server.data_dir().join("first-password");
