@@ -25,13 +25,15 @@ impl Next {
     pub fn of(path: &str) -> Self {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte);
         let is_own = path == DEVICE || path.starts_with("/settings/");
+        // Its forms have addresses below it that show nothing.
+        if path.starts_with("/device/") {
+            return Next(DEVICE.to_owned());
+        }
         if is_repository(path) {
             return Next(path.to_owned());
         }
         match is_own && path.len() <= 200 && !path.contains("//") && path.bytes().all(is_plain) {
             true => Next(path.to_owned()),
-            // Its forms have addresses below it that show nothing.
-            false if path.starts_with("/device/") => Next(DEVICE.to_owned()),
             false => Next(TOKENS.to_owned()),
         }
     }
