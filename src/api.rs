@@ -28,6 +28,7 @@ pub mod promises;
 pub mod rest;
 pub mod server;
 pub mod trpc;
+pub mod user;
 
 /// A token as the server lists it: never the secret itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

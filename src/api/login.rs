@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::http::{Answer, Client};
 use super::rest::Rest;
 use super::trpc::{self, Trpc};
-use super::{ApiError, Form, TokenApi, checked};
+pub use super::user::User;
+use super::{ApiError, Form, TokenApi};
 use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::secret::Secret;
 
@@ -31,26 +32,6 @@ pub struct SignedIn {
     pub expiry: Option<Expiry>,
     /// The username, or the email of an account without one.
     pub account: String,
-}
-
-/// Whose session it is, as the server answers.
-#[derive(Debug, Deserialize)]
-pub struct User {
-    email: String,
-    #[serde(default)]
-    username: Option<String>,
-}
-
-impl User {
-    /// The username, or the email of an account without one.
-    pub fn name(&self) -> Result<String, ApiError> {
-        checked::account_name(self.username.as_ref().unwrap_or(&self.email).clone())
-    }
-
-    /// Whether a person may call the account so.
-    pub fn is_called(&self, name: &str) -> bool {
-        self.username.as_deref() == Some(name) || self.email.eq_ignore_ascii_case(name)
-    }
 }
 
 #[derive(Serialize)]

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::http::{Answer, Client};
-use super::login::User;
 use super::promises::Promises;
 use super::rest::{WireScope, WireToken, newest_first, verify};
+use super::user::User;
 use super::{Account, ApiError, CreatedToken, Form, NewToken, Scope, Token, TokenApi};
 use crate::expiry::Expiry;
 use crate::quote::sentence;

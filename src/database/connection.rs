@@ -17,6 +17,12 @@ use sqlx::{Connection, Postgres, Row, Sqlite};
 
 use super::DatabaseError;
 
+/// Has a connection look for tables in our schema first. Where there is none, it changes nothing.
+const SEARCH_OWN_SCHEMA: &str = "
+SELECT set_config('search_path',
+    concat_ws(', ', 'wit_server', nullif(current_setting('search_path'), '')), false)
+WHERE current_setting('search_path') !~ '^wit_server\\y'";
+
 /// How long a request waits for a connection.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long SQLite waits for another process that has the database locked.
@@ -292,7 +298,7 @@ impl Pool {
             .test_before_acquire(false)
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    for statements in [POSTGRES_SETTINGS, super::schema::SEARCH_OWN_SCHEMA] {
+                    for statements in [POSTGRES_SETTINGS, SEARCH_OWN_SCHEMA] {
                         sqlx::raw_sql(statements).execute(&mut *connection).await?;
                     }
                     Ok(())

@@ -83,12 +83,6 @@ pub(super) async fn has_own_tables(pool: &Pool) -> Result<bool, DatabaseError> {
     Ok(has)
 }
 
-/// Has a connection look for tables in our schema first. Where there is none, it changes nothing.
-pub(super) const SEARCH_OWN_SCHEMA: &str = "
-SELECT set_config('search_path',
-    concat_ws(', ', 'wit_server', nullif(current_setting('search_path'), '')), false)
-WHERE current_setting('search_path') !~ '^wit_server\\y'";
-
 /// Until the transaction ends, tables without a schema's name are created where they were without us.
 const WITHOUT_OWN_SCHEMA: &str = "
 SELECT set_config('search_path',
