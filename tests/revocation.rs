@@ -98,7 +98,9 @@ fn a_revocation_ends_what_came_of_it(server: &Server) {
     let ids: Vec<&Value> = (also.as_array().expect("a list").iter())
         .map(|token| &token["id"])
         .collect();
-    assert_eq!(ids, [&second["id"], &third["id"]]);
+    // Tokens of one millisecond are in no order.
+    assert_eq!(ids.len(), 2);
+    assert!(ids.contains(&&second["id"]) && ids.contains(&&third["id"]));
     for token in [&first, &second, &third] {
         assert!(!lives(server, token));
     }
