@@ -65,7 +65,7 @@ fn is_safe(url: &str) -> bool {
         let begin = url.get(..scheme.len());
         begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
     };
-    SCHEMES.iter().any(|scheme| begins(&scheme))
+    SCHEMES.iter().any(begins)
 }
 
 fn lower(level: HeadingLevel) -> HeadingLevel {
