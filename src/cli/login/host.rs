@@ -25,6 +25,7 @@ use crate::oauth::configured::Configured;
 use crate::oauth::{App, Endpoints, OAuthError, Reach, Tokens, device, discovery};
 use crate::secret::Secret;
 use crate::sign_in::{ClientAuth, HostType, SignIn, Upkeep};
+use crate::store::choice::Decided;
 use crate::{interactive, process, progress, store};
 
 /// How long the browser is waited for.
@@ -144,7 +145,7 @@ pub fn run(
     let decided = store::choice::decide(&context.paths, None)?;
     store::load(decided.store.as_ref(), &host.site)?;
     let kept = host.sign_in(context)?;
-    host.keep(kept, context).map(Some)
+    host.keep(kept, decided, context).map(Some)
 }
 
 /// git's configuration for the server. Without git there is none.
@@ -738,7 +739,7 @@ impl Host<'_> {
         })
     }
 
-    fn keep(&self, kept: Kept, context: &Context) -> anyhow::Result<Exit> {
+    fn keep(&self, kept: Kept, decided: Decided, context: &Context) -> anyhow::Result<Exit> {
         let name = self.server.to_string();
         let configured = self.configured.git_username.clone();
         let git_username =
@@ -769,7 +770,6 @@ impl Host<'_> {
                 upkeep: kept.upkeep,
             }),
         };
-        let decided = store::choice::decide(&context.paths, None)?;
         let granted = entry.clone();
         let stored = store::update(decided.store.as_ref(), &context.paths, &self.site, |item| {
             item.credentials.sign_in(entry);
