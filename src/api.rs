@@ -157,6 +157,12 @@ pub trait TokenApi {
         self.revoke(id)
     }
 
+    /// Revokes a token of which the secret is at hand, for hosts where only a token itself can be its
+    /// end. [`ApiError::NotFound`] where it is dead already.
+    fn revoke_by_secret(&self, id: &str, _secret: &Secret) -> Result<(), ApiError> {
+        self.revoke(id)
+    }
+
     /// Asks the server whom `token` acts for, with an empty id where it does not say it;
     /// [`ApiError::Unauthorized`] where the token is dead, and only there.
     fn verify(&self, token: &Secret) -> Result<Account, ApiError>;

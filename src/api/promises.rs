@@ -13,7 +13,7 @@ pub struct Promises {
     pub list: bool,
     /// Any token of the account can be revoked by its id.
     pub revoke_others: bool,
-    /// A token can revoke itself.
+    /// A token can revoke itself: [`super::TokenApi::revoke_by_secret`] works.
     pub revoke_itself: bool,
     pub expiry: Precision,
     /// Longest lifetime of a token, in days.
