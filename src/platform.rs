@@ -1,5 +1,6 @@
 //! `wit up`: the token service and git hosting on one machine.
 
+pub mod address;
 mod api;
 mod auth;
 mod body_rate;
@@ -87,8 +88,9 @@ type Shared = Arc<Platform>;
 #[derive(Debug)]
 pub struct Options {
     pub data_dir: PathBuf,
-    /// Port 0 means a free one.
-    pub address: SocketAddr,
+    pub listen: IpAddr,
+    /// `None` means the last one of the data directory, or 3000; 0 means the last or a free one.
+    pub port: Option<u16>,
     /// A `postgres://` URL, or `None` for the SQLite file in the data directory.
     pub database_url: Option<String>,
     /// Where repositories lie, which servers on one PostgreSQL may share; `None` for the data
@@ -141,9 +143,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         let tls = options.tls.clone().map(tls::start).transpose()?;
         let is_tls = tls.is_some();
         let (tls, certificate) = tls.unzip();
-        let listener = TcpListener::bind(options.address)
-            .await
-            .with_context(|| format!("can't listen on {}", options.address))?;
+        let listener = address::listen(&options.data_dir, options.listen, options.port).await?;
         let address = listener.local_addr()?;
         let repositories = match &options.repositories {
             Some(dir) => dir.clone(),
@@ -181,6 +181,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         tokio::spawn(uses::write_down(Arc::downgrade(&platform)));
         tokio::spawn(limits::forget(Arc::downgrade(&platform)));
         let stop = stop_signal()?;
+        address::remember(&options.data_dir, address.port())?;
         instance.announce(address, is_tls)?;
         ready(Ready {
             address,

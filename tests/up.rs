@@ -103,26 +103,26 @@ fn config(home: &Home) -> Value {
 fn up_at_another_port_takes_the_place_of_its_earlier_address() {
     let home = Home::new();
     let up = |more: &[&str]| {
-        let up = [&["up", "--port", "0", "--json"], more].concat();
+        let up = [&["up", "--json"], more].concat();
         let up = home.run(WIT, &up, "");
         let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
         assert!(home.run(WIT, &["down"], "").status.success());
         up
     };
-    let other = up(&["--data-dir", "other"]);
+    let other = up(&["--port", "0", "--data-dir", "other"]);
     assert!(
         home.run(WIT, &["down", "--data-dir", "other"], "")
             .status
             .success()
     );
-    let first = up(&["--user", "ada"]);
+    let first = up(&["--port", "0", "--user", "ada"]);
     let mut known = config(&home);
     known["default_server"] = first["url"].clone();
     known["servers"][first["url"].as_str().expect("a URL")]["account"] = "ada".into();
     let file = home.path().join(".config/wit/config.json");
     std::fs::write(file, known.to_string()).expect("written");
 
-    let second = up(&[]);
+    let second = up(&["--port", &free_port()]);
     assert_ne!(first["url"], second["url"]);
     let url = second["url"].as_str().expect("a URL");
     assert_eq!(second["next"], format!("wit login {url}"));
@@ -194,6 +194,62 @@ fn that_nobody_reads_what_is_said_is_no_failure() {
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{words}: {said}");
     }
+}
+
+/// A port of 127.0.0.1 that nobody listens on.
+fn free_port() -> String {
+    let port = wit::platform::address::free_port([127, 0, 0, 1].into());
+    port.expect("a free port").to_string()
+}
+
+#[test]
+fn a_server_comes_back_at_the_port_that_it_had_last() {
+    let home = Home::new();
+    let up = |port: &[&str]| {
+        let up = home.run(WIT, &[&["up", "--json"], port].concat(), "");
+        assert!(up.status.success(), "{}", text(&up.stderr));
+        assert!(home.run(WIT, &["down"], "").status.success());
+        let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
+        up["url"].as_str().expect("a URL").to_owned()
+    };
+    let first = up(&["--port", "0"]);
+    assert_eq!(up(&[]), first);
+    assert_eq!(up(&["--port", "0"]), first);
+    // Another one that is named is the last one from then on.
+    let other = free_port();
+    assert_eq!(up(&["--port", &other]), format!("http://127.0.0.1:{other}"));
+    assert_eq!(up(&[]), format!("http://127.0.0.1:{other}"));
+}
+
+#[test]
+fn up_says_that_its_last_port_is_taken_and_names_a_free_one() {
+    let home = Home::new();
+    let port = free_port();
+    assert!(home.run(WIT, &["up", "--port", &port], "").status.success());
+    assert!(home.run(WIT, &["down"], "").status.success());
+    let taken = std::net::TcpListener::bind(format!("127.0.0.1:{port}")).expect("a port");
+    for arguments in [
+        &["up"][..],
+        &["up", "--port", "0"],
+        &["up", "--port", &port],
+    ] {
+        let up = home.run(WIT, arguments, "");
+        assert_eq!(up.status.code(), Some(1));
+        let said = text(&up.stderr);
+        let what = format!("can't listen on 127.0.0.1:{port}, the last address of this server");
+        assert!(said.contains(&what), "{said}");
+        let (_, hint) = said.split_once("hint: ").expect("a hint");
+        assert!(hint.starts_with("wit up --port "), "{said}");
+        let hint = home.run("sh", &["-c", hint], "");
+        assert!(hint.status.success(), "{}", text(&hint.stderr));
+        assert!(home.run(WIT, &["down"], "").status.success());
+        // Back to the one that is taken.
+        let file = home.path().join(".local/share/wit/platform/address.json");
+        std::fs::write(file, format!("{{\"version\":1,\"port\":{port}}}")).expect("written");
+    }
+    drop(taken);
+    assert!(home.run(WIT, &["up"], "").status.success());
+    assert!(home.run(WIT, &["down"], "").status.success());
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! The server itself, in this process.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::options::Start;
+use super::report;
+use crate::cli::ask::first_line;
+use crate::cli::{Context, Exit, Failure};
+use crate::config;
+use crate::platform::address::{self, CantListen};
+use crate::platform::first_user::Wanted;
+use crate::platform::quota::Quota;
+use crate::platform::{self, Ready, instance, log_file, tls};
+use crate::quote::Suggestion;
+
+pub fn run(args: &Start, data_dir: PathBuf, context: &Context) -> anyhow::Result<Exit> {
+    if args.detach {
+        rustix::process::setsid().context("can't leave the terminal")?;
+    }
+    tracing_subscriber::fmt()
+        .json()
+        // It would print them on stderr, which is the log too, and panic where the disk is full.
+        .log_internal_errors(false)
+        .with_writer(std::sync::Mutex::new(log_file::Log::new(&data_dir)))
+        .init();
+    let first_user = match &args.user {
+        Some(username) => Some(Wanted {
+            username: username.clone(),
+            email: (args.email.clone()).unwrap_or_else(|| format!("{username}@localhost")),
+            password: match args.password_stdin {
+                true => Some(first_line("password")?),
+                false => None,
+            },
+        }),
+        None => None,
+    };
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
+    let options = platform::Options {
+        data_dir,
+        listen: args.listen,
+        port: args.port,
+        database_url: config::variable("DATABASE_URL"),
+        repositories: args.repositories.clone(),
+        first_user,
+        tls: tls.map(|(certificate, key)| tls::Files { certificate, key }),
+        public_url: args.public_url.clone(),
+        proxies: args.proxy.clone(),
+        quota: Quota {
+            repositories: args.max_repositories,
+            disk: args.max_disk,
+        },
+        hosts: args.host_name.clone(),
+        metrics: args.metrics,
+        sign_up: !args.no_sign_up,
+        patience: Duration::from_secs(args.patience.into()),
+    };
+    let said = |ready: Ready| -> anyhow::Result<()> {
+        if args.detach {
+            let mut line = serde_json::to_string(&ready)?;
+            line.push('\n');
+            std::io::stdout().write_all(line.as_bytes())?;
+            return Ok(());
+        }
+        let moved = report::remember(&ready, &options.data_dir, context)?;
+        report::report(&ready, moved, args, &options.data_dir, context)
+    };
+    let mut told = Ok(());
+    let served = platform::serve(&options, |ready| told = said(ready));
+    served.map_err(|error| with_hint(error, &options.data_dir))?;
+    told?;
+    Ok(Exit::Done)
+}
+
+/// An error of the start with what to do about it.
+fn with_hint(error: anyhow::Error, data_dir: &Path) -> anyhow::Error {
+    let at = |command: Suggestion| command.option("--data-dir", data_dir.display().to_string());
+    let hint = if error.is::<instance::AlreadyRunning>() {
+        at(Suggestion::new("wit down"))
+    } else if let Some(taken) = error.downcast_ref::<CantListen>() {
+        let port = match taken.is_remembered {
+            true => address::free_port(taken.address.ip()).unwrap_or_default(),
+            false => 0,
+        };
+        at(Suggestion::new("wit up").option("--port", port.to_string()))
+    } else {
+        return error;
+    };
+    let message = match error.is::<instance::AlreadyRunning>() {
+        true => format!("{error}: {}", data_dir.display()),
+        false => format!("{error:#}"),
+    };
+    Failure::new(Exit::Failed, message).hint(hint).into()
+}

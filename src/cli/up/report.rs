@@ -1,0 +1,146 @@
+//! What `wit up` says of a server, and what it remembers of it for other commands.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::options::Start;
+use crate::cli::output::{self, quoted};
+use crate::cli::session::parse_url;
+use crate::cli::{Context, Exit};
+use crate::config::{self, Config};
+use crate::platform::instance::Running;
+use crate::platform::{self, Ready};
+
+/// Says that there is a server.
+pub fn already(
+    running: &Running,
+    args: &Start,
+    data_dir: &Path,
+    context: &Context,
+) -> anyhow::Result<Exit> {
+    let url = url(running.address, running.is_tls)?;
+    if context.json {
+        output::json(&json!({ "url": url, "dataDir": data_dir, "alreadyRunning": true }))?;
+    } else {
+        let data_dir = data_dir.display();
+        output::print(format!("wit already runs at {url} (data in {data_dir})\n").as_bytes())?;
+    }
+    if args.ask_more() {
+        eprintln!("wit: already running; the new options were ignored");
+        eprintln!("hint: wit down, then run the same command again");
+    }
+    Ok(Exit::Done)
+}
+
+/// Writes the server into the config, so that no other command needs to be told of it. It takes
+/// the place of an earlier address of its own; whether somebody was logged in there is answered.
+pub fn remember(ready: &Ready, data_dir: &Path, context: &Context) -> anyhow::Result<bool> {
+    let url = url(ready.address, ready.is_tls)?;
+    Config::update(&context.paths, |config| {
+        let earlier = config
+            .servers
+            .iter()
+            .filter(|(other, known)| **other != url && known.data_dir.as_deref() == Some(data_dir));
+        let earlier: Vec<(String, bool)> = earlier
+            .map(|(other, known)| (other.clone(), known.account.is_some()))
+            .collect();
+        for (other, _) in &earlier {
+            config.forget(other);
+        }
+        let known = config.servers.entry(url.clone()).or_default();
+        known.api.get_or_insert_with(|| "rest".to_owned());
+        known.data_dir = Some(data_dir.to_owned());
+        config.default_server.get_or_insert(url);
+        earlier.iter().any(|(_, logged_in)| *logged_in)
+    })
+    .context("can't write the server into the config")
+}
+
+pub fn report(
+    ready: &Ready,
+    moved: bool,
+    args: &Start,
+    data_dir: &Path,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let url = url(ready.address, ready.is_tls)?;
+    let next = match (&args.user, &ready.password_file) {
+        (Some(user), Some(file)) => Some(format!(
+            "wit login {url} --username {user} --password-stdin < {}",
+            quoted(file)
+        )),
+        _ if ready.is_empty && args.no_sign_up => {
+            Some("wit down && wit up --no-sign-up --user you".to_owned())
+        }
+        _ if ready.is_empty => Some(format!(
+            "wit login {url} --sign-up --email you@example.com --username you"
+        )),
+        _ if moved => Some(format!("wit login {url}")),
+        _ => None,
+    };
+    // A URL that the person has set himself may hold a password; he knows it.
+    let database_url = match config::variable("DATABASE_URL") {
+        Some(_) => None,
+        None => Some(format!(
+            "sqlite:{}",
+            platform::sqlite_file(data_dir).display()
+        )),
+    };
+    if context.json {
+        return Ok(output::json(&json!({
+            "url": url,
+            "dataDir": data_dir,
+            "alreadyRunning": false,
+            "next": next,
+            "databaseUrl": database_url,
+            "userId": ready.user_id,
+            "passwordFile": ready.password_file,
+        }))?);
+    }
+    let place = data_dir.display();
+    let mut text = format!("wit runs at {url}\nData directory: {place}\n");
+    if let Some(next) = next {
+        let what = match (ready.is_empty, &ready.password_file) {
+            (true, _) => "Make an account",
+            (_, Some(_)) => "Log in to the account that was made",
+            _ => "Log in at its new address",
+        };
+        text += &format!("\n{what}:\n\n  {next}\n");
+    }
+    if let Some(id) = &ready.user_id {
+        text += "\nTo work on the database itself, without the server:\n\n";
+        if let Some(url) = database_url {
+            text += &format!("  export DATABASE_URL={}\n", quoted(url));
+        }
+        text += &format!("  export WIT_USER_ID={id}\n");
+    }
+    Ok(output::print(text.as_bytes())?)
+}
+
+/// Where this machine reaches the server, as every command writes it.
+fn url(address: SocketAddr, is_tls: bool) -> anyhow::Result<String> {
+    let scheme = if is_tls { "https" } else { "http" };
+    let url = format!("{scheme}://{}", platform::reached_at(address));
+    Ok(parse_url(&url)?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_the_one_that_commands_write() {
+        for (address, is_tls, expected) in [
+            ("127.0.0.1:3000", false, "http://127.0.0.1:3000"),
+            ("127.0.0.1:80", false, "http://127.0.0.1"),
+            ("0.0.0.0:443", true, "https://127.0.0.1"),
+            ("[::]:443", false, "http://[::1]:443"),
+        ] {
+            let address = address.parse().expect("an address");
+            assert_eq!(url(address, is_tls).expect("a URL"), expected);
+        }
+    }
+}
