@@ -42,6 +42,8 @@ pub mod session;
 pub mod setup_record;
 #[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod status;
+#[allow(missing_docs, reason = "not all fields are described yet")]
+pub mod stored;
 pub mod upkeep;
 
 /// Why a person was not asked, or gave no usable answer.

@@ -30,6 +30,7 @@ pub mod session;
 mod setup;
 pub mod status;
 mod store;
+mod table;
 pub mod token;
 #[cfg(all(feature = "platform", unix))]
 mod up;

@@ -151,6 +151,8 @@ pub struct Credential {
     pub token: Option<TokenInfo>,
     /// Where it comes from `wit login` at a git host.
     pub sign_in: Option<SignIn>,
+    /// Whether `wit import` brought it. Shown to people, and otherwise without effect.
+    pub imported: bool,
 }
 
 /// Seconds before its end from which an access token is refreshed.
@@ -313,6 +315,7 @@ impl Description {
             refresh_token: self.refresh_token.clone(),
             token: None,
             sign_in: None,
+            imported: false,
         })
     }
 
@@ -440,6 +443,7 @@ impl Credentials {
                     new.token = new.token.or_else(|| old.token.clone());
                     new.expiry = new.expiry.or(old.expiry);
                     new.refresh_token = new.refresh_token.or_else(|| old.refresh_token.clone());
+                    new.imported |= old.imported;
                 }
                 if *old == new {
                     return false;

@@ -133,6 +133,9 @@ pub fn take(item: &mut Item, new: &Credential, force: bool) -> Fate {
         Some(_) if force => Fate::Replaced,
         Some(_) => return Fate::Differs,
     };
-    item.credentials.put(new.clone());
+    item.credentials.put(Credential {
+        imported: true,
+        ..new.clone()
+    });
     fate
 }

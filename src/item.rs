@@ -379,6 +379,9 @@ struct StoredCredential {
     token: Option<StoredToken>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sign_in: Option<StoredSignIn>,
+    /// An older program may lose it: it is only shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    imported: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -532,6 +535,7 @@ impl From<&Credential> for StoredCredential {
                 clock_skew: token.clock_skew,
             }),
             sign_in: entry.sign_in.as_ref().map(StoredSignIn::from),
+            imported: entry.imported,
         }
     }
 }
@@ -562,6 +566,7 @@ impl StoredCredential {
                 clock_skew: token.clock_skew,
             }),
             sign_in: self.sign_in.map(SignIn::from),
+            imported: self.imported,
         })
     }
 }
@@ -582,6 +587,7 @@ mod tests {
             refresh_token: Some(Secret::from("refresh".to_owned())),
             token: None,
             sign_in: None,
+            imported: false,
         });
         let version = |item: &Item| {
             let text = item.encode(&site).expose_str().unwrap().to_owned();

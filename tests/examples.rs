@@ -19,12 +19,17 @@ const WIDTH: usize = 80;
 const INDENT: usize = 7;
 
 /// What an example of a page needs besides what every home has.
-const BEFORE: [(&str, &str); 12] = [
+const BEFORE: &[(&str, &str)] = &[
     (
         "wit-down",
         "wit up --port 0; wit up --port 0 --data-dir ~/other",
     ),
     ("wit-repo-edit", "git push -q origin HEAD:trunk"),
+    (
+        "wit-store-erase",
+        "printf 'protocol=https\nhost=git.example.com\nusername=ada\npassword=pw\n' |
+             git-credential-wit store",
+    ),
     ("wit-lock", "wit store protect --passphrase-stdin <password"),
     (
         "wit-store-unprotect",
@@ -136,9 +141,9 @@ impl Desk {
 
     /// Gives back what an example may have taken.
     fn prepare(&self, page: &str) {
-        let (_, more) = (BEFORE.into_iter())
+        let more = (BEFORE.iter())
             .find(|(name, _)| *name == page)
-            .unwrap_or_default();
+            .map_or("", |(_, more)| more);
         self.run(&format!(
             "wit store unprotect --passphrase-stdin <password
              set -e

@@ -65,6 +65,7 @@ mod setup;
 mod sites;
 mod soak;
 mod status;
+mod stored;
 mod stores;
 mod terminal;
 mod tls;

@@ -62,6 +62,12 @@ fn locked_it_answers_stores_and_erases_nothing_and_says_how_to_unlock() {
 
     assert!(wit(&home, &["unlock"]).status.success());
     assert_found(&get(&home));
+    let store = text(&home.run(WIT, &["store"], "").stdout);
+    assert!(
+        store.contains("The file store is unlocked until 2"),
+        "{store}"
+    );
+    assert!(store.contains(" hours more: wit lock"), "{store}");
     assert!(home.run(WIT, &["lock"], "").status.success());
     assert_locked(&get(&home));
 }

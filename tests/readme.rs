@@ -13,7 +13,8 @@ use crate::support::{HELPER, Home, WIT, text};
 
 /// Commands that need another place, by the test that runs them there: a part of the command, the
 /// file, and a part of that.
-const ELSEWHERE: [(&str, &str, &str); 10] = [
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("wit store erase", "stored.rs", "erase"),
     ("./install.sh --try", "install.rs", "--try"),
     ("./install.sh --uninstall", "install.rs", "--uninstall"),
     ("wit.ps1", "completions.rs", "wit.ps1"),

@@ -354,6 +354,7 @@ fn entry(token: &Token, secret: Secret) -> Credential {
         expiry: token.expiry,
         refresh_token: None,
         sign_in: None,
+        imported: false,
         token: Some(TokenInfo {
             server: SERVER.to_owned(),
             id: token.id.clone(),

@@ -27,6 +27,7 @@ fn item(password: &str) -> Item {
         expiry: None,
         refresh_token: None,
         sign_in: None,
+        imported: false,
         token: None,
     });
     item

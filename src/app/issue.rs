@@ -207,6 +207,7 @@ fn keep(
         expiry: token.expiry,
         refresh_token: None,
         sign_in: None,
+        imported: false,
         token: Some(TokenInfo {
             server: place.server.to_string(),
             id: token.id.clone(),

@@ -206,6 +206,21 @@ Examples:
   # Move them all into the keychain, and keep them there from now on
   wit store move file keychain";
 
+pub const STORE_LIST: &str = "\
+Examples:
+  wit store list
+
+  # In a script
+  wit store list --json > stored.json";
+
+pub const STORE_ERASE: &str = "\
+Examples:
+  # It asks first
+  wit store erase https://git.example.com
+
+  # In a script, and of one account alone
+  wit store erase https://git.example.com --username ada --yes";
+
 pub const STORE_MOVE: &str = "\
 Examples:
   wit store move file keychain

@@ -33,6 +33,15 @@ fn takes_colour() -> bool {
         && io::stdout().is_terminal()
 }
 
+/// Text in which the home directory is `~`, as people write it. Not for commands to paste, nor JSON.
+pub fn tilde(text: &str) -> String {
+    let Some(home) = config::variable("HOME").filter(|home| home.len() > 1) else {
+        return text.to_owned();
+    };
+    let home = home.trim_end_matches('/');
+    text.replace(&format!("{home}/"), "~/")
+}
+
 /// Writes to stdout. That nobody reads it any more (`wit token list | head`) is not an error.
 pub fn print(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();

@@ -12,7 +12,7 @@ use crate::expiry::UnixTime;
 use crate::progress;
 use crate::rotation::crash_point;
 use crate::secret::Secret;
-use crate::store::file::identity::{IdentityFile, Protection, ProtectionError};
+use crate::store::file::identity::{IdentityFile, ProtectionError};
 
 #[derive(Debug, clap::Args)]
 pub struct PassphraseArgs {
@@ -42,10 +42,7 @@ impl PassphraseArgs {
 pub fn protect(args: PassphraseArgs, context: &Context) -> anyhow::Result<Exit> {
     let identity = IdentityFile::new(&context.paths);
     // Before anybody has thought of a passphrase.
-    if matches!(
-        identity.protection()?,
-        Protection::Locked | Protection::Unlocked
-    ) {
+    if identity.protection()?.is_protected() {
         return Err(failure(ProtectionError::Protected).into());
     }
     let passphrase = args.read(true, "wit store protect")?;
@@ -100,8 +97,8 @@ fn deriving(work: impl FnOnce() -> Result<(), ProtectionError>) -> Result<(), Fa
 /// Refuses, before a passphrase is asked for, where there is none.
 fn needs_one(identity: &IdentityFile) -> anyhow::Result<()> {
     match identity.protection()? {
-        Protection::Locked | Protection::Unlocked => Ok(()),
-        Protection::Missing | Protection::None => Err(failure(ProtectionError::Unprotected).into()),
+        protection if protection.is_protected() => Ok(()),
+        _ => Err(failure(ProtectionError::Unprotected).into()),
     }
 }
 

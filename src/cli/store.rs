@@ -6,9 +6,13 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 
+mod erase;
+mod list;
+
 use super::passphrase::{self, PassphraseArgs};
 use super::{Context, Exit, Failure, examples, output};
 use crate::config;
+use crate::expiry::UnixTime;
 use crate::progress;
 use crate::rotation::crash_point;
 use crate::store::choice::{self, NAMES};
@@ -24,6 +28,12 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List what is stored, without secrets
+    #[command(after_help = examples::STORE_LIST)]
+    List,
+    /// Erase what is stored for a site; nothing is revoked at the server
+    #[command(after_help = examples::STORE_ERASE)]
+    Erase(erase::Args),
     /// Move everything from one store to another
     ///
     /// Nothing is removed before all of it has been read back from the new store. That store is used
@@ -52,6 +62,8 @@ struct MoveArgs {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.command {
         None => show(context),
+        Some(Command::List) => list::run(context),
+        Some(Command::Erase(args)) => erase::run(&args, context),
         Some(Command::Move(args)) => move_all(&args, context),
         Some(Command::Protect(args)) => passphrase::protect(args, context),
         Some(Command::Unprotect(args)) => passphrase::unprotect(args, context),
@@ -62,12 +74,22 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 fn show(context: &Context) -> anyhow::Result<Exit> {
     let store = choice::open(&context.paths, None)?;
     let protection = IdentityFile::new(&context.paths).protection()?;
-    let words = match protection {
-        Protection::Missing | Protection::None => "without a passphrase",
-        Protection::Locked => "locked: wit unlock",
-        Protection::Unlocked => "opened with its passphrase",
+    let until = match protection {
+        Protection::Unlocked { until } => until,
+        _ => None,
     };
-    let mut text = format!("Secrets are kept in {}.\n", store.location());
+    let words = match protection {
+        Protection::Missing | Protection::None => "has no passphrase".to_owned(),
+        Protection::Locked => "is locked: wit unlock".to_owned(),
+        Protection::Unlocked { until: None } => "is unlocked".to_owned(),
+        Protection::Unlocked { until: Some(until) } => format!(
+            "is unlocked until {}, for {} more: wit lock",
+            output::rfc3339(until),
+            output::span(until.since(UnixTime::now()).max(0))
+        ),
+    };
+    let location = output::tilde(&store.location());
+    let mut text = format!("Secrets are kept in {location}.\n");
     let caveat = store.caveat();
     if let Some(caveat) = &caveat {
         let _ = writeln!(text, "Note: {caveat}.");
@@ -84,7 +106,7 @@ fn show(context: &Context) -> anyhow::Result<Exit> {
         let Ok(sites) = other.sites() else { continue };
         if !sites.is_empty() {
             others.push(json!({"store": name, "sites": sites.len()}));
-            let (number, location) = (sites.len(), other.location());
+            let (number, location) = (sites.len(), output::tilde(&other.location()));
             let to = store.name();
             let s = if number == 1 { "" } else { "s" };
             // Writing to a String can't fail.
@@ -95,15 +117,16 @@ fn show(context: &Context) -> anyhow::Result<Exit> {
         }
     }
     if protection != Protection::Missing {
-        let _ = writeln!(text, "The file store is {words}.");
+        let _ = writeln!(text, "The file store {words}.");
     }
     if context.json {
         output::json(&json!({
             "store": store.name(),
             "location": store.location(),
             "caveat": caveat,
-            "protected": matches!(protection, Protection::Locked | Protection::Unlocked),
+            "protected": protection.is_protected(),
             "locked": protection == Protection::Locked,
+            "unlockedUntil": until.map(output::rfc3339),
             "others": others,
         }))?;
     } else {

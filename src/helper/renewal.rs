@@ -298,6 +298,7 @@ mod tests {
             expiry: Some(Expiry(UnixTime(lifetime * DAY))),
             refresh_token: None,
             sign_in: None,
+            imported: false,
             token: Some(TokenInfo {
                 server: String::new(),
                 id: String::new(),

@@ -326,6 +326,7 @@ impl Rotator<'_> {
             expiry: token.expiry,
             refresh_token: None,
             sign_in: None,
+            imported: false,
             token: Some(TokenInfo {
                 server: journal.server.clone(),
                 id: token.id.clone(),

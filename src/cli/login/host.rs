@@ -769,6 +769,7 @@ impl Host<'_> {
                 ended: false,
                 upkeep: kept.upkeep,
             }),
+            imported: false,
         };
         let granted = entry.clone();
         let stored = store::update(decided.store.as_ref(), &context.paths, &self.site, |item| {

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::io_error;
 use crate::config::{self, Paths};
+use crate::expiry::UnixTime;
 use crate::secret::Secret;
 use crate::store::StoreError;
 #[cfg(target_os = "linux")]
@@ -33,6 +34,9 @@ const WORK: u8 = 18;
 const MAX_WORK: u8 = 22;
 /// Longest time for which `wit unlock` opens: the kernel counts seconds in 32 bits.
 const MAX_UNLOCK_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Begins the comment that says in the kernel's key when it ends: the kernel tells only roughly.
+const UNTIL: &str = "# unlocked until ";
 
 /// The file in a store's directory that opens the others.
 pub fn identity_file(dir: &Path) -> PathBuf {
@@ -56,7 +60,17 @@ pub enum Protection {
     /// Under a passphrase, and not opened.
     Locked,
     /// Under a passphrase, and opened for now.
-    Unlocked,
+    Unlocked {
+        /// When it locks itself; `None` where an older version opened it.
+        until: Option<UnixTime>,
+    },
+}
+
+impl Protection {
+    /// Whether a passphrase is needed to open it.
+    pub fn is_protected(self) -> bool {
+        matches!(self, Protection::Locked | Protection::Unlocked { .. })
+    }
 }
 
 /// Why a passphrase was not set, removed or used.
@@ -129,7 +143,9 @@ impl IdentityFile {
             Some(Form::Plain(_)) => Protection::None,
             Some(Form::Protected(sealed)) => match kernel::read_key(&key_name(&sealed))? {
                 None => Protection::Locked,
-                Some(_) => Protection::Unlocked,
+                Some(text) => Protection::Unlocked {
+                    until: unlocked_until(&text),
+                },
             },
         })
     }
@@ -215,7 +231,10 @@ impl IdentityFile {
     pub fn unlock(&self, passphrase: &Secret, time: Duration) -> Result<(), ProtectionError> {
         let (sealed, text) = self.unsealed(passphrase)?;
         let seconds = u32::try_from(time.min(MAX_UNLOCK_TIME).as_secs()).unwrap_or(u32::MAX);
-        kernel::keep_key_for(&key_name(&sealed), &text, seconds.max(1))?;
+        let seconds = seconds.max(1);
+        let until = UnixTime::now().plus(i64::from(seconds));
+        let text = [text.expose(), format!("\n{UNTIL}{}\n", until.0).as_bytes()].concat();
+        kernel::keep_key_for(&key_name(&sealed), &Secret::new(text), seconds)?;
         Ok(())
     }
 
@@ -272,6 +291,12 @@ impl IdentityFile {
         config::write_private(&self.path, bytes)
             .map_err(|error| io_error("can't write", &self.path, error))
     }
+}
+
+fn unlocked_until(text: &Secret) -> Option<UnixTime> {
+    let mut lines = text.expose_str()?.lines();
+    let seconds = lines.find_map(|line| line.strip_prefix(UNTIL))?;
+    seconds.parse().ok().map(UnixTime)
 }
 
 /// The kernel key of just this sealed file: with another passphrase or identity it is another's.

@@ -1,0 +1,210 @@
+//! `wit store list` and `wit store erase`: what is stored is seen without its secret, and goes.
+
+#![cfg(all(target_os = "linux", feature = "platform"))]
+
+use std::fs;
+
+use serde_json::Value;
+
+use wit::credential::Site;
+use wit::secret::Secret;
+use wit::store::choice;
+
+use crate::support::machine::{Machine, paths};
+use crate::support::session::Session;
+use crate::support::terminal::Terminal;
+use crate::support::{HELPER, Home, WIT, done, refused, text};
+
+fn keep(home: &Home, host: &str, username: &str, more: &str) {
+    let entry = format!("protocol=https\nhost={host}\nusername={username}\npassword=hush\n{more}");
+    done(&home.run(HELPER, &["store"], &entry));
+}
+
+fn listed(home: &Home) -> Vec<Value> {
+    let list = done(&home.run(WIT, &["store", "list", "--json"], ""));
+    let list: Value = serde_json::from_str(&list).expect("JSON");
+    list["entries"].as_array().expect("a list").clone()
+}
+
+fn users(home: &Home, site: &str) -> Vec<String> {
+    let of_site = listed(home)
+        .into_iter()
+        .filter(|entry| entry["site"] == site);
+    let mut users: Vec<String> = of_site
+        .map(|entry| entry["username"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    users.sort();
+    users
+}
+
+#[test]
+fn each_entry_is_listed_with_its_source_and_renewal_and_no_secret() {
+    let machine = Machine::with_a_token();
+    keep(&machine.home, "typed.example", "bob", "");
+    fs::write(
+        machine.home.path().join(".netrc"),
+        "machine old.example login eve password hush\n",
+    )
+    .expect("written");
+    done(&machine.wit(&["import", "netrc"]));
+
+    let entries = listed(&machine.home);
+    let of = |source: &str| {
+        let mut entries = entries.iter().filter(|entry| entry["source"] == source);
+        entries
+            .next()
+            .unwrap_or_else(|| panic!("{source}: {entries:?}"))
+    };
+    assert_eq!(entries.len(), 4, "{entries:?}");
+    assert_eq!(of("session")["site"], machine.url);
+    assert_eq!(of("session")["username"], "ada");
+    assert_eq!(of("session")["renewal"], "login");
+    assert_eq!(of("token")["name"], "laptop");
+    assert_eq!(of("token")["renewal"], "rotation");
+    assert!(of("token")["expiresAt"].is_string());
+    assert_eq!(of("git")["username"], "bob");
+    assert_eq!(of("git")["renewal"], Value::Null);
+    assert_eq!(of("imported")["site"], "https://old.example");
+
+    let shown = done(&machine.wit(&["store", "list"]));
+    let header = shown.lines().next().expect("a header");
+    for title in ["SITE", "USER", "SOURCE", "EXPIRES", "RENEWED BY"] {
+        assert!(header.contains(title), "{shown}");
+    }
+    assert!(shown.contains("token laptop"), "{shown}");
+    assert!(shown.contains("while git uses it"), "{shown}");
+    let secret = done(&machine.wit(&["token", "print"]));
+    for said in [shown, format!("{entries:?}")] {
+        assert!(
+            !said.contains("hush") && !said.contains(secret.trim()),
+            "{said}"
+        );
+    }
+
+    machine.configure("renew", "never");
+    let shown = done(&machine.wit(&["store", "list"]));
+    assert!(shown.contains("no: switched off"), "{shown}");
+}
+
+#[test]
+fn a_damaged_item_is_told_and_hides_no_other() {
+    let home = Home::new();
+    keep(&home, "good.example", "ada", "");
+    keep(&home, "bad.example", "ada", "");
+    let store = choice::open(&paths(&home), Some("file")).expect("a store");
+    let bad = Site::new(b"https", b"bad.example").expect("a site");
+    let damaged = Secret::from("not an item".to_owned());
+    store.write(&bad, &damaged).expect("written");
+    let output = home.run(WIT, &["store", "list"], "");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(text(&output.stdout).contains("https://good.example"));
+    assert!(text(&output.stderr).contains("warning: https://bad.example"));
+}
+
+#[test]
+fn erasing_takes_what_is_named_and_nothing_else() {
+    let home = Home::new();
+    for user in ["ada", "bob", "eve"] {
+        keep(&home, "one.example", user, "");
+    }
+    let other = "protocol=https\nhost=one.example\npath=team/work.git\nusername=ada\npassword=x\n";
+    done(&home.run(HELPER, &["store"], other));
+    keep(&home, "two.example", "ada", "");
+    let erase = |words: &[&str]| home.run(WIT, &[&["store", "erase"], words].concat(), "");
+
+    let said = done(&erase(&[
+        "https://one.example",
+        "--username",
+        "bob",
+        "--yes",
+    ]));
+    assert_eq!(said, "Erased 1 entry for https://one.example.\n");
+    assert_eq!(users(&home, "https://one.example"), ["ada", "ada", "eve"]);
+    done(&erase(&["https://one.example/team/work.git", "--yes"]));
+    assert_eq!(users(&home, "https://one.example"), ["ada", "eve"]);
+    done(&erase(&["https://one.example", "--yes"]));
+    assert!(users(&home, "https://one.example").is_empty());
+    assert_eq!(users(&home, "https://two.example"), ["ada"]);
+
+    let said = refused(&erase(&["https://one.example"]), 1);
+    assert!(
+        said.contains("nothing is stored for https://one.example"),
+        "{said}"
+    );
+    assert!(said.contains("hint: wit store list"), "{said}");
+    let said = refused(&erase(&["one.example"]), 2);
+    assert!(said.contains("not a URL of a site"), "{said}");
+}
+
+#[test]
+fn it_asks_at_a_terminal_and_no_leaves_everything() {
+    let home = Home::new();
+    keep(&home, "one.example", "ada", "");
+    let line = format!("{WIT} store erase https://one.example");
+    for (answer, code, left) in [("n", 1, 1), ("y", 0, 0)] {
+        let mut terminal = Terminal::run(&home, &line);
+        terminal.shows("Erase what is stored for https://one.example: ada? [y/N]");
+        terminal.types(answer);
+        let (ended, screen) = terminal.ends();
+        assert_eq!(ended, Some(code), "{screen}");
+        assert_eq!(listed(&home).len(), left, "{screen}");
+    }
+}
+
+#[test]
+fn a_token_that_lives_on_at_the_server_is_told_with_what_ends_it() {
+    let machine = Machine::with_a_token();
+    let output = machine.wit(&["store", "erase", &machine.url, "--yes"]);
+    done(&output);
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("note: the token laptop still works"),
+        "{said}"
+    );
+    let ids = machine.ids();
+    assert!(said.contains(&format!("{}\n", ids[0])), "{said}");
+    assert!(said.contains("note: still logged in"), "{said}");
+    for hint in said.lines().filter_map(|line| line.strip_prefix("hint: ")) {
+        done(&machine.home.run("sh", &["-c", hint], ""));
+    }
+    assert!(listed(&machine.home).is_empty());
+}
+
+#[test]
+fn in_a_keyring_only_our_items_are_listed_and_erased() {
+    let session = Session::with_keyring();
+    let mut home = Home::new();
+    home.set("DBUS_SESSION_BUS_ADDRESS", session.address());
+    home.set("WIT_STORE", "keychain");
+    let theirs = [
+        "--label=theirs",
+        "protocol",
+        "https",
+        "server",
+        "one.example",
+    ];
+    let stored = home.run("secret-tool", &[&["store"], &theirs[..]].concat(), "theirs");
+    assert!(
+        stored.status.success(),
+        "apt-get install libsecret-tools: {stored:?}"
+    );
+    keep(&home, "one.example", "ada", "");
+    keep(&home, "two.example", "ada", "");
+    assert_eq!(listed(&home).len(), 2);
+    done(&home.run(WIT, &["store", "erase", "https://one.example", "--yes"], ""));
+    assert_eq!(listed(&home).len(), 1);
+    let found = home.run("secret-tool", &["lookup", "server", "one.example"], "");
+    assert_eq!(text(&found.stdout), "theirs");
+}
+
+#[test]
+fn in_the_kernels_keyring_too() {
+    let mut home = Home::new();
+    home.set("WIT_STORE", "keyutils");
+    let host = format!("list-{}.example", std::process::id());
+    let site = format!("https://{host}");
+    keep(&home, &host, "ada", "");
+    assert_eq!(users(&home, &site), ["ada"]);
+    done(&home.run(WIT, &["store", "erase", &site, "--yes"], ""));
+    assert!(users(&home, &site).is_empty());
+}
