@@ -8,6 +8,7 @@ mod support;
 mod abuse;
 mod accounts;
 mod api;
+mod archive;
 mod audit;
 mod battery;
 mod clocks;
