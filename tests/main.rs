@@ -48,6 +48,7 @@ mod owners;
 mod package;
 mod page;
 mod passphrase;
+mod pictures;
 mod platform;
 mod prompt;
 mod quota;
