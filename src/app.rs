@@ -27,6 +27,7 @@ use crate::api::login::Login;
 use crate::secret::Secret;
 
 pub mod diagnose;
+pub mod exec;
 pub mod git_config;
 #[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod issue;

@@ -43,12 +43,28 @@ use failure::general_hint;
 /// How a run of `wit` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    Done = 0,
-    Failed = 1,
-    Usage = 2,
-    Attention = 3,
-    NotLoggedIn = 4,
-    Unfinished = 5,
+    Done,
+    Failed,
+    Usage,
+    Attention,
+    NotLoggedIn,
+    Unfinished,
+    /// That of the command of `wit token exec`.
+    Command(u8),
+}
+
+impl Exit {
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Attention => 3,
+            Exit::NotLoggedIn => 4,
+            Exit::Unfinished => 5,
+            Exit::Command(code) => code,
+        }
+    }
 }
 
 /// The one table of exit codes, for the help and the man page.
@@ -69,13 +85,13 @@ const EXIT_CODES: [(Exit, &str); 6] = [
 
 /// That table as text.
 fn exit_codes() -> String {
-    let line = |(exit, meaning)| format!("\n  {}  {meaning}", exit as u8);
+    let line = |(exit, meaning): (Exit, &str)| format!("\n  {}  {meaning}", exit.code());
     format!("Exit codes:{}", EXIT_CODES.map(line).concat())
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        ExitCode::from(exit as u8)
+        ExitCode::from(exit.code())
     }
 }
 
@@ -108,7 +124,7 @@ impl Failure {
         let hint = self.hint.as_deref().map(output::redacted);
         if json {
             let document = serde_json::json!({
-                "error": {"message": message, "hint": hint, "exit": self.exit as u8}
+                "error": {"message": message, "hint": hint, "exit": self.exit.code()}
             });
             eprintln!("{document}");
             return;
@@ -265,7 +281,9 @@ pub fn parse() -> Result<Cli, Exit> {
         // clap repeats what it was given, and that may be a token in the wrong place.
         let plain = error.to_string();
         let shown = output::redacted(&plain);
-        if std::env::args_os().any(|argument| argument == "--json") {
+        // What follows `--` is another command's.
+        let mut ours = std::env::args_os().take_while(|argument| argument != "--");
+        if ours.any(|argument| argument == "--json") {
             let message = shown.trim_start_matches("error: ").trim_end();
             Failure::new(Exit::Usage, message)
                 .hint(general_hint(Exit::Usage))
@@ -293,6 +311,7 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
     }
     if cli.command.ends_graces() {
         token::end_due_graces(&context);
+        token::end_abandoned(&context);
     }
     let done = match cli.command {
         Command::Login(args) => login::run(args, &context),

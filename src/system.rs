@@ -15,3 +15,6 @@ pub use here::{
     kill_apart, lock_holder, mode_and_owner, only_owner_enters, only_owner_reads, own_user, owner,
     owner_of_dir, put_in_place, sync_dir,
 };
+
+#[cfg(feature = "cli")]
+pub use here::{Signals, exit_code};

@@ -61,6 +61,15 @@ Examples:
   wit token create nightly -s repo:read -e 30 -q |
     gh secret set WIT_TOKEN";
 
+pub const TOKEN_EXEC: &str = "\
+Examples:
+  # git inside the command uses the token, and nothing that is stored
+  wit token exec -- git ls-remote https://wit.example.com/ada/hello.git
+
+  # One that may push, and works for two hours at most
+  wit token exec -s repo:read,repo:write --for 2h -- \\
+    git push https://wit.example.com/ada/hello.git HEAD";
+
 pub const TOKEN_LIST: &str = "\
 Examples:
   wit token list

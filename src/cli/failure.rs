@@ -5,6 +5,7 @@ use std::error::Error;
 
 use super::{Exit, Failure};
 use crate::api::{ApiError, database};
+use crate::app::exec::ExecError;
 use crate::app::issue::IssueError;
 use crate::app::login::LoginError;
 use crate::app::logout::LogoutError;
@@ -40,8 +41,16 @@ pub fn is_refused_session(error: &anyhow::Error) -> bool {
     let is_told = error.chain().any(|cause| told(cause).is_some());
     let is_refusal = |cause: &(dyn Error + 'static)| {
         let by_api: Option<&ApiError> = cause.downcast_ref();
-        let refusal = by_api.or(match (cause.downcast_ref(), cause.downcast_ref()) {
-            (Some(SessionError::Api(error)), _) | (_, Some(IssueError::Api(error))) => Some(error),
+        let refusal = by_api.or_else(|| match cause.downcast_ref() {
+            Some(SessionError::Api(error)) => Some(error),
+            _ => None,
+        });
+        let refusal = refusal.or_else(|| match cause.downcast_ref() {
+            Some(IssueError::Api(error)) => Some(error),
+            _ => None,
+        });
+        let refusal = refusal.or_else(|| match cause.downcast_ref() {
+            Some(ExecError::Api(error)) => Some(error),
             _ => None,
         });
         matches!(refusal, Some(ApiError::Unauthorized))
@@ -73,6 +82,9 @@ fn kind(cause: &(dyn Error + 'static)) -> Option<Kind> {
     }
     if let Some(error) = cause.downcast_ref() {
         return Some(issue(error));
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return Some(exec(error));
     }
     if let Some(error) = cause.downcast_ref() {
         return Some(session(error));
@@ -164,6 +176,21 @@ fn issue(error: &IssueError) -> Kind {
         IssueError::Api(error) => return api(error),
     };
     (exit, Some(hint))
+}
+
+fn exec(error: &ExecError) -> Kind {
+    match error {
+        ExecError::Session(error) => session(error),
+        ExecError::Api(error) => api(error),
+        ExecError::Journal(_) => (Exit::Failed, None),
+        ExecError::NotCreated(_) => (Exit::Failed, Some("try again".into())),
+        ExecError::SecretLost { is_revoked, .. } | ExecError::TooBroad { is_revoked, .. } => {
+            match is_revoked {
+                true => (Exit::Failed, Some("try again".into())),
+                false => (Exit::Unfinished, Some("wit status".into())),
+            }
+        }
+    }
 }
 
 fn session(error: &SessionError) -> Kind {

@@ -6,6 +6,7 @@ use super::{Context, Exit, examples};
 
 mod audit;
 mod create;
+mod exec;
 mod list;
 mod pick;
 mod print;
@@ -16,6 +17,7 @@ mod revoke;
 pub mod rotate;
 mod scopes;
 
+pub use exec::end_abandoned;
 pub use rotate::grace::end_due_graces;
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +31,9 @@ enum Command {
     /// Create a token
     #[command(after_help = examples::TOKEN_CREATE)]
     Create(create::Args),
+    /// Run a command with a token of its own, revoked when the command ends
+    #[command(after_help = examples::TOKEN_EXEC)]
+    Exec(exec::Args),
     /// List the tokens of your account
     #[command(visible_alias = "ls")]
     #[command(after_help = examples::TOKEN_LIST)]
@@ -67,6 +72,7 @@ impl Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.command {
         Command::Create(args) => create::run(args, context),
+        Command::Exec(args) => exec::run(args, context),
         Command::List(args) => list::run(args, context),
         Command::Revoke(args) => revoke::run(args, context),
         Command::Renew(args) => renew::run(args, context),

@@ -11,6 +11,11 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal};
 use tempfile::NamedTempFile;
 
+#[cfg(feature = "cli")]
+mod signals;
+#[cfg(feature = "cli")]
+pub use signals::{Signals, exit_code};
+
 /// Has `options` make files that only their owner can read.
 pub fn only_owner_reads(options: &mut OpenOptions) {
     options.mode(0o600);

@@ -119,3 +119,35 @@ pub fn kill_apart(_: Option<u32>) {}
 pub fn lock_holder(_: &Path) -> Option<u32> {
     None
 }
+
+/// Signals for a command that runs in the place of this process. Windows has none: a Ctrl-C ends both.
+#[cfg(feature = "cli")]
+pub struct Signals;
+
+#[cfg(feature = "cli")]
+impl Signals {
+    /// Nothing to catch.
+    pub fn catch() -> io::Result<Self> {
+        Ok(Signals)
+    }
+
+    /// None.
+    pub fn caught(&mut self) -> Option<i32> {
+        None
+    }
+
+    /// Waits for the end of the command.
+    pub fn wait(
+        &mut self,
+        child: &mut std::process::Child,
+    ) -> io::Result<std::process::ExitStatus> {
+        child.wait()
+    }
+}
+
+/// The exit code of a command, as far as one byte holds it.
+#[cfg(feature = "cli")]
+pub fn exit_code(status: std::process::ExitStatus) -> u8 {
+    let code = status.code().unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}

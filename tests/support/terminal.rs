@@ -72,6 +72,11 @@ impl<'a> Terminal<'a> {
         self.keyboard.write_all(line.as_bytes()).expect("typed");
     }
 
+    /// Presses one key, such as Ctrl-C, which is 3.
+    pub fn presses(&mut self, key: u8) {
+        self.keyboard.write_all(&[key]).expect("typed");
+    }
+
     /// Types what `answer` says until the end. It is given what was shown since it last said
     /// something; where that ends with a colon, what is typed must not be shown.
     pub fn attended<'b>(

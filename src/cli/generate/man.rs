@@ -32,7 +32,7 @@ fn pages(dir: &Path, mut command: clap::Command) -> anyhow::Result<()> {
     if command.get_after_long_help().is_some() {
         writeln!(roff, ".SH \"EXIT STATUS\"")?;
         for (exit, meaning) in EXIT_CODES {
-            writeln!(roff, ".TP\n\\fB{}\\fR\n{meaning}", exit as u8)?;
+            writeln!(roff, ".TP\n\\fB{}\\fR\n{meaning}", exit.code())?;
         }
     }
     if let Some(examples) = command.get_after_help() {

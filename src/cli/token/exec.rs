@@ -1,0 +1,227 @@
+//! `wit token exec`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::create;
+use super::rotate::duration;
+use crate::api::ApiError;
+use crate::app::exec::{self, Difference, Lease, Order};
+use crate::app::git_config::helper::{PORTABLE, shell_word};
+use crate::cli::output::{self, escaped, iso_date};
+use crate::cli::session::{self, ServerArgs};
+use crate::cli::{Context, Exit, Failure};
+use crate::config;
+use crate::system::{self, Signals};
+
+/// Time that a token is for where none is named.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// Variables that the command is given anyway.
+const OURS: [&str; 2] = ["WIT_TOKEN", "WIT_URL"];
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Scopes, comma-separated or repeated [default: repo:read]
+    #[arg(short, long, value_name = "SCOPES")]
+    scopes: Vec<String>,
+    /// Time after which it ends by itself, such as 30m, 12h or 7d, as exactly as the server can
+    /// [default: 1h]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    lifetime: Option<Duration>,
+    /// Put the token into this variable too; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = variable)]
+    env: Vec<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// The command, after `--`. It has the token in WIT_TOKEN, and the server's URL in WIT_URL
+    #[arg(value_name = "COMMAND", required = true, last = true)]
+    command: Vec<OsString>,
+}
+
+/// The name of a variable (POSIX.1, Environment Variable Definition), other than ours.
+fn variable(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_name = text.chars().all(fits) && !text.starts_with(|c: char| c.is_ascii_digit());
+    match is_name && !text.is_empty() && !OURS.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err("not the name of a variable, such as GITHUB_TOKEN".to_owned()),
+    }
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    if context.json {
+        let message = "wit token exec prints nothing itself, so --json does not go with it";
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("wit token exec -- COMMAND")
+            .into());
+    }
+    let scopes = match args.scopes.is_empty() {
+        true => vec!["repo:read".to_owned()],
+        false => create::scopes(&args.scopes)?,
+    };
+    let lifetime = args.lifetime.unwrap_or(LIFETIME);
+    let Some((program, arguments)) = args.command.split_first() else {
+        return Err(Failure::new(Exit::Usage, "no command was given").into());
+    };
+    let order = Order {
+        command: name_of(program),
+        machine: output::machine(),
+        scopes,
+        lifetime,
+    };
+    let acting = session::acting(context, &args.server)?;
+    // From here on this process ends only after it has revoked the token.
+    let mut signals = Signals::catch()?;
+    let lease = exec::issue(&context.paths, &acting, &order)?;
+    if let Some(signal) = signals.caught() {
+        end(lease, &acting.name);
+        return Ok(Exit::Command(u8::try_from(128 + signal).unwrap_or(1)));
+    }
+    tell(&lease, lifetime, args.lifetime.is_some(), &acting.name);
+    let mut command = Command::new(program);
+    command.args(arguments).envs(variables(&lease, &args.env)?);
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            end(lease, &acting.name);
+            return Err(not_run(program, &error).into());
+        }
+    };
+    // What it holds are copies of the token.
+    drop(command);
+    let ended = signals.wait(&mut child);
+    end(lease, &acting.name);
+    Ok(Exit::Command(system::exit_code(ended?)))
+}
+
+/// The name of a program without its directory, as a token's name can hold it.
+fn name_of(program: &OsString) -> String {
+    let name = Path::new(program).file_name().unwrap_or(program);
+    let name = escaped(&name.to_string_lossy());
+    // A token in the wrong place.
+    match output::redacted(&name) == name {
+        true => name,
+        false => "command".to_owned(),
+    }
+}
+
+/// The environment that the command has besides ours.
+fn variables(lease: &Lease, more: &[String]) -> anyhow::Result<BTreeMap<String, OsString>> {
+    let (site, url) = lease.site()?;
+    let secret = lease.created.secret.expose_str().unwrap_or_default();
+    let mut variables = BTreeMap::new();
+    for name in more.iter().map(String::as_str).chain(["WIT_TOKEN"]) {
+        variables.insert(name.to_owned(), secret.into());
+    }
+    variables.insert("WIT_URL".to_owned(), url.into());
+    // The one beside this program, if there is one; else git's PATH finds it.
+    let name = format!("git-credential-wit{}", std::env::consts::EXE_SUFFIX);
+    let own = std::env::current_exe().map(|own| own.with_file_name(name));
+    let own = own.ok().filter(|path| path.is_file());
+    let helper = own.map_or(PORTABLE.to_owned(), |path| {
+        shell_word(&path.to_string_lossy())
+    });
+    let count = config::variable("GIT_CONFIG_COUNT");
+    for (name, value) in exec::git_variables(site, &helper, count.as_deref()) {
+        variables.insert(name, value.into());
+    }
+    Ok(variables)
+}
+
+/// Says where the token's own end is another than the command was promised.
+fn tell(lease: &Lease, wanted: Duration, is_named: bool, server: &str) {
+    match lease.difference(wanted) {
+        Some(Difference::Earlier(ends)) => {
+            let ends = output::rfc3339(ends.0);
+            eprintln!("warning: tokens of {server} live shorter: this one ends at {ends}");
+        }
+        Some(Difference::Later(ends)) if is_named => {
+            let ends = iso_date(ends.0);
+            eprintln!("{server} counts in days: the token ends with the command, or on {ends}");
+        }
+        Some(Difference::Never) if is_named => {
+            eprintln!("Tokens of {server} never expire: this one ends with the command alone.");
+        }
+        _ => {}
+    }
+}
+
+/// Revokes the token. The command's exit code stays what it is.
+fn end(lease: Lease, server: &str) {
+    let name = escaped(&lease.created.token.name);
+    if let Err(error) = lease.end() {
+        let after = "the next wit command tries again";
+        eprintln!("warning: the token {name} of {server} was not revoked ({error}); {after}");
+    }
+}
+
+/// Why a command did not start, with the exit code that a shell has for it.
+fn not_run(program: &OsString, error: &io::Error) -> Failure {
+    let (code, hint) = match error.kind() {
+        io::ErrorKind::NotFound => (127, "is it installed, and in the PATH?"),
+        _ => (126, "is it a program that you may run?"),
+    };
+    let program = escaped(&program.to_string_lossy());
+    Failure::new(Exit::Command(code), format!("can't run {program}: {error}")).hint(hint)
+}
+
+/// Revokes the tokens of commands whose `wit token exec` was killed. Nobody asked for it: a failure
+/// is not reported, and not repeated for ten minutes.
+pub fn end_abandoned(context: &Context) {
+    let mut accounts = BTreeMap::<_, Vec<_>>::new();
+    for held in exec::abandoned(&context.paths) {
+        let account = (held.journal.server.clone(), held.journal.account.clone());
+        accounts.entry(account).or_default().push(held);
+    }
+    let quiet = Context::new(context.paths.clone(), true);
+    for ((server, account), records) in accounts {
+        let args = ServerArgs {
+            server: Some(server),
+            account: Some(account),
+            ..ServerArgs::default()
+        };
+        let acting = match session::acting(&quiet, &args) {
+            Ok(acting) if session::git_place(&acting).is_ok() => acting,
+            _ => {
+                records.into_iter().for_each(exec::give_up);
+                continue;
+            }
+        };
+        for held in records {
+            let ended = exec::finish(held, &acting);
+            // Each of the others would wait as long.
+            if let Err(ApiError::Unreachable { .. } | ApiError::Lost { .. }) = ended {
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_called_by_its_file_and_nothing_else() {
+        let name = |program: &str| name_of(&OsString::from(program));
+        assert_eq!(name("/usr/bin/git"), "git");
+        assert_eq!(name("./release.sh"), "release.sh");
+        assert_eq!(name("a\u{1b}[2Jb"), escaped("a\u{1b}[2Jb"));
+        let token = format!("wit_{}", "0123456789".repeat(4));
+        assert_eq!(name(&token), "command");
+    }
+
+    #[test]
+    fn a_variable_has_a_name_that_a_shell_takes() {
+        for good in ["GITHUB_TOKEN", "_x", "T1"] {
+            assert!(variable(good).is_ok(), "{good}");
+        }
+        for bad in ["", "1X", "A-B", "A=B", "WIT_TOKEN", "WIT_URL", "É"] {
+            assert!(variable(bad).is_err(), "{bad}");
+        }
+    }
+}
