@@ -132,6 +132,35 @@ fn bad_input_is_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn days_may_be_typed_as_a_duration() {
+    let machine = Machine::logged_in();
+    let lives = |expires: &str| {
+        let created = machine.json(&["token", "create", "x", "--expires", expires]);
+        let day = |name: &str| {
+            let format = &time::format_description::well_known::Rfc3339;
+            let text = created[name].as_str().expect("a time");
+            time::OffsetDateTime::parse(text, format).expect("a time")
+        };
+        (day("expiresAt") - day("createdAt")).whole_days()
+    };
+    assert_eq!(["14", "14d", "2w"].map(lives), [14, 14, 14]);
+    for arguments in [
+        &["token", "list", "--expiring", "3w"][..],
+        &["token", "list", "--expiring", "21"],
+    ] {
+        assert_eq!(
+            machine.wit(arguments).status.code(),
+            Some(3),
+            "{arguments:?}"
+        );
+    }
+    done(&machine.wit(&["token", "rotate", "--due", "1w", "--dry-run"]));
+    done(&machine.wit(&["token", "prune", "--unused", "12w", "--dry-run"]));
+    let said = refused(&machine.wit(&["token", "prune", "--unused", "0d"]), 2);
+    assert!(said.contains("at least 1 day"), "{said}");
+}
+
+#[test]
 fn what_goes_wrong_is_said_with_what_to_type() {
     let machine = Machine::new();
     let said = refused(&machine.wit(&["token", "list"]), 4);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::ask::{asked, first_line};
+use super::duration::duration;
 use super::output;
-use super::token::rotate::duration;
 use super::{Context, Exit, Failure};
 use crate::expiry::UnixTime;
 use crate::progress;

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::pick::shown;
 use crate::api::{CreatedToken, NewToken};
 use crate::app::issue::{self, Issued, Order, Replaced};
+use crate::cli::duration;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, Place, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
@@ -25,7 +26,7 @@ const GIT_DAYS: u32 = 90;
 pub struct Args {
     /// Name of the token. Without it one is created for git on this machine, and stored
     name: Option<String>,
-    /// Days until it expires, 1 to 365, or `never`
+    /// Days until it expires, 1 to 365, also as 7d or 2w, or `never`
     #[arg(short, long, value_name = "DAYS", allow_hyphen_values = true)]
     expires: Option<String>,
     /// The last day on which it works, such as 2027-01-31
@@ -113,14 +114,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Days as digits, 1 to 365; `None` for `never`.
+/// Whole days, 1 to 365; `None` for `never`.
 pub(super) fn days(text: &str) -> Result<Option<u32>, Failure> {
     if text == "never" {
         return Ok(None);
     }
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse() {
-        Ok(days @ 1..=365) if digits => Ok(Some(days)),
+    match duration::days(text) {
+        Ok(days @ 1..=365) => Ok(Some(days)),
         _ => Err(Failure::new(
             Exit::Usage,
             format!(
@@ -296,13 +296,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_digits_from_1_to_365() {
+    fn a_lifetime_is_1_to_365_days() {
         assert_eq!(days("1").unwrap(), Some(1));
+        assert_eq!(days("2w").unwrap(), Some(14));
         assert_eq!(days("365").unwrap(), Some(365));
         assert_eq!(days("never").unwrap(), None);
         for bad in [
             "0",
             "366",
+            "53w",
+            "1h",
             "-5",
             "+5",
             "30abc",

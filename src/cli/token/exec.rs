@@ -8,10 +8,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::create;
-use super::rotate::duration;
 use crate::api::ApiError;
 use crate::app::exec::{self, Difference, Lease, Order};
 use crate::app::git_config::helper::{PORTABLE, shell_word};
+use crate::cli::duration::duration;
 use crate::cli::output::{self, escaped, iso_date};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit, Failure};

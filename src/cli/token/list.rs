@@ -7,6 +7,7 @@ use serde_json::json;
 use super::pick::short_id;
 use crate::api::Token;
 use crate::app::rotations::Rotations;
+use crate::cli::duration;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit, completion};
@@ -19,11 +20,11 @@ const RED: u8 = 31;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only tokens that expire within DAYS, or have; exit code 3 where there is one
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16))]
-    expiring: Option<u16>,
+    #[arg(long, value_name = "DAYS", value_parser = duration::days)]
+    expiring: Option<u32>,
     /// Only tokens not used for DAYS; exit code 3 where there is one
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16))]
-    unused: Option<u16>,
+    #[arg(long, value_name = "DAYS", value_parser = duration::days)]
+    unused: Option<u32>,
     #[command(flatten)]
     server: ServerArgs,
 }

@@ -7,6 +7,7 @@ use super::revoke;
 use crate::api::Token;
 use crate::api::promises::require;
 use crate::cli::confirm::confirm;
+use crate::cli::duration;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit};
@@ -18,9 +19,9 @@ pub struct Args {
     /// Those that have expired
     #[arg(long)]
     expired: bool,
-    /// Those not used for DAYS, 1 or more
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
-    unused: Option<u16>,
+    /// Those not used for DAYS, 1 or more, also as 90d or 12w
+    #[arg(long, value_name = "DAYS", value_parser = duration::some_days)]
+    unused: Option<u32>,
     /// Only show which they are
     #[arg(long)]
     dry_run: bool,

@@ -16,6 +16,7 @@ use super::{create, pick};
 use crate::api::{Token, TokenApi};
 use crate::app::rotations::Rotations;
 use crate::app::upkeep::{self, Upkeep, rotation_id};
+use crate::cli::duration::{self, duration};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
@@ -39,7 +40,7 @@ pub struct Args {
     /// [default: the one that git on this machine uses]
     #[arg(value_name = "ID")]
     token: Option<String>,
-    /// Days until the new one expires, 1 to 365, or `never` [default: as the old one]
+    /// Days until the new one expires, 1 to 365, also as 7d or 2w, or `never` [default: as the old one]
     #[arg(short, long, value_name = "DAYS", allow_hyphen_values = true)]
     expires: Option<String>,
     /// What the new one is allowed, comma-separated or repeated [default: as the old one]
@@ -66,8 +67,8 @@ pub struct Args {
     /// Say what would be done
     #[arg(long)]
     dry_run: bool,
-    /// Rotate what this machine keeps and what runs out within so many days
-    #[arg(long, value_name = "DAYS", conflicts_with_all = ["token", "scopes", "print", "deliver", "deliver_file"])]
+    /// Rotate what this machine keeps and what runs out within DAYS
+    #[arg(long, value_name = "DAYS", value_parser = duration::days, conflicts_with_all = ["token", "scopes", "print", "deliver", "deliver_file"])]
     due: Option<u32>,
     /// With --due: on every server that is known
     #[arg(long, requires = "due")]
@@ -81,29 +82,6 @@ pub struct Args {
     by_itself: bool,
     #[command(flatten)]
     server: ServerArgs,
-}
-
-/// `90s`, `30m`, `12h` or `7d`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || {
-        format!(
-            "not a duration such as 90s, 30m, 12h or 7d: {}",
-            escaped(text)
-        )
-    };
-    let unit = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3_600,
-        Some('d') => 86_400,
-        _ => return Err(wrong()),
-    };
-    let digits = &text[..text.len() - 1];
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(wrong());
-    }
-    let count: u32 = digits.parse().map_err(|_| wrong())?;
-    Ok(Duration::from_secs(u64::from(count) * unit))
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
@@ -536,18 +514,4 @@ fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<
     plan.deliver = sinks(args)?;
     plan.grace = args.grace;
     Ok(plan)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duration_is_digits_and_a_unit() {
-        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        for wrong in ["", "d", "7", "-1h", "1.5h", "7 d", "99999999999d", "1ü"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
 }
