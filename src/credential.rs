@@ -197,10 +197,20 @@ impl Credential {
 
     /// Whether a new access token can be had without a person.
     pub fn is_refreshable(&self) -> bool {
-        self.refresh_token.is_some()
-            && self.sign_in.as_ref().is_some_and(|sign_in| {
-                !sign_in.ended && matches!(sign_in.upkeep, Upkeep::Refresh(_))
-            })
+        self.sign_in.as_ref().is_some_and(|sign_in| {
+            !sign_in.ended
+                && match sign_in.upkeep {
+                    Upkeep::Refresh(_) => self.refresh_token.is_some(),
+                    Upkeep::Mint(_) => true,
+                    _ => false,
+                }
+        })
+    }
+
+    /// Whether it is an app's, and so nobody's own.
+    fn is_apps(&self) -> bool {
+        let sign_in = self.sign_in.as_ref();
+        sign_in.is_some_and(|sign_in| matches!(sign_in.upkeep, Upkeep::Mint(_)))
     }
 
     /// Whether its access token has to be refreshed before git gets it: it has expired or will
@@ -224,11 +234,13 @@ impl Credential {
     }
 
     /// Whether `other` has the same username and a proof of the same kind. What comes from a sign-in
-    /// is of another kind than what git was told to store: neither takes the other's place.
+    /// is of another kind than what git was told to store, and an app's than a person's of the same
+    /// name: none takes another's place.
     fn is_like(&self, other: &Credential) -> bool {
         self.username == other.username
             && self.proof.same_kind(&other.proof)
             && self.sign_in.is_some() == other.sign_in.is_some()
+            && self.is_apps() == other.is_apps()
     }
 
     /// Whether git may call the entry by that username: its own, or the one that its host wants.
@@ -394,7 +406,10 @@ impl Credentials {
             .filter(|entry| fits(entry))
             .peekable();
         let first: &Credential = fitting.peek()?;
-        fitting.find(|entry| entry.username == first.username && entry.is_usable(now))
+        let same = |entry: &&Credential| {
+            entry.username == first.username && entry.is_apps() == first.is_apps()
+        };
+        fitting.find(|entry| same(entry) && entry.is_usable(now))
     }
 
     /// A sign-in that the server has ended and that would answer the request otherwise.

@@ -213,8 +213,10 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
                 let SignIn {
                     server, account, ..
                 } = ended;
+                let words = ended.login_words();
                 let ended = sign_in::ended(server, account.as_deref());
-                trace::tell(format_args!("{ended}; type: wit login {server}"));
+                let login = words.join(" ");
+                trace::tell(format_args!("{ended}; type: wit login {login}"));
             }
             trace::note(format_args!("nothing that fits is stored for {site}"));
         }
@@ -304,7 +306,8 @@ fn write_sign_in(
         answer.line("password", token.expose());
     }
     // A helper further on that kept it would give out what has expired.
-    if request.takes_authtype && matches!(sign_in.upkeep, Upkeep::Refresh(_)) {
+    let is_short_lived = matches!(sign_in.upkeep, Upkeep::Refresh(_) | Upkeep::Mint(_));
+    if request.takes_authtype && is_short_lived {
         answer.line("ephemeral", b"1");
     }
     if let Some(expiry) = entry.expiry {

@@ -10,8 +10,10 @@ use crate::sign_in::{ClientAuth, HostType};
 
 pub mod account;
 pub mod end;
+pub mod github_app;
 pub mod password;
 pub mod recognition;
+pub mod renew;
 
 /// The redirect that users register: any port counts (RFC 8252, section 7.3).
 pub const REDIRECT: &str = "http://127.0.0.1/";

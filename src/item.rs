@@ -17,10 +17,12 @@ use sha2::{Digest, Sha256};
 use crate::credential::{Credential, Credentials, Proof, Site, TokenInfo};
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::{Secret, SecretBuffer};
-use crate::sign_in::{ClientAuth, HostType, OAuthClient, SignIn, Upkeep};
+use crate::sign_in::{ClientAuth, HostType, InstalledApp, OAuthClient, SignIn, Upkeep};
 
 /// The format's newest version. A higher one is never overwritten.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
+/// The version of an item without the key of a GitHub App.
+const WITHOUT_APPS: u64 = 2;
 /// The version of an item without sign-ins at git hosts, which older programs read and write too.
 const WITHOUT_SIGN_INS: u64 = 1;
 
@@ -218,13 +220,21 @@ impl Item {
     pub fn encode(&self, site: &Site) -> Secret {
         let all = |entries: &[Credential]| entries.iter().map(StoredCredential::from).collect();
         let all_entries = [&self.credentials.0, &self.pending, &self.previous];
-        let signed_in = all_entries.into_iter().flatten();
+        let mut version = WITHOUT_SIGN_INS;
+        for sign_in in all_entries
+            .into_iter()
+            .flatten()
+            .flat_map(|entry| &entry.sign_in)
+        {
+            // An older program would store the item without it, or not read it.
+            let needed = match sign_in.upkeep {
+                Upkeep::Mint(_) => VERSION,
+                _ => WITHOUT_APPS,
+            };
+            version = version.max(needed);
+        }
         let stored = StoredItem {
-            version: match signed_in.into_iter().any(|entry| entry.sign_in.is_some()) {
-                // An older program would store the item without them.
-                true => VERSION,
-                false => WITHOUT_SIGN_INS,
-            },
+            version,
             site: site.to_string(),
             credentials: all(&self.credentials.0),
             sessions: self
@@ -410,7 +420,20 @@ enum StoredUpkeep {
     Refresh(StoredClient),
     RotateItself,
     Replace { id: String, name: String },
+    Mint(StoredApp),
     Watch,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredApp {
+    id: String,
+    slug: String,
+    key: Bytes,
+    installation: u64,
+    owner: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    repositories: Vec<String>,
+    permissions: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -440,6 +463,15 @@ impl From<&SignIn> for StoredSignIn {
                 id: id.clone(),
                 name: name.clone(),
             },
+            Upkeep::Mint(app) => StoredUpkeep::Mint(StoredApp {
+                id: app.id.clone(),
+                slug: app.slug.clone(),
+                key: app.key.expose().into(),
+                installation: app.installation,
+                owner: app.owner.clone(),
+                repositories: app.repositories.clone(),
+                permissions: app.permissions.clone(),
+            }),
             Upkeep::Watch => StoredUpkeep::Watch,
         };
         StoredSignIn {
@@ -469,6 +501,15 @@ impl From<StoredSignIn> for SignIn {
             }),
             StoredUpkeep::RotateItself => Upkeep::RotateItself,
             StoredUpkeep::Replace { id, name } => Upkeep::Replace { id, name },
+            StoredUpkeep::Mint(app) => Upkeep::Mint(InstalledApp {
+                id: app.id,
+                slug: app.slug,
+                key: app.key.0,
+                installation: app.installation,
+                owner: app.owner,
+                repositories: app.repositories,
+                permissions: app.permissions,
+            }),
             StoredUpkeep::Watch => Upkeep::Watch,
         };
         SignIn {
@@ -613,6 +654,18 @@ mod tests {
             }),
         });
         assert_eq!(version(&item), "{\"version\":2");
+        assert_eq!(Item::decode(&site, &item.encode(&site)), Ok(item.clone()));
+        let sign_in = item.credentials.0[0].sign_in.as_mut().unwrap();
+        sign_in.upkeep = Upkeep::Mint(InstalledApp {
+            id: "12345".into(),
+            slug: "builds".into(),
+            key: Secret::from("MIIE".to_owned()),
+            installation: 7,
+            owner: "octo".into(),
+            repositories: vec!["hello".into()],
+            permissions: vec!["contents:write".into()],
+        });
+        assert_eq!(version(&item), "{\"version\":3");
         assert_eq!(Item::decode(&site, &item.encode(&site)), Ok(item));
     }
 

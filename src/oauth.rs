@@ -23,7 +23,6 @@ pub mod code;
 pub mod configured;
 pub mod device;
 pub mod discovery;
-pub mod renew;
 pub mod revoke;
 
 /// What a server offers, by the names of RFC 8414.
@@ -83,6 +82,8 @@ pub enum OAuthError {
         code: String,
         description: Option<String>,
     },
+    /// The host has ended what the sign-in holds; `why` is one clause.
+    Ended { why: String },
     /// The user said no.
     Denied,
     /// The user did not answer in time.
@@ -111,6 +112,7 @@ impl fmt::Display for OAuthError {
                 Some(description) => write!(f, "the server refused: {description} ({code})"),
                 None => write!(f, "the server refused: {code}"),
             },
+            OAuthError::Ended { why } => f.write_str(why),
             OAuthError::Denied => f.write_str("the sign-in was denied"),
             OAuthError::Expired => f.write_str("the sign-in was not confirmed in time"),
             OAuthError::SlowDown { .. } => f.write_str("the server wants fewer requests"),
@@ -150,16 +152,25 @@ impl From<ApiError> for OAuthError {
 }
 
 impl OAuthError {
-    /// Whether a refresh token is refused for good. Each host has its own word for it: the
-    /// RFC's, GitHub's, and Gitea's and Forgejo's for one that was used before.
+    /// Whether no new access token is given for good. Of a refresh token each host has its own word
+    /// for it: the RFC's, GitHub's, and Gitea's and Forgejo's for one that was used before.
     pub fn ends_sign_in(&self) -> bool {
-        let OAuthError::Refused { code, .. } = self else {
-            return false;
-        };
-        matches!(
-            code.as_str(),
-            "invalid_grant" | "bad_refresh_token" | "unauthorized_client"
-        )
+        match self {
+            OAuthError::Ended { .. } => true,
+            OAuthError::Refused { code, .. } => matches!(
+                code.as_str(),
+                "invalid_grant" | "bad_refresh_token" | "unauthorized_client"
+            ),
+            _ => false,
+        }
+    }
+
+    /// How long the server wants to be left alone, where it says that.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            OAuthError::Api(ApiError::Limited { retry_after }) => *retry_after,
+            _ => None,
+        }
     }
 }
 

@@ -101,6 +101,8 @@ pub enum Upkeep {
     RotateItself,
     /// It was created by the host's API with a password, and can be replaced in the same way.
     Replace { id: String, name: String },
+    /// A GitHub App's key signs for a token of an hour.
+    Mint(InstalledApp),
     /// By nobody: it was created elsewhere and pasted.
     Watch,
 }
@@ -112,9 +114,29 @@ impl Upkeep {
             Upkeep::Refresh(_) => "refresh",
             Upkeep::RotateItself => "rotate_itself",
             Upkeep::Replace { .. } => "replace",
+            Upkeep::Mint(_) => "mint",
             Upkeep::Watch => "watch",
         }
     }
+}
+
+/// A GitHub App where it is installed, and what its tokens are narrowed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstalledApp {
+    /// Its ID or client ID, as GitHub takes it for `iss`: letters, digits and dots.
+    pub id: String,
+    /// Its name in URLs.
+    pub slug: String,
+    /// Its private key: DER (PKCS #1 or PKCS #8) in base64.
+    pub key: Secret,
+    /// ID of the installation.
+    pub installation: u64,
+    /// The user or organization that it is installed at.
+    pub owner: String,
+    /// The only repositories that its tokens are for, by name; empty for all of the installation.
+    pub repositories: Vec<String>,
+    /// The permissions that its tokens are asked for with, such as `contents:write`.
+    pub permissions: Vec<String>,
 }
 
 /// An OAuth 2 client and the endpoints that it needs after the sign-in.
@@ -138,6 +160,20 @@ pub enum ClientAuth {
     Body,
     /// HTTP Basic.
     Basic,
+}
+
+impl SignIn {
+    /// The words after `wit login` that sign in again in the same way. None of them needs quoting in a
+    /// shell but the server's URL, which comes first.
+    pub fn login_words(&self) -> Vec<String> {
+        let mut words = vec![self.server.clone()];
+        if let Upkeep::Mint(app) = &self.upkeep {
+            let installation = app.installation.to_string();
+            let options = ["--app-id", &app.id, "--installation", &installation];
+            words.extend(options.map(str::to_owned));
+        }
+        words
+    }
 }
 
 /// What is said of a sign-in that the server has ended, without what to type.

@@ -424,7 +424,7 @@ impl Client {
         }
         Ok(Answer {
             status: status.as_u16(),
-            retry_after: retry_after(&headers),
+            retry_after: retry_after(&headers, UnixTime::now()),
             headers,
             body,
         })
@@ -450,6 +450,10 @@ impl Answer {
         match StatusCode::from_u16(self.status) {
             Ok(status) if status.is_success() => Ok(()),
             Ok(StatusCode::UNAUTHORIZED) => Err(ApiError::Unauthorized),
+            // GitHub's way to say 429.
+            Ok(StatusCode::FORBIDDEN) if self.retry_after.is_some() => Err(ApiError::Limited {
+                retry_after: self.retry_after,
+            }),
             Ok(StatusCode::FORBIDDEN) => Err(ApiError::Forbidden { message: message() }),
             Ok(StatusCode::NOT_FOUND) => Err(ApiError::NotFound),
             Ok(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
@@ -516,12 +520,19 @@ fn skew(headers: &HeaderMap, now: UnixTime) -> Option<i64> {
     Some(UnixTime(date.unix_timestamp()).since(now))
 }
 
-/// `Retry-After` in its form of seconds, or the platform's own `x-retry-after`.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers
-        .get("retry-after")
-        .or_else(|| headers.get("x-retry-after"))?;
-    value.to_str().ok()?.parse().ok().map(Duration::from_secs)
+/// `Retry-After` in its form of seconds, the platform's own `x-retry-after`, or GitHub's
+/// `x-ratelimit-reset` (a time) where no request is left.
+fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
+    let reset = || {
+        let reset =
+            number("x-ratelimit-reset").filter(|_| number("x-ratelimit-remaining") == Some(0));
+        let at = UnixTime(i64::try_from(reset?).ok()?);
+        let server_time = now.plus(skew(headers, now).unwrap_or_default());
+        u64::try_from(at.since(server_time).max(0)).ok()
+    };
+    let seconds = number("retry-after").or_else(|| number("x-retry-after"));
+    seconds.or_else(reset).map(Duration::from_secs)
 }
 
 /// The innermost cause of a transport error, which is the one that tells a person something.

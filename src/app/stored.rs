@@ -241,7 +241,7 @@ fn renewal_of(credential: &Credential, item: &Item, config: &Config, now: UnixTi
 fn of_sign_in(sign_in: &SignIn, expires: bool) -> Renewal {
     match sign_in.upkeep {
         _ if sign_in.ended => Renewal::Login,
-        Upkeep::Refresh(_) => Renewal::Refresh,
+        Upkeep::Refresh(_) | Upkeep::Mint(_) => Renewal::Refresh,
         Upkeep::RotateItself => Renewal::RotatesItself,
         Upkeep::Replace { .. } | Upkeep::Watch if expires => Renewal::Login,
         Upkeep::Replace { .. } | Upkeep::Watch => Renewal::NotNeeded,

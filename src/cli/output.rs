@@ -3,9 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::config;
+use crate::sign_in::InstalledApp;
 
 pub use crate::expiry::{ago, clock, date, iso_date, rfc3339, span};
 pub use crate::quote::{escaped, quoted, redacted};
@@ -54,6 +56,18 @@ pub fn print(text: &[u8]) -> io::Result<()> {
 /// `replaced, ends in 52 minutes`.
 pub fn replaced(left: i64) -> String {
     format!("replaced, ends in {}", span(left.max(0)))
+}
+
+/// A GitHub App as JSON output has it, without its key.
+pub fn app(app: &InstalledApp) -> Value {
+    json!({
+        "id": app.id,
+        "name": app.slug,
+        "owner": app.owner,
+        "installation": app.installation,
+        "repositories": app.repositories,
+        "permissions": app.permissions,
+    })
 }
 
 /// The name of this machine, escaped and at most 80 characters long; empty where it has none.

@@ -19,6 +19,8 @@ use crate::trace;
 const TIMEOUT: Duration = Duration::from_millis(4_500);
 /// How long a server that did not answer is left alone, in seconds.
 const PAUSE: i64 = 60;
+/// The longest that a server can have itself left alone, in seconds.
+const MAX_PAUSE: i64 = 3_600;
 const NO_ANSWER: &str = "the server did not answer in time";
 
 /// Has the access tokens of `site` refreshed. Whether the store is worth reading again: it is not
@@ -33,7 +35,7 @@ pub fn refresh(paths: &Paths, site: &Site, store: Option<&str>, now: UnixTime) -
             // Another process is at it: its end is what is waited for, not done a second time.
             let is_over = SiteLock::acquire_rotation(paths, site, TIMEOUT).is_ok();
             if !is_over {
-                let _ = failed(paths, site, NO_ANSWER, now);
+                let _ = failed(paths, site, NO_ANSWER, None, now);
             }
             return is_over;
         }
@@ -45,7 +47,7 @@ pub fn refresh(paths: &Paths, site: &Site, store: Option<&str>, now: UnixTime) -
         Ok(Some(0)) => "done".to_owned(),
         Ok(Some(_)) => "failed".to_owned(),
         Ok(None) => {
-            let _ = failed(paths, site, NO_ANSWER, now);
+            let _ = failed(paths, site, NO_ANSWER, None, now);
             "not done in time".to_owned()
         }
         Err(error) => format!("can't be started: {error}"),
@@ -63,16 +65,26 @@ fn file(paths: &Paths, site: &Site) -> PathBuf {
 /// was wrong, counts for nothing.
 pub fn paused(paths: &Paths, site: &Site, now: UnixTime) -> Option<String> {
     let text = std::fs::read_to_string(file(paths, site)).ok()?;
-    let (at, reason) = text.split_once('\n')?;
+    let (times, reason) = text.split_once('\n')?;
+    let (at, pause) = times.split_once(' ')?;
     let at = UnixTime(at.parse().ok()?);
-    (0..PAUSE)
+    (0..pause.parse().ok()?)
         .contains(&now.since(at))
         .then(|| reason.trim_end().to_owned())
 }
 
-/// Remembers a refresh that failed, with its reason: one line without a secret.
-pub fn failed(paths: &Paths, site: &Site, reason: &str, now: UnixTime) -> io::Result<()> {
-    let text = format!("{}\n{}\n", now.0, reason.replace('\n', " "));
+/// Remembers a refresh that failed, with its reason: one line without a secret. `wait` is how long
+/// the server wants to be left alone, where it says that.
+pub fn failed(
+    paths: &Paths,
+    site: &Site,
+    reason: &str,
+    wait: Option<Duration>,
+    now: UnixTime,
+) -> io::Result<()> {
+    let wait = wait.and_then(|wait| i64::try_from(wait.as_secs()).ok());
+    let pause = wait.unwrap_or(PAUSE).clamp(PAUSE, MAX_PAUSE);
+    let text = format!("{} {pause}\n{}\n", now.0, reason.replace('\n', " "));
     write_private(&file(paths, site), text.as_bytes())
 }
 

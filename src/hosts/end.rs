@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::github_app::end_token;
 use super::{api, is_github_com};
 use crate::api::ApiError;
 use crate::api::http::Auth;
@@ -32,6 +33,7 @@ pub fn end(entry: &Credential, sign_in: &SignIn, server: &ServerUrl, reach: &Rea
         (Upkeep::Refresh(client), HostType::Github) => {
             end_at_github(server, Some(client), token, refresh, reach)
         }
+        (Upkeep::Mint(_), _) => end_token(server, token, reach),
         (Upkeep::Watch, HostType::Github) => end_at_github(server, None, token, None, reach),
         (Upkeep::Refresh(client), _) if client.revocation_endpoint.is_some() => {
             end_by_rfc_7009(client, token, refresh, reach)

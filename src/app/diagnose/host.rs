@@ -80,7 +80,7 @@ impl Facts {
 /// The findings about a git host.
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let Facts { url, host, .. } = facts;
-    let login = format!("wit login {url}");
+    let mut login = format!("wit login {url}");
     let mut findings = Vec::new();
     match &facts.reached {
         Ok(()) => findings.push(Finding::ok("server", format!("{url} answers ({host})"))),
@@ -99,15 +99,28 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     for held in &facts.sign_ins {
         let sign_in = &held.sign_in;
         let who = sign_in.account.as_deref().unwrap_or("an unnamed account");
+        login = format!("wit login {}", sign_in.login_words().join(" "));
         let finding = match &sign_in.upkeep {
             _ if sign_in.ended => {
                 Finding::wrong("login", format!("the sign-in to {url} as {who} has ended"))
-                    .why("the server did not renew it: it was revoked, or not used for long")
+                    .why(match sign_in.upkeep {
+                        Upkeep::Mint(_) => {
+                            "the app's key was deleted, or it is not installed there any more"
+                        }
+                        _ => "the server did not renew it: it was revoked, or not used for long",
+                    })
                     .cure(&login)
             }
             Upkeep::Refresh(_) if held.is_refreshable => Finding::ok(
                 "login",
                 format!("signed in to {url} as {who}, renewed automatically"),
+            ),
+            Upkeep::Mint(app) => Finding::ok(
+                "login",
+                format!(
+                    "signed in to {url} as {who} by the app {} ({}), installed at {} ({}), renewed automatically",
+                    app.slug, app.id, app.owner, app.installation
+                ),
             ),
             _ if held.is_expired => {
                 Finding::wrong("login", format!("the token of {who} for {url} has expired"))

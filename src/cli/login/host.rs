@@ -1,5 +1,7 @@
 //! `wit login` at a git host that is not a wit server: what it is, the way in, what is kept.
 
+mod app;
+
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -19,7 +21,7 @@ use crate::cli::{Context, Exit, Failure};
 use crate::config::Config;
 use crate::credential::{Credential, Proof, Site};
 use crate::expiry::UnixTime;
-use crate::hosts::{self, account, password, recognition};
+use crate::hosts::{self, account, github_app, password, recognition};
 use crate::oauth::code::{self, Code, Loopback};
 use crate::oauth::configured::Configured;
 use crate::oauth::{App, Endpoints, OAuthError, Reach, Tokens, device, discovery};
@@ -69,6 +71,8 @@ pub struct HostArgs {
     /// Keep it for one path only, as git names it under useHttpPath
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
+    #[command(flatten)]
+    app: app::AppArgs,
     /// Ask nothing: git waits
     #[arg(long, hide = true)]
     for_git: bool,
@@ -228,6 +232,9 @@ fn resolve<'a>(
 impl Host<'_> {
     fn sign_in(&self, context: &Context) -> anyhow::Result<Kept> {
         let args = self.given.host;
+        if args.app.is_given() {
+            return self.by_app(context);
+        }
         if args.token_stdin {
             return self.take_token(first_line("token")?, context);
         }
@@ -509,7 +516,7 @@ impl Host<'_> {
             OAuthError::Issuer { .. } | OAuthError::Endpoint { .. } => {
                 "wit login --help".to_owned()
             }
-            OAuthError::SlowDown { .. } => login,
+            OAuthError::SlowDown { .. } | OAuthError::Ended { .. } => login,
             OAuthError::Api(_) => return error.into(),
         };
         Failure::new(Exit::NotLoggedIn, error.to_string())
@@ -742,14 +749,21 @@ impl Host<'_> {
     fn keep(&self, kept: Kept, decided: Decided, context: &Context) -> anyhow::Result<Exit> {
         let name = self.server.to_string();
         let configured = self.configured.git_username.clone();
-        let git_username =
-            configured.unwrap_or_else(|| hosts::git_username(self.kind, kept.account.as_deref()));
+        let app = match &kept.upkeep {
+            Upkeep::Mint(app) => Some(app.clone()),
+            _ => None,
+        };
+        let git_username = match &app {
+            Some(_) => github_app::GIT_USERNAME.to_owned(),
+            None => configured
+                .unwrap_or_else(|| hosts::git_username(self.kind, kept.account.as_deref())),
+        };
         let username = kept.account.clone().unwrap_or_else(|| git_username.clone());
         let (refresh_token, refresh_expiry) = match kept.tokens {
             Some(tokens) => (tokens.refresh, tokens.refresh_expiry),
             None => (None, None),
         };
-        let renews = refresh_token.is_some();
+        let renews = refresh_token.is_some() || app.is_some();
         let entry = Credential {
             username: Some(username.into_bytes()),
             path: self.given.host.path.clone().map(String::into_bytes),
@@ -773,14 +787,23 @@ impl Host<'_> {
         };
         let granted = entry.clone();
         let stored = store::update(decided.store.as_ref(), &context.paths, &self.site, |item| {
+            let replaced = item.credentials.in_place_of(&entry).cloned();
             item.credentials.sign_in(entry);
+            replaced
         });
-        if let Err(error) = stored {
-            // Nobody has it now, so it is not to live on at the host.
-            if let Some(sign_in) = &granted.sign_in {
-                let _ = hosts::end::end(&granted, sign_in, &self.server, &self.reach);
+        let end = |entry: &Credential| {
+            if let Some(sign_in) = &entry.sign_in {
+                let _ = hosts::end::end(entry, sign_in, &self.server, &self.reach);
             }
-            return Err(error.into());
+        };
+        match stored {
+            // Nobody has it now, so it is not to live on at the host.
+            Err(error) => {
+                end(&granted);
+                return Err(error.into());
+            }
+            Ok(Some(replaced)) if app.is_some() => end(&replaced),
+            Ok(_) => {}
         }
         // A server that was away, or a person who was not asked again, are so no longer.
         let _ = crate::helper::refresh::succeeded(&context.paths, &self.site);
@@ -799,6 +822,7 @@ impl Host<'_> {
                 "hostType": self.kind.name(),
                 "account": kept.account,
                 "scopes": kept.scopes,
+                "app": app.as_ref().map(output::app),
                 "renews": renews,
                 "expiresAt": kept.expiry.map(|expiry| output::rfc3339(expiry.0)),
                 "store": decided.store.name(),
@@ -815,7 +839,15 @@ impl Host<'_> {
             (false, Some(expiry)) => format!(" The token expires on {}.", output::date(expiry.0)),
             (false, None) => String::new(),
         };
-        output::print(format!("Logged in to {name}{account}.{renewed}\n").as_bytes())?;
+        let by = app
+            .as_ref()
+            .map(|app| format!(" by the app {}", escaped(&app.slug)));
+        let by = by.unwrap_or_default();
+        output::print(format!("Logged in to {name}{account}{by}.{renewed}\n").as_bytes())?;
+        if let Some(app) = &app {
+            eprintln!("The app's private key is kept in {location}; git needs its file no longer.");
+            self.tell_of_others(app, kept.account.as_deref(), decided.store.as_ref())?;
+        }
         if decided.new {
             eprintln!("Secrets are kept in {location}.");
         }

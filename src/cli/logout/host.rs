@@ -92,7 +92,17 @@ pub fn run(
             End::Failed(error) => left.push(Left::failed(sign_in, server, &error.to_string())),
         }
     }
-    report(&name, revoked, &left, context).map(Some)
+    let exit = report(&name, revoked, &left, context)?;
+    let apps = ended
+        .iter()
+        .filter_map(|entry| match &entry.sign_in.as_ref()?.upkeep {
+            Upkeep::Mint(app) => Some((escaped(&app.slug), escaped(&app.owner))),
+            _ => None,
+        });
+    for (app, owner) in apps.filter(|_| !context.json) {
+        eprintln!("The app's key is forgotten here. The app {app} stays installed at {owner}.");
+    }
+    Ok(Some(exit))
 }
 
 fn is_pasted(entry: &Credential) -> bool {
@@ -139,6 +149,7 @@ impl Left {
         let what = match &sign_in.upkeep {
             Upkeep::Replace { name, .. } => format!("the token {}", escaped(name)),
             Upkeep::Refresh(_) => "what the sign-in was granted".to_owned(),
+            Upkeep::Mint(_) => "the token of an hour".to_owned(),
             Upkeep::Watch | Upkeep::RotateItself => "the token".to_owned(),
         };
         let host = sign_in.host.title();

@@ -7,7 +7,7 @@ use crate::credential::Credential;
 use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::item::Item;
 use crate::quote::Suggestion;
-use crate::sign_in::{HostType, SignIn, Upkeep};
+use crate::sign_in::{HostType, InstalledApp, SignIn, Upkeep};
 
 /// How long before its end a sign-in that is not renewed needs attention, in seconds: time to
 /// create another token.
@@ -59,7 +59,7 @@ pub fn show(server: &str, host: HostType, item: &Item, skew: Option<i64>, now: U
 }
 
 fn line(entry: &Credential, sign_in: &SignIn, now: UnixTime) -> (String, bool) {
-    let login = Suggestion::new("wit login").arg(&sign_in.server);
+    let login = Suggestion::new("wit login").args(sign_in.login_words());
     let who = match &sign_in.account {
         Some(account) => format!("Logged in as {}", escaped(account)),
         None => "Logged in".to_owned(),
@@ -85,6 +85,7 @@ fn line(entry: &Credential, sign_in: &SignIn, now: UnixTime) -> (String, bool) {
             }
             None => ("renewed automatically".to_owned(), false),
         },
+        Upkeep::Mint(app) => (by_app(app), false),
         upkeep => match entry.expiry {
             Some(expiry) if expiry.left(now) <= SOON => (until(expiry, now, &login), true),
             Some(expiry) => (
@@ -97,6 +98,20 @@ fn line(entry: &Credential, sign_in: &SignIn, now: UnixTime) -> (String, bool) {
     (format!("  {who}{path}{scopes}, {state}"), attention)
 }
 
+/// It needs nobody, for as long as the app has its key and is installed.
+fn by_app(app: &InstalledApp) -> String {
+    let (slug, owner) = (escaped(&app.slug), escaped(&app.owner));
+    let repositories = match app.repositories.as_slice() {
+        [] => String::new(),
+        names => format!(" for {}", escaped(&names.join(", "))),
+    };
+    let number = app.installation;
+    format!(
+        "a new token each hour{repositories} by the app {slug} ({}), installed at {owner} ({number}); no end",
+        app.id
+    )
+}
+
 fn until(expiry: Expiry, now: UnixTime, login: &Suggestion) -> String {
     match expiry.left(now) {
         left if left <= 0 => format!("expired {}: {login}", output::ago(expiry.0, now)),
@@ -106,7 +121,7 @@ fn until(expiry: Expiry, now: UnixTime, login: &Suggestion) -> String {
 
 fn words(upkeep: &Upkeep) -> &'static str {
     match upkeep {
-        Upkeep::Refresh(_) => "never expires",
+        Upkeep::Refresh(_) | Upkeep::Mint(_) => "never expires",
         Upkeep::Replace { .. } => "never expires; created with your password",
         Upkeep::RotateItself | Upkeep::Watch => "no expiry known; created elsewhere",
     }
@@ -119,6 +134,10 @@ fn document(entry: &Credential, sign_in: &SignIn) -> Value {
         "path": entry.path.as_deref().map(String::from_utf8_lossy),
         "scopes": sign_in.scopes,
         "upkeep": sign_in.upkeep.name(),
+        "app": match &sign_in.upkeep {
+            Upkeep::Mint(app) => output::app(app),
+            _ => Value::Null,
+        },
         "renewed": entry.is_refreshable(),
         "ended": sign_in.ended,
         "expiresAt": time(entry.expiry),

@@ -6,7 +6,8 @@ use crate::cli::{Context, Exit, Failure};
 use crate::credential::Site;
 use crate::expiry::UnixTime;
 use crate::helper::refresh;
-use crate::oauth::renew::{RenewError, refresh_due};
+use crate::hosts::renew::{RenewError, refresh_due};
+use crate::quote::Suggestion;
 use crate::store::Store;
 
 /// How long another process's refresh, or a rotation, at the same site is waited for.
@@ -21,17 +22,18 @@ pub fn run(site: &Site, store: &dyn Store, context: &Context) -> anyhow::Result<
         Ok(0) => Ok(()),
         Ok(_) => Ok(refresh::succeeded(paths, site)?),
         Err(error @ RenewError::Ended { .. }) => {
-            let RenewError::Ended { server, .. } = &error else {
+            let RenewError::Ended { login, .. } = &error else {
                 return Ok(());
             };
-            let hint = format!("wit login {server}");
+            let hint = Suggestion::new("wit login").args(login.clone());
             Err(Failure::new(Exit::NotLoggedIn, error.to_string())
                 .hint(hint)
                 .into())
         }
         Err(error) => {
             if let RenewError::OAuth(reason) = &error {
-                refresh::failed(paths, site, &reason.to_string(), UnixTime::now())?;
+                let (why, wait) = (reason.to_string(), reason.retry_after());
+                refresh::failed(paths, site, &why, wait, UnixTime::now())?;
             }
             Err(error.into())
         }

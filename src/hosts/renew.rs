@@ -1,11 +1,15 @@
-//! Refreshing the stored access tokens of a site, by one process at a time.
+//! Renewing the stored access tokens of a site, by one process at a time: by a refresh token, or by
+//! the key of an app.
 
 use std::time::Duration;
 
-use super::{OAuthError, Reach, refresh};
+use super::end::end;
+use super::github_app::AppApi;
+use crate::api::server::ServerUrl;
 use crate::config::{Config, Paths};
 use crate::credential::{Credential, Proof, Site};
 use crate::expiry::UnixTime;
+use crate::oauth::{OAuthError, Reach, Tokens, refresh};
 use crate::sign_in::{SignIn, Upkeep, ended};
 use crate::store::lock::SiteLock;
 use crate::store::{self, Store, StoreError};
@@ -17,6 +21,10 @@ pub enum RenewError {
     Ended {
         server: String,
         account: Option<String>,
+        /// In one clause, where more is known than that.
+        why: Option<String>,
+        /// What comes after `wit login`.
+        login: Vec<String>,
     },
     /// The server was asked in vain a moment ago.
     Paused,
@@ -28,8 +36,17 @@ pub enum RenewError {
 impl std::fmt::Display for RenewError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            RenewError::Ended { server, account } => {
-                f.write_str(&ended(server, account.as_deref()))
+            RenewError::Ended {
+                server,
+                account,
+                why,
+                ..
+            } => {
+                f.write_str(&ended(server, account.as_deref()))?;
+                match why {
+                    Some(why) => write!(f, ": {why}"),
+                    None => Ok(()),
+                }
             }
             RenewError::Paused => f.write_str("the server did not answer a moment ago"),
             RenewError::OAuth(error) => error.fmt(f),
@@ -54,9 +71,9 @@ impl From<StoreError> for RenewError {
     }
 }
 
-/// Refreshes each access token of `site` that is due. Other processes wait for the lock up to
+/// Renews each access token of `site` that is due. Other processes wait for the lock up to
 /// `patience`, and then find nothing due. Nothing is asked where `is_paused` says so once the lock
-/// is held: another process has just failed. Returns how many were refreshed; the first failure
+/// is held: another process has just failed. Returns how many were renewed; the first failure
 /// after all were tried.
 pub fn refresh_due(
     store: &dyn Store,
@@ -81,31 +98,28 @@ pub fn refresh_due(
         return Err(RenewError::Paused);
     }
     let config = Config::load(paths).unwrap_or_default();
-    let mut refreshed = 0;
+    let mut renewed = 0;
     let mut failure = None;
     for entry in due {
-        match refresh_one(store, paths, site, entry, &config) {
-            Ok(()) => refreshed += 1,
+        match renew(store, paths, site, entry, &config) {
+            Ok(()) => renewed += 1,
             Err(error) => failure = failure.or(Some(error)),
         }
     }
     match failure {
-        None => Ok(refreshed),
+        None => Ok(renewed),
         Some(error) => Err(error),
     }
 }
 
-fn refresh_one(
+fn renew(
     store: &dyn Store,
     paths: &Paths,
     site: &Site,
     entry: &Credential,
     config: &Config,
 ) -> Result<(), RenewError> {
-    let (Some(sign_in), Some(refresh_token)) = (&entry.sign_in, &entry.refresh_token) else {
-        return Ok(());
-    };
-    let Upkeep::Refresh(client) = &sign_in.upkeep else {
+    let Some(sign_in) = &entry.sign_in else {
         return Ok(());
     };
     let known = config.servers.get(&sign_in.server);
@@ -114,32 +128,71 @@ fn refresh_one(
         limit: None,
     };
     let issued = UnixTime::now();
-    let tokens = match refresh(client, refresh_token, &reach) {
-        Ok(tokens) => tokens,
+    let tokens = match new_tokens(entry, sign_in, &reach) {
+        Ok(Some(tokens)) => tokens,
+        Ok(None) => return Ok(()),
         Err(error) if error.ends_sign_in() => {
             change(store, paths, site, entry, |sign_in, _| sign_in.ended = true)?;
             return Err(RenewError::Ended {
                 server: sign_in.server.clone(),
                 account: sign_in.account.clone(),
+                why: match error {
+                    OAuthError::Ended { why } => Some(why),
+                    _ => None,
+                },
+                login: sign_in.login_words(),
             });
         }
         Err(error) => return Err(RenewError::OAuth(error)),
     };
+    let mut new = Credential {
+        proof: Proof::Password(tokens.access),
+        refresh_token: tokens.refresh,
+        ..entry.clone()
+    };
     // A refresh token may work once only: nothing stands between the answer and this write.
-    change(store, paths, site, entry, |sign_in, held| {
-        held.proof = Proof::Password(tokens.access);
+    let is_kept = change(store, paths, site, entry, |sign_in, held| {
+        held.proof = new.proof.clone();
         held.expiry = tokens.expiry;
-        held.refresh_token = tokens.refresh.or(held.refresh_token.take());
+        held.refresh_token = new.refresh_token.clone().or(held.refresh_token.take());
         sign_in.issued = issued;
         sign_in.refresh_expiry = tokens.refresh_expiry.or(sign_in.refresh_expiry);
         if let Some(scopes) = tokens.scopes {
             sign_in.scopes = scopes;
         }
     })?;
+    if !is_kept && let Ok(server) = ServerUrl::parse(&sign_in.server) {
+        // Nobody would end it otherwise: it was logged out of meanwhile.
+        new.refresh_token = new.refresh_token.take().or(entry.refresh_token.clone());
+        let _ = end(&new, sign_in, &server, &reach);
+    }
     Ok(())
 }
 
-/// Changes the entry in the store that has this refresh token, whatever else was changed meanwhile.
+/// What the host gives in the place of the entry's access token; `None` where it is not renewed so.
+fn new_tokens(
+    entry: &Credential,
+    sign_in: &SignIn,
+    reach: &Reach,
+) -> Result<Option<Tokens>, OAuthError> {
+    match (&sign_in.upkeep, &entry.refresh_token) {
+        (Upkeep::Refresh(client), Some(refresh_token)) => {
+            refresh(client, refresh_token, reach).map(Some)
+        }
+        (Upkeep::Mint(app), _) => {
+            let server = ServerUrl::parse(&sign_in.server).map_err(|why| OAuthError::Endpoint {
+                url: sign_in.server.clone(),
+                why,
+            })?;
+            AppApi::new(&server, &app.id, &app.key, reach)?
+                .token(app)
+                .map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Changes the entry in the store, whatever else was changed meanwhile; whether it was still there.
 /// The replaced access token is not stored again, should git bring it.
 fn change(
     store: &dyn Store,
@@ -147,14 +200,16 @@ fn change(
     site: &Site,
     entry: &Credential,
     change: impl FnOnce(&mut SignIn, &mut Credential),
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
+    let upkeep = |entry: &Credential| entry.sign_in.as_ref().map(|held| held.upkeep.clone());
     store::update(store, paths, site, |item| {
         let same = |held: &&mut Credential| {
-            held.refresh_token == entry.refresh_token && held.sign_in.is_some()
+            held.refresh_token == entry.refresh_token
+                && (&held.username, &held.path) == (&entry.username, &entry.path)
+                && upkeep(held) == upkeep(entry)
         };
         let Some(held) = item.credentials.0.iter_mut().find(same) else {
-            // It was logged out of meanwhile.
-            return;
+            return false;
         };
         if let Some(mut sign_in) = held.sign_in.take() {
             change(&mut sign_in, held);
@@ -163,5 +218,6 @@ fn change(
         if held.proof != entry.proof {
             item.retire(entry.proof.secret());
         }
+        true
     })
 }
