@@ -12,7 +12,7 @@ use promises::Promises;
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
-mod checked;
+pub(crate) mod checked;
 #[cfg(feature = "direct")]
 pub mod database;
 #[cfg(not(feature = "direct"))]
@@ -35,10 +35,15 @@ pub mod user;
 pub struct Token {
     pub id: String,
     pub name: String,
-    /// The first 8 characters, `wit_a1b2`; they do collide.
+    /// The first 8 characters, `wit_a1b2`, where the host tells them; they do collide.
     pub prefix: String,
+    /// The last 8 characters, where the host tells those.
+    pub suffix: String,
     pub scopes: Vec<String>,
-    pub created: UnixTime,
+    /// The only repositories that it opens, as `OWNER/NAME`; empty for all of the account's.
+    pub repositories: Vec<String>,
+    /// `None` where the host does not say it.
+    pub created: Option<UnixTime>,
     pub last_used: Option<UnixTime>,
     pub expiry: Option<Expiry>,
     /// [`NewToken::request_id`] of the request that created it, where the server keeps that.
@@ -53,9 +58,9 @@ impl Token {
         self.expiry.is_some_and(|expiry| expiry.is_past(now))
     }
 
-    /// Seconds since it was used, or made where it never was.
-    pub fn idle(&self, now: UnixTime) -> i64 {
-        now.since(self.last_used.unwrap_or(self.created))
+    /// Seconds since it was used, or created where it never was; `None` where neither is known.
+    pub fn idle(&self, now: UnixTime) -> Option<i64> {
+        Some(now.since(self.last_used.or(self.created)?))
     }
 }
 
@@ -66,6 +71,8 @@ pub struct NewToken {
     pub name: String,
     /// At least one.
     pub scopes: Vec<String>,
+    /// The only repositories that it is to open, as `OWNER/NAME`; empty for all of the account's.
+    pub repositories: Vec<String>,
     /// 1 or more, as far as [`Promises::max_lifetime_days`], or `None` for no end.
     pub expires_in_days: Option<u32>,
     /// A random UUID of the client's choice. A server that takes it creates at most one token for it and
@@ -131,6 +138,11 @@ pub trait TokenApi {
 
     /// What the host does for this login.
     fn promises(&self) -> Promises;
+
+    /// The error for something that is not promised; `what` goes on from "can't".
+    fn refusal(&self, what: &'static str) -> ApiError {
+        ApiError::Unsupported { what }
+    }
 
     /// Scopes as the host lists them once they are granted.
     fn normalized_scopes(&self, scopes: &[String]) -> Vec<String> {
@@ -209,6 +221,17 @@ pub enum ApiError {
     Malformed { what: String },
     /// This form of the API has no such call.
     Unsupported { what: &'static str },
+    /// The host has no such call for this login. Nothing was sent.
+    Impossible {
+        host: &'static str,
+        what: &'static str,
+        /// The page on which a person can do it.
+        page: Option<String>,
+    },
+    /// The host takes the account's password only, and nobody could be asked for it.
+    PasswordNeeded { server: String, reason: String },
+    /// The host refused the password or the one-time code.
+    WrongPassword { server: String },
 }
 
 impl ApiError {
@@ -223,7 +246,10 @@ impl ApiError {
             | ApiError::NotFound
             | ApiError::Refused { .. }
             | ApiError::Limited { .. }
-            | ApiError::Unsupported { .. } => false,
+            | ApiError::Unsupported { .. }
+            | ApiError::Impossible { .. }
+            | ApiError::PasswordNeeded { .. }
+            | ApiError::WrongPassword { .. } => false,
         }
     }
 }
@@ -246,6 +272,15 @@ impl fmt::Display for ApiError {
             ApiError::Failed { status } => write!(f, "the server failed with status {status}"),
             ApiError::Malformed { what } => write!(f, "the server's answer makes no sense: {what}"),
             ApiError::Unsupported { what } => write!(f, "this server can't {what}"),
+            ApiError::Impossible { host, what, .. } => {
+                write!(f, "{host} can't {what} for this sign-in")
+            }
+            ApiError::PasswordNeeded { server, reason } => {
+                write!(f, "{server} requires your password for this: {reason}")
+            }
+            ApiError::WrongPassword { server } => {
+                write!(f, "{server} refused the password or the one-time code")
+            }
         }
     }
 }

@@ -14,6 +14,7 @@
 //! let new = NewToken {
 //!     name: "nightly".into(),
 //!     scopes: vec!["repo:read".into()],
+//!     repositories: Vec::new(),
 //!     expires_in_days: Some(30),
 //!     request_id: None,
 //! };

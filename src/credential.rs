@@ -127,8 +127,13 @@ pub struct TokenInfo {
     pub account: String,
     /// Scopes, such as `repo:read`.
     pub scopes: Vec<String>,
+    /// The only repositories that it opens, as `OWNER/NAME`; empty for all of the account's.
+    pub repositories: Vec<String>,
     /// When it was made, by the server's clock.
     pub created: UnixTime,
+    /// When this machine is to replace and revoke it, by the server's clock, where the host gives its
+    /// tokens no expiry. The server knows nothing of it.
+    pub replace_by: Option<Expiry>,
     /// Server clock minus this machine's when the token was stored, in seconds
     /// ([`crate::expiry::notable_skew`]).
     pub clock_skew: i64,

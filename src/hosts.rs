@@ -14,6 +14,8 @@ pub mod github_app;
 pub mod password;
 pub mod recognition;
 pub mod renew;
+pub mod scopes;
+pub mod tokens;
 
 /// The redirect that users register: any port counts (RFC 8252, section 7.3).
 pub const REDIRECT: &str = "http://127.0.0.1/";

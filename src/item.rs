@@ -23,7 +23,8 @@ use crate::sign_in::{ClientAuth, HostType, InstalledApp, OAuthClient, SignIn, Up
 const VERSION: u64 = 3;
 /// The version of an item without the key of a GitHub App.
 const WITHOUT_APPS: u64 = 2;
-/// The version of an item without sign-ins at git hosts, which older programs read and write too.
+/// The version of an item without sign-ins at git hosts, and tokens created there, which older
+/// programs read and write too.
 const WITHOUT_SIGN_INS: u64 = 1;
 
 /// How many replaced tokens of a site are remembered.
@@ -221,15 +222,15 @@ impl Item {
         let all = |entries: &[Credential]| entries.iter().map(StoredCredential::from).collect();
         let all_entries = [&self.credentials.0, &self.pending, &self.previous];
         let mut version = WITHOUT_SIGN_INS;
-        for sign_in in all_entries
-            .into_iter()
-            .flatten()
-            .flat_map(|entry| &entry.sign_in)
-        {
+        for entry in all_entries.into_iter().flatten() {
             // An older program would store the item without it, or not read it.
-            let needed = match sign_in.upkeep {
-                Upkeep::Mint(_) => VERSION,
-                _ => WITHOUT_APPS,
+            let is_hosts =
+                |token: &TokenInfo| token.replace_by.is_some() || !token.repositories.is_empty();
+            let needed = match &entry.sign_in {
+                Some(sign_in) if matches!(sign_in.upkeep, Upkeep::Mint(_)) => VERSION,
+                Some(_) => WITHOUT_APPS,
+                None if entry.token.as_ref().is_some_and(is_hosts) => WITHOUT_APPS,
+                None => WITHOUT_SIGN_INS,
             };
             version = version.max(needed);
         }
@@ -534,7 +535,11 @@ struct StoredToken {
     name: String,
     account: String,
     scopes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    repositories: Vec<String>,
     created: UnixTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replace_by: Option<Expiry>,
     /// An older program that lost it would take this machine's clock for the server's.
     #[serde(default, skip_serializing_if = "is_zero")]
     clock_skew: i64,
@@ -572,7 +577,9 @@ impl From<&Credential> for StoredCredential {
                 name: token.name.clone(),
                 account: token.account.clone(),
                 scopes: token.scopes.clone(),
+                repositories: token.repositories.clone(),
                 created: token.created,
+                replace_by: token.replace_by,
                 clock_skew: token.clock_skew,
             }),
             sign_in: entry.sign_in.as_ref().map(StoredSignIn::from),
@@ -603,7 +610,9 @@ impl StoredCredential {
                 name: token.name,
                 account: token.account,
                 scopes: token.scopes,
+                repositories: token.repositories,
                 created: token.created,
+                replace_by: token.replace_by,
                 clock_skew: token.clock_skew,
             }),
             sign_in: self.sign_in.map(SignIn::from),

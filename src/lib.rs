@@ -19,7 +19,7 @@
 //! | [`database`] | secret, expiry, names, config, trace; the tables that `api` and `platform` share |
 //! | [`api`] | secret, expiry, quote, names, config, trace, progress, credential, database |
 //! | [`oauth`] | secret, expiry, quote, config, trace, progress, sign_in, credential, item, store, api |
-//! | [`hosts`] | secret, expiry, quote, config, trace, progress, sign_in, credential, item, store, api, oauth |
+//! | [`hosts`] | secret, expiry, quote, names, config, trace, progress, sign_in, credential, item, store, api, oauth |
 //! | [`rotation`] | secret, expiry, quote, system, files, config, trace, process, credential, item, store, api |
 //! | [`app`] | secret, expiry, quote, names, system, files, config, trace, interactive, process, progress, sign_in, credential, item, store, helper, import, api, oauth, hosts, rotation; never `cli` |
 //! | [`platform`] | secret, expiry, quote, names, system, files, config, trace, process, database |

@@ -74,7 +74,8 @@ impl Plan {
             new: NewToken {
                 name: info.name.clone(),
                 scopes: info.scopes.clone(),
-                expires_in_days: lifetime_in_days(info.created, entry.expiry),
+                repositories: info.repositories.clone(),
+                expires_in_days: lifetime_in_days(info.created, entry.expiry.or(info.replace_by)),
                 request_id: None,
             },
             deliver: Vec::new(),
@@ -101,7 +102,9 @@ impl Plan {
             new: NewToken {
                 name: token.name.clone(),
                 scopes: token.scopes.clone(),
-                expires_in_days: lifetime_in_days(token.created, token.expiry),
+                repositories: token.repositories.clone(),
+                expires_in_days: (token.created)
+                    .and_then(|created| lifetime_in_days(created, token.expiry)),
                 request_id: None,
             },
             deliver: Vec::new(),
@@ -210,8 +213,11 @@ impl fmt::Display for RotationError {
                         None => "never used".to_owned(),
                     };
                     let (id, name) = (escaped(&token.id), escaped(&token.name));
-                    let created = rfc3339(token.created);
-                    write!(f, "\n  {id}  {name}, created {created}, {used}")?;
+                    write!(f, "\n  {id}  {name}")?;
+                    if let Some(created) = token.created {
+                        write!(f, ", created {}", rfc3339(created))?;
+                    }
+                    write!(f, ", {used}")?;
                 }
                 Ok(())
             }

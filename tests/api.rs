@@ -37,6 +37,7 @@ fn new() -> NewToken {
     NewToken {
         name: "ci-token".into(),
         scopes: vec!["repo:read".into(), "repo:write".into()],
+        repositories: Vec::new(),
         expires_in_days: Some(30),
         request_id: None,
     }

@@ -170,6 +170,7 @@ fn the_limits_are_the_servers(way: &Way) {
     let new = |name: &str, scopes: &[&str], days| NewToken {
         name: name.to_owned(),
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        repositories: Vec::new(),
         expires_in_days: days,
         request_id: None,
     };

@@ -104,6 +104,7 @@ fn direct_mode_knows_ids_on_a_database_that_only_the_platform_has_worked_on() {
     let new = NewToken {
         name: "CI".to_owned(),
         scopes: vec!["repo:read".to_owned()],
+        repositories: Vec::new(),
         expires_in_days: None,
         request_id: Some(id),
     };

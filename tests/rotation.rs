@@ -129,7 +129,7 @@ impl World {
             name: name.to_owned(),
             prefix: "wit_0000".to_owned(),
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
-            created: at,
+            created: Some(at),
             last_used: None,
             expiry: days.map(|days| {
                 let Expiry(end) = Expiry(at.plus(i64::from(days) * DAY));
@@ -140,6 +140,8 @@ impl World {
             }),
             request_id: None,
             replaced_by: None,
+            suffix: String::new(),
+            repositories: Vec::new(),
         };
         self.tokens
             .borrow_mut()
@@ -361,7 +363,9 @@ fn entry(token: &Token, secret: Secret) -> Credential {
             name: token.name.clone(),
             account: "me".to_owned(),
             scopes: token.scopes.clone(),
-            created: token.created,
+            repositories: token.repositories.clone(),
+            created: token.created.unwrap_or(UnixTime(0)),
+            replace_by: None,
             clock_skew: 0,
         }),
     }
@@ -856,6 +860,7 @@ fn a_request_that_arrives_late_creates_no_second_token() {
     let late = NewToken {
         name: journal.name.clone(),
         scopes: journal.scopes.clone(),
+        repositories: Vec::new(),
         expires_in_days: journal.expires_in_days,
         request_id: journal.request_ids.last().copied(),
     };

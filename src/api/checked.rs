@@ -31,7 +31,7 @@ fn is_word(text: &str, more: &str) -> bool {
 }
 
 /// An id: 1 to 128 letters, digits, `-`, `_` or `.`, the first a letter or digit.
-pub(super) fn id(id: String) -> Result<String, ApiError> {
+pub(crate) fn id(id: String) -> Result<String, ApiError> {
     match is_word(&id, "-_.") {
         true => Ok(id),
         false => Err(malformed("an id that can't be one")),
@@ -39,7 +39,7 @@ pub(super) fn id(id: String) -> Result<String, ApiError> {
 }
 
 /// A new token's secret: what git's protocol, a header and a file of one line can hold.
-pub(super) fn secret(secret: Secret) -> Result<Secret, ApiError> {
+pub(crate) fn secret(secret: Secret) -> Result<Secret, ApiError> {
     let bytes = secret.expose();
     let fits = (1..=MAX_SECRET).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
     match fits {
@@ -49,7 +49,7 @@ pub(super) fn secret(secret: Secret) -> Result<Secret, ApiError> {
 }
 
 /// A username or email: plain text, of one line.
-pub(super) fn account_name(name: String) -> Result<String, ApiError> {
+pub(crate) fn account_name(name: String) -> Result<String, ApiError> {
     let fits = !name.is_empty() && name.chars().count() <= MAX_ACCOUNT && is_plain(&name);
     match fits {
         true => Ok(name),
@@ -66,7 +66,7 @@ fn scopes(scopes: &[String]) -> Result<(), ApiError> {
 }
 
 /// A token of a list or just created. People choose its name, so that is only bounded.
-pub(super) fn token(token: Token) -> Result<Token, ApiError> {
+pub(crate) fn token(token: Token) -> Result<Token, ApiError> {
     let token = Token {
         id: id(token.id)?,
         replaced_by: token.replaced_by.map(id).transpose()?,
@@ -74,6 +74,14 @@ pub(super) fn token(token: Token) -> Result<Token, ApiError> {
     };
     if !is_word(&token.prefix, "_-") {
         return Err(malformed("a token's prefix that can't be one"));
+    }
+    listed(token)
+}
+
+/// The same where no prefix is told.
+pub(crate) fn listed(token: Token) -> Result<Token, ApiError> {
+    if !token.suffix.is_empty() && !is_word(&token.suffix, "_-") {
+        return Err(malformed("a token's last characters that can't be any"));
     }
     if token.name.chars().count() > MAX_NAME {
         return Err(malformed("a token's name that is too long"));
@@ -83,7 +91,7 @@ pub(super) fn token(token: Token) -> Result<Token, ApiError> {
 }
 
 /// An account. An email may be missing.
-pub(super) fn account(account: Account) -> Result<Account, ApiError> {
+pub(crate) fn account(account: Account) -> Result<Account, ApiError> {
     Ok(Account {
         id: id(account.id)?,
         username: account.username.map(account_name).transpose()?,
@@ -95,7 +103,7 @@ pub(super) fn account(account: Account) -> Result<Account, ApiError> {
 }
 
 /// A scope that a server offers.
-pub(super) fn scope(scope: Scope) -> Result<Scope, ApiError> {
+pub(crate) fn scope(scope: Scope) -> Result<Scope, ApiError> {
     scopes(std::slice::from_ref(&scope.name))?;
     Ok(scope)
 }

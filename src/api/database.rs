@@ -150,8 +150,10 @@ impl TryFrom<TokenRecord> for Token {
             id: record.id.to_string(),
             name: record.name,
             prefix: record.prefix,
+            suffix: String::new(),
             scopes: record.scopes,
-            created: unix(record.created),
+            repositories: Vec::new(),
+            created: Some(unix(record.created)),
             last_used: record.last_used.map(unix),
             expiry: record.expires.map(|time| Expiry(unix(time))),
             // Direct mode sends it as the token's own id.

@@ -13,6 +13,8 @@ pub enum Form {
     Database,
     /// A token about itself.
     Own,
+    /// A git host's own API, by the entry of a sign-in.
+    Host,
 }
 
 impl Form {
@@ -26,6 +28,7 @@ impl Form {
             Form::Trpc => "trpc",
             Form::Database => "database",
             Form::Own => "own",
+            Form::Host => "host",
         }
     }
 

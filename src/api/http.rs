@@ -202,13 +202,18 @@ impl Client {
 
     /// [`Client::get`] of a URL that has a query, made with [`ServerUrl::at`].
     pub(super) fn get_url(&self, url: Url, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
-        self.waiting(|| self.get_again(url, bearer))
+        self.get_by(url, bearer.map_or(Auth::Nobody, Auth::Bearer))
     }
 
-    fn get_again(&self, url: Url, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
+    /// [`Client::get`] of any URL of the server, with any proof of who asks.
+    pub fn get_by(&self, url: Url, auth: Auth) -> Result<Answer, ApiError> {
+        self.waiting(|| self.get_again(url, auth))
+    }
+
+    fn get_again(&self, url: Url, auth: Auth) -> Result<Answer, ApiError> {
         let mut waits = self.waits.iter();
         loop {
-            let answer = self.send(Method::GET, url.clone(), bearer, None);
+            let answer = self.request(Method::GET, url.clone(), auth, None);
             let wait = match &answer {
                 Ok(answer) if matches!(answer.status, 429 | 503) => {
                     let least = answer.retry_after.unwrap_or_default();
@@ -505,7 +510,7 @@ impl Answer {
 }
 
 /// An RFC 3339 time of a server's, to the second.
-pub(super) fn time(text: &str) -> Result<UnixTime, ApiError> {
+pub(crate) fn time(text: &str) -> Result<UnixTime, ApiError> {
     OffsetDateTime::parse(text, &Rfc3339)
         .map(|time| UnixTime(time.unix_timestamp()))
         .map_err(|_| ApiError::Malformed {

@@ -1,11 +1,12 @@
 //! The token of a create request whose response was lost.
 //!
 //! Names, scopes and times prove nothing: another machine of the same account may create a token
-//! that is like it in all of them, at the same moment. Only the request's own id does.
+//! that is like it in all of them, at the same moment. Only the request's own id does, or, where
+//! names are unique, that of a generation, which was chosen at random.
 
 use uuid::Uuid;
 
-use super::{ApiError, Token, TokenApi};
+use super::{ApiError, Token, TokenApi, promises};
 
 /// The result of a [`search`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,16 @@ pub fn search(
     is_known: impl Fn(&str) -> bool,
 ) -> Result<Search, ApiError> {
     let mut tokens = api.list()?;
-    let keeps_ids = api.promises().request_ids && !request_ids.is_empty();
+    let promises = api.promises();
+    // Nobody else has a generation's name, and no second token can.
+    if promises.unique_names && promises::stem(name) != name {
+        tokens.retain(|token| token.name == name && !is_known(&token.id));
+        return Ok(match tokens.is_empty() {
+            true => Search::Nothing,
+            false => Search::Ours(tokens),
+        });
+    }
+    let keeps_ids = promises.request_ids && !request_ids.is_empty();
     Ok(pick(&mut tokens, name, request_ids, keeps_ids, is_known))
 }
 
@@ -70,11 +80,13 @@ mod tests {
             name: name.into(),
             prefix: "wit_0000".into(),
             scopes: vec!["repo:read".into()],
-            created: UnixTime(0),
+            created: Some(UnixTime(0)),
             last_used: None,
             expiry: None,
             request_id,
             replaced_by: None,
+            suffix: String::new(),
+            repositories: Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::ApiError;
+use super::{ApiError, TokenApi};
 use crate::expiry::{DAY, Expiry, UnixTime};
 
 /// What one host promises to this login.
@@ -31,6 +31,11 @@ pub struct Promises {
     pub request_ids: bool,
     /// A token's end can be brought forward.
     pub shorten: bool,
+    /// A token can be bound to repositories ([`super::NewToken::repositories`]).
+    pub repositories: bool,
+    /// The host wants the account's password for each of these calls, so that a person has to be
+    /// there.
+    pub asks_password: bool,
 }
 
 /// How exactly a token's end can be chosen.
@@ -69,7 +74,31 @@ impl Promises {
         describes_itself: false,
         request_ids: false,
         shorten: false,
+        repositories: false,
+        asks_password: false,
     };
+
+    /// A host that does nothing of all this.
+    pub const NOTHING: Promises = Promises {
+        create: false,
+        list: false,
+        revoke_others: false,
+        expiry: Precision::None,
+        max_lifetime_days: None,
+        max_tokens: None,
+        ..Promises::PLATFORM
+    };
+
+    /// What is said of a token that has replaced itself.
+    pub fn old_ends(&self) -> &'static str {
+        match self.self_rotation {
+            // `OVERLAP` in `database::family`.
+            SelfRotation::WithOverlap => {
+                "the old one ends by itself, ten minutes after it was replaced"
+            }
+            SelfRotation::None | SelfRotation::WithoutOverlap => "the old one has ended",
+        }
+    }
 
     /// The days that a token can be asked to live where `days` were wanted; `None` for no end.
     pub fn lifetime(&self, days: Option<u32>) -> Option<u32> {
@@ -132,11 +161,11 @@ pub fn stem(name: &str) -> &str {
     }
 }
 
-/// [`ApiError::Unsupported`] where something is not promised; `what` goes on from "can't".
-pub fn require(promised: bool, what: &'static str) -> Result<(), ApiError> {
+/// The host's [`TokenApi::refusal`] where something is not promised; `what` goes on from "can't".
+pub fn require(api: &dyn TokenApi, promised: bool, what: &'static str) -> Result<(), ApiError> {
     match promised {
         true => Ok(()),
-        false => Err(ApiError::Unsupported { what }),
+        false => Err(api.refusal(what)),
     }
 }
 

@@ -67,8 +67,10 @@ impl WireToken {
             id: self.id,
             name: self.name,
             prefix: self.token_prefix,
+            suffix: String::new(),
             scopes: self.scopes,
-            created: time(&self.created_at)?,
+            repositories: Vec::new(),
+            created: Some(time(&self.created_at)?),
             last_used: self.last_used_at.as_deref().map(time).transpose()?,
             expiry: self
                 .expires_at

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::session::ApiSession;
 use crate::api::lost::{self, Search};
-use crate::api::promises::require;
+use crate::api::promises::{Precision, Promises, require};
 use crate::api::{ApiError, CreatedToken, NewToken, Token};
 use crate::config::Paths;
 use crate::credential::{Credential, Proof, TokenInfo};
-use crate::expiry::{UnixTime, notable_skew};
+use crate::expiry::{DAY, Expiry, UnixTime, notable_skew};
 use crate::quote::{Suggestion, escaped};
 use crate::store::{self, StoreError};
 
@@ -31,6 +31,8 @@ pub struct Issued {
     pub created: CreatedToken,
     /// The stored token whose place it took.
     pub replaced: Option<Replaced>,
+    /// When this machine is to replace and revoke it, where the host gives its tokens no expiry.
+    pub replace_by: Option<Expiry>,
 }
 
 /// A token that is no longer stored.
@@ -55,6 +57,9 @@ pub enum IssueError {
         server: String,
         longest: Option<u32>,
     },
+    /// Names are unique there. Nothing was sent, or the host refused it.
+    #[error("there is a token called '{}' already", escaped(name))]
+    NameTaken { name: String, free: String },
     #[error("{server} has no token API")]
     NoTokenApi { server: String },
     #[error("no token was created")]
@@ -90,7 +95,9 @@ pub enum IssueError {
 fn lifetime(server: &str, longest: Option<u32>) -> String {
     match longest {
         Some(days) => format!("a token of {server} lives for {days} days at most"),
-        None => format!("tokens of {server} never expire"),
+        None => {
+            format!("tokens of {server} never expire, and only a stored one is replaced in time")
+        }
     }
 }
 
@@ -111,35 +118,78 @@ fn end_of(is_revoked: bool, revoke: &Suggestion) -> String {
 
 /// Creates a token, and stores it where that is asked for.
 pub fn issue(paths: &Paths, session: &ApiSession, order: Order) -> Result<Issued, IssueError> {
-    let (created, before) = create(session, order.new, order.last_day)?;
+    let promises = session.api.promises();
+    let api = session.api.as_ref();
+    require(api, promises.create, "create tokens")?;
+    if !order.new.repositories.is_empty() {
+        require(api, promises.repositories, "bind tokens to repositories")?;
+    }
+    let made = create(session, &promises, order.new, order.last_day, order.store)?;
+    let Made {
+        created,
+        before,
+        replace_in,
+    } = made;
+    let replace_by = replace_in.map(|days| {
+        let at = created.token.created.unwrap_or_else(|| session.now());
+        Expiry(at.plus(i64::from(days) * DAY))
+    });
     let replaced = match order.store {
-        true => keep(paths, session, &created)?,
+        true => keep(paths, session, &created, replace_by)?,
         false => None,
     };
     let replaced = replaced.map(|token| judge(token, &before, session));
-    Ok(Issued { created, replaced })
+    Ok(Issued {
+        created,
+        replaced,
+        replace_by,
+    })
+}
+
+/// A token that was created, not stored yet.
+struct Made {
+    created: CreatedToken,
+    /// The tokens of before, where they were listed.
+    before: Vec<Token>,
+    /// Days after which this machine is to replace it.
+    replace_in: Option<u32>,
 }
 
 /// Creates once, and returns the tokens of before too. After a lost response it searches for the
 /// token that the request may have created.
 fn create(
     session: &ApiSession,
+    promises: &Promises,
     mut new: NewToken,
     last_day: Option<Date>,
-) -> Result<(CreatedToken, Vec<Token>), IssueError> {
+    store: bool,
+) -> Result<Made, IssueError> {
     let told = |error| match error {
         ApiError::NotFound => IssueError::NoTokenApi {
             server: session.name.clone(),
         },
         other => IssueError::Api(other),
     };
-    // None of these is one that got lost.
-    let before = session.api.list().map_err(told)?;
-    let promises = session.api.promises();
-    require(promises.create, "create tokens")?;
+    // None of these is one that got lost. A host that wants a one-time code for each call is not
+    // asked: a name that is taken it refuses by itself.
+    let before = match promises.asks_password {
+        true => Vec::new(),
+        false => session.api.list().map_err(told)?,
+    };
+    let taken = |name: &str| IssueError::NameTaken {
+        name: name.to_owned(),
+        free: promises.next_name(name),
+    };
+    if promises.unique_names && before.iter().any(|one| one.name == new.name) {
+        return Err(taken(&new.name));
+    }
     if let Some(date) = last_day {
         new.expires_in_days = Some(days_until(date, session.now())?);
     }
+    let replace_in = match promises.expiry == Precision::None && store {
+        true => new.expires_in_days.take(),
+        false => None,
+    };
     let longest = promises.lifetime(new.expires_in_days);
     if new.expires_in_days != longest {
         let server = session.name.clone();
@@ -147,8 +197,20 @@ fn create(
     }
     let error = match session.api.create(&new) {
         Err(error) if error.may_be_carried_out() => error,
+        // Gitea and Forgejo: "access token name has been used already".
+        Err(ApiError::Refused { message })
+            if promises.unique_names && message.contains("used already") =>
+        {
+            return Err(taken(&new.name));
+        }
         Err(error) => return Err(told(error)),
-        Ok(created) => return Ok((created, before)),
+        Ok(created) => {
+            return Ok(Made {
+                created,
+                before,
+                replace_in,
+            });
+        }
     };
     let revoke = |tokens: &[Token]| {
         let ids = tokens.iter().map(|one| one.id.clone());
@@ -195,6 +257,7 @@ fn keep(
     paths: &Paths,
     session: &ApiSession,
     created: &CreatedToken,
+    replace_by: Option<Expiry>,
 ) -> Result<Option<TokenInfo>, IssueError> {
     let token = &created.token;
     let Some(place) = &session.place else {
@@ -214,7 +277,9 @@ fn keep(
             name: token.name.clone(),
             account: session.account.clone(),
             scopes: token.scopes.clone(),
-            created: token.created,
+            repositories: token.repositories.clone(),
+            created: token.created.unwrap_or_else(|| session.now()),
+            replace_by,
             clock_skew: notable_skew(session.api.clock_skew()),
         }),
     };

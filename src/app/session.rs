@@ -16,6 +16,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::api::database::{self, Direct};
 use crate::api::http::Client;
@@ -23,12 +24,18 @@ use crate::api::login;
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, Form, TokenApi};
 use crate::config::{self, Config, Paths};
-use crate::credential::Site;
+use crate::credential::{Credential, Site};
 use crate::expiry::{CLOCK_MARGIN, UnixTime};
+use crate::hosts::renew::{RenewError, refresh_due};
+use crate::hosts::tokens::{self, Person};
 use crate::item::{Item, Session};
+use crate::oauth::Reach;
 use crate::quote::{Suggestion, escaped};
 use crate::sign_in::HostType;
 use crate::store::{self, Store, StoreError};
+
+/// How long another process's refresh, or a rotation, at the same site is waited for.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What was named of a server and an account, and how the server may be reached.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +48,8 @@ pub struct Selection {
     pub allow_http: bool,
     /// Certificates (PEM) that are trusted besides the system's; else those given at the login.
     pub ca_file: Option<PathBuf>,
+    /// Who is asked for a password where a host takes nothing else. Nobody by default.
+    pub person: Person,
 }
 
 /// Why no server, account or session could be used.
@@ -55,10 +64,17 @@ pub enum SessionError {
     #[error("not logged in to {server}")]
     NotLoggedIn { server: String },
     /// git is signed in there, and there is no session.
-    #[error("{server} is {}, whose tokens wit does not manage", host.title())]
+    #[error("{server} is {}, which has no such thing", host.title())]
     OtherHost { server: String, host: HostType },
     #[error("the login to {server} has expired")]
     Expired { server: String },
+    /// The access token of a sign-in is due, and was not refreshed.
+    #[error("the sign-in to {server} was not refreshed")]
+    NotRefreshed {
+        server: String,
+        #[source]
+        error: RenewError,
+    },
     /// `wit login --api database` was the last login, and direct mode is not set up.
     #[error("the tokens of {server} are managed directly in its database")]
     ManagedDirectly { server: String },
@@ -84,6 +100,7 @@ pub enum SessionError {
 
 /// An account whose tokens can be worked on, on a server that git knows.
 pub struct SignedIn {
+    pub host: HostType,
     pub server: ServerUrl,
     pub site: Site,
     pub account: String,
@@ -108,6 +125,7 @@ pub struct ApiSession {
     pub place: Option<GitSite>,
     /// The server or the database, in words.
     pub name: String,
+    pub host: HostType,
     pub account: String,
     pub api: Box<dyn TokenApi>,
     pub store: Box<dyn Store>,
@@ -132,6 +150,7 @@ impl ApiSession {
     pub fn for_git(self) -> Result<SignedIn, SessionError> {
         let GitSite { server, site } = git_site(&self)?.clone();
         Ok(SignedIn {
+            host: self.host,
             server,
             site,
             account: self.account,
@@ -200,12 +219,17 @@ impl ApiSession {
 pub fn open(paths: &Paths, meant: &Selection) -> Result<ApiSession, SessionError> {
     let config = Config::load(paths).map_err(SessionError::Config)?;
     let Some((direct, account)) = direct()? else {
+        let server = server(&config, meant.server.as_deref())?;
+        if let Some(host) = git_host(&config, &server) {
+            return open_host(config, paths, meant, server, host);
+        }
         let login = stored(&config, paths, meant)?;
         let server = login.client.server().clone();
         let form = form(&config, &server)?;
         let api = login::token_api(&login.client, &login.session.token, form)?;
         return Ok(ApiSession {
             name: server.to_string(),
+            host: HostType::Wit,
             place: Some(GitSite {
                 server,
                 site: login.site,
@@ -237,8 +261,83 @@ pub fn open(paths: &Paths, meant: &Selection) -> Result<ApiSession, SessionError
     Ok(ApiSession {
         place,
         name: database::SERVER.into(),
+        host: HostType::Wit,
         account,
         api: Box::new(direct),
+        store,
+        item,
+        config,
+    })
+}
+
+/// The kind of a server that was signed in to, where it is no wit server.
+pub fn git_host(config: &Config, server: &ServerUrl) -> Option<HostType> {
+    let host = known(config, server)?.host_type.as_deref()?;
+    HostType::parse(host).filter(|host| *host != HostType::Wit)
+}
+
+/// The stored sign-in at a git host that is meant, and its token API. An access token that is due is
+/// refreshed before.
+fn open_host(
+    config: Config,
+    paths: &Paths,
+    meant: &Selection,
+    server: ServerUrl,
+    host: HostType,
+) -> Result<ApiSession, SessionError> {
+    let site = site_of(&server)?;
+    let name = server.to_string();
+    if server.is_plain() && !server.is_loopback() {
+        return Err(ApiError::PlainHttp { server: name }.into());
+    }
+    let account = account(&config, &server, meant.account.as_deref());
+    let store = store::choice::open(paths, None)?;
+    let is_meant = |entry: &&Credential| {
+        entry.sign_in.as_ref().is_some_and(|sign_in| {
+            let named = meant.account.is_some() || sign_in.account.is_some();
+            sign_in.server == name && (!named || account.is_none() || sign_in.account == account)
+        })
+    };
+    let mut item = store::load(store.as_ref(), &site)?;
+    let find = |item: &Item| item.credentials.0.iter().find(is_meant).cloned();
+    let not_logged_in = || SessionError::NotLoggedIn {
+        server: name.clone(),
+    };
+    let mut entry = find(&item).ok_or_else(not_logged_in)?;
+    if entry.needs_refresh(UnixTime::now()) {
+        let refreshed = refresh_due(store.as_ref(), paths, &site, REFRESH_TIMEOUT, || false);
+        item = store::load(store.as_ref(), &site)?;
+        entry = find(&item).ok_or_else(not_logged_in)?;
+        // Another sign-in at the site may be the one that failed.
+        if entry.needs_refresh(UnixTime::now())
+            && let Err(error) = refreshed
+        {
+            return Err(match error {
+                RenewError::Ended { .. } => SessionError::Expired { server: name },
+                error => SessionError::NotRefreshed {
+                    server: name,
+                    error,
+                },
+            });
+        }
+    }
+    if entry.sign_in.as_ref().is_some_and(|sign_in| sign_in.ended) || entry.is_over(UnixTime::now())
+    {
+        return Err(SessionError::Expired { server: name });
+    }
+    let reach = Reach {
+        ca_file: (meant.ca_file.clone()).or_else(|| known(&config, &server)?.ca_file.clone()),
+        limit: None,
+    };
+    let login = tokens::Login::new(&server, &entry, &reach, &meant.person);
+    let login = login.ok_or_else(not_logged_in)?;
+    let account = (login.account.clone()).unwrap_or_else(|| login.sign_in.git_username.clone());
+    Ok(ApiSession {
+        place: Some(GitSite { server, site }),
+        name,
+        host,
+        account,
+        api: tokens::open(login)?,
         store,
         item,
         config,
@@ -401,8 +500,7 @@ pub fn client(config: &Config, server: &ServerUrl, meant: &Selection) -> Result<
 /// The stored session of the server and account that are meant, if it has not expired.
 pub fn stored(config: &Config, paths: &Paths, meant: &Selection) -> Result<Login, SessionError> {
     let server = server(config, meant.server.as_deref())?;
-    let host = known(config, &server).and_then(|known| known.host_type.as_deref());
-    if let Some(host) = host.and_then(HostType::parse) {
+    if let Some(host) = git_host(config, &server) {
         let server = server.to_string();
         return Err(SessionError::OtherHost { server, host });
     }

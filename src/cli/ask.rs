@@ -12,6 +12,7 @@ use super::{Exit, Failure};
 use crate::api::device;
 use crate::api::login::Login;
 use crate::app::{Ask, AskError};
+use crate::hosts::tokens::AskPassword;
 use crate::quote::{Hint, Suggestion};
 use crate::secret::Secret;
 
@@ -87,6 +88,35 @@ impl Ask for Terminal {
 
     fn confirm(&self, question: &str) -> Result<(), AskError> {
         confirm(question, self.agrees).map_err(answer)
+    }
+}
+
+/// The owner of an account whose host requires the password itself: at the terminal, or by the lines
+/// of stdin, the password first.
+pub struct Account {
+    pub by_stdin: bool,
+}
+
+impl Account {
+    fn answer(&self, what: &str, prompt: &str) -> Result<Secret, String> {
+        let answer = match self.by_stdin {
+            true => first_line(what),
+            false if !io::stdin().is_terminal() => return Err("there is no terminal".to_owned()),
+            false => asked(prompt, false, ""),
+        };
+        answer.map_err(|error| error.to_string())
+    }
+}
+
+impl AskPassword for Account {
+    fn password(&self, server: &str, username: &str) -> Result<Secret, String> {
+        let prompt = format!("password of {} at {server}", escaped(username));
+        self.answer("password", &prompt)
+    }
+
+    fn one_time_code(&self, server: &str, username: &str) -> Result<Secret, String> {
+        let prompt = format!("one-time code of {} at {server}", escaped(username));
+        self.answer("one-time code", &prompt)
     }
 }
 

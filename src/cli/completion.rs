@@ -142,7 +142,9 @@ fn tokens() -> Vec<CompletionCandidate> {
         if !name.is_empty() && name.chars().all(plain) {
             candidates.push(CompletionCandidate::new(&name).help(Some(prefix.clone().into())));
         }
-        candidates.push(CompletionCandidate::new(prefix).help(Some(name.into())));
+        if !prefix.is_empty() {
+            candidates.push(CompletionCandidate::new(prefix).help(Some(name.into())));
+        }
     }
     candidates
 }

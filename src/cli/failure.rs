@@ -11,6 +11,7 @@ use crate::app::login::LoginError;
 use crate::app::logout::LogoutError;
 use crate::app::session::SessionError;
 use crate::expiry::{DAY, iso_date};
+use crate::hosts::renew::RenewError;
 use crate::quote::{Hint, Suggestion};
 use crate::store::StoreError;
 
@@ -157,7 +158,16 @@ fn issue(error: &IssueError) -> Kind {
             let create = Suggestion::new("wit token create NAME");
             (Exit::Usage, create.option("--expires-on", month).into())
         }
-        IssueError::Lifetime { .. } => return (Exit::Usage, None),
+        IssueError::Lifetime { longest, .. } => {
+            let hint = longest
+                .is_none()
+                .then(|| "--store, or --expires never".into());
+            return (Exit::Usage, hint);
+        }
+        IssueError::NameTaken { free, .. } => {
+            let create = Suggestion::new("wit token create").last(free);
+            (Exit::Failed, create.into())
+        }
         IssueError::NoTokenApi { server } => (Exit::Failed, log_in(server).into()),
         IssueError::NotCreated(_) => (Exit::Failed, "try again".into()),
         IssueError::SecretLost { revoke, .. } => (
@@ -202,6 +212,10 @@ fn session(error: &SessionError) -> Kind {
             Exit::Failed,
             Hint::from(log_in(server)).text(" signs git in there"),
         ),
+        SessionError::NotRefreshed { server, error } => match error {
+            RenewError::Store(error) => return store(error),
+            _ => (Exit::Failed, log_in(server).into()),
+        },
         SessionError::NotLoggedIn { server } | SessionError::Expired { server } => {
             (Exit::NotLoggedIn, log_in(server).into())
         }
@@ -257,6 +271,21 @@ fn api(error: &ApiError) -> Kind {
         ApiError::Malformed { .. } => "is it a wit server? wit login https://your.server",
         ApiError::Forbidden { .. } => "wit login as an account that may do it",
         ApiError::Refused { .. } => "wit token list shows what there is; --help, what is taken",
+        ApiError::Impossible { page, .. } => {
+            let hint = match page {
+                Some(page) => format!("you can at {page}"),
+                None => "the host's own pages may have it".to_owned(),
+            };
+            return (Exit::Failed, Some(hint.into()));
+        }
+        ApiError::PasswordNeeded { .. } => {
+            let hint = "run it at a terminal, or with --password-stdin";
+            return (Exit::NotLoggedIn, Some(hint.into()));
+        }
+        ApiError::WrongPassword { .. } => {
+            let hint = "run it again; a one-time code is accepted once";
+            return (Exit::NotLoggedIn, Some(hint.into()));
+        }
         ApiError::Unsupported { .. } => "wit login --api says which form of the API is used",
     };
     (Exit::Failed, Some(hint.into()))

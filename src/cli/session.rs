@@ -1,8 +1,10 @@
 //! The options that name a server and an account, and what a person is told of where a command works.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Context;
+use super::ask::Account;
 use super::output::escaped;
 use crate::api::ApiError;
 use crate::api::database;
@@ -15,6 +17,7 @@ pub use crate::app::session::{
     suggest, suggest_create,
 };
 use crate::config::Config;
+use crate::hosts::tokens::Person;
 use crate::item::Session;
 
 /// Which server, and how it may be reached.
@@ -32,6 +35,22 @@ pub struct ServerArgs {
     /// Trust the certificates in FILE (PEM) too [default: those given to wit login]
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+    /// Whether a password that a host asks for is read from stdin.
+    #[arg(skip)]
+    pub password_stdin: bool,
+    /// Whether nobody is to be asked anything.
+    #[arg(skip)]
+    pub unattended: bool,
+}
+
+impl ServerArgs {
+    /// The same with `--password-stdin`.
+    pub fn with_password(&self, password_stdin: bool) -> Self {
+        ServerArgs {
+            password_stdin,
+            ..self.clone()
+        }
+    }
 }
 
 impl From<&ServerArgs> for Selection {
@@ -41,6 +60,12 @@ impl From<&ServerArgs> for Selection {
             account: args.account.clone(),
             allow_http: args.allow_http,
             ca_file: args.ca_file.clone(),
+            person: match args.unattended {
+                true => Person::default(),
+                false => Person::new(Arc::new(Account {
+                    by_stdin: args.password_stdin,
+                })),
+            },
         }
     }
 }

@@ -305,7 +305,9 @@ mod tests {
                 name: String::new(),
                 account: String::new(),
                 scopes: Vec::new(),
+                repositories: Vec::new(),
                 created: UnixTime(0),
+                replace_by: None,
                 clock_skew: 0,
             }),
         }

@@ -58,6 +58,8 @@ pub struct Journal {
     pub account_id: Option<String>,
     pub name: String,
     pub scopes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<String>,
     pub expires_in_days: Option<u32>,
     pub old_id: String,
     /// Known from before the new token is put into the pending slot.
@@ -112,6 +114,7 @@ impl Journal {
             account_id: None,
             name: plan.new.name.clone(),
             scopes: plan.new.scopes.clone(),
+            repositories: plan.new.repositories.clone(),
             expires_in_days: plan.new.expires_in_days,
             old_id: plan.old_id.clone(),
             new_id: None,
@@ -140,6 +143,7 @@ impl Journal {
         NewToken {
             name: self.name.clone(),
             scopes: self.scopes.clone(),
+            repositories: self.repositories.clone(),
             expires_in_days: self.expires_in_days,
             request_id: self.request_ids.last().copied(),
         }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::api::CreatedToken;
 use crate::api::lost::{self, Search};
-use crate::api::promises::{Promises, SelfRotation, require};
+use crate::api::promises::{SelfRotation, require};
 use crate::credential::{Proof, TokenInfo};
 use crate::expiry::notable_skew;
 use crate::store;
@@ -135,7 +135,7 @@ impl Rotator<'_> {
     /// Checks all that can be checked before anything is done.
     fn preflight(&self, plan: &Plan) -> Result<Journal, RotationError> {
         let promises = self.api.promises();
-        can_rotate(plan, &promises).map_err(doing("rotating the token"))?;
+        can_rotate(plan, self.api).map_err(doing("rotating the token"))?;
         let mut journal = Journal::new(plan, self.server_time());
         journal.name = promises.next_name(&journal.name);
         journal.expires_in_days = promises.lifetime(journal.expires_in_days);
@@ -333,7 +333,9 @@ impl Rotator<'_> {
                 name: token.name.clone(),
                 account: journal.account.clone(),
                 scopes: token.scopes.clone(),
-                created: token.created,
+                repositories: token.repositories.clone(),
+                created: token.created.unwrap_or_else(|| self.server_time()),
+                replace_by: None,
                 clock_skew: notable_skew(self.api.clock_skew()),
             }),
         };
@@ -605,16 +607,20 @@ impl Rotator<'_> {
 }
 
 /// What the host must promise for the plan to be carried out, before anything is sent.
-fn can_rotate(plan: &Plan, promises: &Promises) -> Result<(), ApiError> {
+fn can_rotate(plan: &Plan, api: &dyn TokenApi) -> Result<(), ApiError> {
+    let promises = api.promises();
+    if !plan.new.repositories.is_empty() {
+        require(api, promises.repositories, "bind tokens to repositories")?;
+    }
     if !plan.by_itself {
-        require(promises.list && promises.create, "create tokens")?;
-        return require(promises.revoke_others, "revoke tokens");
+        require(api, promises.list && promises.create, "create tokens")?;
+        return require(api, promises.revoke_others, "revoke tokens");
     }
     let rotates = promises.self_rotation != SelfRotation::None;
-    require(rotates, "replace a token by itself")?;
+    require(api, rotates, "replace a token by itself")?;
     let overlaps = promises.self_rotation == SelfRotation::WithOverlap;
     let grace = "let a token that has replaced itself live on for a grace";
-    require(overlaps || plan.grace.is_zero(), grace)
+    require(api, overlaps || plan.grace.is_zero(), grace)
 }
 
 fn doing(what: &'static str) -> impl Fn(ApiError) -> RotationError {

@@ -31,6 +31,10 @@ pub struct Args {
     /// revoked, and from which address
     #[arg(long)]
     events: bool,
+    /// Read the account's password from the first line of stdin, and a one-time code from the
+    /// second, for a host that requires them
+    #[arg(long)]
+    password_stdin: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -57,8 +61,8 @@ fn findings(token: &Token, now: UnixTime, promises: &Promises) -> Vec<(&'static 
         found.push(("wide", "repo:admin may delete repositories".into()));
     }
     match token.last_used {
-        None if now.since(token.created) >= NEVER_USED * DAY => {
-            let made = output::date(token.created);
+        None if token.idle(now).is_some_and(|idle| idle >= NEVER_USED * DAY) => {
+            let made = token.created.map(output::date).unwrap_or_default();
             found.push(("never-used", format!("never used since {made}")));
         }
         Some(at) if now.since(at) >= UNUSED * DAY => {
@@ -132,12 +136,12 @@ fn mend(acting: &Acting, token: &Token, kind: &str, tokens: &[Token]) -> Suggest
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let acting = session::acting(context, &args.server)?;
+    let acting = session::acting(context, &args.server.with_password(args.password_stdin))?;
     if args.events {
         return events(&acting.api.events()?, context);
     }
     let promises = acting.api.promises();
-    require(promises.list, "list tokens")?;
+    require(acting.api.as_ref(), promises.list, "list tokens")?;
     let tokens = acting.api.list()?;
     let now = acting.now();
     let rotations = Rotations::load(&context.paths);
@@ -234,11 +238,13 @@ mod tests {
             name: "ci".into(),
             prefix: "wit_8432".into(),
             scopes: vec!["repo:read".into()],
-            created: now.plus(-20 * DAY),
+            created: Some(now.plus(-20 * DAY)),
             last_used: Some(now.plus(-DAY)),
             expiry: Some(Expiry(now.plus(60 * DAY))),
             request_id: None,
             replaced_by: None,
+            suffix: String::new(),
+            repositories: Vec::new(),
         };
         let kinds = |token: &Token| -> Vec<&str> {
             findings(token, now, &Promises::PLATFORM)

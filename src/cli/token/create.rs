@@ -15,9 +15,10 @@ use crate::cli::duration;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, Place, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
-use crate::expiry::{DAY, UnixTime};
-use crate::names::SCOPES;
+use crate::expiry::{DAY, Expiry, UnixTime};
+use crate::hosts::scopes::{self, UnknownScope};
 use crate::quote::{Hint, Suggestion};
+use crate::sign_in::HostType;
 
 /// Default lifetime of a token for git on this machine, in days.
 const GIT_DAYS: u32 = 90;
@@ -44,8 +45,24 @@ pub struct Args {
     /// Print the bare token and nothing else
     #[arg(short, long)]
     quiet: bool,
+    /// Only for this repository, as OWNER/NAME; may be repeated
+    #[arg(long, value_name = "OWNER/NAME", value_parser = repository)]
+    repo: Vec<String>,
+    /// Read the account's password from the first line of stdin, and a one-time code from the
+    /// second, for a host that requires them
+    #[arg(long)]
+    password_stdin: bool,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+/// `OWNER/NAME`, where the owner may be a group within groups.
+pub(super) fn repository(text: &str) -> Result<String, String> {
+    let is_name = |part: &str| crate::names::is_name(part);
+    match text.contains('/') && text.split('/').all(is_name) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("not OWNER/NAME: {}", escaped(text))),
+    }
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
@@ -58,16 +75,18 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         None => None,
     };
     let last_day = args.expires_on.as_deref().map(date).transpose()?;
+    let server = args.server.with_password(args.password_stdin);
+    let acting = session::acting(context, &server)?;
     let new = NewToken {
         name: match args.name {
             Some(name) => checked_name(name)?,
-            None => name_of_this_machine(),
+            None => (acting.api.promises()).next_name(&name_of_this_machine()),
         },
-        scopes: scopes(&args.scopes)?,
+        scopes: scopes(acting.host, &args.scopes)?,
+        repositories: args.repo,
         expires_in_days: days,
         request_id: Some(Uuid::new_v4()),
     };
-    let acting = session::acting(context, &args.server)?;
     let place = match keep {
         true => Some(session::git_place(&acting)?),
         false => None,
@@ -79,12 +98,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         store: keep,
     };
     let issued = issue::issue(&context.paths, &acting, order)?;
-    let Issued { created, replaced } = issued;
+    let Issued {
+        created,
+        replaced,
+        replace_by,
+    } = issued;
     completion::created(&context.paths, &acting.name, &created.token);
     let shown = Shown {
         print,
         quiet: args.quiet,
         stored: place,
+        replace_by,
         replaced: replaced.as_ref().map(|replaced| replaced.token.id.as_str()),
     };
     report(&created, &shown, &acting, context)?;
@@ -94,7 +118,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if for_git && args.expires.is_none() && args.expires_on.is_none() && !args.quiet {
         eprintln!("It lasts {GIT_DAYS} days; --expires DAYS says otherwise.");
     }
-    if created.token.expiry.is_none() {
+    if created.token.expiry.is_none() && replace_by.is_none() {
         let what = match is_wide {
             true => "this token never expires and may delete repositories",
             false => "this token never expires",
@@ -171,39 +195,22 @@ fn name_of_this_machine() -> String {
     }
 }
 
-/// The scopes asked for, each once, in order.
-pub(super) fn scopes(asked: &[String]) -> Result<Vec<String>, Failure> {
+/// The scopes asked for, in the host's words; by default those that fetch and push.
+pub(super) fn scopes(host: HostType, asked: &[String]) -> Result<Vec<String>, Failure> {
     if asked.is_empty() {
-        return Ok(vec!["repo:read".into(), "repo:write".into()]);
+        return Ok(scopes::default(host));
     }
-    let mut scopes: Vec<String> = Vec::new();
-    for scope in asked.iter().flat_map(|list| list.split(',')).map(str::trim) {
-        if !SCOPES.iter().any(|(known, _)| *known == scope) {
-            let hint = match nearest(scope) {
-                Some(near) => Hint::from("did you mean ")
-                    .text(near)
-                    .text("? All of them: wit token scopes"),
-                None => "wit token scopes".into(),
-            };
-            let message = format!("unknown scope '{}'", shown(scope));
-            return Err(Failure::new(Exit::Usage, message).hint(hint));
-        }
-        if !scopes.iter().any(|known| known == scope) {
-            scopes.push(scope.to_owned());
-        }
-    }
-    Ok(scopes)
+    scopes::parse(host, asked).map_err(|UnknownScope { scope, nearest }| {
+        let hint = match nearest {
+            Some(near) => Hint::from("did you mean ")
+                .text(near)
+                .text("? All of them: wit token scopes"),
+            None => "wit token scopes".into(),
+        };
+        let message = format!("unknown scope '{}'", shown(&scope));
+        Failure::new(Exit::Usage, message).hint(hint)
+    })
 }
-
-fn nearest(scope: &str) -> Option<&'static str> {
-    SCOPES
-        .into_iter()
-        .map(|(known, _)| (strsim::jaro_winkler(known, scope), known))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
-}
-
 /// The document of `--json`, in the names of the API; `token` only where it is to be printed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -212,8 +219,11 @@ struct Document<'a> {
     name: &'a str,
     token_prefix: &'a str,
     scopes: &'a [String],
-    created_at: String,
+    created_at: Option<String>,
     expires_at: Option<String>,
+    /// When this machine replaces and revokes it, where the host gives no expiry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replace_by: Option<String>,
     server: &'a str,
     stored: bool,
     /// The id of the token that was stored before, which still works.
@@ -227,6 +237,7 @@ struct Shown<'a> {
     print: bool,
     quiet: bool,
     stored: Option<&'a Place>,
+    replace_by: Option<Expiry>,
     /// The id of the stored token whose place it took.
     replaced: Option<&'a str>,
 }
@@ -246,7 +257,8 @@ fn report(
             name: &token.name,
             token_prefix: &token.prefix,
             scopes: &token.scopes,
-            created_at: output::rfc3339(token.created),
+            created_at: token.created.map(output::rfc3339),
+            replace_by: shown.replace_by.map(|by| output::rfc3339(by.0)),
             expires_at: token.expiry.map(|expiry| output::rfc3339(expiry.0)),
             server: &acting.name,
             stored: stored.is_some(),
@@ -261,7 +273,13 @@ fn report(
     }
     let expires = match token.expiry {
         Some(expiry) => output::iso_date(expiry.0),
-        None => "Never".into(),
+        None => match shown.replace_by {
+            Some(by) => format!(
+                "Never; this machine replaces and revokes it by {}",
+                output::iso_date(by.0)
+            ),
+            None => "Never".into(),
+        },
     };
     let facts = format!(
         "Name:    {}\nScopes:  {}\nExpires: {expires}\n",
@@ -317,14 +335,5 @@ mod tests {
         ] {
             assert_eq!(days(bad).unwrap_err().exit, Exit::Usage, "{bad:?}");
         }
-    }
-
-    #[test]
-    fn an_unknown_scope_is_answered_with_the_nearest() {
-        let failure = scopes(&["repo:reed".into()]).unwrap_err();
-        assert!(failure.hint.unwrap().contains("repo:read"));
-        let asked = ["repo:read,repo:read".to_owned(), "user:read".to_owned()];
-        assert_eq!(scopes(&asked).unwrap(), ["repo:read", "user:read"]);
-        assert!(scopes(&["".into()]).is_err());
     }
 }

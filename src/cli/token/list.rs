@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::pick::short_id;
+use super::pick::{hint, short_id};
 use crate::api::Token;
+use crate::api::promises::require;
 use crate::app::rotations::Rotations;
 use crate::cli::duration;
 use crate::cli::output::{self, escaped};
@@ -25,12 +26,21 @@ pub struct Args {
     /// Only tokens not used for DAYS; exit code 3 where there is one
     #[arg(long, value_name = "DAYS", value_parser = duration::days)]
     unused: Option<u32>,
+    /// Read the account's password from the first line of stdin, and a one-time code from the
+    /// second, for a host that requires them
+    #[arg(long)]
+    password_stdin: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let acting = session::acting(context, &args.server)?;
+    let acting = session::acting(context, &args.server.with_password(args.password_stdin))?;
+    require(
+        acting.api.as_ref(),
+        acting.api.promises().list,
+        "list tokens",
+    )?;
     let mut tokens = acting.api.list()?;
     completion::listed(&context.paths, &acting.name, &tokens);
     let now = acting.now();
@@ -40,7 +50,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         tokens.retain(|token| soon(token).unwrap_or(false));
     }
     if let Some(days) = args.unused {
-        tokens.retain(|token| token.idle(now) >= i64::from(days) * DAY);
+        tokens.retain(|token| (token.idle(now)).is_some_and(|idle| idle >= i64::from(days) * DAY));
     }
     let here = |token: &Token| acting.holds(&token.id);
     let rotations = Rotations::load(&context.paths);
@@ -53,8 +63,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
                     "id": token.id,
                     "name": token.name,
                     "tokenPrefix": token.prefix,
+                    "tokenSuffix": token.suffix,
                     "scopes": token.scopes,
-                    "createdAt": output::rfc3339(token.created),
+                    "createdAt": token.created.map(output::rfc3339),
                     "lastUsedAt": token.last_used.map(output::rfc3339),
                     "expiresAt": token.expiry.map(|expiry| output::rfc3339(expiry.0)),
                     "expired": token.is_expired(now),
@@ -100,8 +111,8 @@ fn layout(
         // In the place of the date, which is that of the grace where the server knows it.
         let expires = ends.unwrap_or(expires);
         let heading = format!(
-            "{}...  {}{}{}",
-            escaped(&token.prefix),
+            "{}  {}{}{}",
+            hint(token),
             if expired { "[EXPIRED] " } else { "" },
             escaped(&token.name),
             if here(token) { "  (this machine)" } else { "" },
@@ -131,11 +142,13 @@ mod tests {
             name: "CI Token".into(),
             prefix: "wit_a1b2".into(),
             scopes: vec!["repo:read".into(), "repo:write".into()],
-            created: UnixTime(0),
+            created: Some(UnixTime(0)),
             last_used: Some(now.plus(-7_300)),
             expiry: Some(Expiry(UnixTime(1_713_175_200))),
             request_id: None,
             replaced_by: None,
+            suffix: String::new(),
+            repositories: Vec::new(),
         };
         let old = Token {
             id: "def67890-2222".into(),

@@ -22,10 +22,10 @@ pub fn pick_except<'a>(
     except: &[&str],
 ) -> Result<&'a Token, Failure> {
     let is_meant = |token: &&Token| !except.contains(&token.id.as_str());
-    let prefix = text.trim_end_matches(['.', '…']);
+    let prefix = text.trim_matches(['.', '…']);
     let ways: [&dyn Fn(&Token) -> bool; 4] = [
         &|token| token.id == text,
-        &|token| token.prefix == prefix && !prefix.is_empty(),
+        &|token| [&token.prefix, &token.suffix].contains(&&prefix.to_owned()) && !prefix.is_empty(),
         &|token| token.name == text,
         &|token| text.len() >= SHORTEST_ID && token.id.starts_with(text),
     ];
@@ -62,7 +62,15 @@ fn line(token: &Token) -> String {
 
 /// What people know a token by: its prefix and its name.
 pub fn label(token: &Token) -> String {
-    format!("{}...  {}", escaped(&token.prefix), escaped(&token.name))
+    format!("{}  {}", hint(token), escaped(&token.name))
+}
+
+/// The characters of the secret that the host tells: its first or its last.
+pub fn hint(token: &Token) -> String {
+    match token.suffix.is_empty() {
+        true => format!("{}...", escaped(&token.prefix)),
+        false => format!("...{}", escaped(&token.suffix)),
+    }
 }
 
 /// What a person typed, as it may be repeated to them.
@@ -100,11 +108,13 @@ mod tests {
             name: name.into(),
             prefix: prefix.into(),
             scopes: Vec::new(),
-            created: UnixTime(0),
+            created: Some(UnixTime(0)),
             last_used: None,
             expiry: None,
             request_id: None,
             replaced_by: None,
+            suffix: String::new(),
+            repositories: Vec::new(),
         }
     }
 

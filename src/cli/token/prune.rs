@@ -28,21 +28,25 @@ pub struct Args {
     /// Skip the confirmation prompt
     #[arg(long)]
     yes: bool,
+    /// Read the account's password from the first line of stdin, and a one-time code from the
+    /// second, for a host that requires them
+    #[arg(long)]
+    password_stdin: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let acting = session::acting(context, &args.server)?;
+    let acting = session::acting(context, &args.server.with_password(args.password_stdin))?;
     let promises = acting.api.promises();
-    require(promises.list, "list tokens")?;
-    require(promises.revoke_others, "revoke tokens")?;
+    require(acting.api.as_ref(), promises.list, "list tokens")?;
+    require(acting.api.as_ref(), promises.revoke_others, "revoke tokens")?;
     let tokens = acting.api.list()?;
     let now = acting.now();
     let chosen: Vec<&Token> = tokens
         .iter()
         .filter(|token| {
-            let unused = |days| token.idle(now) >= i64::from(days) * DAY;
+            let unused = |days| (token.idle(now)).is_some_and(|idle| idle >= i64::from(days) * DAY);
             (args.expired && token.is_expired(now)) || args.unused.is_some_and(unused)
         })
         .collect();

@@ -63,6 +63,7 @@ fn renew(site: &Site, entry: &Credential, days: i64, context: &Context) -> anyho
     let server = ServerArgs {
         server: Some(info.server.clone()),
         account: Some(info.account.clone()),
+        unattended: true,
         ..ServerArgs::default()
     };
     let signed_in = session::signed_in(context, &server)?;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::pick;
+use crate::api::promises::require;
 use crate::api::{AlsoRevoked, ApiError, Token};
 use crate::cli::ask::first_line;
 use crate::cli::output::{self, escaped};
@@ -19,6 +20,10 @@ pub struct Args {
     /// Read the token itself from the first line of stdin
     #[arg(long, conflicts_with = "ids")]
     token_stdin: bool,
+    /// Read the account's password from the first line of stdin, and a one-time code from the
+    /// second, for a host that requires them
+    #[arg(long, conflicts_with = "token_stdin")]
+    password_stdin: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -37,8 +42,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         true => Some(first_line("token")?),
         false => None,
     };
-    let acting = session::acting(context, &args.server)?;
-    let tokens = acting.api.list()?;
+    let acting = session::acting(context, &args.server.with_password(args.password_stdin))?;
+    let promises = acting.api.promises();
+    let api = acting.api.as_ref();
+    require(
+        api,
+        promises.list && promises.revoke_others,
+        "revoke tokens by their ids",
+    )?;
+    let tokens = api.list()?;
     if let Some(whole) = whole {
         end(&acting, &[pick_whole(&acting, &tokens, &whole)?], context)?;
         return Ok(Exit::Done);

@@ -28,6 +28,7 @@ use crate::rotation::deliver::{self, DeliveryError, Sink};
 use crate::rotation::journal::{self, Journal, Step};
 use crate::rotation::{Outcome, Plan, Reason, RotationError};
 use crate::secret::Secret;
+use crate::sign_in::HostType;
 use crate::store::Store;
 use report::{again, failure, nothing, report, show};
 
@@ -80,11 +81,16 @@ pub struct Args {
     /// server
     #[arg(long = "self", conflicts_with_all = ["token", "due", "abort", "expires", "scopes", "grace", "account"])]
     by_itself: bool,
+    /// Read the account's password from the first line of stdin, and a one-time code from the
+    /// second, for a host that requires them
+    #[arg(long)]
+    password_stdin: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
 
-pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
+    args.server.password_stdin = args.password_stdin;
     if args.token.as_deref().is_some_and(pick::is_secret) {
         let message = "that looks like a whole token, which must not be typed here: other programs \
                        and the shell's history can read it";
@@ -333,11 +339,11 @@ fn redirect(journals: &mut [Journal], sinks: &[Sink]) -> Result<bool, Failure> {
 }
 
 /// Whether a rotation that was begun is the one that is asked for now: it keeps what it began with.
-fn is_as_asked(args: &Args, journal: &Journal) -> Result<bool, Failure> {
+fn is_as_asked(args: &Args, host: HostType, journal: &Journal) -> Result<bool, Failure> {
     let days = args.expires.as_deref().map(create::days).transpose()?;
     let scopes = match args.scopes.is_empty() {
         true => journal.scopes.clone(),
-        false => create::scopes(&args.scopes)?,
+        false => create::scopes(host, &args.scopes)?,
     };
     let same_scopes = scopes.len() == journal.scopes.len()
         && scopes.iter().all(|scope| journal.scopes.contains(scope));
@@ -369,7 +375,7 @@ fn resume_matching(
     redirect(&mut begun, &sinks(args)?)?;
     let mut finished = Vec::new();
     for journal in &begun {
-        if journal.step != Step::Undoing && !is_as_asked(args, journal)? {
+        if journal.step != Step::Undoing && !is_as_asked(args, signed_in.host, journal)? {
             let name = escaped(&journal.name);
             let message =
                 format!("a rotation of {name} with other scopes, days or grace is unfinished");
@@ -509,7 +515,7 @@ fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<
         plan.new.expires_in_days = create::days(text)?;
     }
     if !args.scopes.is_empty() {
-        plan.new.scopes = create::scopes(&args.scopes)?;
+        plan.new.scopes = create::scopes(signed_in.host, &args.scopes)?;
     }
     plan.deliver = sinks(args)?;
     plan.grace = args.grace;

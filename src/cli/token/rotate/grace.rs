@@ -17,6 +17,7 @@ pub fn end_due_graces(context: &Context) {
         let server = ServerArgs {
             server: Some(journal.server.clone()),
             account: Some(journal.account.clone()),
+            unattended: true,
             ..ServerArgs::default()
         };
         if let Ok(signed_in) = session::signed_in(&quiet, &server) {

@@ -1,0 +1,120 @@
+//! The token APIs of git hosts, one file a host, opened by the entry of a sign-in.
+
+use std::fmt;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::api::server::ServerUrl;
+use crate::api::{ApiError, TokenApi};
+use crate::credential::Credential;
+use crate::oauth::Reach;
+use crate::secret::Secret;
+use crate::sign_in::{HostType, SignIn};
+
+pub mod gitea;
+pub mod github;
+pub mod gitlab;
+pub mod nothing;
+
+/// Asks the user for what a host requires beside a token. Neither is kept after the command. An
+/// error says in a few words why there is no answer.
+pub trait AskPassword: Send + Sync {
+    fn password(&self, server: &str, username: &str) -> Result<Secret, String>;
+
+    /// A one-time code; each is accepted once.
+    fn one_time_code(&self, server: &str, username: &str) -> Result<Secret, String>;
+}
+
+/// The user, where there is one to be asked.
+#[derive(Clone, Default)]
+pub struct Person(Option<Arc<dyn AskPassword>>);
+
+impl Person {
+    pub fn new(asks: Arc<dyn AskPassword>) -> Self {
+        Person(Some(asks))
+    }
+
+    fn ask(&self) -> Result<&dyn AskPassword, String> {
+        self.0.as_deref().ok_or("nobody can be asked".to_owned())
+    }
+
+    pub(crate) fn password(&self, server: &str, username: &str) -> Result<Secret, String> {
+        self.ask()?.password(server, username)
+    }
+
+    pub(crate) fn one_time_code(&self, server: &str, username: &str) -> Result<Secret, String> {
+        self.ask()?.one_time_code(server, username)
+    }
+}
+
+impl fmt::Debug for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Person" } else { "nobody" })
+    }
+}
+
+/// A sign-in at a git host, as its token API is opened by it.
+#[derive(Clone, Debug)]
+pub struct Login {
+    pub host: HostType,
+    pub server: ServerUrl,
+    /// The account's name, where it is known.
+    pub account: Option<String>,
+    /// The token of the sign-in: an access token, or one that was pasted or created.
+    pub token: Secret,
+    pub sign_in: SignIn,
+    pub reach: Reach,
+    pub person: Person,
+}
+
+impl Login {
+    /// The login that a stored entry is. `None` for an entry that is no sign-in.
+    pub fn new(
+        server: &ServerUrl,
+        entry: &Credential,
+        reach: &Reach,
+        person: &Person,
+    ) -> Option<Self> {
+        let sign_in = entry.sign_in.clone()?;
+        Some(Login {
+            host: sign_in.host,
+            server: server.clone(),
+            account: sign_in.account.clone(),
+            token: entry.proof.secret().clone(),
+            sign_in,
+            reach: reach.clone(),
+            person: person.clone(),
+        })
+    }
+}
+
+/// The host's token API. Nothing is sent.
+pub fn open(login: Login) -> Result<Box<dyn TokenApi>, ApiError> {
+    Ok(match login.host {
+        HostType::Gitea | HostType::Forgejo => Box::new(gitea::Gitea::open(login)?),
+        HostType::Gitlab => gitlab::open(login)?,
+        HostType::Github => github::open(login)?,
+        HostType::Wit | HostType::Oauth => Box::new(nothing::Nothing::new(login)),
+    })
+}
+
+/// The page on which a user lists, creates and revokes tokens by hand.
+pub fn page(host: HostType, server: &ServerUrl) -> Option<Url> {
+    let path = match host {
+        HostType::Github => "/settings/tokens",
+        HostType::Gitlab => "/-/user_settings/personal_access_tokens",
+        HostType::Gitea | HostType::Forgejo => "/user/settings/applications",
+        HostType::Wit | HostType::Oauth => return None,
+    };
+    Some(server.at(path))
+}
+
+/// The error for a call that the host does not have for a sign-in.
+pub fn refusal(host: HostType, server: &ServerUrl, what: &'static str) -> ApiError {
+    ApiError::Impossible {
+        host: host.title(),
+        what,
+        page: page(host, server).map(String::from),
+    }
+}
