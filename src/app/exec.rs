@@ -113,8 +113,8 @@ pub fn issue<'a>(
         return Err(ApiError::PlainHttp { server }.into());
     }
     let promises = api.promises();
-    require(promises.create, "create tokens")?;
-    require(promises.revoke_others, "revoke the token again")?;
+    require(api, promises.create, "create tokens")?;
+    require(api, promises.revoke_others, "revoke the token again")?;
     // What it promises of request ids it learns from the list.
     let before = match promises.list {
         true => api.list()?,
@@ -131,6 +131,7 @@ pub fn issue<'a>(
     let new = NewToken {
         name,
         scopes: order.scopes.clone(),
+        repositories: Vec::new(),
         expires_in_days: promises.lifetime(Some(days(order.lifetime))),
         request_id: Some(journal.request_id),
     };

@@ -59,13 +59,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             .hint("wit token exec -- COMMAND")
             .into());
     }
-    let scopes = match args.scopes.is_empty() {
-        true => vec!["repo:read".to_owned()],
-        false => create::scopes(&args.scopes)?,
-    };
     let lifetime = args.lifetime.unwrap_or(LIFETIME);
     let Some((program, arguments)) = args.command.split_first() else {
         return Err(Failure::new(Exit::Usage, "no command was given").into());
+    };
+    let acting = session::acting(context, &args.server)?;
+    let scopes = match args.scopes.is_empty() {
+        true => create::scopes(acting.host, &["read".to_owned()])?,
+        false => create::scopes(acting.host, &args.scopes)?,
     };
     let order = Order {
         command: name_of(program),
@@ -73,7 +74,6 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         scopes,
         lifetime,
     };
-    let acting = session::acting(context, &args.server)?;
     // From here on this process ends only after it has revoked the token.
     let mut signals = Signals::catch()?;
     let lease = exec::issue(&context.paths, &acting, &order)?;
