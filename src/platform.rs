@@ -2,7 +2,9 @@
 
 pub mod address;
 mod api;
+pub mod archive;
 mod auth;
+pub mod backup;
 mod body_rate;
 mod checks;
 mod connection;
@@ -13,6 +15,7 @@ mod forwarded;
 mod git;
 mod hosts;
 pub mod instance;
+pub mod layout;
 mod limits;
 mod log;
 pub mod log_file;
@@ -24,6 +27,7 @@ mod refusal;
 mod renewal;
 mod repos;
 mod repositories;
+pub mod restore;
 mod run_to_end;
 pub mod tls;
 mod user;
@@ -147,7 +151,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         let address = listener.local_addr()?;
         let repositories = match &options.repositories {
             Some(dir) => dir.clone(),
-            None => options.data_dir.join("repositories"),
+            None => options.data_dir.join(layout::REPOSITORIES),
         };
         let database = open_database(options).await?;
         let (user, password_file) = match &options.first_user {
@@ -224,7 +228,7 @@ async fn open_database(options: &Options) -> anyhow::Result<Database> {
 
 /// Where the SQLite database of a data directory is.
 pub fn sqlite_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("wit.sqlite3")
+    data_dir.join(layout::DATABASE_FILE)
 }
 
 /// Where this machine reaches a server that listens at an address.

@@ -40,6 +40,12 @@ const BEFORE: &[(&str, &str)] = &[
         "wit store protect --passphrase-stdin <password",
     ),
     ("wit-up", "wit down"),
+    ("wit-up-backup", "wit up --port 0; wit down"),
+    (
+        "wit-up-restore",
+        "wit down; rm -rf .local/share/wit/platform; wit up --port 0; wit up backup wit.backup; wit down;
+         rm -rf .local/share/wit/platform",
+    ),
     ("wit-user", "wit up --port 0 --user ada; wit down"),
     ("wit-user-list", "wit up --port 0 --user ada; wit down"),
     (

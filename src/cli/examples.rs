@@ -289,6 +289,25 @@ Examples:
   wit up --listen 0.0.0.0 --port 443 --tls-cert wit.pem --tls-key wit.key";
 
 #[cfg(feature = "platform")]
+pub const UP_BACKUP: &str = "\
+Examples:
+  wit up backup wit.backup
+
+  # Through a pipe: to another machine, or to be encrypted
+  wit up backup - | cat >wit.backup";
+
+#[cfg(feature = "platform")]
+pub const UP_RESTORE: &str = "\
+Examples:
+  # On a new machine
+  wit up restore wit.backup
+  wit up
+
+  # In the place of what is there, which is put aside
+  wit down
+  wit up restore wit.backup --force";
+
+#[cfg(feature = "platform")]
 pub const DOWN: &str = "\
 Examples:
   wit down

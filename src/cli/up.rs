@@ -1,25 +1,89 @@
 //! `wit up`: the platform on this machine, its start and its operation.
 
 mod background;
+mod backup;
 mod foreground;
 mod options;
 mod report;
+mod restore;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, examples};
 use crate::config;
+use crate::platform::layout;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(flatten)]
     start: options::Start,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Write a backup of the server, while it runs or not
+    #[command(after_help = examples::UP_BACKUP)]
+    Backup(backup::Args),
+    /// Restore a server from its backup
+    #[command(after_help = examples::UP_RESTORE)]
+    Restore(restore::Args),
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    start(args.start, context)
+    match args.command {
+        None => start(args.start, context),
+        Some(Command::Backup(args)) => backup::run(&args, context),
+        Some(Command::Restore(args)) => restore::run(&args, context),
+    }
+}
+
+/// Where a server keeps its data, for those who operate it.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The server's data directory
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The server's directory of repositories, where it was given one
+    #[arg(long, value_name = "DIR")]
+    repositories: Option<PathBuf>,
+}
+
+impl Place {
+    fn data_dir(&self, context: &Context) -> anyhow::Result<PathBuf> {
+        data_dir(self.data_dir.as_deref(), context)
+    }
+
+    fn repositories(&self, data_dir: &Path) -> anyhow::Result<PathBuf> {
+        match &self.repositories {
+            Some(directory) => Ok(std::path::absolute(directory)?),
+            None => Ok(data_dir.join(layout::REPOSITORIES)),
+        }
+    }
+}
+
+/// Refuses what is done in SQLite only, where `DATABASE_URL` names a PostgreSQL.
+fn require_sqlite(hint: &'static str) -> anyhow::Result<()> {
+    match config::variable("DATABASE_URL") {
+        None => Ok(()),
+        Some(_) => Err(Failure::new(
+            Exit::Usage,
+            "DATABASE_URL names a PostgreSQL, whose own tools back it up and restore it",
+        )
+        .hint(hint)
+        .into()),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.context("can't start a runtime")
 }
 
 fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {

@@ -280,6 +280,8 @@ impl Pool {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .foreign_keys(true)
+            // What is deleted is overwritten: sessions, before a copy of them leaves the machine.
+            .pragma("secure_delete", "ON")
             .busy_timeout(SQLITE_BUSY_TIMEOUT);
         let readers = sqlite_pool(1)
             .connect_with(options.clone().pragma("query_only", "ON"))

@@ -105,5 +105,5 @@ fn read(data_dir: &Path) -> Result<Option<u16>, files::FileError> {
 }
 
 fn file(data_dir: &Path) -> PathBuf {
-    data_dir.join("address.json")
+    data_dir.join(super::layout::ADDRESS_FILE)
 }

@@ -24,6 +24,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use uuid::Uuid;
 
+use super::layout;
 use super::quota::Room;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
@@ -243,7 +244,7 @@ impl Git {
     }
 
     pub(super) fn directory(&self, id: Uuid) -> PathBuf {
-        self.repositories.join(format!("{id}.git"))
+        layout::repository(&self.repositories, id)
     }
 
     /// A program of git's that sees nothing of this process's environment but where programs are.

@@ -12,9 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use super::GIT_TIMEOUT;
 use crate::config::lock_within;
-
-/// What git names a directory of objects that it has not accepted yet: today, and before 2.33.
-const INCOMING: [&str; 2] = ["tmp_objdir-", "incoming-"];
+use crate::platform::layout::INCOMING;
 
 /// The age at which what a git has made can't be in use any more, on any server.
 const ABANDONED: Duration = Duration::from_secs(2 * GIT_TIMEOUT.as_secs());

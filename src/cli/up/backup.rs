@@ -1,0 +1,124 @@
+//! `wit up backup`: one archive of a server.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::Place;
+use crate::cli::output::{self, quoted};
+use crate::cli::{Context, Exit, Failure};
+use crate::config;
+use crate::expiry::UnixTime;
+use crate::platform::backup::{self, Source, Summary};
+use crate::platform::sqlite_file;
+use crate::progress;
+use crate::system;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The archive to write, readable by you alone; - means stdout
+    file: PathBuf,
+    #[command(flatten)]
+    place: Place,
+    /// Leave the database out, which is in PostgreSQL: dump it first, with pg_dump
+    #[arg(long)]
+    repositories_only: bool,
+}
+
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    if !args.repositories_only {
+        super::require_sqlite(
+            "pg_dump --format=custom --file=wit.dump, then wit up backup --repositories-only FILE",
+        )?;
+    }
+    let data_dir = args.place.data_dir(context)?;
+    let repositories = args.place.repositories(&data_dir)?;
+    let has_data = match args.repositories_only {
+        true => repositories.is_dir(),
+        false => sqlite_file(&data_dir).is_file(),
+    };
+    if !has_data {
+        let place = if args.repositories_only {
+            &repositories
+        } else {
+            &data_dir
+        };
+        let message = format!("no server has data in {}", place.display());
+        return Err(Failure::new(Exit::Failed, message).hint("wit up").into());
+    }
+    let source = Source {
+        data_dir,
+        repositories,
+        repositories_only: args.repositories_only,
+    };
+    let runtime = super::runtime()?;
+    let write = |out: &mut dyn Write| -> anyhow::Result<Summary> {
+        progress::during("Writing the backup", || {
+            let writing = backup::write(&source, out, UnixTime::now());
+            Ok(runtime.block_on(writing)?.0)
+        })
+    };
+    if args.file == Path::new("-") {
+        if io::stdout().is_terminal() {
+            return Err(
+                Failure::new(Exit::Usage, "an archive is nothing for a terminal")
+                    .hint("wit up backup FILE")
+                    .into(),
+            );
+        }
+        let summary = write(&mut BufWriter::new(io::stdout().lock()))?;
+        warn(&summary);
+        return Ok(Exit::Done);
+    }
+    let file = destination(&args.file)?;
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    let failed = || format!("can't write {}", args.file.display());
+    let mut temporary = config::temporary(directory).with_context(failed)?;
+    let summary = write(&mut BufWriter::new(temporary.as_file_mut())).with_context(failed)?;
+    temporary.as_file().sync_all().with_context(failed)?;
+    let size = temporary.as_file().metadata()?.len();
+    system::put_in_place(temporary, &file).with_context(failed)?;
+    system::sync_dir(directory).with_context(failed)?;
+    warn(&summary);
+    if context.json {
+        output::json(&json!({
+            "file": file,
+            "bytes": size,
+            "repositories": summary.repositories,
+            "leftOut": summary.left_out,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let text = format!(
+        "Wrote {} ({} repositories)\n\nIt holds all that the server has, private repositories too. To restore it:\n\n  \
+         wit up restore {}\n",
+        args.file.display(),
+        summary.repositories,
+        quoted(&args.file),
+    );
+    output::print(text.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+/// The file that is written, behind links. What is there and is no file is not replaced.
+fn destination(file: &Path) -> anyhow::Result<PathBuf> {
+    let path = match file.canonicalize() {
+        Ok(path) => path,
+        Err(_) => std::path::absolute(file)?,
+    };
+    match std::fs::metadata(&path) {
+        Ok(metadata) if !metadata.is_file() => {
+            let message = format!("{} is not a regular file", file.display());
+            Err(Failure::new(Exit::Usage, message).into())
+        }
+        _ => Ok(path),
+    }
+}
+
+fn warn(summary: &Summary) {
+    for id in &summary.left_out {
+        eprintln!("wit: warning: the repository {id} has no directory; the backup is without it");
+    }
+}

@@ -1,0 +1,103 @@
+//! `wit up restore`: a server out of its backup.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::Place;
+use crate::cli::output;
+use crate::cli::{Context, Exit, Failure};
+use crate::platform::archive::ArchiveError;
+use crate::platform::instance::AlreadyRunning;
+use crate::platform::restore::{self, Target, TargetError};
+use crate::progress;
+use crate::quote::Suggestion;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The archive of `wit up backup`; - means stdin
+    file: PathBuf,
+    #[command(flatten)]
+    place: Place,
+    /// The archive has no database: that one is in PostgreSQL
+    #[arg(long)]
+    repositories_only: bool,
+    /// Put what is there aside
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    if !args.repositories_only {
+        super::require_sqlite(
+            "pg_restore, then wit up restore --repositories-only FILE; or unset DATABASE_URL",
+        )?;
+    }
+    let data_dir = args.place.data_dir(context)?;
+    let repositories = args.place.repositories.as_deref();
+    let target = Target {
+        repositories: repositories.map(std::path::absolute).transpose()?,
+        data_dir: data_dir.clone(),
+        repositories_only: args.repositories_only,
+        force: args.force,
+    };
+    let archive: Box<dyn Read> = match args.file == Path::new("-") {
+        true => Box::new(io::stdin().lock()),
+        false => {
+            let file = File::open(&args.file);
+            Box::new(file.with_context(|| format!("can't open {}", args.file.display()))?)
+        }
+    };
+    let runtime = super::runtime()?;
+    let restored = progress::during("Restoring the server", || {
+        runtime.block_on(restore::restore(&target, BufReader::new(archive)))
+    });
+    let restored = restored.map_err(|error| with_hint(error, args, &data_dir))?;
+    if context.json {
+        output::json(&json!({
+            "dataDir": data_dir,
+            "repositories": restored.repositories,
+            "aside": restored.aside,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = format!("Restored {} repositories", restored.repositories);
+    text += &match args.repositories_only {
+        true => "\n".to_owned(),
+        false => format!(
+            " and their accounts and tokens into {}\nAll sessions have ended: log in again.\n",
+            data_dir.display()
+        ),
+    };
+    for aside in &restored.aside {
+        text += &format!("What was there is in {}\n", aside.display());
+    }
+    output::print(text.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+/// An error with the command that goes on.
+fn with_hint(error: anyhow::Error, args: &Args, data_dir: &Path) -> anyhow::Error {
+    let file = args.file.display().to_string();
+    let data_dir = || data_dir.display().to_string();
+    let again = Suggestion::new("wit up restore").arg(file);
+    let again = match &args.place.data_dir {
+        Some(_) => again.option("--data-dir", data_dir()),
+        None => again,
+    };
+    let hint = if let Some(TargetError::NotEmpty(_)) = error.downcast_ref() {
+        again.arg("--force")
+    } else if error.is::<AlreadyRunning>() || error.is::<TargetError>() {
+        Suggestion::new("wit down").option("--data-dir", data_dir())
+    } else if let Some(ArchiveError::RepositoriesOnly) = error.downcast_ref() {
+        again.arg("--repositories-only")
+    } else {
+        return error;
+    };
+    Failure::new(Exit::Failed, format!("{error:#}"))
+        .hint(hint)
+        .into()
+}

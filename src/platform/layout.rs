@@ -1,0 +1,61 @@
+//! What lies where in a data directory.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+/// The SQLite database, beside which SQLite keeps two more files.
+pub const DATABASE_FILE: &str = "wit.sqlite3";
+/// The last port.
+pub const ADDRESS_FILE: &str = "address.json";
+/// The directory of repositories.
+pub const REPOSITORIES: &str = "repositories";
+/// The copy of the database that a backup makes.
+pub const SCRATCH: &str = "backup.tmp";
+pub const SCRATCH_LOCK: &str = "backup.lock";
+
+/// Where a repository lies in the directory of all.
+pub fn repository(repositories: &Path, id: Uuid) -> PathBuf {
+    repositories.join(format!("{id}.git"))
+}
+
+/// The id of the repository whose directory has that name.
+pub fn repository_id(name: &OsStr) -> Option<Uuid> {
+    let id = name.to_str()?.strip_suffix(".git")?;
+    // In one form only.
+    (id.parse().ok()).filter(|parsed: &Uuid| parsed.to_string() == id)
+}
+
+/// The repositories that have a directory.
+pub fn repositories(directory: &Path) -> io::Result<Vec<Uuid>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        found.extend(repository_id(&entry?.file_name()));
+    }
+    Ok(found)
+}
+
+/// What git names a directory of objects that it has not accepted yet: today, and before 2.33.
+pub const INCOMING: [&str; 2] = ["tmp_objdir-", "incoming-"];
+
+/// Whether a file in a repository is a lock of git's. No ref's name ends like that
+/// (git-check-ref-format(1)).
+pub fn is_lock(name: &OsStr) -> bool {
+    name.as_encoded_bytes().ends_with(b".lock")
+}
+
+/// Whether a file or a directory among the objects is one that a git is still writing.
+pub fn is_unfinished(name: &OsStr) -> bool {
+    let begins = |begin: &str| name.as_encoded_bytes().starts_with(begin.as_bytes());
+    INCOMING.into_iter().any(begins) || begins("tmp_") || begins(".tmp-")
+}
+
+/// Whether a file among the objects only repeats what is in others, which may be gone.
+pub fn is_cache(path: &Path) -> bool {
+    path.components().any(|part| {
+        let name = part.as_os_str().as_encoded_bytes();
+        name.starts_with(b"multi-pack-index") || name.starts_with(b"commit-graph")
+    })
+}

@@ -1,0 +1,475 @@
+//! `wit up backup` and `wit up restore`.
+
+#![cfg(all(target_os = "linux", feature = "platform"))]
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+
+use crate::support::platform::{Server, request};
+use crate::support::postgres::Postgres;
+use crate::support::{Home, WIT, done, refused, text, until};
+
+/// How many clients push, create and revoke at once.
+const CLIENTS: usize = 16;
+
+fn all_repositories(data_dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(data_dir.join("repositories")).expect("it exists");
+    entries
+        .map(|entry| entry.expect("readable").path())
+        .collect()
+}
+
+fn unzipped(archive: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(archive).expect("an archive");
+    GzDecoder::new(file).read_to_end(&mut bytes).expect("gzip");
+    bytes
+}
+
+fn holds(bytes: &[u8], secret: &str) -> bool {
+    let secret = secret.as_bytes();
+    bytes.windows(secret.len()).any(|window| window == secret)
+}
+
+/// A server that is restored from an archive into a home of its own.
+fn restored(archive: &Path) -> Server {
+    let home = Home::new();
+    let archive = archive.to_str().expect("text");
+    done(&home.run(WIT, &["up", "restore", archive], ""));
+    // The port of the backup is still the other server's.
+    let port = wit::platform::address::free_port([127, 0, 0, 1].into()).expect("a port");
+    let address = format!("{{\"version\":1,\"port\":{port}}}");
+    fs::write(data_dir(&home).join("address.json"), address).expect("written");
+    Server::start_in(home)
+}
+
+fn status(server: &Server, token: &str) -> u16 {
+    server.bearing("GET", "/api/v1/user", token).status
+}
+
+#[test]
+fn under_load_a_backup_has_all_that_was_acknowledged_and_nothing_dangling() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let secret = server.secret(&session, &["repo:read", "repo:write"]);
+    let revoked = server.token(&session, &["repo:read"]);
+    let id = revoked["id"].as_str().expect("an id");
+    let revoked = revoked["token"].as_str().expect("a secret").to_owned();
+    let path = format!("/api/tokens/{id}");
+    assert_eq!(server.bearing("DELETE", &path, &session).status, 200);
+    for client in 0..CLIENTS {
+        server.repository(&session, &format!("r{client}"), true);
+        server.work(&format!("w{client}"));
+    }
+    let done_pushes: Vec<AtomicUsize> = (0..CLIENTS).map(|_| AtomicUsize::new(0)).collect();
+    let stop = AtomicBool::new(false);
+    let revoked_early = Mutex::new(vec![revoked]);
+    let archive = server.home.path().join("wit.backup");
+    let mut acknowledged = Vec::new();
+    let mut revoked_before = Vec::new();
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (server, stop, count) = (&server, &stop, &done_pushes[client]);
+            let (secret, session, revoked_early) = (&secret, &session, &revoked_early);
+            scope.spawn(move || {
+                let work = format!("w{client}");
+                let remote = server.remote("alice", secret, &format!("/alice/r{client}.git"));
+                for number in 1.. {
+                    if stop.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    fs::write(
+                        server.home.path().join(&work).join("file"),
+                        number.to_string(),
+                    )
+                    .expect("written");
+                    let branch = format!("HEAD:refs/heads/b{number}");
+                    for arguments in [
+                        &["-C", &work, "add", "file"][..],
+                        &["-C", &work, "commit", "-q", "-m", "next"],
+                        &["-C", &work, "push", "-q", &remote, "HEAD:main", &branch],
+                    ] {
+                        let output = server.git(arguments);
+                        assert!(output.status.success(), "{}", text(&output.stderr));
+                    }
+                    count.store(number, Ordering::SeqCst);
+                    let token = server.token(session, &["repo:read"]);
+                    let path = format!("/api/tokens/{}", token["id"].as_str().expect("an id"));
+                    assert_eq!(server.bearing("DELETE", &path, session).status, 200);
+                    let secret = token["token"].as_str().expect("a secret").to_owned();
+                    revoked_early.lock().expect("no panic").push(secret);
+                }
+            });
+        }
+        let every = |least: usize| {
+            until("each client has pushed", || {
+                (done_pushes.iter()).all(|count| count.load(Ordering::SeqCst) >= least)
+            });
+        };
+        every(1);
+        acknowledged.extend(done_pushes.iter().map(|count| count.load(Ordering::SeqCst)));
+        revoked_before.extend(revoked_early.lock().expect("no panic").clone());
+        let backup = ["up", "backup", archive.to_str().expect("text")];
+        let backup = server.home.run(WIT, &backup, "");
+        stop.store(true, Ordering::SeqCst);
+        done(&backup);
+    });
+    let mode = fs::metadata(&archive)
+        .expect("written")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let bytes = unzipped(&archive);
+    assert!(!holds(&bytes, &session) && !holds(&bytes, &secret));
+
+    let copy = restored(&archive);
+    let repositories = all_repositories(&copy.data_dir());
+    assert_eq!(repositories.len(), CLIENTS);
+    for repository in &repositories {
+        let repository = repository.to_str().expect("text");
+        done(&copy.git(&["-C", repository, "fsck", "--strict", "--full"]));
+        let config = copy.git(&["-C", repository, "config", "core.bare"]);
+        assert_eq!(done(&config), "true\n");
+    }
+    for (client, least) in acknowledged.iter().enumerate() {
+        let remote = copy.remote("alice", &secret, &format!("/alice/r{client}.git"));
+        let refs = done(&copy.git(&["ls-remote", "--heads", &remote]));
+        for number in 1..=*least {
+            assert!(refs.contains(&format!("refs/heads/b{number}\n")), "{refs}");
+        }
+    }
+    assert_eq!(status(&copy, &secret), 200);
+    for token in &revoked_before {
+        assert_eq!(status(&copy, token), 401);
+    }
+    assert_eq!(copy.bearing("GET", "/api/tokens", &session).status, 401);
+    assert_eq!(copy.visit("alice").post("/logout", "").status, 303);
+}
+
+/// A home with data of a server that does not run, and its backup.
+fn a_backup() -> (Home, PathBuf) {
+    let mut server = Server::start();
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let archive = server.home.path().join("wit.backup");
+    done(&server.home.run(WIT, &["up", "backup", "wit.backup"], ""));
+    done(&server.home.run(WIT, &["down"], ""));
+    (std::mem::replace(&mut server.home, Home::new()), archive)
+}
+
+fn data_dir(home: &Home) -> PathBuf {
+    home.path().join(".local/share/wit/platform")
+}
+
+#[test]
+fn what_an_operator_has_put_into_a_repository_is_kept() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let repository = server.only_repository();
+    fs::create_dir(repository.join("hooks")).expect("made");
+    let hook = repository.join("hooks/post-receive");
+    fs::write(&hook, "#!/bin/sh\n").expect("written");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("set");
+    let config = repository.join("config");
+    let config = config.to_str().expect("text");
+    done(&server.git(&["config", "--file", config, "wit.test", "kept"]));
+    // Neither is a link followed out of the repository, nor a lock kept.
+    symlink("/etc/passwd", repository.join("linked")).expect("linked");
+    fs::write(repository.join("HEAD.lock"), "").expect("written");
+    done(&server.home.run(WIT, &["up", "backup", "wit.backup"], ""));
+    let copy = restored(&server.home.path().join("wit.backup"));
+    let repository = copy.only_repository();
+    let hook = fs::metadata(repository.join("hooks/post-receive")).expect("it is there");
+    assert_eq!(hook.permissions().mode() & 0o777, 0o755);
+    let config = fs::read_to_string(repository.join("config")).expect("read");
+    assert!(config.contains("test = kept"), "{config}");
+    for name in ["linked", "HEAD.lock"] {
+        assert!(
+            fs::symlink_metadata(repository.join(name)).is_err(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_backup_goes_through_pipes() {
+    let (home, _) = a_backup();
+    let other = Home::new();
+    let to = data_dir(&other);
+    let script = format!(
+        "wit up backup - | wit up restore - --data-dir '{}'",
+        to.display()
+    );
+    done(&home.run("sh", &["-c", &script], ""));
+    assert!(to.join("wit.sqlite3").is_file());
+    let mode = fs::metadata(&to).expect("made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    // Nothing of a restore is left beside it.
+    let beside = fs::read_dir(to.parent().expect("a parent")).expect("read");
+    assert_eq!(beside.count(), 1);
+}
+
+#[test]
+fn a_backup_that_is_killed_or_finds_the_disk_full_leaves_no_archive() {
+    let (home, archive) = a_backup();
+    let before = fs::read(&archive).expect("read");
+    let large = all_repositories(&data_dir(&home))[0].join("large");
+    // Random, so that it can't be compressed.
+    done(&home.run(
+        "sh",
+        &[
+            "-c",
+            &format!("head -c 1000000 /dev/urandom >'{}'", large.display()),
+        ],
+        "",
+    ));
+    // The size of a file is bounded, by a signal or by an error as that of a full disk.
+    for trap in ["", "trap '' XFSZ;"] {
+        let script = format!("{trap} ulimit -f 200; exec wit up backup wit.backup");
+        let output = home.run("sh", &["-c", &script], "");
+        assert!(!output.status.success());
+        assert_eq!(fs::read(&archive).expect("read"), before);
+        if !trap.is_empty() {
+            let said = refused(&output, 1);
+            assert!(said.starts_with("wit: can't write wit.backup: "), "{said}");
+        }
+    }
+    // What the killed one left is gone after the next.
+    done(&home.run(WIT, &["up", "backup", "wit.backup"], ""));
+    assert!(!data_dir(&home).join("backup.tmp").exists());
+    let refusal = refused(&home.run(WIT, &["up", "backup", "/dev/full"], ""), 2);
+    assert!(refusal.contains("not a regular file"), "{refusal}");
+    let full = home.run("sh", &["-c", "wit up backup - >/dev/full"], "");
+    assert!(refused(&full, 1).contains("No space left"));
+}
+
+#[test]
+fn what_is_there_is_replaced_only_by_force_and_never_under_a_server() {
+    let (home, _) = a_backup();
+    let restore = ["up", "restore", "wit.backup"];
+    let forced = ["up", "restore", "wit.backup", "--force"];
+    let said = refused(&home.run(WIT, &restore, ""), 1);
+    assert!(
+        said.contains("platform is not empty\nhint: wit up restore wit.backup --force"),
+        "{said}"
+    );
+    done(&home.run(WIT, &["up", "--port", "0"], ""));
+    let said = refused(&home.run(WIT, &forced, ""), 1);
+    assert!(
+        said.contains("already runs") && said.contains("hint: wit down"),
+        "{said}"
+    );
+    done(&home.run(WIT, &["down"], ""));
+    fs::write(data_dir(&home).join("mine"), "").expect("written");
+    let said = done(&home.run(WIT, &forced, ""));
+    let aside = data_dir(&home).with_file_name("platform.aside");
+    assert!(
+        said.contains(&format!("What was there is in {}", aside.display())),
+        "{said}"
+    );
+    assert!(said.contains("All sessions have ended"), "{said}");
+    assert!(aside.join("mine").exists() && aside.join("wit.sqlite3").exists());
+    assert!(!data_dir(&home).join("mine").exists());
+    // It comes back at the port of the backup.
+    let up = done(&home.run(WIT, &["up", "--json"], ""));
+    done(&home.run(WIT, &["down"], ""));
+    let up: Value = serde_json::from_str(&up).expect("JSON");
+    let address = fs::read_to_string(data_dir(&home).join("address.json")).expect("read");
+    let address: Value = serde_json::from_str(&address).expect("JSON");
+    assert_eq!(up["url"], format!("http://127.0.0.1:{}", address["port"]));
+}
+
+/// What a restore says of an archive that it must refuse, having changed nothing.
+fn refusal_of(home: &Home, archive: &[u8]) -> String {
+    fs::write(home.path().join("bad"), archive).expect("written");
+    let to = home.path().join("to");
+    fs::create_dir_all(&to).expect("made");
+    let said = refused(
+        &home.run(WIT, &["up", "restore", "bad", "--data-dir", "to/data"], ""),
+        1,
+    );
+    assert_eq!(fs::read_dir(&to).expect("read").count(), 0, "{said}");
+    assert!(!home.path().join("escaped").exists());
+    assert_eq!(
+        said.lines()
+            .filter(|line| !line.starts_with("hint: "))
+            .count(),
+        1,
+        "{said}"
+    );
+    said
+}
+
+#[test]
+fn a_torn_archive_is_refused_wherever_it_is_torn() {
+    let (home, archive) = a_backup();
+    let whole = fs::read(&archive).expect("read");
+    let lengths = (1..8).map(|part| whole.len() * part / 8);
+    let ends = [1, 8, 9, 100].map(|left| whole.len() - left);
+    for length in lengths.chain(ends).chain([0, 1, 10]) {
+        let said = refusal_of(&home, &whole[..length]);
+        assert!(said.contains("archive"), "{length}: {said}");
+    }
+    for at in (1..16).map(|part| whole.len() * part / 16) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x10;
+        // One that gzip itself does not see, as in the distance of a match among zeros, changes nothing.
+        let mut content = Vec::new();
+        if GzDecoder::new(&*flipped).read_to_end(&mut content).is_ok() {
+            assert_eq!(content, unzipped(&archive), "{at}");
+            continue;
+        }
+        let said = refusal_of(&home, &flipped);
+        assert!(said.contains("archive"), "{at}: {said}");
+    }
+}
+
+/// A gzipped tar of entries: a type, a name, a link's target or a content.
+fn tar_of(entries: &[(tar::EntryType, &str, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (kind, name, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        // By hand: the crate refuses names that lead out.
+        header.as_gnu_mut().expect("GNU").name[..name.len()].copy_from_slice(name.as_bytes());
+        let mut data: &[u8] = content.as_bytes();
+        if !kind.is_file() {
+            header.set_link_name_literal(content).expect("short");
+            data = b"";
+        }
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        tar.append(&header, data).expect("in memory");
+    }
+    tar.into_inner()
+        .expect("in memory")
+        .finish()
+        .expect("in memory")
+}
+
+#[test]
+fn foreign_newer_and_hostile_archives_are_refused() {
+    use tar::EntryType as Kind;
+    let home = Home::new();
+    let begin = r#"{"version":1,"created_at":"2026-01-01T00:00:00Z","repositories_only":false}"#;
+    let begin = (Kind::Regular, "wit-backup.json", begin);
+    for foreign in [
+        b"no archive at all".to_vec(),
+        tar_of(&[(Kind::Regular, "some", "thing")]),
+        tar_of(&[]),
+    ] {
+        let said = refusal_of(&home, &foreign);
+        assert!(
+            said.contains("this is no archive of `wit up backup`"),
+            "{said}"
+        );
+    }
+    let newer = r#"{"version":2,"entirely":"new"}"#;
+    let said = refusal_of(&home, &tar_of(&[(Kind::Regular, "wit-backup.json", newer)]));
+    assert!(said.contains("format 2, which is newer"), "{said}");
+    let repository = "repositories/00000000-0000-4000-8000-000000000000.git";
+    let inside = |name: &str| format!("{repository}/{name}");
+    let link = inside("link");
+    for (kind, name, content) in [
+        (Kind::Regular, "../escaped", "x"),
+        (Kind::Regular, "../../escaped", "x"),
+        (Kind::Regular, "/escaped", "x"),
+        (Kind::Regular, "other", "x"),
+        (Kind::Regular, "repositories/x.git/HEAD", "x"),
+        (Kind::Regular, &inside("../../../escaped"), "x"),
+        (Kind::Symlink, &link, "/"),
+        (Kind::Link, &link, "/etc/passwd"),
+        (Kind::Fifo, &link, ""),
+        (Kind::Symlink, "wit.sqlite3", "/etc/passwd"),
+    ] {
+        let said = refusal_of(&home, &tar_of(&[begin, (kind, name, content)]));
+        assert!(said.contains("the archive is damaged: "), "{name}: {said}");
+    }
+    // A file through a link that came before it.
+    let through = inside("link/escaped");
+    let target = home.path().display().to_string();
+    let said = refusal_of(
+        &home,
+        &tar_of(&[
+            begin,
+            (Kind::Symlink, &link, &target),
+            (Kind::Regular, &through, "x"),
+        ]),
+    );
+    assert!(said.contains("neither a file nor a directory"), "{said}");
+    // Whole, as far as it says, and its database is none.
+    let end = (
+        Kind::Regular,
+        "wit-backup-end.json",
+        r#"{"files":1,"bytes":4}"#,
+    );
+    let said = refusal_of(
+        &home,
+        &tar_of(&[begin, (Kind::Regular, "wit.sqlite3", "none"), end]),
+    );
+    assert!(said.contains("its database"), "{said}");
+    let said = refusal_of(&home, &tar_of(&[begin, end]));
+    assert!(said.contains("files are missing"), "{said}");
+}
+
+#[test]
+fn with_postgresql_the_repositories_alone_are_kept_beside_its_dump() {
+    let database = Postgres::start();
+    let server = Server::start_on(&database);
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let secret = server.secret(&session, &["repo:read", "repo:write"]);
+    server.work("work");
+    let remote = server.remote("alice", &secret, "/alice/demo.git");
+    done(&server.git(&["-C", "work", "push", "-q", &remote, "main"]));
+    let said = refused(
+        &server.home.run(WIT, &["up", "backup", "wit.backup"], ""),
+        2,
+    );
+    assert!(said.contains("pg_dump"), "{said}");
+    let backup = ["up", "backup", "wit.backup", "--repositories-only"];
+    done(&server.home.run(WIT, &backup, ""));
+    assert!(!holds(
+        &unzipped(&server.home.path().join("wit.backup")),
+        "wit.sqlite3"
+    ));
+    let repositories = server.data_dir().join("repositories");
+    let restore = [
+        "up",
+        "restore",
+        "wit.backup",
+        "--repositories-only",
+        "--force",
+    ];
+    let said = refused(&server.home.run(WIT, &restore, ""), 1);
+    assert!(said.contains("a server uses the repositories"), "{said}");
+    done(&server.home.run(WIT, &["down"], ""));
+    fs::remove_dir_all(&repositories).expect("removed");
+    done(&server.home.run(WIT, &restore, ""));
+    done(&server.home.run(WIT, &["up"], ""));
+    done(&server.git(&["clone", "-q", &remote, "clone"]));
+    // It is no backup of a whole server.
+    let other = Home::new();
+    let archive = server.home.path().join("wit.backup");
+    let whole = ["up", "restore", archive.to_str().expect("text")];
+    let said = refused(&other.run(WIT, &whole, ""), 1);
+    assert!(
+        said.contains("holds the repositories alone") && said.contains("--repositories-only"),
+        "{said}"
+    );
+    assert_eq!(
+        request(&server.address, "GET", "/health", &[], "").status,
+        200
+    );
+}
