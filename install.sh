@@ -4,21 +4,25 @@ set -eu
 
 usage() {
     cat <<'USAGE'
-usage: ./install.sh [--prefix DIR] [--try]
+usage: ./install.sh [--prefix DIR] [--from ARCHIVE] [--try]
        ./install.sh [--prefix DIR] --uninstall
        ./install.sh --help
 
-Builds git-credential-wit and wit, and installs them with their man pages and
-shell completions below DIR. Running it again replaces what it installed.
+Builds git-credential-wit and wit, or takes them from a release archive, and
+installs them with their man pages and shell completions below DIR. Running it
+again replaces what it installed.
 
-  --prefix DIR  install below DIR (default: ~/.local)
-  --try         install, then walk the whole way in a throwaway home: a server,
-                an account, a token, clone, push, revoke. It touches neither
-                your git configuration nor your keychain, and cleans up.
-  --uninstall   remove what an earlier run installed below DIR, nothing else
-  --help        print this
+  --prefix DIR    install below DIR (default: ~/.local)
+  --from ARCHIVE  install what is in a release archive; nothing is built. Its
+                  checksum has to be beside it, in ARCHIVE.sha256 or SHA256SUMS
+  --sha256 SUM    the checksum of ARCHIVE, where it is in no file
+  --try           install, then walk the whole way in a throwaway home: a server,
+                  an account, a token, clone, push, revoke. It touches neither
+                  your git configuration nor your keychain, and cleans up.
+  --uninstall     remove what an earlier run installed below DIR, nothing else
+  --help          print this
 
-Needs: cargo (Rust), git and a C compiler. Only Linux is tested.
+Needs: git, and to build also cargo (Rust) and a C compiler. Only Linux is tested.
 USAGE
 }
 
@@ -29,6 +33,8 @@ misuse() { printf 'install.sh: %s\nhint: ./install.sh --help\n' "$1" >&2; exit 2
 prefix=${HOME:+$HOME/.local}
 action=install
 try=no
+archive=
+sum=
 while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) usage; exit 0 ;;
@@ -38,6 +44,18 @@ while [ $# -gt 0 ]; do
             shift
             ;;
         --prefix=*) prefix=${1#--prefix=} ;;
+        --from)
+            [ $# -ge 2 ] || misuse "--from needs an archive"
+            archive=$2
+            shift
+            ;;
+        --from=*) archive=${1#--from=} ;;
+        --sha256)
+            [ $# -ge 2 ] || misuse "--sha256 needs a checksum"
+            sum=$2
+            shift
+            ;;
+        --sha256=*) sum=${1#--sha256=} ;;
         --try) try=yes ;;
         --uninstall) action=uninstall ;;
         *) misuse "unknown argument: $1" ;;
@@ -45,6 +63,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ "$action" = install ] || [ "$try" = no ] || misuse "--try and --uninstall exclude each other"
+[ "$action" = install ] || [ -z "$archive" ] || misuse "--from and --uninstall exclude each other"
+[ -z "$sum" ] || [ -n "$archive" ] || misuse "--sha256 goes with --from"
 [ -n "$prefix" ] || misuse "there is no HOME; name a directory with --prefix"
 case $prefix in
     /*) ;;
@@ -106,9 +126,11 @@ uninstall() {
 check_needs() {
     missing=
     command -v git >/dev/null 2>&1 || missing="$missing git"
-    command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 ||
-        command -v clang >/dev/null 2>&1 || missing="$missing C-compiler"
-    command -v cargo >/dev/null 2>&1 || missing="$missing cargo"
+    if [ -z "$tree" ]; then
+        command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 ||
+            command -v clang >/dev/null 2>&1 || missing="$missing C-compiler"
+        command -v cargo >/dev/null 2>&1 || missing="$missing cargo"
+    fi
     [ -n "$missing" ] || return 0
     say "install.sh: missing:$missing" >&2
     case $missing in
@@ -138,6 +160,13 @@ check_needs() {
 
 # Calls $1 with the source, the path below the prefix and the mode of each file.
 for_each_file() {
+    if [ -n "$tree" ]; then
+        for file in $(cd "$tree" && find bin share -type f ! -path 'share/doc/*'); do
+            case $file in bin/*) mode=755 ;; *) mode=644 ;; esac
+            "$1" "$tree/$file" "$file" "$mode"
+        done
+        return 0
+    fi
     "$1" "$built/helper/git-credential-wit" bin/git-credential-wit 755
     "$1" "$built/release/wit" bin/wit 755
     for page in man/*.1; do
@@ -185,25 +214,76 @@ place() {
     say "installed $prefix/$2"
 }
 
+# Prints the checksum of the archive, from whatever program this machine has for that.
+sum_of() {
+    if command -v sha256sum >/dev/null 2>&1; then
+        sha256sum <"$1"
+    elif command -v shasum >/dev/null 2>&1; then
+        shasum -a 256 <"$1"
+    else
+        openssl dgst -sha256 -r <"$1"
+    fi | sed 's/ .*//'
+}
+
+# Unpacks the archive into $unpacked, once its checksum is the one that is expected, and leaves its
+# only directory in $tree.
+unpack() {
+    [ -f "$archive" ] || die "there is no archive $archive"
+    if [ -z "$sum" ]; then
+        name=${archive##*/}
+        for sums in "$archive.sha256" "$(dirname -- "$archive")/SHA256SUMS"; do
+            [ -f "$sums" ] || continue
+            # The form of sha256sum: the sum, two characters, the name.
+            sum=$(sed -n 's/\r$//; s/^\([0-9a-fA-F]\{64\}\) [ *]\(.*\)$/\2 \1/p' "$sums" |
+                while read -r line; do
+                    [ "${line% *}" != "$name" ] || printf '%s\n' "${line##* }"
+                done | head -n 1)
+            [ -z "$sum" ] || break
+        done
+        [ -n "$sum" ] || die "there is no checksum of $archive beside it; nothing was installed" \
+            "download $name.sha256 to the same directory, or name the sum: --sha256 SUM"
+    fi
+    actual=$(sum_of "$archive")
+    [ "$(printf '%s' "$sum" | tr 'A-F' 'a-f')" = "$actual" ] ||
+        die "$archive is damaged or was changed; nothing was installed" \
+            "expected $sum, found $actual" "download it again"
+    unpacked=$(mktemp -d "${TMPDIR:-/tmp}/wit-install.XXXXXX")
+    trap 'rm -rf -- "$unpacked"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    gzip -dc <"$archive" | tar -xf - -C "$unpacked"
+    tree=$(echo "$unpacked"/git-credential-wit-*)
+    for file in bin/git-credential-wit bin/wit share/man/man1/wit.1; do
+        { [ -f "$tree/$file" ] && [ ! -L "$tree/$file" ]; } ||
+            die "$archive is no release of git-credential-wit: it has no $file"
+    done
+    for program in git-credential-wit wit; do
+        "$tree/bin/$program" --version >/dev/null 2>&1 ||
+            die "the $program of $archive does not run on this machine ($(uname -sm))" \
+                "take the archive for it, or build: ./install.sh" \
+                "where ${TMPDIR:-/tmp} may not hold programs (noexec), name another directory in TMPDIR"
+    done
+}
+
 install() {
+    tree=
+    unpacked=
+    if [ -n "$archive" ]; then
+        unpack
+    elif [ -x "$source_dir/bin/wit" ] && [ ! -e "$source_dir/Cargo.toml" ]; then
+        # This is in an archive that somebody has unpacked.
+        tree=$source_dir
+    fi
     check_needs
     cd "$source_dir"
     built=
     for_each_file refuse_foreign
-
-    say "Building a release; the first time takes some minutes."
-    # git starts the helper at each fetch, so that is built for speed and wit is built quickly.
-    cargo build --profile helper --locked --no-default-features --bin git-credential-wit
-    cargo build --release --locked --bin wit
-    built=$(cargo metadata --no-deps --format-version 1 --locked |
-        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-    [ -x "$built/release/wit" ] || die "cargo built no $built/release/wit" \
-        "unset CARGO_BUILD_TARGET; ./install.sh"
+    [ -n "$tree" ] || build
 
     # For everybody who may use the prefix, whatever this shell makes otherwise.
     umask 022
     partial=
-    trap 'rm -f -- "$manifest.new" ${partial:+"$partial"}' EXIT
+    trap 'rm -rf -- "$manifest.new" ${partial:+"$partial"} ${unpacked:+"$unpacked"}' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     # All that will be there is written down first: an installation that was interrupted can be
@@ -222,7 +302,19 @@ install() {
         printf '%s\n' "$now" | grep -qxF "f $path" || rm -f -- "$prefix/$path"
     done
     { printf '%s\n' "$before" | grep '^[dp]' || :; printf '%s\n' "$now"; } | write_manifest
+    [ -z "$unpacked" ] || rm -rf -- "$unpacked"
     trap - EXIT INT TERM HUP
+}
+
+build() {
+    say "Building a release; the first time takes some minutes."
+    # git starts the helper at each fetch, so that is built for speed and wit is built quickly.
+    cargo build --profile helper --locked --no-default-features --bin git-credential-wit
+    cargo build --release --locked --bin wit
+    built=$(cargo metadata --no-deps --format-version 1 --locked |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+    [ -x "$built/release/wit" ] || die "cargo built no $built/release/wit" \
+        "unset CARGO_BUILD_TARGET; ./install.sh"
 }
 
 # What is left to do in the person's own shell.
