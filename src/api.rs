@@ -152,6 +152,12 @@ pub trait TokenApi {
     /// Makes a token. Sent once: after [`ApiError::Lost`] the caller must look whether it exists.
     fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError>;
 
+    /// The longest lifetime, in days from now and fewer than `asked`, that may be asked for after
+    /// the host has refused that one; `None` where its sentence is about something else.
+    fn longest_lifetime(&self, _asked: u32, _refusal: &str) -> Option<u32> {
+        None
+    }
+
     /// All tokens of the account, newest first.
     fn list(&self) -> Result<Vec<Token>, ApiError>;
 

@@ -218,6 +218,15 @@ impl Credential {
         sign_in.is_some_and(|sign_in| matches!(sign_in.upkeep, Upkeep::Mint(_)))
     }
 
+    /// Whether the token can replace itself by one call, after which it has ended.
+    pub fn rotates_itself(&self) -> bool {
+        let sign_in = self.sign_in.as_ref();
+        self.token.is_some()
+            && sign_in.is_some_and(|sign_in| {
+                !sign_in.ended && matches!(sign_in.upkeep, Upkeep::RotateItself)
+            })
+    }
+
     /// Whether its access token has to be refreshed before git gets it: it has expired or will
     /// within two minutes. One that lives no longer than twice that is due in its last quarter, or
     /// each process would refresh what another has just refreshed.

@@ -11,6 +11,7 @@ use crate::sign_in::{ClientAuth, HostType};
 pub mod account;
 pub mod end;
 pub mod github_app;
+pub mod gitlab;
 pub mod password;
 pub mod recognition;
 pub mod renew;

@@ -14,6 +14,7 @@ use std::io;
 use std::time::Duration;
 
 pub mod deliver;
+mod in_place;
 pub mod journal;
 mod steps;
 
@@ -70,7 +71,7 @@ impl Plan {
             account: info.account.clone(),
             old_id: info.id.clone(),
             stored: true,
-            by_itself: false,
+            by_itself: entry.rotates_itself(),
             new: NewToken {
                 name: info.name.clone(),
                 scopes: info.scopes.clone(),
@@ -81,6 +82,11 @@ impl Plan {
             deliver: Vec::new(),
             grace: Duration::ZERO,
         })
+    }
+
+    /// Whether the old token replaces itself where it is stored.
+    pub fn is_in_place(&self) -> bool {
+        self.by_itself && self.stored
     }
 
     /// A rotation of a token that lies elsewhere: it needs somewhere to be delivered to.
@@ -134,6 +140,14 @@ pub enum Outcome {
     Gone,
 }
 
+/// The state of the old token while the new one is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldToken {
+    Works,
+    EndsSoon,
+    HasEnded,
+}
+
 /// Why a run stopped. Unless said otherwise the journal remains and a re-run goes on from there;
 /// the old token still works.
 #[derive(Debug)]
@@ -170,13 +184,18 @@ pub enum RotationError {
     /// Some receivers do not have the new token.
     Undelivered {
         failed: Vec<(Sink, DeliveryError)>,
-        /// Whether the old token ends by itself, soon.
-        by_itself: bool,
+        old: OldToken,
     },
     /// The new token's secret is gone from the store, and somebody may still need it.
     NotKept,
     /// The server has ended the new token: the old one is all there is, and is not revoked.
     NewGone,
+    /// The token has replaced itself, and the answer with the new one was lost. Nothing is left of
+    /// the rotation; the entry is marked as ended.
+    Lost {
+        server: String,
+        name: String,
+    },
     /// There is no way back, for this reason.
     TooLateToAbort(&'static str),
 }
@@ -221,10 +240,11 @@ impl fmt::Display for RotationError {
                 }
                 Ok(())
             }
-            RotationError::Undelivered { failed, by_itself } => {
-                let old = match by_itself {
-                    true => OLD_ENDS,
-                    false => "the old one still works",
+            RotationError::Undelivered { failed, old } => {
+                let old = match old {
+                    OldToken::EndsSoon => OLD_ENDS,
+                    OldToken::HasEnded => "the old one has ended",
+                    OldToken::Works => "the old one still works",
                 };
                 write!(f, "the new token did not reach every receiver; {old}")?;
                 for (sink, error) in failed {
@@ -236,6 +256,12 @@ impl fmt::Display for RotationError {
             RotationError::NewGone => {
                 f.write_str("the server has ended the new token; the old one was not revoked")
             }
+            RotationError::Lost { server, name } => write!(
+                f,
+                "{server} has replaced the token '{}', but its answer with the new one was lost; the \
+                 old one has ended, and nobody has the new one",
+                escaped(name)
+            ),
             RotationError::TooLateToAbort(why) => {
                 write!(f, "{why}, so the rotation can only be finished")
             }

@@ -31,6 +31,7 @@ mod footprint;
 mod forms;
 mod git_bounds;
 mod git_clients;
+mod gitlab_tokens;
 mod help;
 mod helper;
 mod hostile;

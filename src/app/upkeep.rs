@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::api::TokenApi;
-use crate::config::Paths;
+use crate::api::server::ServerUrl;
+use crate::api::{ApiError, TokenApi};
+use crate::config::{Config, Paths};
 use crate::credential::{Credential, Site};
 use crate::expiry::{CLOCK_MARGIN, DAY, UnixTime, notable_skew};
 use crate::helper::renewal;
+use crate::hosts::gitlab::Itself;
+use crate::oauth::Reach;
 use crate::rotation::deliver::{DeliveryError, Sink};
 use crate::rotation::journal::{self, Journal};
 use crate::rotation::{Outcome, Plan, Reason, RotationError, Rotator, crash_point};
@@ -123,7 +126,30 @@ pub fn due_graces(paths: &Paths, now: UnixTime) -> io::Result<Vec<Journal>> {
 /// Whether a token that `wit` made expires within so many days, or has.
 pub fn expires_within(entry: &Credential, days: u32, now: UnixTime) -> bool {
     let left = entry.left(now);
-    entry.token.is_some() && left.is_some_and(|left| left <= i64::from(days) * DAY)
+    let is_ours = entry.token.is_some() && (entry.sign_in.is_none() || entry.rotates_itself());
+    is_ours && left.is_some_and(|left| left <= i64::from(days) * DAY)
+}
+
+/// The API by which a stored token replaces itself. Where none is stored any more, nothing is sent
+/// by it.
+pub fn itself(
+    paths: &Paths,
+    server: &str,
+    entry: Option<&Credential>,
+) -> Result<Box<dyn TokenApi>, ApiError> {
+    let server = ServerUrl::parse(server).map_err(|why| ApiError::Unreachable {
+        server: server.to_owned(),
+        reason: why.to_owned(),
+    })?;
+    let config = Config::load(paths).unwrap_or_default();
+    let known = config.servers.get(&server.to_string());
+    let reach = Reach {
+        ca_file: known.and_then(|known| known.ca_file.clone()),
+        limit: None,
+    };
+    let token = entry.map(|entry| entry.proof.secret().clone());
+    let token = token.unwrap_or_else(|| Secret::from(String::new()));
+    Ok(Box::new(Itself::new(&server, token, &reach)?))
 }
 
 impl Upkeep<'_> {
@@ -142,19 +168,63 @@ impl Upkeep<'_> {
 
     /// Rotates a token.
     pub fn start(&self, plan: &Plan) -> Result<Outcome, RotationError> {
+        if plan.is_in_place() {
+            let itself = self.itself(&plan.site, &plan.server, &[&plan.old_id])?;
+            return self.with(itself.as_ref()).rotator().start(plan);
+        }
         self.rotator().start(plan)
     }
 
     /// Finishes an unfinished rotation.
     pub fn resume(&self, journal: &Journal) -> Result<Outcome, RotationError> {
+        if let Some(itself) = self.itself_of(journal)? {
+            return self.with(itself.as_ref()).rotator().resume(journal);
+        }
         let outcome = self.rotator().resume(journal);
         self.leave_what_was_told(journal, outcome)
     }
 
     /// Takes an unfinished rotation back.
     pub fn abort(&self, journal: &Journal) -> Result<Outcome, RotationError> {
+        if let Some(itself) = self.itself_of(journal)? {
+            return self.with(itself.as_ref()).rotator().abort(journal);
+        }
         let outcome = self.rotator().abort(journal);
         self.leave_what_was_told(journal, outcome)
+    }
+
+    /// The same by another token API.
+    fn with<'a>(&'a self, api: &'a dyn TokenApi) -> Upkeep<'a> {
+        Upkeep { api, ..*self }
+    }
+
+    /// What a rotation goes on by whose old token replaces itself; `None` for any other.
+    fn itself_of(&self, journal: &Journal) -> Result<Option<Box<dyn TokenApi>>, RotationError> {
+        let Some(site) = journal.site().filter(|_| journal.is_in_place()) else {
+            return Ok(None);
+        };
+        let new_id = journal.new_id.as_deref().unwrap_or(&journal.old_id);
+        let itself = self.itself(&site, &journal.server, &[new_id, &journal.old_id]);
+        itself.map(Some)
+    }
+
+    /// The API of a stored token that replaces itself, the first that is stored of those ids.
+    fn itself(
+        &self,
+        site: &Site,
+        server: &str,
+        ids: &[&str],
+    ) -> Result<Box<dyn TokenApi>, RotationError> {
+        let item = store::load(self.store, site)?;
+        let with_id = |id: &&str| {
+            let mut entries = item.credentials.0.iter();
+            entries.find(|entry| entry.token.as_ref().is_some_and(|token| token.id == **id))
+        };
+        let entry = ids.iter().find_map(with_id);
+        itself(self.paths, server, entry).map_err(|error| RotationError::Api {
+            doing: "rotating the token",
+            error,
+        })
     }
 
     /// Whatever a person who was told of it does not revoke is another machine's.
@@ -187,7 +257,10 @@ impl Upkeep<'_> {
         let Some(mut plan) = Plan::of_stored(rotation_id(), site, entry) else {
             return Ok(Renewed::NotDue);
         };
-        plan.grace = RENEWAL_GRACE;
+        // A token that replaces itself has ended then.
+        if !plan.is_in_place() {
+            plan.grace = RENEWAL_GRACE;
+        }
         if !self.is_due_by_the_server(site, entry, days)? {
             return Ok(Renewed::NotDue);
         }

@@ -61,7 +61,7 @@ fn run(operation: Operation, store: Option<&str>) -> Result<(), String> {
 
 fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) -> bool {
     let now = UnixTime::now();
-    if entry.sign_in.is_some() {
+    if entry.sign_in.is_some() && !entry.rotates_itself() {
         let done = refresh::refresh(paths, site, store, now);
         if entry.is_over(now)
             && let Some(reason) = refresh::paused(paths, site, UnixTime::now())

@@ -4,6 +4,7 @@
 use std::error::Error;
 
 use super::{Exit, Failure};
+use crate::api::server::ServerUrl;
 use crate::api::{ApiError, database};
 use crate::app::exec::ExecError;
 use crate::app::issue::IssueError;
@@ -11,8 +12,11 @@ use crate::app::login::LoginError;
 use crate::app::logout::LogoutError;
 use crate::app::session::SessionError;
 use crate::expiry::{DAY, iso_date};
+use crate::hosts;
 use crate::hosts::renew::RenewError;
-use crate::quote::{Hint, Suggestion};
+use crate::quote::{Hint, Suggestion, escaped};
+use crate::rotation::RotationError;
+use crate::sign_in::HostType;
 use crate::store::StoreError;
 
 /// An exit code, and what to do next.
@@ -90,6 +94,9 @@ fn kind(cause: &(dyn Error + 'static)) -> Option<Kind> {
     if let Some(error) = cause.downcast_ref() {
         return Some(session(error));
     }
+    if let Some(RotationError::Lost { server, name }) = cause.downcast_ref() {
+        return Some(lost(server, name));
+    }
     if let Some(error) = cause.downcast_ref() {
         return Some(api(error));
     }
@@ -100,6 +107,20 @@ impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         failure(&error.into())
     }
+}
+
+/// A token that has replaced itself, and whose successor nobody has.
+fn lost(server: &str, name: &str) -> Kind {
+    let login = log_in(server).arg("--paste-token");
+    let page = ServerUrl::parse(server).ok();
+    let page = page.and_then(|server| hosts::token_page(HostType::Gitlab, &server, ""));
+    let Some(mut page) = page else {
+        return (Exit::Failed, Some(login.into()));
+    };
+    page.set_query(None);
+    let name = escaped(name);
+    let revoke = format!("revoke '{name}' at {page}, which nobody has; then: ");
+    (Exit::Failed, Some(Hint::from(revoke).command(&login)))
 }
 
 fn log_in(server: &str) -> Suggestion {

@@ -61,7 +61,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let known = session::known(&status.config, url);
         if let Some(host) = known.and_then(|known| HostType::parse(known.host_type.as_deref()?)) {
             let url = url.to_string();
-            let shown = host::show(&url, host, item, answer.skew, report.now);
+            let shown = host::show(&url, host, item, answer.skew, report.renews, report.now);
             report.line(format!("\n{url}"));
             report.attention |= shown.attention;
             shown.lines.into_iter().for_each(|line| report.line(line));

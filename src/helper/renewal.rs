@@ -46,6 +46,9 @@ fn is_soon(entry: &Credential, days: i64, left: i64) -> bool {
     let (Some(info), Some(expiry)) = (&entry.token, entry.expiry) else {
         return false;
     };
+    if entry.sign_in.is_some() && !entry.rotates_itself() {
+        return false;
+    }
     let quarter = expiry.left(info.created) / 4;
     left <= quarter.min(days.saturating_mul(DAY))
 }

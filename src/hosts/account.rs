@@ -19,8 +19,18 @@ pub struct About {
     pub account: Option<String>,
     pub scopes: Option<Vec<String>>,
     pub expiry: Option<Expiry>,
+    /// Its number, name and time of creation, where the host describes it.
+    pub described: Option<Described>,
     /// Whether it was accepted at all: `false` says that the host could not be asked, not more.
     pub is_accepted: bool,
+}
+
+/// A token as its host knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    pub id: String,
+    pub name: String,
+    pub created: UnixTime,
 }
 
 /// Asks whose an OAuth access token is: the userinfo endpoint first, which needs no scope of the
@@ -78,6 +88,7 @@ pub fn of_pasted(
                 account: user(&answer),
                 scopes: scopes.map(split_scopes),
                 expiry: expiry.and_then(github_time),
+                described: None,
                 is_accepted: true,
             })
         }
@@ -113,6 +124,9 @@ fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About,
         #[serde(default)]
         scopes: Vec<String>,
         expires_at: Option<String>,
+        id: Option<u64>,
+        name: Option<String>,
+        created_at: Option<String>,
     }
     let auth = Auth::Header("private-token", token);
     let ask = |path| match api(HostType::Gitlab, server, path) {
@@ -128,6 +142,12 @@ fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About,
             about.is_accepted = true;
             about.expiry = wire.expires_at.as_deref().and_then(end_of_date);
             about.scopes = Some(wire.scopes);
+            let created = wire.created_at.as_deref().and_then(end_of_date);
+            about.described = wire.id.zip(wire.name).map(|(id, name)| Described {
+                id: id.to_string(),
+                name,
+                created: created.map_or_else(UnixTime::now, |Expiry(at)| at),
+            });
         }
     }
     if let Some(answer) = ask("/user")? {
@@ -138,7 +158,7 @@ fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About,
 }
 
 /// GitLab's tokens end when their date begins, in UTC. Its document of the API has a time there.
-fn end_of_date(text: &str) -> Option<Expiry> {
+pub(super) fn end_of_date(text: &str) -> Option<Expiry> {
     use time::format_description::well_known::Rfc3339;
     use time::macros::format_description;
     if let Ok(at) = time::OffsetDateTime::parse(text, &Rfc3339) {

@@ -177,6 +177,11 @@ impl Journal {
         self.deliveries.iter().any(printed)
     }
 
+    /// Whether the old token replaces itself where it is stored.
+    pub fn is_in_place(&self) -> bool {
+        self.by_itself && self.stored
+    }
+
     /// Whether the token of that id is the old one or the new one.
     pub fn is_of(&self, id: &str) -> bool {
         self.old_id == id || self.new_id.as_deref() == Some(id)

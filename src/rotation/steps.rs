@@ -72,6 +72,9 @@ impl Rotator<'_> {
         let Some(mut journal) = journal.reload(self.paths)? else {
             return Ok(Outcome::Gone);
         };
+        if journal.is_in_place() {
+            return self.abort_in_place(&journal);
+        }
         if journal.is_end_promised() {
             return Err(RotationError::TooLateToAbort("the grace has begun"));
         }
@@ -159,8 +162,8 @@ impl Rotator<'_> {
             let old = with_id(&item.credentials.0, &plan.old_id).ok_or(RotationError::Missing)?;
             match self.api.verify(old.proof.secret()) {
                 Ok(account) => journal.account_id = Some(account.id),
-                // An expired token has nothing to lose.
-                Err(ApiError::Unauthorized) if self.is_over(old.expiry) => {}
+                // An expired token has nothing to lose, but can't replace itself.
+                Err(ApiError::Unauthorized) if !plan.by_itself && self.is_over(old.expiry) => {}
                 Err(ApiError::Unauthorized) => return Err(RotationError::OldRefused),
                 Err(error) => return Err(doing("verifying the old token")(error)),
             }
@@ -186,7 +189,7 @@ impl Rotator<'_> {
     }
 
     /// The time by the server's clock, or by this machine's before the server has answered.
-    fn server_time(&self) -> UnixTime {
+    pub(super) fn server_time(&self) -> UnixTime {
         (self.now)().plus(self.api.clock_skew().unwrap_or(0))
     }
 
@@ -195,14 +198,23 @@ impl Rotator<'_> {
         if journal.step == Step::Undoing {
             return self.undo(journal);
         }
-        if journal.step == Step::Creating {
+        let in_place = journal.is_in_place();
+        if journal.step == Step::Creating && in_place {
+            if let Some(ended) = self.replace_in_place(journal)? {
+                return Ok(ended);
+            }
+        } else if journal.step == Step::Creating {
             self.create(journal)?;
         }
         let site = site_of(journal)?;
         if journal.step == Step::Verifying {
             let item = store::load(self.store, &site)?;
             let new_id = new_id(journal)?;
-            let Some(pending) = with_id(&item.pending, &new_id) else {
+            let held = match in_place {
+                true => &item.credentials.0,
+                false => &item.pending,
+            };
+            let Some(pending) = with_id(held, &new_id) else {
                 return self.lost(journal);
             };
             if let Some(what) = self.fault_of(journal, pending)? {
@@ -212,7 +224,7 @@ impl Rotator<'_> {
                 }
                 return Err(RotationError::NotAsAsked { what, revoked });
             }
-            let next = if journal.stored {
+            let next = if journal.stored && !in_place {
                 Step::Promoting
             } else {
                 Step::Delivering
@@ -252,6 +264,9 @@ impl Rotator<'_> {
         let in_use = journal.deliveries.iter().any(|delivery| delivery.done);
         if !in_use && !journal.by_itself {
             return self.undo(journal);
+        }
+        if journal.is_in_place() && !in_use {
+            return self.nothing_left(journal);
         }
         // Whoever has it keeps it, and so does whoever has the old one.
         match journal.by_itself || self.is_new_alive(journal)? {
@@ -417,7 +432,10 @@ impl Rotator<'_> {
             return Ok(Some(format!("its scopes are {}", given.join(", "))));
         }
         let promises = self.api.promises();
-        if !promises.is_lifetime(journal.expires_in_days, info.created, pending.expiry) {
+        // What has replaced itself can't be put back, and lives as long as the host lets it.
+        if !journal.is_in_place()
+            && !promises.is_lifetime(journal.expires_in_days, info.created, pending.expiry)
+        {
             return Ok(Some("its expiry is another".to_owned()));
         }
         Ok(None)
@@ -458,8 +476,12 @@ impl Rotator<'_> {
             if !failed.is_empty() {
                 // Kept for the re-run, with what the caller may have changed.
                 journal.save(self.paths)?;
-                let by_itself = journal.by_itself;
-                return Err(RotationError::Undelivered { failed, by_itself });
+                let old = match (journal.by_itself, journal.is_in_place()) {
+                    (false, _) => OldToken::Works,
+                    (true, false) => OldToken::EndsSoon,
+                    (true, true) => OldToken::HasEnded,
+                };
+                return Err(RotationError::Undelivered { failed, old });
             }
         }
         Ok(None)
@@ -589,7 +611,7 @@ impl Rotator<'_> {
     }
 
     /// Writes down the step that comes next.
-    fn step(&self, journal: &mut Journal, step: Step) -> Result<(), RotationError> {
+    pub(super) fn step(&self, journal: &mut Journal, step: Step) -> Result<(), RotationError> {
         journal.step = step;
         self.note_clock(journal);
         journal.save(self.paths)?;
@@ -623,7 +645,7 @@ fn can_rotate(plan: &Plan, api: &dyn TokenApi) -> Result<(), ApiError> {
     require(api, overlaps || plan.grace.is_zero(), grace)
 }
 
-fn doing(what: &'static str) -> impl Fn(ApiError) -> RotationError {
+pub(super) fn doing(what: &'static str) -> impl Fn(ApiError) -> RotationError {
     move |error| RotationError::Api { doing: what, error }
 }
 
@@ -631,7 +653,7 @@ fn damaged(what: &str) -> RotationError {
     RotationError::Journal(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-fn site_of(journal: &Journal) -> Result<Site, RotationError> {
+pub(super) fn site_of(journal: &Journal) -> Result<Site, RotationError> {
     journal.site().ok_or_else(|| damaged("it names no site"))
 }
 

@@ -17,7 +17,7 @@ use super::tls::Certificate;
 
 mod gitea;
 mod github;
-mod gitlab;
+pub mod gitlab;
 
 use gitea::gitea;
 use github::github;
@@ -77,6 +77,7 @@ pub struct State {
     pub refreshes: usize,
     /// Seconds between polls, each once.
     pub pauses: Vec<f64>,
+    pub gitlab: gitlab::Gitlab,
 }
 
 struct Device {

@@ -11,7 +11,7 @@ use crate::api::server::ServerUrl;
 use crate::api::{ApiError, Token, TokenApi, login};
 use crate::app::session::{self, Selection};
 use crate::config::Config;
-use crate::credential::{Credential, Proof};
+use crate::credential::{Credential, Proof, TokenInfo};
 use crate::expiry::UnixTime;
 use crate::item::{Item, Session};
 use crate::progress;
@@ -56,10 +56,9 @@ impl Question {
 }
 
 fn stored(entry: &Credential, server: &str) -> Option<Stored> {
-    let token = entry
-        .token
-        .as_ref()
-        .filter(|token| token.server == server)?;
+    // A git host is not asked.
+    let is_theirs = |token: &&TokenInfo| token.server == server && entry.sign_in.is_none();
+    let token = entry.token.as_ref().filter(is_theirs)?;
     let Proof::Password(secret) = &entry.proof else {
         return None;
     };

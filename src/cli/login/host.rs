@@ -19,7 +19,7 @@ use crate::cli::output::{self, escaped};
 
 use crate::cli::{Context, Exit, Failure};
 use crate::config::Config;
-use crate::credential::{Credential, Proof, Site};
+use crate::credential::{Credential, Proof, Site, TokenInfo};
 use crate::expiry::UnixTime;
 use crate::hosts::{self, account, github_app, password, recognition};
 use crate::oauth::code::{self, Code, Loopback};
@@ -117,6 +117,8 @@ struct Kept {
     scopes: Vec<String>,
     upkeep: Upkeep,
     expiry: Option<crate::expiry::Expiry>,
+    /// The token as the host describes it, where it does.
+    described: Option<account::Described>,
 }
 
 /// Signs in; `None` where the server is a wit server, which is signed in to in its own way.
@@ -480,6 +482,7 @@ impl Host<'_> {
             upkeep: Upkeep::Refresh(app.stored(&endpoints)),
             expiry: tokens.expiry,
             tokens: Some(tokens),
+            described: None,
         })
     }
 
@@ -668,6 +671,7 @@ impl Host<'_> {
                 false => Upkeep::Watch,
             },
             expiry: about.expiry,
+            described: about.described,
         })
     }
 
@@ -743,6 +747,7 @@ impl Host<'_> {
                 name: created.name,
             },
             expiry: None,
+            described: None,
         })
     }
 
@@ -763,14 +768,26 @@ impl Host<'_> {
             Some(tokens) => (tokens.refresh, tokens.refresh_expiry),
             None => (None, None),
         };
-        let renews = refresh_token.is_some() || app.is_some();
+        let rotates = matches!(kept.upkeep, Upkeep::RotateItself);
+        let renews = refresh_token.is_some() || app.is_some() || rotates && kept.expiry.is_some();
+        let token = kept.described.map(|described| TokenInfo {
+            server: name.clone(),
+            id: described.id,
+            name: described.name,
+            account: username.clone(),
+            scopes: kept.scopes.clone(),
+            repositories: Vec::new(),
+            created: described.created,
+            replace_by: None,
+            clock_skew: 0,
+        });
         let entry = Credential {
             username: Some(username.into_bytes()),
             path: self.given.host.path.clone().map(String::into_bytes),
             proof: Proof::Password(kept.secret),
             expiry: kept.expiry,
             refresh_token,
-            token: None,
+            token,
             sign_in: Some(SignIn {
                 server: name.clone(),
                 host: self.kind,
@@ -835,6 +852,10 @@ impl Host<'_> {
             .map(|account| format!(" as {account}"))
             .unwrap_or_default();
         let renewed = match (renews, kept.expiry) {
+            (true, Some(expiry)) if rotates => format!(
+                " The token expires on {}; it replaces itself before that.",
+                output::date(expiry.0)
+            ),
             (true, _) => " Access is renewed automatically.".to_owned(),
             (false, Some(expiry)) => format!(" The token expires on {}.", output::date(expiry.0)),
             (false, None) => String::new(),

@@ -12,6 +12,9 @@ use crate::sign_in::{HostType, InstalledApp, SignIn, Upkeep};
 /// How long before its end a sign-in that is not renewed needs attention, in seconds: time to
 /// create another token.
 const SOON: i64 = 7 * DAY;
+/// How long before its end a token that replaces itself needs attention, in seconds: it should have
+/// done so days before.
+const UNRENEWED: i64 = 2 * DAY;
 
 /// What is shown of one host.
 pub struct Shown {
@@ -20,8 +23,15 @@ pub struct Shown {
     pub document: Value,
 }
 
-/// Shows the sign-ins of `server` that an item has.
-pub fn show(server: &str, host: HostType, item: &Item, skew: Option<i64>, now: UnixTime) -> Shown {
+/// Shows the sign-ins of `server` that an item has; `renews` where tokens are renewed at all.
+pub fn show(
+    server: &str,
+    host: HostType,
+    item: &Item,
+    skew: Option<i64>,
+    renews: bool,
+    now: UnixTime,
+) -> Shown {
     let mut lines = vec![format!("  {}", host.title())];
     let mut attention = false;
     let mut documents = Vec::new();
@@ -32,10 +42,10 @@ pub fn show(server: &str, host: HostType, item: &Item, skew: Option<i64>, now: U
         if sign_in.server != server {
             continue;
         }
-        let (line, needs_attention) = line(entry, sign_in, now);
+        let (line, needs_attention) = line(entry, sign_in, renews, now);
         attention |= needs_attention;
         lines.push(line);
-        documents.push(document(entry, sign_in));
+        documents.push(document(entry, sign_in, renews));
     }
     if documents.is_empty() {
         attention = true;
@@ -58,7 +68,7 @@ pub fn show(server: &str, host: HostType, item: &Item, skew: Option<i64>, now: U
     }
 }
 
-fn line(entry: &Credential, sign_in: &SignIn, now: UnixTime) -> (String, bool) {
+fn line(entry: &Credential, sign_in: &SignIn, renews: bool, now: UnixTime) -> (String, bool) {
     let login = Suggestion::new("wit login").args(sign_in.login_words());
     let who = match &sign_in.account {
         Some(account) => format!("Logged in as {}", escaped(account)),
@@ -86,6 +96,14 @@ fn line(entry: &Credential, sign_in: &SignIn, now: UnixTime) -> (String, bool) {
             None => ("renewed automatically".to_owned(), false),
         },
         Upkeep::Mint(app) => (by_app(app), false),
+        Upkeep::RotateItself if entry.rotates_itself() && renews => match entry.expiry {
+            Some(expiry) if expiry.left(now) <= UNRENEWED => (until(expiry, now, &login), true),
+            Some(expiry) => {
+                let date = output::date(expiry.0);
+                (format!("replaces itself before {date}"), false)
+            }
+            None => ("never expires".to_owned(), false),
+        },
         upkeep => match entry.expiry {
             Some(expiry) if expiry.left(now) <= SOON => (until(expiry, now, &login), true),
             Some(expiry) => (
@@ -127,7 +145,7 @@ fn words(upkeep: &Upkeep) -> &'static str {
     }
 }
 
-fn document(entry: &Credential, sign_in: &SignIn) -> Value {
+fn document(entry: &Credential, sign_in: &SignIn, renews: bool) -> Value {
     let time = |expiry: Option<Expiry>| expiry.map(|expiry| output::rfc3339(expiry.0));
     json!({
         "account": sign_in.account,
@@ -138,7 +156,8 @@ fn document(entry: &Credential, sign_in: &SignIn) -> Value {
             Upkeep::Mint(app) => output::app(app),
             _ => Value::Null,
         },
-        "renewed": entry.is_refreshable(),
+        "renewed": entry.is_refreshable()
+            || renews && entry.rotates_itself() && entry.expiry.is_some(),
         "ended": sign_in.ended,
         "expiresAt": time(entry.expiry),
         "renewableUntil": time(sign_in.refresh_expiry),

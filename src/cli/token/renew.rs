@@ -5,14 +5,15 @@ use std::time::Duration;
 use super::refresh;
 use super::rotate::Means;
 use super::rotate::due::{for_a_person, undecided};
-use crate::app::upkeep::RenewalError;
+use crate::api::TokenApi;
+use crate::app::upkeep::{self, RenewalError};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit, Failure};
 use crate::config::Config;
 use crate::credential::{Credential, Site};
 use crate::expiry::UnixTime;
 use crate::helper::renewal;
-use crate::store;
+use crate::store::{self, Store};
 
 /// How long another rotation at the same site is waited for.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -60,6 +61,11 @@ fn renew(site: &Site, entry: &Credential, days: i64, context: &Context) -> anyho
     let Some(info) = &entry.token else {
         return Ok(());
     };
+    if entry.rotates_itself() {
+        let itself = upkeep::itself(&context.paths, &info.server, Some(entry))?;
+        let store = store::choice::open(&context.paths, None)?;
+        return renew_by(itself.as_ref(), store.as_ref(), site, entry, days, context);
+    }
     let server = ServerArgs {
         server: Some(info.server.clone()),
         account: Some(info.account.clone()),
@@ -67,7 +73,19 @@ fn renew(site: &Site, entry: &Credential, days: i64, context: &Context) -> anyho
         ..ServerArgs::default()
     };
     let signed_in = session::signed_in(context, &server)?;
-    let means = Means::from(&signed_in).unattended();
+    let (api, store) = (signed_in.api.as_ref(), signed_in.store.as_ref());
+    renew_by(api, store, site, entry, days, context)
+}
+
+fn renew_by(
+    api: &dyn TokenApi,
+    store: &dyn Store,
+    site: &Site,
+    entry: &Credential,
+    days: i64,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let means = Means::new(api, store).unattended();
     let upkeep = means.upkeep(context, PATIENCE, &|_, _| {});
     match upkeep.renew(site, entry, days) {
         Ok(_) => Ok(()),

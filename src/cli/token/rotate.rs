@@ -177,7 +177,7 @@ pub(super) struct Means<'a> {
 }
 
 impl<'a> Means<'a> {
-    fn new(api: &'a dyn TokenApi, store: &'a dyn Store) -> Self {
+    pub(super) fn new(api: &'a dyn TokenApi, store: &'a dyn Store) -> Self {
         Means {
             api,
             store,
@@ -248,7 +248,7 @@ fn start(plan: &Plan, means: &Means, context: &Context) -> anyhow::Result<Done> 
     Ok(Done {
         name: plan.new.name.clone(),
         old_id: plan.old_id.clone(),
-        by_itself: plan.by_itself,
+        by_itself: plan.by_itself && !plan.is_in_place(),
         printed: plan.deliver.contains(&Sink::Print),
         outcome: outcome.map_err(error)?,
         revoked,
@@ -284,7 +284,7 @@ fn finish_by(
     Ok(Done {
         name: journal.name.clone(),
         old_id: journal.old_id.clone(),
-        by_itself: journal.by_itself,
+        by_itself: journal.by_itself && !journal.is_in_place(),
         printed: false,
         outcome: outcome.map_err(error)?,
         revoked,
@@ -515,6 +515,12 @@ fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<
         plan.new.expires_in_days = create::days(text)?;
     }
     if !args.scopes.is_empty() {
+        if plan.is_in_place() {
+            let why = "a token that replaces itself keeps its scopes";
+            return Err(Failure::new(Exit::Usage, why)
+                .hint(format!("wit login {server} with a token of those scopes"))
+                .into());
+        }
         plan.new.scopes = create::scopes(signed_in.host, &args.scopes)?;
     }
     plan.deliver = sinks(args)?;

@@ -7,6 +7,7 @@ use crate::api::ApiError;
 use crate::cli::output::{self, escaped, quoted};
 use crate::cli::{Context, Exit, Failure, session};
 use crate::config::Config;
+use crate::quote::Suggestion;
 use crate::rotation::deliver::Sink;
 use crate::rotation::journal::{self, Journal, Step};
 use crate::rotation::{OLD_ENDS, Outcome, Plan, RotationError};
@@ -64,6 +65,9 @@ fn steps(plan: &Plan) -> Vec<String> {
         steps.push(format!("let the old one live on for {span}"));
     }
     steps.push(match plan.by_itself {
+        true if plan.is_in_place() => {
+            format!("{} has ended by then", escaped(&plan.old_id))
+        }
         true => format!("let {} end by itself, minutes later", escaped(&plan.old_id)),
         false => format!("revoke {}", escaped(&plan.old_id)),
     });
@@ -175,6 +179,7 @@ pub(super) struct Subject<'a> {
     account: &'a str,
     old_id: &'a str,
     by_itself: bool,
+    in_place: bool,
 }
 
 impl<'a> From<&'a Plan> for Subject<'a> {
@@ -185,6 +190,7 @@ impl<'a> From<&'a Plan> for Subject<'a> {
             account: &plan.account,
             old_id: &plan.old_id,
             by_itself: plan.by_itself,
+            in_place: plan.is_in_place(),
         }
     }
 }
@@ -197,6 +203,7 @@ impl<'a> From<&'a Journal> for Subject<'a> {
             account: &journal.account,
             old_id: &journal.old_id,
             by_itself: journal.by_itself,
+            in_place: journal.is_in_place(),
         }
     }
 }
@@ -243,7 +250,7 @@ pub(super) fn failure(
             _,
         )
         | (_, None) => error.to_string(),
-        (_, Some(left)) if left.by_itself => {
+        (_, Some(left)) if left.by_itself && !left.is_in_place() => {
             format!("{error} (the rotation is not finished; {OLD_ENDS})")
         }
         (_, Some(_)) => format!("{error} (the rotation is not finished)"),
@@ -277,6 +284,11 @@ fn hint_where_nothing_is_left(
             suggest("wit token list")
         ),
         RotationError::Missing => suggest("wit token list").to_string(),
+        RotationError::Lost { .. } => return None,
+        RotationError::OldRefused if subject.in_place => {
+            let login = Suggestion::new("wit login").arg(subject.server);
+            login.arg("--paste-token").to_string()
+        }
         RotationError::OldRefused => suggest("wit token create").to_string(),
         RotationError::NoReceiver if subject.by_itself => {
             "wit token rotate --self --print, or --deliver COMMAND".to_owned()
@@ -319,7 +331,7 @@ fn hint(error: &RotationError, left: &Journal, attended: bool, context: &Context
             )
         }
         RotationError::Unclear { .. } => format!("{} --resume", again(left, context)),
-        _ if left.by_itself => {
+        _ if left.by_itself && !left.is_in_place() => {
             format!("wit token rotate --self; where you are logged in: {rotate} --resume")
         }
         RotationError::Undelivered { .. } => format!("mend it, then: {rotate} --resume"),

@@ -1,0 +1,329 @@
+//! GitLab's tokens: a pasted one that replaces itself, whose family must never be ended by us.
+
+#![cfg(feature = "platform")]
+
+use std::process::Output;
+
+use crate::support::forge::{Forge, Kind};
+use crate::support::proxy::{Fate, Proxy};
+use crate::support::{HELPER, Home, WIT, done, refused, text};
+use serde_json::Value;
+
+/// What the person pastes.
+const SCOPES: [&str; 3] = ["write_repository", "self_rotate", "read_user"];
+
+struct Setup {
+    forge: Forge,
+    home: Home,
+    /// What was pasted.
+    token: String,
+    /// Where wit and git find the host.
+    url: String,
+}
+
+impl Setup {
+    /// A token that is due, signed in with.
+    fn due() -> Self {
+        Self::at(None)
+    }
+
+    /// The same by way of a proxy, or below a path.
+    fn at(url: Option<&dyn Fn(&Forge) -> String>) -> Self {
+        let forge = Forge::start(Kind::Gitlab);
+        let mut home = Home::new();
+        home.set("WIT_SETTLE_TIMEOUT", "0.2");
+        let url = url.map_or(forge.url.clone(), |url| url(&forge));
+        let mut setup = Setup {
+            forge,
+            home,
+            token: String::new(),
+            url,
+        };
+        setup.paste();
+        setup
+    }
+
+    /// Signs in with a new token that is due.
+    fn paste(&mut self) {
+        self.token = self.forge.person_creates(&SCOPES);
+        self.forge.with(|state| state.ages(&self.token, 100, 3));
+        let login = ["login", &self.url, "--host-type", "gitlab", "--token-stdin"];
+        let said = done(&self.home.run(WIT, &login, &format!("{}\n", self.token)));
+        assert!(said.contains("it replaces itself before that"), "{said}");
+    }
+
+    fn wit(&self, arguments: &[&str]) -> Output {
+        self.home.run(WIT, arguments, "")
+    }
+
+    fn site(&self) -> String {
+        let (scheme, rest) = self.url.split_once("://").expect("a URL");
+        format!("{scheme}://{}", rest.split('/').next().expect("a host"))
+    }
+
+    /// What the helper starts while git waits.
+    fn renew(&self) -> Output {
+        self.wit(&["token", "renew", "--site", &self.site()])
+    }
+
+    /// The password that git is given, if any.
+    fn given(&self) -> Option<String> {
+        let site = self.site();
+        let (scheme, host) = site.split_once("://").expect("a site");
+        let request = format!("protocol={scheme}\nhost={host}\n\n");
+        let answer = done(&self.home.run(HELPER, &["get"], &request));
+        let mut lines = answer.lines();
+        let password = lines.find_map(|line| line.strip_prefix("password="));
+        password.map(str::to_owned)
+    }
+
+    fn lives(&self, token: &str) -> bool {
+        self.forge.with(|state| state.tokens[token].alive)
+    }
+
+    fn rotations(&self) -> usize {
+        self.forge.with(|state| state.gitlab.rotations)
+    }
+
+    fn status(&self) -> (Option<i32>, Value) {
+        let output = self.wit(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (
+            output.status.code(),
+            status["servers"][0]["signIns"][0].clone(),
+        )
+    }
+
+    /// Nobody has ended a family, and no journal is left.
+    fn assert_tidy(&self, what: &str) {
+        assert_eq!(self.forge.with(|state| state.gitlab.reused), 0, "{what}");
+        let journals = self.home.path().join(".local/state/wit/rotations");
+        let left: Vec<_> = std::fs::read_dir(journals)
+            .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect())
+            .unwrap_or_default();
+        assert!(left.is_empty(), "{what}: {left:?}");
+    }
+}
+
+#[test]
+fn git_gets_a_token_that_has_replaced_itself_before_its_end() {
+    let setup = Setup::due();
+    let (_, before) = setup.status();
+    assert_eq!(before["renewed"], true);
+    let given = setup.given().expect("a token");
+    assert_ne!(given, setup.token);
+    assert!(setup.lives(&given) && !setup.lives(&setup.token));
+    assert_eq!(setup.given(), Some(given.clone()), "it is not due again");
+    assert_eq!(setup.rotations(), 1);
+    setup.assert_tidy("renewed");
+    // As long as the old one lived: 103 days.
+    let (code, after) = setup.status();
+    assert_eq!(code, Some(0), "{after}");
+    let new = setup.forge.with(|state| {
+        let id = state.tokens[&given].id;
+        state.gitlab.details[&id].clone()
+    });
+    let end = new.expires.expect("an end");
+    assert_eq!((end - new.created.date()).whole_days(), 103);
+    assert_eq!(after["expiresAt"], format!("{end}T00:00:00Z"));
+    let shown = text(&setup.wit(&["status"]).stdout);
+    assert!(shown.contains("replaces itself before"), "{shown}");
+}
+
+#[test]
+fn many_gits_at_once_make_one_rotation() {
+    let setup = Setup::due();
+    let ask = |_| {
+        let command = format!("{}/ada/hello.git", setup.url);
+        let helper = format!("credential.helper={HELPER}");
+        let git = [
+            "-c",
+            "credential.helper=",
+            "-c",
+            &helper,
+            "ls-remote",
+            &command,
+        ];
+        let output = setup.home.run("git", &git, "");
+        (output.status.success(), text(&output.stderr))
+    };
+    let ended: Vec<_> = std::thread::scope(|scope| {
+        let gits: Vec<_> = (0..32).map(|n| scope.spawn(move || ask(n))).collect();
+        gits.into_iter()
+            .map(|git| git.join().expect("an end"))
+            .collect()
+    });
+    let failed: Vec<_> = ended.iter().filter(|(good, _)| !good).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(setup.rotations(), 1);
+    setup.assert_tidy("many");
+}
+
+#[test]
+fn a_gitlab_below_a_path_is_asked_there() {
+    let setup = Setup::at(Some(&|forge| format!("{}/gitlab", forge.url)));
+    let given = setup.given().expect("a token");
+    assert!(given != setup.token && setup.lives(&given));
+    let seen = setup.forge.server.seen();
+    let is_rotation = |request: &&String| request.starts_with("POST ");
+    let sent: Vec<_> = seen.iter().filter(is_rotation).collect();
+    assert_eq!(sent.len(), 1);
+    assert!(sent[0].starts_with("POST /gitlab/api/v4/personal_access_tokens/self/rotate "));
+}
+
+#[test]
+fn each_request_failing_in_turn_ends_no_family() {
+    let fates = [
+        Fate::Refused(500),
+        Fate::Refused(401),
+        Fate::Refused(403),
+        Fate::Refused(429),
+        Fate::CutBefore,
+        Fate::CutAfter,
+    ];
+    let mut lost = 0;
+    for fate in fates {
+        for number in 0.. {
+            let proxy = std::cell::OnceCell::new();
+            let by_proxy = |forge: &Forge| {
+                let proxy = proxy.get_or_init(|| Proxy::to(forge.server.address()));
+                proxy.url.clone()
+            };
+            let setup = Setup::at(Some(&by_proxy));
+            let proxy = proxy.get().expect("a proxy");
+            proxy.take_seen();
+            proxy.spoil(number, fate);
+            let spoilt = setup.renew();
+            let count = proxy.take_seen().len();
+            proxy.set(|_| Fate::Forwarded);
+            if spoilt.status.success() && count <= number {
+                break;
+            }
+            let what = format!("{fate:?} of request {number}: {}", text(&spoilt.stderr));
+            let is_lost = setup.status().1["ended"] == true;
+            lost += usize::from(is_lost);
+            if is_lost {
+                assert_eq!(spoilt.status.code(), Some(1), "{what}");
+                assert_eq!(fate, Fate::CutAfter, "{what}");
+                assert_eq!(setup.status().0, Some(3), "{what}");
+                assert_eq!(setup.given(), None, "{what}");
+                setup.assert_tidy(&what);
+                continue;
+            }
+            let again = setup.renew();
+            assert!(again.status.success(), "{what}\n{}", text(&again.stderr));
+            let given = setup.given().expect("a token");
+            assert!(setup.lives(&given), "{what}");
+            assert_eq!(setup.rotations(), 1, "{what}");
+            setup.assert_tidy(&what);
+        }
+    }
+    assert_eq!(lost, 1, "the answer that nobody received");
+}
+
+#[test]
+fn what_was_lost_is_said_and_a_new_token_helps() {
+    let forge_url = |forge: &Forge| Proxy::to(forge.server.address());
+    let proxy = std::cell::OnceCell::new();
+    let by_proxy = |forge: &Forge| proxy.get_or_init(|| forge_url(forge)).url.clone();
+    let mut setup = Setup::at(Some(&by_proxy));
+    let proxy = proxy.get().expect("a proxy");
+    proxy.set(|first| match first.starts_with("POST ") {
+        true => Fate::CutAfter,
+        false => Fate::Forwarded,
+    });
+    let said = refused(&setup.renew(), 1);
+    assert!(
+        said.contains("its answer with the new one was lost"),
+        "{said}"
+    );
+    assert!(
+        said.contains("/-/user_settings/personal_access_tokens"),
+        "{said}"
+    );
+    assert_eq!(
+        proxy
+            .take_seen()
+            .iter()
+            .filter(|seen| seen.starts_with("POST "))
+            .count(),
+        1
+    );
+    let shown = setup.wit(&["status"]);
+    assert_eq!(shown.status.code(), Some(3));
+    let site = setup.site();
+    let request = format!(
+        "protocol=http\nhost={}\n\n",
+        site.trim_start_matches("http://")
+    );
+    let get = setup.home.run(HELPER, &["get"], &request);
+    assert!(
+        text(&get.stderr).contains("has ended; type: wit login"),
+        "{}",
+        text(&get.stderr)
+    );
+    proxy.set(|_| Fate::Forwarded);
+    setup.paste();
+    assert_eq!(setup.status().1["ended"], false);
+    assert!(setup.lives(&setup.given().expect("a token")));
+    setup.assert_tidy("signed in anew");
+}
+
+#[test]
+fn the_servers_longest_lifetime_is_learnt_from_its_refusal() {
+    for (lived, most, rotated) in [
+        (103, 365, 103),
+        (400, 365, 365),
+        (103, 60, 60),
+        (400, 60, 60),
+    ] {
+        let setup = Setup::due();
+        setup.forge.with(|state| {
+            state.ages(&setup.token, lived - 3, 3);
+            state.gitlab.max_days = most;
+        });
+        // The lifetime that was stored is that of the login.
+        let login = [
+            "login",
+            &setup.url,
+            "--host-type",
+            "gitlab",
+            "--token-stdin",
+        ];
+        done(&setup.home.run(WIT, &login, &format!("{}\n", setup.token)));
+        let given = setup.given().expect("a token");
+        assert_ne!(given, setup.token, "{lived} {most}");
+        let days = setup.forge.with(|state| {
+            let detail = state.gitlab.details[&state.tokens[&given].id].clone();
+            (detail.expires.expect("an end") - detail.created.date()).whole_days()
+        });
+        assert_eq!(days, rotated, "{lived} {most}");
+        setup.assert_tidy("within the maximum");
+    }
+}
+
+#[test]
+fn a_refusal_is_said_and_changes_nothing() {
+    let legacy = "400 Bad request - Rotation of legacy personal access tokens is disabled. \
+                  Use a fine-grained token instead.";
+    for (status, why, said) in [
+        (
+            400,
+            legacy,
+            "Rotation of legacy personal access tokens is disabled",
+        ),
+        (405, "405 Method Not Allowed", "405 Method Not Allowed"),
+    ] {
+        let setup = Setup::due();
+        setup
+            .forge
+            .with(|state| state.gitlab.refuses_rotation = Some((status, why)));
+        let told = refused(&setup.renew(), 1);
+        assert!(told.contains(said), "{told}");
+        assert_eq!(setup.given(), Some(setup.token.clone()));
+        let seen = setup.forge.server.seen();
+        let sent = seen.iter().filter(|seen| seen.starts_with("POST "));
+        assert_eq!(sent.count(), 1, "it is not tried in vain");
+        setup.assert_tidy("refused");
+    }
+}
