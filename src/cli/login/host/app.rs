@@ -130,6 +130,7 @@ impl Host<'_> {
             expiry: tokens.expiry,
             tokens: Some(tokens),
             upkeep: Upkeep::Mint(app),
+            described: None,
         })
     }
 
