@@ -270,6 +270,42 @@ fn what_was_lost_is_said_and_a_new_token_helps() {
 }
 
 #[test]
+fn a_crash_at_each_step_ends_no_family() {
+    for (point, is_kept) in [
+        ("journal-creating", true),
+        ("created", false),
+        ("stored", true),
+        ("journal-delivering", true),
+        ("journal-revoking", true),
+        ("revoked", true),
+        ("tidied", true),
+        ("cleared", true),
+    ] {
+        let mut setup = Setup::due();
+        setup.home.set("WIT_CRASH_AT", point);
+        let crashed = setup.renew();
+        assert_eq!(crashed.status.code(), None, "{point}");
+        setup.home.set("WIT_CRASH_AT", "");
+        if !is_kept {
+            assert_eq!(setup.renew().status.code(), Some(1), "{point}");
+            assert_eq!(setup.status().0, Some(3), "{point}");
+            setup.assert_tidy(point);
+            continue;
+        }
+        let resumed = setup.wit(&["token", "rotate", "--resume"]);
+        assert!(
+            resumed.status.success(),
+            "{point}: {}",
+            text(&resumed.stderr)
+        );
+        let given = setup.given().expect("a token");
+        assert!(setup.lives(&given), "{point}");
+        assert_eq!(setup.rotations(), 1, "{point}");
+        setup.assert_tidy(point);
+    }
+}
+
+#[test]
 fn the_servers_longest_lifetime_is_learnt_from_its_refusal() {
     for (lived, most, rotated) in [
         (103, 365, 103),
