@@ -12,6 +12,7 @@ use promises::Promises;
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::Secret;
 
+pub mod account;
 pub(crate) mod checked;
 #[cfg(feature = "direct")]
 pub mod database;
@@ -86,6 +87,14 @@ pub struct NewToken {
 pub struct CreatedToken {
     pub token: Token,
     pub secret: Secret,
+}
+
+/// What is to be changed of a token; the rest stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    pub name: Option<String>,
+    /// An empty one removes it.
+    pub description: Option<String>,
 }
 
 /// A token that ended because it came of another, which was revoked.
@@ -164,6 +173,19 @@ pub trait TokenApi {
     /// Revokes by full id. [`ApiError::NotFound`] where there is no such token of this account.
     fn revoke(&self, id: &str) -> Result<(), ApiError>;
 
+    /// [`TokenApi::revoke_all`] for a token that another has replaced, which a server that keeps events then calls rotated.
+    fn retire(&self, id: &str) -> Result<Vec<AlsoRevoked>, ApiError> {
+        self.revoke_all(id)
+    }
+
+    /// Changes what a token is called; [`ApiError::Unsupported`] where the API can't,
+    /// [`ApiError::NotFound`] where there is no such token of this account.
+    fn change(&self, _id: &str, _change: &Change) -> Result<(), ApiError> {
+        Err(ApiError::Unsupported {
+            what: "change the name of a token",
+        })
+    }
+
     /// Revokes like [`TokenApi::revoke`], and says which tokens ended with it: those that came of it
     /// by replacing itself, where the server ends them.
     fn revoke_all(&self, id: &str) -> Result<Vec<AlsoRevoked>, ApiError> {
@@ -194,7 +216,7 @@ pub trait TokenApi {
         Err(NO_EVENTS)
     }
 
-    /// Ends a token at `at` where the API can; [`ApiError::Unsupported`] where it can't.
+    /// Ends a token that another has replaced at `at` where the API can; [`ApiError::Unsupported`] where it can't.
     fn shorten(&self, id: &str, at: Expiry) -> Result<(), ApiError>;
 
     /// Server clock minus this machine's, in seconds, from the last answer; `None` before one or

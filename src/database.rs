@@ -11,17 +11,21 @@ pub mod collaborators;
 mod connection;
 pub mod device;
 pub mod family;
+pub mod invitations;
 pub mod operator;
 mod password;
 pub mod profile;
 pub mod repositories;
 mod row;
 mod schema;
+pub mod sessions;
+pub mod shown;
 pub mod tokens;
 
 use std::fmt;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 use connection::{ACQUIRE_TIMEOUT, Pool, read, transaction};
@@ -32,6 +36,8 @@ pub struct Database {
     pool: Pool,
     /// Whether it has our own tables (`wit_…`): one that only the platform has worked on has none.
     audited: bool,
+    /// Whether it has those of sign-ins and accounts: one that an older server works on has none.
+    has_account_tables: bool,
 }
 
 /// Why the database did not do what was asked.
@@ -39,6 +45,8 @@ pub struct Database {
 pub enum DatabaseError {
     /// Outside the server's limits; with a sentence for the person.
     Invalid(String),
+    /// The same, where one field of a form is to blame.
+    InvalidField(&'static str, String),
     /// There is already one of that name.
     Taken { code: &'static str, what: String },
     /// No such row, or not the caller's.
@@ -55,7 +63,9 @@ pub enum DatabaseError {
 impl fmt::Display for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DatabaseError::Invalid(what) | DatabaseError::Taken { what, .. } => f.write_str(what),
+            DatabaseError::Invalid(what)
+            | DatabaseError::InvalidField(_, what)
+            | DatabaseError::Taken { what, .. } => f.write_str(what),
             DatabaseError::NotFound => f.write_str("not found"),
             DatabaseError::Suspended => f.write_str("this account is suspended"),
             DatabaseError::Busy(_) => f.write_str("the database is busy"),
@@ -135,12 +145,18 @@ impl Database {
         Ok(Database {
             pool,
             audited: true,
+            has_account_tables: true,
         })
     }
 
     async fn as_it_is(pool: Pool) -> Result<Self, DatabaseError> {
         let audited = schema::has_own_tables(&pool).await?;
-        Ok(Database { pool, audited })
+        let has_account_tables = schema::has_account_tables(&pool).await?;
+        Ok(Database {
+            pool,
+            audited,
+            has_account_tables,
+        })
     }
 }
 
@@ -154,6 +170,12 @@ fn now() -> OffsetDateTime {
 fn without_zone(time: OffsetDateTime) -> PrimitiveDateTime {
     let utc = time.to_offset(time::UtcOffset::UTC);
     PrimitiveDateTime::new(utc.date(), utc.time())
+}
+
+/// The hex SHA-256 of a whole token or code: all that the server keeps of it. A token has 160 random
+/// bits, so a slow hash would add nothing.
+fn hash(secret: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(secret))
 }
 
 /// `length` random characters of A-Z, a-z, 0-9: the form of the platform's ids and session tokens.
@@ -179,7 +201,7 @@ fn random_letters(letters: &[u8], length: usize) -> String {
     name
 }
 
-fn random_bytes<const N: usize>() -> [u8; N] {
+pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     // Nothing safe can be done without randomness, and no supported system is without it.
     getrandom::fill(&mut bytes).expect("the system has a source of randomness");

@@ -1,5 +1,6 @@
 //! `wit up`: the token service and git hosting on one machine.
 
+mod account;
 pub mod address;
 mod api;
 pub mod archive;
@@ -7,6 +8,7 @@ mod auth;
 pub mod backup;
 mod body_rate;
 mod checks;
+mod client;
 mod connection;
 mod cross_site;
 mod device;
@@ -129,6 +131,9 @@ pub struct Ready {
     pub is_empty: bool,
     /// The account that was asked for, or else the only one.
     pub user_id: Option<String>,
+    /// Whether the account that was asked for was there already.
+    #[serde(default)]
+    pub is_user_old: bool,
     /// Where the password of the account lies that was just made with one of the server's choice.
     pub password_file: Option<PathBuf>,
 }
@@ -154,13 +159,15 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             None => options.data_dir.join(layout::REPOSITORIES),
         };
         let database = open_database(options).await?;
-        let (user, password_file) = match &options.first_user {
-            Some(wanted) => {
-                let (user, file) = first_user::ensure(wanted, &database, &options.data_dir).await?;
-                (Some(user), file)
-            }
-            None => (None, None),
+        let ensured = match &options.first_user {
+            Some(wanted) => Some(first_user::ensure(wanted, &database, &options.data_dir).await?),
+            None => None,
         };
+        let is_user_old = ensured.as_ref().is_some_and(|ensured| ensured.is_old);
+        let (user, password_file) = ensured
+            .map(|ensured| (ensured.user, ensured.password_file))
+            .unzip();
+        let password_file = password_file.flatten();
         let users = database.first_users().await?;
         let only = (users.len() == 1).then(|| users[0].id.clone());
         let platform = Arc::new(Platform {
@@ -192,6 +199,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             is_tls,
             is_empty: users.is_empty(),
             user_id: user.map(|user| user.id).or(only),
+            is_user_old,
             password_file,
         });
         let proxies: Arc<[IpAddr]> = options.proxies.iter().map(IpAddr::to_canonical).collect();
@@ -332,6 +340,7 @@ fn router(platform: Shared) -> Router {
     Router::new()
         .route("/health", get(|| async { "ok\n" }))
         .merge(api::routes())
+        .merge(account::routes())
         .merge(user::routes(&platform))
         .merge(repos::routes(&platform))
         .merge(metrics::routes())

@@ -51,6 +51,7 @@ mod owners;
 mod package;
 mod page;
 mod passphrase;
+mod people;
 mod pictures;
 mod platform;
 mod prompt;

@@ -64,11 +64,10 @@ fn a_token_is_made_copied_rotated_and_revoked() {
         &server.secret(&session, &["user:read"]),
     );
     let id = account.json()["id"].as_str().expect("an id").to_owned();
-    assert!(
-        browser
-            .text("main")
-            .contains(&format!("export WIT_USER_ID={id}"))
-    );
+    browser.follow("Account");
+    let id = format!("export WIT_USER_ID={id}");
+    assert!(browser.text("main").contains(&id));
+    browser.follow("Tokens");
     let first = make(&browser, "laptop");
     assert!(works(&server, &first));
     browser.press("Copy token");
@@ -77,6 +76,7 @@ fn a_token_is_made_copied_rotated_and_revoked() {
     assert!(!browser.source().contains(&first));
     browser.back();
     assert!(!browser.source().contains(&first), "the history has it");
+    assert!(browser.text(".notice").contains("shown before"));
     browser.open(&server.url("/"));
     assert_eq!(browser.text(".tokens h2"), "laptop");
     browser.follow("New token");
@@ -298,7 +298,7 @@ fn a_form_is_taken_only_from_a_page_of_the_same_sign_in() {
             403,
             visitor.send(path, &[good, ("Sec-Fetch-Site", "same-site")], &right),
         ),
-        ("the page's own", 201, visitor.send(path, &[good], &right)),
+        ("the page's own", 303, visitor.send(path, &[good], &right)),
     ];
     for (case, status, reply) in cases {
         assert_eq!(reply.status, status, "{case}: {}", reply.body);
@@ -461,8 +461,8 @@ fn a_refused_form_comes_back_as_it_was_filled_in_and_only_as_text() {
         ("expires=366", 422),
         ("expires=soon", 422),
         ("expires=", 422),
-        ("expires=365", 201),
-        ("expires=never", 201),
+        ("expires=365", 303),
+        ("expires=never", 303),
     ];
     for (expires, status) in cases {
         let body = format!("name={name}&scope=repo:read&{expires}");
@@ -490,9 +490,10 @@ fn a_form_that_is_sent_again_makes_no_second_token() {
     let browser = Browser::start();
     sign_in(&server, &browser);
     let secret = make(&browser, "once");
-    browser.reload();
-    assert_eq!(browser.text("h1"), "Tokens");
-    assert!(browser.text(".notice").contains("created before"));
+    for again in [Browser::reload, Browser::back] {
+        again(&browser);
+        assert!(!browser.source().contains(&secret), "shown twice");
+    }
     let tokens = server.bearing("GET", "/api/tokens", &session).json();
     assert_eq!(tokens.as_array().map(Vec::len), Some(1));
     assert!(works(&server, &secret));
@@ -556,7 +557,7 @@ fn a_token_that_was_replaced_is_marked_while_it_still_works() {
         "",
     );
     assert_eq!(
-        page.body.matches("Replaced, ends in ").count(),
+        page.body.matches("Rotated, ends in ").count(),
         1,
         "{}",
         page.body
@@ -636,7 +637,7 @@ fn a_rotation_with_a_grace_leaves_the_old_token_working_for_that_long() {
     assert!(works(&server, &second) && works(&server, &first));
     browser.follow("Back to your tokens");
     let list = browser.text(".tokens");
-    assert!(list.contains("Replaced, ends in "), "{list}");
+    assert!(list.contains("Rotated, ends in "), "{list}");
 
     // The form once more, as a reload sends it, creates no third.
     let visitor = server.visit("alice");
@@ -655,8 +656,10 @@ fn a_rotation_with_a_grace_leaves_the_old_token_working_for_that_long() {
     let id = uuid::Uuid::new_v4();
     let path = format!("/settings/tokens/{rest}/rotate");
     let body = format!("grace=86400&expires=30&id={id}");
-    assert_eq!(visitor.post(&path, &body).status, 200);
-    assert_eq!(visitor.post(&path, &body).status, 303);
+    let first = visitor.post(&path, &body);
+    assert!(first.head.contains("/shown?done=rotated"), "{}", first.head);
+    let second = visitor.post(&path, &body);
+    assert!(second.head.contains("done=made-before"), "{}", second.head);
     is_clean(&server, &browser);
 }
 
@@ -673,7 +676,7 @@ fn an_expiry_may_be_any_date_of_the_next_year() {
         let body = format!("name=x&scope=repo:read&expires=never&until={until}");
         visitor.post("/settings/tokens/new", &body)
     };
-    assert_eq!(create(&day(45)).status, 201);
+    assert_eq!(create(&day(45)).status, 303);
     let session = visitor.cookie.split_once('=').expect("=").1;
     let list = server.bearing("GET", "/api/tokens", session).json();
     assert!(

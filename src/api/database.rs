@@ -10,10 +10,12 @@ use uuid::Uuid;
 use super::checked;
 use super::promises::Promises;
 use super::{
-    Account, AlsoRevoked, ApiError, CreatedToken, Event, Form, NewToken, Scope, Token, TokenApi,
+    Account, AlsoRevoked, ApiError, Change, CreatedToken, Event, Form, NewToken, Scope, Token,
+    TokenApi,
 };
-use crate::database::tokens::{Grant, TokenRecord, Use, scopes};
-use crate::database::{Database, DatabaseError, audit};
+use crate::database::audit::{self, Action};
+use crate::database::tokens::{AskedFrom, Grant, TokenChange, TokenRecord, Use, scopes};
+use crate::database::{Database, DatabaseError};
 use crate::expiry::{Expiry, UnixTime};
 use crate::progress;
 use crate::quote::sentence;
@@ -77,6 +79,18 @@ impl Direct {
         })
     }
 
+    /// Ends a token, and says which ended with it.
+    fn end(&self, id: &str, action: Action) -> Result<Vec<AlsoRevoked>, ApiError> {
+        let id = id_of(id)?;
+        let also = self.wait((self.database).revoke_token(&self.user_id, id, action, None))?;
+        let also = also.into_iter().map(|token| AlsoRevoked {
+            id: token.id.to_string(),
+            name: token.name,
+            token_prefix: token.prefix,
+        });
+        Ok(also.collect())
+    }
+
     /// Runs a call to its end. One that runs out of time may have been carried out.
     fn wait<T>(&self, call: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, ApiError> {
         waiting(|| {
@@ -107,7 +121,9 @@ fn unreachable(reason: String) -> ApiError {
 
 fn failed(error: DatabaseError) -> ApiError {
     match error {
-        DatabaseError::Invalid(message) => ApiError::Refused { message },
+        DatabaseError::Invalid(message) | DatabaseError::InvalidField(_, message) => {
+            ApiError::Refused { message }
+        }
         DatabaseError::Taken { what, .. } => ApiError::Refused { message: what },
         DatabaseError::NotFound => ApiError::NotFound,
         DatabaseError::Suspended => ApiError::Unauthorized,
@@ -184,7 +200,7 @@ impl TokenApi for Direct {
             &new.name,
             &new.scopes,
             days,
-            None,
+            AskedFrom::default(),
         );
         let (record, secret) = self.wait(making)?;
         Ok(CreatedToken {
@@ -202,20 +218,23 @@ impl TokenApi for Direct {
     }
 
     fn revoke(&self, id: &str) -> Result<(), ApiError> {
-        let id = id_of(id)?;
-        self.wait(self.database.revoke_token(&self.user_id, id, None))?;
-        Ok(())
+        self.end(id, Action::Revoked).map(drop)
+    }
+
+    fn retire(&self, id: &str) -> Result<Vec<AlsoRevoked>, ApiError> {
+        self.end(id, Action::Rotated)
+    }
+
+    fn change(&self, id: &str, change: &Change) -> Result<(), ApiError> {
+        let change = TokenChange {
+            name: change.name.clone(),
+            description: change.description.clone(),
+        };
+        self.wait((self.database).change_token(&self.user_id, id_of(id)?, &change))
     }
 
     fn revoke_all(&self, id: &str) -> Result<Vec<AlsoRevoked>, ApiError> {
-        let id = id_of(id)?;
-        let also = self.wait(self.database.revoke_token(&self.user_id, id, None))?;
-        let also = also.into_iter().map(|token| AlsoRevoked {
-            id: token.id.to_string(),
-            name: token.name,
-            token_prefix: token.prefix,
-        });
-        Ok(also.collect())
+        self.end(id, Action::Revoked)
     }
 
     fn revoke_alone(&self, id: &str) -> Result<(), ApiError> {
@@ -274,7 +293,7 @@ impl TokenApi for Direct {
             message: "that expiry is out of range".to_owned(),
         })?;
         self.wait(self.database.shorten_token(&self.user_id, id, at))?;
-        Ok(())
+        self.wait(self.database.note_rotation(&self.user_id, id, None))
     }
 
     fn clock_skew(&self) -> Option<i64> {

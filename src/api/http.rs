@@ -311,7 +311,9 @@ impl Client {
         bearer: Option<&Secret>,
     ) -> Result<Answer, ApiError> {
         let mut url = self.server.at(path);
-        url.query_pairs_mut().extend_pairs(query);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         self.send(Method::DELETE, url, bearer, None)
     }
 

@@ -11,8 +11,8 @@ use super::checked;
 use super::http::{Client, time};
 use super::promises::{Promises, SelfRotation};
 use super::{
-    Account, AlsoRevoked, ApiError, CreatedToken, Event, Form, NO_EVENTS, NewToken, Scope, Token,
-    TokenApi,
+    Account, AlsoRevoked, ApiError, Change, CreatedToken, Event, Form, NO_EVENTS, NewToken, Scope,
+    Token, TokenApi,
 };
 use crate::expiry::{Expiry, rfc3339};
 use crate::secret::Secret;
@@ -32,6 +32,32 @@ impl Rest {
             session,
             keeps_request_ids: Cell::new(false),
         }
+    }
+
+    /// Revokes a token, and says which ended with it.
+    fn end(&self, id: &str, query: &[(&str, &str)]) -> Result<Vec<AlsoRevoked>, ApiError> {
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Done {
+            also_revoked: Vec<AlsoRevoked>,
+        }
+        if !plain(id) {
+            return Err(ApiError::NotFound);
+        }
+        let path = format!("/api/tokens/{id}");
+        let answer = (self.client).delete_with(&path, query, Some(&self.session))?;
+        answer.done()?;
+        // Other servers answer something else, or nothing.
+        let done: Done = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let mut also = Vec::new();
+        for token in done.also_revoked {
+            also.push(AlsoRevoked {
+                id: checked::id(token.id)?,
+                token_prefix: checked::id(token.token_prefix)?,
+                ..token
+            });
+        }
+        Ok(also)
     }
 }
 
@@ -238,28 +264,31 @@ impl TokenApi for Rest {
             .done()
     }
 
-    fn revoke_all(&self, id: &str) -> Result<Vec<AlsoRevoked>, ApiError> {
-        #[derive(Default, Deserialize)]
-        #[serde(default, rename_all = "camelCase")]
-        struct Done {
-            also_revoked: Vec<AlsoRevoked>,
-        }
+    fn retire(&self, id: &str) -> Result<Vec<AlsoRevoked>, ApiError> {
+        // A server that does not know the word revokes it all the same.
+        self.end(id, &[("reason", "rotated")])
+    }
+
+    fn change(&self, id: &str, change: &Change) -> Result<(), ApiError> {
         if !plain(id) {
             return Err(ApiError::NotFound);
         }
-        let answer = (self.client).delete(&format!("/api/tokens/{id}"), Some(&self.session))?;
-        answer.done()?;
-        // Other servers answer something else, or nothing.
-        let done: Done = serde_json::from_slice(answer.body()).unwrap_or_default();
-        let mut also = Vec::new();
-        for token in done.also_revoked {
-            also.push(AlsoRevoked {
-                id: checked::id(token.id)?,
-                token_prefix: checked::id(token.token_prefix)?,
-                ..token
-            });
+        let mut body = serde_json::Map::new();
+        if let Some(name) = &change.name {
+            body.insert("name".to_owned(), name.as_str().into());
         }
-        Ok(also)
+        if let Some(description) = &change.description {
+            body.insert("description".to_owned(), description.as_str().into());
+        }
+        let path = format!("/api/tokens/{id}");
+        (self
+            .client
+            .patch_json(&path, Some(&self.session), &body.into())?)
+        .done()
+    }
+
+    fn revoke_all(&self, id: &str) -> Result<Vec<AlsoRevoked>, ApiError> {
+        self.end(id, &[])
     }
 
     fn revoke_alone(&self, id: &str) -> Result<(), ApiError> {
@@ -305,7 +334,7 @@ impl TokenApi for Rest {
             .patch_json(
                 &format!("/api/tokens/{id}"),
                 Some(&self.session),
-                &json!({ "expiresAt": rfc3339(at.0) }),
+                &json!({ "expiresAt": rfc3339(at.0), "reason": "rotated" }),
             )?
             .done()
     }

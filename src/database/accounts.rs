@@ -1,19 +1,17 @@
-//! Accounts and their sessions.
+//! Accounts.
 
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use time::Duration;
 use tokio::sync::Semaphore;
 
+use super::audit::{AccountAction, record_account};
 use super::row::from_row;
 use super::{
     ACQUIRE_TIMEOUT, Database, DatabaseError, now, password, random_name, read, transaction,
     without_zone,
 };
 use crate::secret::Secret;
-
-/// How long a session lasts, as on the platform.
-pub const SESSION: Duration = Duration::days(30);
 
 /// An account as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +81,15 @@ pub(super) use hold_account;
 impl Database {
     /// Makes an account. [`DatabaseError::Taken`] where its email or username has one.
     pub async fn sign_up(&self, new: NewUser) -> Result<User, DatabaseError> {
+        self.sign_up_with(new, None).await
+    }
+
+    /// The same, and uses up an invitation; [`DatabaseError::NotFound`] where that is none any more.
+    pub async fn sign_up_with(
+        &self,
+        new: NewUser,
+        invitation: Option<&Secret>,
+    ) -> Result<User, DatabaseError> {
         let NewUser {
             name,
             email,
@@ -94,8 +101,14 @@ impl Database {
         check_username(&username)?;
         check_name(&name)?;
         check_password(&password)?;
+        if let Some(code) = invitation {
+            self.invitation(code)
+                .await?
+                .ok_or(DatabaseError::NotFound)?;
+        }
         let hash = slowly(move || password::hash(&password)).await?;
-        let now = without_zone(now());
+        let at = now();
+        let now = without_zone(at);
         let user = User {
             id: random_name(32),
             name,
@@ -104,6 +117,19 @@ impl Database {
             suspended: false,
         };
         transaction!(self, connection => {
+            if let Some(code) = invitation {
+                // Of two at once, the second waits for the first, and then finds none.
+                let used = sqlx::query(
+                    "DELETE FROM wit_invitation WHERE code_hash = $1 AND expires_at > $2",
+                )
+                .bind(super::hash(code.expose()))
+                .bind(at)
+                .execute(&mut *connection)
+                .await?;
+                if used.rows_affected() == 0 {
+                    return Err(DatabaseError::NotFound);
+                }
+            }
             sqlx::query(
                 r#"INSERT INTO "user" (id, name, email, username, display_username, created_at, updated_at)
                    VALUES ($1, $2, $3, $4, $5, $6, $6)"#,
@@ -178,69 +204,38 @@ impl Database {
         }
     }
 
-    /// Makes a session for an account, and returns its token. Those of it that are over are removed.
-    pub async fn open_session(&self, user_id: &str) -> Result<Secret, DatabaseError> {
-        let token = random_name(32);
-        let at = now();
+    /// Gives an account another email. [`DatabaseError::Taken`] where that has one.
+    pub async fn change_email(
+        &self,
+        user_id: &str,
+        email: &str,
+        from: IpAddr,
+    ) -> Result<(), DatabaseError> {
+        let email = email.to_lowercase();
+        check_email(&email)?;
         transaction!(self, connection => {
-            sqlx::query("DELETE FROM session WHERE user_id = $1 AND expires_at <= $2")
-                .bind(user_id)
-                .bind(without_zone(at))
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query(
-                r#"INSERT INTO session (id, expires_at, token, created_at, updated_at, user_id)
-                   VALUES ($1, $2, $3, $4, $4, $5)"#,
+            let changed = sqlx::query(
+                r#"UPDATE "user" SET email = $2, email_verified = false, updated_at = $3
+                   WHERE id = $1"#,
             )
-            .bind(random_name(32))
-            .bind(without_zone(at + SESSION))
-            .bind(&token)
-            .bind(without_zone(at))
             .bind(user_id)
+            .bind(&email)
+            .bind(without_zone(now()))
             .execute(&mut *connection)
-            .await?;
+            .await
+            .map_err(|error| match taken(error) {
+                DatabaseError::Taken { code, .. } => DatabaseError::Taken {
+                    code,
+                    what: "that email already has an account".to_owned(),
+                },
+                other => other,
+            })?;
+            if changed.rows_affected() == 0 {
+                return Err(DatabaseError::NotFound);
+            }
+            record_account!(self, connection, AccountAction::EmailChanged, user_id, &email, Some(from));
             Ok(())
-        })?;
-        Ok(Secret::from(token))
-    }
-
-    /// Whose session this is; `None` where it is unknown, over, or its account is suspended.
-    pub async fn session(&self, token: &Secret) -> Result<Option<User>, DatabaseError> {
-        struct Row {
-            user: User,
-            expires_at: time::PrimitiveDateTime,
-        }
-        from_row!(Row { expires_at } nested { user });
-        let Some(token) = token.expose_str().filter(|text| !text.contains('\0')) else {
-            return Ok(None);
-        };
-        let row: Option<Row> = read!(self, connection => {
-            sqlx::query_as(
-                r#"SELECT u.id, u.name, u.email, u.username, u.suspended, s.expires_at
-                   FROM session s JOIN "user" u ON u.id = s.user_id WHERE s.token = $1"#,
-            )
-            .bind(token)
-            .fetch_optional(&mut *connection)
-            .await?
-        });
-        Ok(row
-            .filter(|row| row.expires_at > without_zone(now()) && !row.user.suspended)
-            .map(|row| row.user))
-    }
-
-    /// Ends a session; that it is already over is no error.
-    pub async fn close_session(&self, token: &Secret) -> Result<(), DatabaseError> {
-        let Some(token) = token.expose_str().filter(|text| !text.contains('\0')) else {
-            return Ok(());
-        };
-        transaction!(self, connection => {
-            sqlx::query("DELETE FROM session WHERE token = $1")
-                .bind(token)
-                .execute(&mut *connection)
-                .await?;
-            Ok(())
-        })?;
-        Ok(())
+        })
     }
 
     /// The account with that id.
@@ -311,11 +306,11 @@ fn taken(error: sqlx::Error) -> DatabaseError {
     }
 }
 
-fn invalid<T>(what: &str) -> Result<T, DatabaseError> {
-    Err(DatabaseError::Invalid(what.to_owned()))
+fn wrong<T>(field: &'static str, what: &str) -> Result<T, DatabaseError> {
+    Err(DatabaseError::InvalidField(field, what.to_owned()))
 }
 
-fn check_email(email: &str) -> Result<(), DatabaseError> {
+pub(super) fn check_email(email: &str) -> Result<(), DatabaseError> {
     let odd = |c: char| c.is_control() || c.is_whitespace();
     match email.split_once('@') {
         Some((local, domain))
@@ -327,31 +322,35 @@ fn check_email(email: &str) -> Result<(), DatabaseError> {
         {
             Ok(())
         }
-        _ => invalid("that is not an email address"),
+        _ => wrong("email", "that is not an email address"),
     }
 }
 
 /// First parts of paths that are the server's own.
-const RESERVED: [&str; 9] = [
-    "api", "device", "health", "login", "logout", "metrics", "settings", "token", "trpc",
+const RESERVED: [&str; 10] = [
+    "account", "api", "device", "health", "login", "logout", "metrics", "settings", "token", "trpc",
 ];
 
 /// A username is the first part of a repository's path, so the rule is that of names there.
 fn check_username(username: &str) -> Result<(), DatabaseError> {
     if RESERVED.contains(&username.to_lowercase().as_str()) {
-        return invalid("that username is reserved");
+        return wrong("username", "that username is reserved");
     }
     if username.len() >= 3 && username.len() <= 30 && super::repositories::is_name(username) {
         return Ok(());
     }
-    invalid(
+    wrong(
+        "username",
         "a username is 3 to 30 characters of A-Z, a-z, 0-9, '.', '_' and '-', and starts with no '.'",
     )
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), DatabaseError> {
     if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
-        return invalid("a name is 1 to 100 characters, none of them a control character");
+        return wrong(
+            "name",
+            "a name is 1 to 100 characters, none of them a control character",
+        );
     }
     Ok(())
 }
@@ -359,6 +358,6 @@ pub(super) fn check_name(name: &str) -> Result<(), DatabaseError> {
 pub(super) fn check_password(password: &Secret) -> Result<(), DatabaseError> {
     match password.expose_str() {
         Some(text) if (8..=128).contains(&text.chars().count()) => Ok(()),
-        _ => invalid("a password is 8 to 128 characters long"),
+        _ => wrong("password", "a password is 8 to 128 characters long"),
     }
 }

@@ -1,12 +1,12 @@
-//! What was done with an account's tokens, from where: kept beyond the tokens themselves.
+//! Events of an account and of its tokens, with where they came from: kept beyond the tokens.
 
 use std::net::IpAddr;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::row::from_row;
-use super::{Database, DatabaseError, read};
+use super::{Database, DatabaseError, read, transaction};
 
 /// What is written down of a token's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,85 @@ impl Action {
         }
     }
 }
+
+/// How long the events of an account itself are kept.
+pub(super) const KEPT: Duration = Duration::days(365);
+
+/// What is written down of an account itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountAction {
+    SignedIn,
+    SignInFailed,
+    /// A sign-in was ended, by its own browser or program or from elsewhere.
+    SignedOut,
+    PasswordChanged,
+    /// By the operator.
+    PasswordReset,
+    EmailChanged,
+    Suspended,
+    Restored,
+}
+
+impl AccountAction {
+    /// As the table and the API have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            AccountAction::SignedIn => "signed-in",
+            AccountAction::SignInFailed => "sign-in-failed",
+            AccountAction::SignedOut => "signed-out",
+            AccountAction::PasswordChanged => "password-changed",
+            AccountAction::PasswordReset => "password-reset",
+            AccountAction::EmailChanged => "email-changed",
+            AccountAction::Suspended => "suspended",
+            AccountAction::Restored => "restored",
+        }
+    }
+}
+
+/// One thing that happened to an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountEvent {
+    pub at: OffsetDateTime,
+    /// The name of an [`AccountAction`].
+    pub action: String,
+    /// The browser or program, where one has to do with it.
+    pub detail: Option<String>,
+    /// The address of the request; `None` for what the operator did.
+    pub address: Option<String>,
+}
+from_row!(AccountEvent {
+    at,
+    action,
+    detail,
+    address
+});
+
+/// Writes an [`AccountAction`] down, within a transaction of either kind of database, and forgets
+/// those that are too old.
+macro_rules! record_account {
+    ($database:expr, $connection:expr, $action:expr, $user_id:expr, $detail:expr, $from:expr) => {
+        if $database.has_account_tables {
+            let at = crate::database::now();
+            sqlx::query("DELETE FROM wit_account_event WHERE user_id = $1 AND at < $2")
+                .bind($user_id)
+                .bind(at - crate::database::audit::KEPT)
+                .execute(&mut *$connection)
+                .await?;
+            sqlx::query(
+                "INSERT INTO wit_account_event (at, action, detail, address, user_id)
+                 VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(at)
+            .bind($action.name())
+            .bind($detail)
+            .bind(crate::database::audit::written($from))
+            .bind($user_id)
+            .execute(&mut *$connection)
+            .await?;
+        }
+    };
+}
+pub(super) use record_account;
 
 /// One thing that was done with a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,20 +162,60 @@ macro_rules! record {
 pub(super) use record;
 
 impl Database {
-    /// The newest events of an account, at most 200, newest first. None where the platform's own
-    /// database has no table for them.
+    /// The newest events of an account's tokens, at most 200, newest first. None where the
+    /// platform's own database has no table for them.
     pub async fn events(&self, user_id: &str) -> Result<Vec<Event>, DatabaseError> {
+        self.token_events(user_id, None).await
+    }
+
+    /// The same of one token alone.
+    pub async fn token_events(
+        &self,
+        user_id: &str,
+        token_id: Option<Uuid>,
+    ) -> Result<Vec<Event>, DatabaseError> {
         if !self.audited {
             return Ok(Vec::new());
         }
         Ok(read!(self, connection => {
             sqlx::query_as(
                 "SELECT at, action, token_id, token_name, token_prefix, address
-                 FROM wit_token_event WHERE user_id = $1 ORDER BY id DESC LIMIT 200",
+                 FROM wit_token_event WHERE user_id = $1 AND token_id = coalesce($2, token_id)
+                 ORDER BY id DESC LIMIT 200",
+            )
+                .bind(user_id)
+                .bind(token_id)
+                .fetch_all(&mut *connection)
+                .await?
+        }))
+    }
+
+    /// The newest events of an account itself, at most 200, newest first.
+    pub async fn account_events(&self, user_id: &str) -> Result<Vec<AccountEvent>, DatabaseError> {
+        if !self.has_account_tables {
+            return Ok(Vec::new());
+        }
+        Ok(read!(self, connection => {
+            sqlx::query_as(
+                "SELECT at, action, detail, address FROM wit_account_event
+                 WHERE user_id = $1 ORDER BY at DESC, id DESC LIMIT 200",
             )
             .bind(user_id)
             .fetch_all(&mut *connection)
             .await?
         }))
+    }
+
+    /// Writes down that somebody tried a wrong password.
+    pub async fn note_failed_sign_in(
+        &self,
+        user_id: &str,
+        client: &str,
+        from: IpAddr,
+    ) -> Result<(), DatabaseError> {
+        transaction!(self, connection => {
+            record_account!(self, connection, AccountAction::SignInFailed, user_id, client, Some(from));
+            Ok(())
+        })
     }
 }

@@ -368,7 +368,8 @@ mod tests {
     async fn create(database: &Database, user: &str) -> Result<(Uuid, Secret), DatabaseError> {
         // A long name, so that a page is soon full.
         let (name, scopes) = ("n".repeat(100), ["repo:read".to_owned()]);
-        let created = database.create_token(user, Uuid::new_v4(), &name, &scopes, None, None);
+        let created =
+            database.create_token(user, Uuid::new_v4(), &name, &scopes, None, None.into());
         let (token, secret) = created.await?;
         Ok((token.id, secret))
     }

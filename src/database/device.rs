@@ -7,8 +7,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::accounts::User;
 use super::row::from_row;
-use super::tokens::hash;
-use super::{Database, DatabaseError, audit, now, random_letters, random_name, read, transaction};
+use super::{
+    Database, DatabaseError, audit, hash, now, random_letters, random_name, read, transaction,
+};
 use crate::secret::Secret;
 
 /// How long a device's codes last.
@@ -66,7 +67,11 @@ impl Waiting {
 #[derive(Debug)]
 pub enum Answer {
     /// A person has let it in: this once.
-    Granted(User),
+    Granted {
+        user: User,
+        /// The name of the device.
+        device: String,
+    },
     /// Nobody has answered yet.
     Pending,
     /// Nor yet, and it asks too often.
@@ -169,8 +174,10 @@ impl Database {
             pause: i32,
             granted: Option<bool>,
             user_id: Option<String>,
+            name: String,
         }
         from_row!(Row {
+            name,
             expires_at,
             polled_at,
             pause,
@@ -189,14 +196,14 @@ impl Database {
         if !is_known {
             return Ok(Answer::Unknown);
         }
-        let answer: Result<Result<String, Answer>, DatabaseError> = transaction!(self, connection => {
+        let answer: Result<Result<(String, String), Answer>, DatabaseError> = transaction!(self, connection => {
             // Takes the row for itself, on either kind of database.
             sqlx::query("UPDATE wit_device SET pause = pause WHERE device_code_hash = $1")
                 .bind(&hash)
                 .execute(&mut *connection)
                 .await?;
             let row: Option<Row> = sqlx::query_as(
-                "SELECT expires_at, polled_at, pause, granted, user_id FROM wit_device
+                "SELECT expires_at, polled_at, pause, granted, user_id, name FROM wit_device
                  WHERE device_code_hash = $1",
             )
             .bind(&hash)
@@ -214,7 +221,7 @@ impl Database {
                         .bind(&hash)
                         .execute(&mut *connection)
                         .await?;
-                    Ok(Ok(user_id))
+                    Ok(Ok((user_id, row.name)))
                 }
                 (Some(_), _) => Ok(Err(Answer::Denied)),
                 (None, _) => {
@@ -237,13 +244,13 @@ impl Database {
                 }
             }
         });
-        let user_id = match answer? {
-            Ok(user_id) => user_id,
+        let (user_id, device) = match answer? {
+            Ok(granted) => granted,
             Err(answer) => return Ok(answer),
         };
         let user = self.user(&user_id).await?;
         let user = user.filter(|user| !user.suspended);
-        Ok(user.map_or(Answer::Denied, Answer::Granted))
+        Ok(user.map_or(Answer::Denied, |user| Answer::Granted { user, device }))
     }
 }
 

@@ -9,11 +9,11 @@ use std::net::IpAddr;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::audit::{Action, record};
+use super::audit::{Action, record, written};
 use super::tokens::{
-    MAX_TOKENS, Row, TokenHash, TokenRecord, fresh, hash, insert, no_room, refuse_known,
+    MAX_TOKENS, Row, TokenHash, TokenRecord, fresh, insert, insert_detail, no_room, refuse_known,
 };
-use super::{Database, DatabaseError, now, read, transaction};
+use super::{Database, DatabaseError, hash, now, read, transaction};
 use crate::secret::Secret;
 
 /// How long a token lives on after it has replaced itself, for jobs that already hold it.
@@ -115,7 +115,15 @@ impl Database {
             .bind(&hash)
             .fetch_optional(&mut *connection)
             .await?;
-            let old = old.map(TokenRecord::from);
+            let mut old = old.map(TokenRecord::from);
+            if let (true, Some(old)) = (self.has_account_tables, &mut old) {
+                let detail: Option<(Option<String>,)> =
+                    sqlx::query_as("SELECT description FROM wit_token_detail WHERE token_id = $1")
+                        .bind(old.id)
+                        .fetch_optional(&mut *connection)
+                        .await?;
+                old.description = detail.and_then(|(description,)| description);
+            }
             let Some(old) = old.filter(|old| old.expires.is_none_or(|ends| ends > now)) else {
                 return Ok(Succession::Unknown);
             };
@@ -138,10 +146,13 @@ impl Database {
                 refuse_known!(self, connection, &user_id, id);
                 new.id = id;
             }
+            new.description = old.description;
+            new.address = written(from);
             new.expires = old.expires.map(|ends| new.created + (ends - old.created));
             if insert!(connection, new, secret).rows_affected() == 0 {
                 return Err(no_room());
             }
+            insert_detail!(self, connection, new);
             let old_ends = old.expires.map_or(now + OVERLAP, |ends| ends.min(now + OVERLAP));
             sqlx::query("UPDATE personal_access_tokens SET expires_at = $2 WHERE id = $1")
                 .bind(old.id)
@@ -159,7 +170,7 @@ impl Database {
             .await?;
             let members = [
                 (old.id, &hash, Some(new.id), Some(now)),
-                (new.id, &self::hash(secret.expose()), None, None),
+                (new.id, &super::hash(secret.expose()), None, None),
             ];
             for (id, hash, replaced_by, replaced_at) in members {
                 sqlx::query(

@@ -1,10 +1,14 @@
 //! What the operator of a server does with its accounts.
 
+use std::net::IpAddr;
+
 use time::PrimitiveDateTime;
 use uuid::Uuid;
 
 use super::accounts::{User, check_password, hold_account, slowly};
+use super::audit::{AccountAction, record_account};
 use super::row::from_row;
+use super::sessions::end_sessions;
 use super::{Database, DatabaseError, now, password, random_name, read, transaction, without_zone};
 use crate::secret::Secret;
 
@@ -52,18 +56,19 @@ impl Database {
         }))
     }
 
-    /// Sets an account's password and ends its sessions, but for the one of `keep`. Devices that
-    /// were let in and have not been back yet are turned away too. Tokens live on.
-    /// [`DatabaseError::Invalid`] outside the limits, [`DatabaseError::NotFound`] for no account.
+    /// Sets an account's password and ends its sessions, but for the one whose id is `keep`; how many
+    /// it were. Devices that were let in and have not been back yet are turned away too. Tokens live
+    /// on. Without an address it is the operator who does it.
+    /// [`DatabaseError::InvalidField`] outside the limits, [`DatabaseError::NotFound`] for no account.
     pub async fn set_password(
         &self,
         user_id: &str,
         password: Secret,
-        keep: Option<&Secret>,
-    ) -> Result<(), DatabaseError> {
+        keep: Option<&str>,
+        from: Option<IpAddr>,
+    ) -> Result<u64, DatabaseError> {
         check_password(&password)?;
         let hash = slowly(move || password::hash(&password)).await?;
-        let keep = keep.and_then(Secret::expose_str).unwrap_or_default();
         let at = without_zone(now());
         transaction!(self, connection => {
             hold_account!(connection, user_id);
@@ -89,18 +94,12 @@ impl Database {
                 .execute(&mut *connection)
                 .await?;
             }
-            sqlx::query("DELETE FROM session WHERE user_id = $1 AND token <> $2")
-                .bind(user_id)
-                .bind(keep)
-                .execute(&mut *connection)
-                .await?;
-            if self.audited {
-                sqlx::query("DELETE FROM wit_device WHERE user_id = $1")
-                    .bind(user_id)
-                    .execute(&mut *connection)
-                    .await?;
-            }
-            Ok(())
+            let action = match from {
+                Some(_) => AccountAction::PasswordChanged,
+                None => AccountAction::PasswordReset,
+            };
+            record_account!(self, connection, action, user_id, None::<&str>, from);
+            Ok(end_sessions!(self, connection, user_id, keep))
         })
     }
 
@@ -132,10 +131,15 @@ impl Database {
             .bind(at)
             .execute(&mut *connection)
             .await?;
-            match set.rows_affected() {
-                0 => Err(DatabaseError::NotFound),
-                _ => Ok(()),
+            if set.rows_affected() == 0 {
+                return Err(DatabaseError::NotFound);
             }
+            let action = match suspended {
+                true => AccountAction::Suspended,
+                false => AccountAction::Restored,
+            };
+            record_account!(self, connection, action, user_id, reason, None);
+            Ok(())
         })
     }
 

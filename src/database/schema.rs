@@ -83,6 +83,25 @@ pub(super) async fn has_own_tables(pool: &Pool) -> Result<bool, DatabaseError> {
     Ok(has)
 }
 
+/// Whether a database has the tables of accounts and their sign-ins, which came last.
+pub(super) async fn has_account_tables(pool: &Pool) -> Result<bool, DatabaseError> {
+    let (has,): (bool,) = match pool {
+        Pool::Sqlite { readers, .. } => {
+            sqlx::query_as(
+                "SELECT count(*) = 1 FROM sqlite_master WHERE name = 'wit_account_event'",
+            )
+            .fetch_one(readers)
+            .await?
+        }
+        Pool::Postgres(pool) => {
+            sqlx::query_as("SELECT to_regclass('wit_account_event') IS NOT NULL")
+                .fetch_one(pool)
+                .await?
+        }
+    };
+    Ok(has)
+}
+
 /// Until the transaction ends, tables without a schema's name are created where they were without us.
 const WITHOUT_OWN_SCHEMA: &str = "
 SELECT set_config('search_path',
@@ -220,6 +239,40 @@ CREATE TABLE IF NOT EXISTS wit_server.wit_token_family (
     replaced_at timestamptz
 );
 CREATE INDEX IF NOT EXISTS wit_token_family_idx ON wit_server.wit_token_family (family);
+CREATE TABLE IF NOT EXISTS wit_server.wit_session (
+    session_id text PRIMARY KEY REFERENCES session(id) ON DELETE CASCADE,
+    name text NOT NULL,
+    address text,
+    last_used_at timestamptz NOT NULL,
+    last_address text
+);
+CREATE TABLE IF NOT EXISTS wit_server.wit_account_event (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL,
+    action text NOT NULL,
+    detail text,
+    address text,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS wit_account_event_user_idx ON wit_server.wit_account_event (user_id, at);
+CREATE TABLE IF NOT EXISTS wit_server.wit_token_detail (
+    token_id uuid PRIMARY KEY REFERENCES personal_access_tokens(id) ON DELETE CASCADE,
+    description text,
+    device text,
+    address text,
+    last_address text
+);
+CREATE TABLE IF NOT EXISTS wit_server.wit_shown_token (
+    token_id uuid PRIMARY KEY REFERENCES personal_access_tokens(id) ON DELETE CASCADE,
+    session_id text NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+    sealed bytea NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+CREATE TABLE IF NOT EXISTS wit_server.wit_invitation (
+    code_hash text PRIMARY KEY,
+    email text,
+    expires_at timestamptz NOT NULL
+);
 "#;
 
 /// SQLite keeps an uuid as 16 bytes and a time as text, as sqlx binds them.
@@ -330,4 +383,38 @@ CREATE TABLE IF NOT EXISTS wit_token_family (
     replaced_at datetime
 );
 CREATE INDEX IF NOT EXISTS wit_token_family_idx ON wit_token_family (family);
+CREATE TABLE IF NOT EXISTS wit_session (
+    session_id text PRIMARY KEY NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+    name text NOT NULL,
+    address text,
+    last_used_at datetime NOT NULL,
+    last_address text
+);
+CREATE TABLE IF NOT EXISTS wit_account_event (
+    id integer PRIMARY KEY,
+    at datetime NOT NULL,
+    action text NOT NULL,
+    detail text,
+    address text,
+    user_id text NOT NULL REFERENCES "user"(id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS wit_account_event_user_idx ON wit_account_event (user_id, at);
+CREATE TABLE IF NOT EXISTS wit_token_detail (
+    token_id blob PRIMARY KEY NOT NULL REFERENCES personal_access_tokens(id) ON DELETE CASCADE,
+    description text,
+    device text,
+    address text,
+    last_address text
+);
+CREATE TABLE IF NOT EXISTS wit_shown_token (
+    token_id blob PRIMARY KEY NOT NULL REFERENCES personal_access_tokens(id) ON DELETE CASCADE,
+    session_id text NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+    sealed blob NOT NULL,
+    expires_at datetime NOT NULL
+);
+CREATE TABLE IF NOT EXISTS wit_invitation (
+    code_hash text PRIMARY KEY NOT NULL,
+    email text,
+    expires_at datetime NOT NULL
+);
 "#;

@@ -5,14 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use super::accounts::{User, hold_account};
-use super::audit::{Action, record};
+use super::audit::{Action, record, written};
 use super::row::from_row;
-use super::{Database, DatabaseError, Pool, now, random_bytes, read, transaction};
+use super::{Database, DatabaseError, Pool, hash, now, random_bytes, read, transaction};
 use crate::names::SCOPES;
 use crate::secret::Secret;
 
@@ -35,6 +34,38 @@ pub struct TokenRecord {
     pub expires: Option<OffsetDateTime>,
     /// The token that it replaced itself by, if it did.
     pub replaced_by: Option<Uuid>,
+    /// The owner's note on it.
+    pub description: Option<String>,
+    /// The browser or program that asked for it, and from where.
+    pub device: Option<String>,
+    pub address: Option<String>,
+    /// Where it was used from last.
+    pub last_address: Option<String>,
+}
+
+/// Where a token is asked for: by a browser or program that is signed in, or, with nothing known of
+/// either, on the database itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AskedFrom<'a> {
+    pub device: Option<&'a str>,
+    pub address: Option<IpAddr>,
+}
+
+impl From<Option<IpAddr>> for AskedFrom<'_> {
+    fn from(address: Option<IpAddr>) -> Self {
+        AskedFrom {
+            device: None,
+            address,
+        }
+    }
+}
+
+/// What is to be changed of a token; the rest stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenChange {
+    pub name: Option<String>,
+    /// At most 500 characters; an empty one removes it.
+    pub description: Option<String>,
 }
 
 pub(super) struct Row {
@@ -47,8 +78,20 @@ pub(super) struct Row {
     last_used_at: Option<OffsetDateTime>,
     expires_at: Option<OffsetDateTime>,
     replaced_by: Option<Uuid>,
+    description: Option<String>,
+    device: Option<String>,
+    address: Option<String>,
+    last_address: Option<String>,
 }
-from_row!(Row { id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at } or default { replaced_by });
+from_row!(Row { id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at }
+    or default { replaced_by, description, device, address, last_address });
+
+impl TokenRecord {
+    fn asked_from(&mut self, from: AskedFrom<'_>) {
+        self.device = from.device.map(str::to_owned);
+        self.address = written(from.address);
+    }
+}
 
 impl From<Row> for TokenRecord {
     fn from(row: Row) -> Self {
@@ -63,6 +106,10 @@ impl From<Row> for TokenRecord {
             last_used: row.last_used_at,
             expires: row.expires_at,
             replaced_by: row.replaced_by,
+            description: row.description,
+            device: row.device,
+            address: row.address,
+            last_address: row.last_address,
         }
     }
 }
@@ -133,6 +180,55 @@ macro_rules! insert {
     };
 }
 pub(super) use insert;
+
+/// Writes down where a new token was asked for, and its description, within a transaction.
+macro_rules! insert_detail {
+    ($database:expr, $connection:expr, $record:expr) => {
+        if $database.has_account_tables {
+            sqlx::query(
+                "INSERT INTO wit_token_detail (token_id, description, device, address)
+                 VALUES ($1, $2, $3, $4)",
+            )
+            .bind($record.id)
+            .bind(&$record.description)
+            .bind(&$record.device)
+            .bind(&$record.address)
+            .execute(&mut *$connection)
+            .await?;
+        }
+    };
+}
+pub(super) use insert_detail;
+
+/// The statement that selects [`Row`]s, with all that a database knows of them.
+macro_rules! selecting {
+    ($database:expr, $rest:literal) => {
+        match ($database.audited, $database.has_account_tables) {
+            (true, true) => concat!(
+                "SELECT t.id, t.user_id, t.name, t.token_prefix, t.scopes, t.created_at,
+                     t.last_used_at, t.expires_at, f.replaced_by, d.description, d.device,
+                     d.address, d.last_address
+                 FROM personal_access_tokens t
+                 LEFT JOIN wit_token_family f ON f.token_id = t.id
+                 LEFT JOIN wit_token_detail d ON d.token_id = t.id ",
+                $rest
+            ),
+            (true, false) => concat!(
+                "SELECT t.id, t.user_id, t.name, t.token_prefix, t.scopes, t.created_at,
+                     t.last_used_at, t.expires_at, f.replaced_by
+                 FROM personal_access_tokens t
+                 LEFT JOIN wit_token_family f ON f.token_id = t.id ",
+                $rest
+            ),
+            (false, _) => concat!(
+                "SELECT t.id, t.user_id, t.name, t.token_prefix, t.scopes, t.created_at,
+                     t.last_used_at, t.expires_at
+                 FROM personal_access_tokens t ",
+                $rest
+            ),
+        }
+    };
+}
 
 /// Refuses the id of a token that is there, or was: the same request came twice.
 macro_rules! refuse_known {
@@ -209,7 +305,7 @@ impl Database {
         name: &str,
         scopes: &[String],
         expires_in_days: Option<i64>,
-        from: Option<IpAddr>,
+        from: AskedFrom<'_>,
     ) -> Result<(TokenRecord, Secret), DatabaseError> {
         check_name(name)?;
         // Of another version there may be few enough to hit upon somebody else's.
@@ -218,13 +314,17 @@ impl Database {
         }
         let (mut record, secret) = fresh(user_id, name, check_scopes(scopes)?, expires_in_days)?;
         record.id = id;
+        record.asked_from(from);
         let made = transaction!(self, connection => {
             // Two requests at once can't both find room for the fiftieth token.
             hold_account!(connection, user_id);
             refuse_known!(self, connection, user_id, id);
-            let made = insert!(connection, record, secret);
-            record!(self, connection, Action::Created, record.id, from);
-            Ok(made.rows_affected())
+            let made = insert!(connection, record, secret).rows_affected();
+            if made > 0 {
+                insert_detail!(self, connection, record);
+            }
+            record!(self, connection, Action::Created, record.id, from.address);
+            Ok(made)
         })?;
         match made {
             0 => Err(no_room()),
@@ -241,11 +341,14 @@ impl Database {
         user_id: &str,
         id: Uuid,
         expires_in_days: Option<i64>,
-        from: Option<IpAddr>,
+        asked: AskedFrom<'_>,
     ) -> Result<(TokenRecord, Secret), DatabaseError> {
+        let from = asked.address;
         let old = self.token(user_id, id).await?;
         let old = old.ok_or(DatabaseError::NotFound)?;
-        let (record, secret) = fresh(user_id, &old.name, old.scopes, expires_in_days)?;
+        let (mut record, secret) = fresh(user_id, &old.name, old.scopes, expires_in_days)?;
+        record.description = old.description;
+        record.asked_from(asked);
         transaction!(self, connection => {
             hold_account!(connection, user_id);
             if self.audited {
@@ -260,6 +363,7 @@ impl Database {
             if insert!(connection, record, secret).rows_affected() == 0 {
                 return Err(no_room());
             }
+            insert_detail!(self, connection, record);
             record!(self, connection, Action::Created, record.id, from);
             Ok(())
         })?;
@@ -268,19 +372,10 @@ impl Database {
 
     /// All tokens of an account, newest first.
     pub async fn tokens(&self, user_id: &str) -> Result<Vec<TokenRecord>, DatabaseError> {
-        let listing = match self.audited {
-            true => {
-                "SELECT t.id, t.user_id, t.name, t.token_prefix, t.scopes, t.created_at,
-                     t.last_used_at, t.expires_at, f.replaced_by
-                 FROM personal_access_tokens t
-                 LEFT JOIN wit_token_family f ON f.token_id = t.id
-                 WHERE t.user_id = $1 ORDER BY t.created_at DESC, t.id"
-            }
-            false => {
-                "SELECT id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at
-                 FROM personal_access_tokens WHERE user_id = $1 ORDER BY created_at DESC, id"
-            }
-        };
+        let listing = selecting!(
+            self,
+            "WHERE t.user_id = $1 ORDER BY t.created_at DESC, t.id"
+        );
         let rows: Vec<Row> = read!(self, connection => {
             sqlx::query_as(listing)
                 .bind(user_id)
@@ -296,19 +391,7 @@ impl Database {
         user_id: &str,
         id: Uuid,
     ) -> Result<Option<TokenRecord>, DatabaseError> {
-        let finding = match self.audited {
-            true => {
-                "SELECT t.id, t.user_id, t.name, t.token_prefix, t.scopes, t.created_at,
-                     t.last_used_at, t.expires_at, f.replaced_by
-                 FROM personal_access_tokens t
-                 LEFT JOIN wit_token_family f ON f.token_id = t.id
-                 WHERE t.user_id = $1 AND t.id = $2"
-            }
-            false => {
-                "SELECT id, user_id, name, token_prefix, scopes, created_at, last_used_at, expires_at
-                 FROM personal_access_tokens WHERE user_id = $1 AND id = $2"
-            }
-        };
+        let finding = selecting!(self, "WHERE t.user_id = $1 AND t.id = $2");
         let row: Option<Row> = read!(self, connection => {
             sqlx::query_as(finding)
                 .bind(user_id)
@@ -333,13 +416,77 @@ impl Database {
         Ok(rows.into_iter().map(TokenRecord::from).collect())
     }
 
+    /// Changes the name or description of a token. [`DatabaseError::NotFound`] for another's too,
+    /// [`DatabaseError::InvalidField`] outside the limits.
+    pub async fn change_token(
+        &self,
+        user_id: &str,
+        id: Uuid,
+        change: &TokenChange,
+    ) -> Result<(), DatabaseError> {
+        if let Some(name) = &change.name {
+            check_name(name)?;
+        }
+        let is_described = change.description.is_some();
+        let description = change.description.as_deref().unwrap_or_default();
+        check_description(description)?;
+        if is_described && !self.has_account_tables {
+            return invalid("this database keeps no descriptions of tokens");
+        }
+        transaction!(self, connection => {
+            let changed = sqlx::query(
+                "UPDATE personal_access_tokens SET name = coalesce($3, name)
+                 WHERE user_id = $1 AND id = $2",
+            )
+            .bind(user_id)
+            .bind(id)
+            .bind(&change.name)
+            .execute(&mut *connection)
+            .await?;
+            if changed.rows_affected() == 0 {
+                return Err(DatabaseError::NotFound);
+            }
+            if is_described {
+                sqlx::query(
+                    "INSERT INTO wit_token_detail (token_id, description)
+                     VALUES ($1, nullif($2, ''))
+                     ON CONFLICT (token_id) DO UPDATE SET description = excluded.description",
+                )
+                .bind(id)
+                .bind(description)
+                .execute(&mut *connection)
+                .await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes down that a token was replaced by another and ends by itself.
+    /// [`DatabaseError::NotFound`] for another's too.
+    pub async fn note_rotation(
+        &self,
+        user_id: &str,
+        id: Uuid,
+        from: Option<IpAddr>,
+    ) -> Result<(), DatabaseError> {
+        if self.token(user_id, id).await?.is_none() {
+            return Err(DatabaseError::NotFound);
+        }
+        transaction!(self, connection => {
+            record!(self, connection, Action::Rotated, id, from);
+            Ok(())
+        })
+    }
+
     /// Revokes a token from the next check on, and with it those that came of it by replacing
-    /// itself, which are returned: whoever has one may have got it by the other.
+    /// itself, which are returned: whoever has one may have got it by the other. `action` is what is
+    /// written down of it, [`Action::Revoked`] or [`Action::Rotated`].
     /// [`DatabaseError::NotFound`] for another's too.
     pub async fn revoke_token(
         &self,
         user_id: &str,
         id: Uuid,
+        action: Action,
         from: Option<IpAddr>,
     ) -> Result<Vec<TokenRecord>, DatabaseError> {
         transaction!(self, connection => {
@@ -353,7 +500,7 @@ impl Database {
                 }
             }
             // Of one that is gone already, its successors end all the same.
-            let gone = end!(self, connection, user_id, id, Action::Revoked, from);
+            let gone = end!(self, connection, user_id, id, action, from);
             if gone == 0 && ended.is_empty() {
                 return Err(DatabaseError::NotFound);
             }
@@ -495,6 +642,18 @@ impl Database {
     pub async fn write_uses(&self, uses: &[Use]) -> Result<(), DatabaseError> {
         transaction!(self, connection => {
             for Use { token_id, at, from } in uses {
+                if let (true, Some(address)) = (self.has_account_tables, written(*from)) {
+                    // The token may have ended since.
+                    sqlx::query(
+                        "INSERT INTO wit_token_detail (token_id, last_address)
+                         SELECT id, $2 FROM personal_access_tokens WHERE id = $1
+                         ON CONFLICT (token_id) DO UPDATE SET last_address = excluded.last_address",
+                    )
+                    .bind(token_id)
+                    .bind(address)
+                    .execute(&mut *connection)
+                    .await?;
+                }
                 let first = sqlx::query(
                     "UPDATE personal_access_tokens SET last_used_at = $2
                      WHERE id = $1 AND last_used_at IS NULL",
@@ -534,12 +693,6 @@ pub fn scopes() -> impl Iterator<Item = ScopeRecord> {
     (SCOPES.into_iter()).map(|(name, description)| ScopeRecord { name, description })
 }
 
-/// The hex SHA-256 of the whole token: all that the server keeps of it. A token has 160 random
-/// bits, so a slow hash would add nothing.
-pub(super) fn hash(secret: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(secret))
-}
-
 /// A new secret and what is written down of it.
 pub(super) fn fresh(
     user_id: &str,
@@ -551,7 +704,7 @@ pub(super) fn fresh(
     let expires = match expires_in_days {
         None => None,
         Some(days @ 1..=365) => Some(created + Duration::days(days)),
-        Some(_) => return invalid("a token expires in 1 to 365 days, or never"),
+        Some(_) => return wrong("expires", "a token expires in 1 to 365 days, or never"),
     };
     let secret = format!("wit_{}", hex::encode(random_bytes::<20>()));
     let record = TokenRecord {
@@ -564,15 +717,34 @@ pub(super) fn fresh(
         last_used: None,
         expires,
         replaced_by: None,
+        description: None,
+        device: None,
+        address: None,
+        last_address: None,
     };
     Ok((record, Secret::from(secret)))
 }
 
 fn check_name(name: &str) -> Result<(), DatabaseError> {
     if name.trim().is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
-        return invalid("a token's name is 1 to 100 characters, none of them a control character");
+        return wrong(
+            "name",
+            "a token's name is 1 to 100 characters, none of them a control character",
+        );
     }
     Ok(())
+}
+
+fn check_description(description: &str) -> Result<(), DatabaseError> {
+    if description.chars().count() > 500 || description.contains(char::is_control) {
+        let what = "a description is at most 500 characters, none of them a control character";
+        return wrong("description", what);
+    }
+    Ok(())
+}
+
+fn wrong<T>(field: &'static str, what: &str) -> Result<T, DatabaseError> {
+    Err(DatabaseError::InvalidField(field, what.to_owned()))
 }
 
 /// Known ones, each once, in the order given.
@@ -580,7 +752,8 @@ fn check_scopes(scopes: &[String]) -> Result<Vec<String>, DatabaseError> {
     let mut kept: Vec<String> = Vec::new();
     for scope in scopes {
         if !SCOPES.iter().any(|(known, _)| known == scope) {
-            return invalid(
+            return wrong(
+                "scope",
                 "there is an unknown scope; GET /api/tokens/scopes lists the known ones",
             );
         }
@@ -589,7 +762,7 @@ fn check_scopes(scopes: &[String]) -> Result<Vec<String>, DatabaseError> {
         }
     }
     if kept.is_empty() {
-        return invalid("a token needs at least one scope");
+        return wrong("scope", "a token needs at least one scope");
     }
     Ok(kept)
 }

@@ -16,10 +16,14 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use uuid::Uuid;
 
+use super::auth::Signed;
+use super::client::client;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
 use crate::database::DatabaseError;
 use crate::database::accounts::{Login, NewUser, User};
+use crate::database::audit::Action;
+use crate::database::sessions::{Client, Way};
 use crate::database::tokens::{TokenRecord, scopes};
 use crate::secret::Secret;
 
@@ -67,11 +71,15 @@ struct SignUp {
     password: Secret,
     name: String,
     username: String,
+    /// The code of an invitation, which a server without sign-up asks for.
+    #[serde(default)]
+    invitation: Option<Secret>,
 }
 
 async fn sign_up(
     State(platform): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     Input(input): Input<SignUp>,
 ) -> Result<Json<Value>, Refusal> {
     let new = NewUser {
@@ -80,8 +88,12 @@ async fn sign_up(
         username: input.username,
         password: input.password,
     };
-    let user = platform.sign_up(new, from.ip()).await?;
-    signed_in(&platform, user).await
+    let client = client(&headers, Way::Api, from.ip());
+    let user = match &input.invitation {
+        Some(invitation) => platform.sign_up_invited(new, invitation, from.ip()).await?,
+        None => platform.sign_up(new, from.ip()).await?,
+    };
+    signed_in(&platform, user, &client).await
 }
 
 #[derive(Deserialize)]
@@ -94,6 +106,7 @@ struct SignIn {
 async fn sign_in(
     State(platform): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     Input(input): Input<SignIn>,
 ) -> Result<Json<Value>, Refusal> {
     let login = match (input.email, input.username) {
@@ -107,12 +120,17 @@ async fn sign_in(
             ));
         }
     };
-    let user = platform.sign_in(login, input.password, from.ip()).await?;
-    signed_in(&platform, user).await
+    let client = client(&headers, Way::Api, from.ip());
+    let user = platform.sign_in(login, input.password, &client).await?;
+    signed_in(&platform, user, &client).await
 }
 
-async fn signed_in(platform: &Platform, user: User) -> Result<Json<Value>, Refusal> {
-    let session = platform.database.open_session(&user.id).await?;
+async fn signed_in(
+    platform: &Platform,
+    user: User,
+    client: &Client,
+) -> Result<Json<Value>, Refusal> {
+    let session = platform.database.open_session(&user.id, client).await?;
     Ok(Json(json!({
         "token": session.expose_str(),
         "user": Account::of(&user),
@@ -121,10 +139,11 @@ async fn signed_in(platform: &Platform, user: User) -> Result<Json<Value>, Refus
 
 async fn sign_out(
     State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
     if let Some(super::auth::Presented::Bearer(session)) = super::auth::presented(&headers) {
-        platform.database.close_session(&session).await?;
+        platform.database.close_session(&session, from.ip()).await?;
     }
     Ok(Json(json!({ "success": true })))
 }
@@ -167,6 +186,10 @@ pub(super) fn token_json(token: &TokenRecord) -> Value {
         "expiresAt": time_json(token.expires),
         "createdAt": time_json(Some(token.created)),
         "replacedBy": token.replaced_by,
+        "description": token.description,
+        "createdBy": token.device,
+        "createdFrom": token.address,
+        "lastUsedFrom": token.last_address,
     })
 }
 
@@ -184,20 +207,18 @@ struct CreateToken {
 
 async fn create_token(
     State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    signed: Signed,
     Input(input): Input<CreateToken>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
-    let user = platform.session(&headers).await?;
     let (token, secret) = platform
         .database
         .create_token(
-            &user.id,
+            &signed.user().id,
             input.request_id.unwrap_or_else(Uuid::new_v4),
             &input.name,
             &input.scopes,
             input.expires_in_days,
-            Some(from.ip()),
+            signed.asked_from(),
         )
         .await?;
     let mut body = token_json(&token);
@@ -208,9 +229,9 @@ async fn create_token(
 
 async fn list_tokens(
     State(platform): State<Shared>,
-    headers: HeaderMap,
+    signed: Signed,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.session(&headers).await?;
+    let user = signed.user();
     platform.write_uses().await;
     let tokens = platform.database.tokens(&user.id).await?;
     Ok(Json(tokens.iter().map(token_json).collect()))
@@ -222,10 +243,10 @@ pub(super) fn token_not_found() -> Refusal {
 
 async fn get_token(
     State(platform): State<Shared>,
-    headers: HeaderMap,
+    signed: Signed,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.session(&headers).await?;
+    let user = signed.user();
     let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
     platform.write_uses().await;
     let token = platform.database.token(&user.id, id).await?;
@@ -237,6 +258,16 @@ async fn get_token(
 struct DeleteToken {
     #[serde(default)]
     successors: Successors,
+    #[serde(default)]
+    reason: Option<Reason>,
+}
+
+/// The reason why a token ends, where it is not just no longer wanted.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Reason {
+    /// Another has replaced it.
+    Rotated,
 }
 
 /// What becomes of the tokens that came of a token by replacing itself.
@@ -250,24 +281,27 @@ enum Successors {
 
 async fn delete_token(
     State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    signed: Signed,
     Path(id): Path<String>,
     query: Result<Query<DeleteToken>, QueryRejection>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.session(&headers).await?;
+    let user = signed.user();
     let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
     let Ok(Query(query)) = query else {
-        let message = "successors is either revoke or keep";
+        let message = "successors is either revoke or keep, and reason can be rotated";
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
             "BAD_REQUEST",
             message,
         ));
     };
-    let (database, from) = (&platform.database, Some(from.ip()));
+    let (database, from) = (&platform.database, Some(signed.from));
+    let action = match query.reason {
+        Some(Reason::Rotated) => Action::Rotated,
+        None => Action::Revoked,
+    };
     let revoked = match query.successors {
-        Successors::Revoke => database.revoke_token(&user.id, id, from).await,
+        Successors::Revoke => database.revoke_token(&user.id, id, action, from).await,
         Successors::Keep => (database.delete_token(&user.id, id, from).await).map(|()| Vec::new()),
     };
     let also = match revoked {
@@ -285,9 +319,9 @@ async fn delete_token(
 /// The newest of what was done with the account's tokens.
 async fn list_events(
     State(platform): State<Shared>,
-    headers: HeaderMap,
+    signed: Signed,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.session(&headers).await?;
+    let user = signed.user();
     platform.write_uses().await;
     let events = platform.database.events(&user.id).await?;
     let all = events.iter().map(|event| {

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -16,7 +16,8 @@ use super::limits::Left;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
 use crate::database::accounts::{Login, NewUser, User};
-use crate::database::tokens::{Grant, TokenHash};
+use crate::database::sessions::{Client, Session};
+use crate::database::tokens::{AskedFrom, Grant, TokenHash};
 use crate::database::{Database, DatabaseError};
 use crate::secret::Secret;
 
@@ -58,6 +59,16 @@ pub fn sign_up_disabled() -> Refusal {
     )
 }
 
+/// One answer for an invitation that is unknown, used or expired.
+pub fn no_invitation() -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "INVITATION_NOT_FOUND",
+        "this invitation can't be used: it was used before, has expired, or never was one; ask \
+         whoever sent it for another",
+    )
+}
+
 impl Platform {
     /// Creates an account, where the server lets anybody do that.
     pub async fn sign_up(&self, new: NewUser, from: IpAddr) -> Result<User, Refusal> {
@@ -70,13 +81,31 @@ impl Platform {
         Ok(user)
     }
 
+    /// Creates an account by an invitation, on a server without sign-up too.
+    pub async fn sign_up_invited(
+        &self,
+        new: NewUser,
+        invitation: &Secret,
+        from: IpAddr,
+    ) -> Result<User, Refusal> {
+        self.limits.address(from)?;
+        let made = self.database.sign_up_with(new, Some(invitation)).await;
+        let user = made.map_err(|error| match error {
+            DatabaseError::NotFound => no_invitation(),
+            other => other.into(),
+        })?;
+        self.limits.signed_in(&user, from);
+        Ok(user)
+    }
+
     /// The account of that name and password; 429 where it was tried too often.
     pub async fn sign_in(
         &self,
         login: Login,
         password: Secret,
-        from: IpAddr,
+        client: &Client,
     ) -> Result<User, Refusal> {
+        let from = client.address;
         let (name, code, message) = match &login {
             Login::Email(email) => (
                 email,
@@ -96,24 +125,84 @@ impl Platform {
             return Err(wrong);
         }
         let claimed = self.database.claimed(&login).await?;
+        let user_id = claimed.as_ref().map(|claimed| claimed.user.id.clone());
         match Database::sign_in(claimed, password).await {
             Ok(user) => {
                 self.limits.signed_in(&user, from);
                 Ok(user)
             }
-            Err(DatabaseError::NotFound) => Err(wrong),
+            Err(DatabaseError::NotFound) => {
+                if let Some(user_id) = user_id {
+                    self.note_failed(user_id, client.clone());
+                }
+                Err(wrong)
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The account of the session in `Authorization: Bearer`. A token is no session: with one,
-    /// nobody can make or read another.
-    pub async fn session(&self, headers: &HeaderMap) -> Result<User, Refusal> {
-        let Some(Presented::Bearer(session)) = presented(headers) else {
-            return Err(Refusal::not_authenticated());
-        };
-        let user = self.database.session(&session).await?;
-        user.ok_or_else(Refusal::not_authenticated)
+    /// Writes down that a password was wrong, off the request's path: the time of its answer must
+    /// not tell which accounts there are. Not more often than people can read.
+    fn note_failed(&self, user_id: String, client: Client) {
+        if !self.limits.failed_sign_in(&user_id) {
+            return;
+        }
+        let database = self.database.clone();
+        self.handlers.spawn(async move {
+            let noting = database.note_failed_sign_in(&user_id, &client.name, client.address);
+            if let Err(error) = noting.await {
+                tracing::error!(?error, "can't write down a failed sign-in");
+            }
+        });
+    }
+
+    /// Changes the password of somebody who is signed in, and ends all other sessions; how many.
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        current: Secret,
+        new: Secret,
+        from: IpAddr,
+    ) -> Result<u64, Refusal> {
+        self.confirm_password(&session.user, current, from).await?;
+        let (user_id, keep) = (&session.user.id, Some(session.id.as_str()));
+        let changed = self.database.set_password(user_id, new, keep, Some(from));
+        Ok(changed.await?)
+    }
+
+    /// Checks the password of somebody who is signed in already; 429 where it was tried too often.
+    pub async fn confirm_password(
+        &self,
+        user: &User,
+        password: Secret,
+        from: IpAddr,
+    ) -> Result<(), Refusal> {
+        self.limits.code(&user.id, from)?;
+        let login = Login::Email(user.email.clone());
+        let claimed = self.database.claimed(&login).await?;
+        match Database::sign_in(claimed, password).await {
+            Ok(_) => Ok(()),
+            Err(DatabaseError::NotFound) => Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "INVALID_PASSWORD",
+                "that is not your password",
+            )
+            .at("current")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A session, whose use from an address is noted.
+    pub async fn session(
+        &self,
+        session: &Secret,
+        from: IpAddr,
+    ) -> Result<Option<Session>, Refusal> {
+        let session = self.database.session(session).await?;
+        if let Some(session) = &session {
+            self.uses.note_session(session, from);
+        }
+        Ok(session)
     }
 
     /// The grant of a request's token, sent `from` an address by Bearer, or by Basic under its
@@ -147,18 +236,83 @@ impl Platform {
 
 impl Platform {
     /// The account that a request acts for: by its session, or by a token with the scope.
-    pub async fn acting(
-        &self,
-        grant: Option<Extension<Arc<Grant>>>,
-        headers: &HeaderMap,
-        scope: &str,
-    ) -> Result<User, Refusal> {
-        match grant {
-            Some(Extension(grant)) if grant.allows(scope) => Ok(grant.user.clone()),
-            Some(_) => Err(Refusal::needs_scope(scope)),
-            None => self.session(headers).await,
+    pub async fn acting(&self, caller: Caller, scope: &str) -> Result<User, Refusal> {
+        match caller {
+            Caller::Token(grant) if grant.allows(scope) => Ok(grant.user.clone()),
+            Caller::Token(_) => Err(Refusal::needs_scope(scope)),
+            Caller::Other(Some(session), from) => {
+                let session = self.session(&session, from).await?;
+                let session = session.ok_or_else(Refusal::not_authenticated)?;
+                Ok(session.user)
+            }
+            Caller::Other(None, _) => Err(Refusal::not_authenticated()),
         }
     }
+}
+
+/// Who sends a request below [`counted`].
+pub enum Caller {
+    /// A token that is good.
+    Token(Arc<Grant>),
+    /// What may be a session, and the address that it comes from.
+    Other(Option<Secret>, IpAddr),
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Refusal> {
+        if let Some(grant) = parts.extensions.get::<Arc<Grant>>() {
+            return Ok(Caller::Token(grant.clone()));
+        }
+        let session = match presented(&parts.headers) {
+            Some(Presented::Bearer(session)) => Some(session),
+            _ => None,
+        };
+        Ok(Caller::Other(session, address(parts)?))
+    }
+}
+
+/// The session in `Authorization: Bearer`. A token is no session: with one, nobody can make or read
+/// another.
+pub struct Signed {
+    pub session: Session,
+    pub from: IpAddr,
+}
+
+impl FromRequestParts<Shared> for Signed {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, platform: &Shared) -> Result<Self, Refusal> {
+        let Some(Presented::Bearer(session)) = presented(&parts.headers) else {
+            return Err(Refusal::not_authenticated());
+        };
+        let from = address(parts)?;
+        let session = platform.session(&session, from).await?;
+        let session = session.ok_or_else(Refusal::not_authenticated)?;
+        Ok(Signed { session, from })
+    }
+}
+
+impl Signed {
+    pub fn user(&self) -> &User {
+        &self.session.user
+    }
+
+    /// Where a token that it creates is asked for.
+    pub fn asked_from(&self) -> AskedFrom<'_> {
+        AskedFrom {
+            device: self.session.client.as_deref(),
+            address: Some(self.from),
+        }
+    }
+}
+
+/// The address that a request comes from.
+pub fn address(parts: &Parts) -> Result<IpAddr, Refusal> {
+    let from = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    from.map(|ConnectInfo(from)| from.ip())
+        .ok_or_else(Refusal::failed)
 }
 
 /// Checks the token of a request, if it has one, and counts the request as the token's.

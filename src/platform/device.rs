@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::api::Account;
+use super::client;
 use super::origin::Origin;
 use super::page;
 use super::refusal::Refusal;
 use crate::database::DatabaseError;
-use crate::database::accounts::SESSION;
 use crate::database::device::{Answer, INTERVAL, LIFE};
+use crate::database::sessions::SESSION;
 use crate::secret::Secret;
 
 /// What a device asks for its token with (RFC 8628, section 3.4).
@@ -49,7 +50,9 @@ fn because(error: &'static str, description: &str) -> Refused {
 impl From<DatabaseError> for Refused {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Invalid(what) => because("invalid_request", &what),
+            DatabaseError::Invalid(what) | DatabaseError::InvalidField(_, what) => {
+                because("invalid_request", &what)
+            }
             other => Refused::Otherwise(other.into()),
         }
     }
@@ -130,21 +133,23 @@ struct Polling {
 
 async fn poll(
     State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     Input(polling): Input<Polling>,
 ) -> Result<Json<Value>, Refused> {
     if polling.grant_type != GRANT_TYPE {
         let known = format!("the one grant type known here is {GRANT_TYPE}");
         return Err(because("unsupported_grant_type", &known));
     }
-    let user = match platform.database.poll_device(&polling.device_code).await? {
-        Answer::Granted(user) => user,
+    let (user, device) = match platform.database.poll_device(&polling.device_code).await? {
+        Answer::Granted { user, device } => (user, device),
         Answer::Pending => return Err(because("authorization_pending", "nobody has answered yet")),
         Answer::SlowDown => return Err(because("slow_down", "wait 5 seconds longer each time")),
         Answer::Denied => return Err(because("access_denied", "the request was denied")),
         Answer::Expired => return Err(because("expired_token", "the code is too old")),
         Answer::Unknown => return Err(because("invalid_grant", "there is no such device code")),
     };
-    let session = platform.database.open_session(&user.id).await?;
+    let client = client::device(device, from.ip());
+    let session = platform.database.open_session(&user.id, &client).await?;
     Ok(Json(json!({
         "access_token": session.expose_str(),
         "token_type": "Bearer",

@@ -17,15 +17,34 @@ pub struct Wanted {
     pub password: Option<Secret>,
 }
 
-/// Makes the account unless there is one of that username, which stays as it is. With the file
-/// that its password was written to, if one was.
+/// The account that there is now.
+#[derive(Debug)]
+pub struct Ensured {
+    pub user: User,
+    /// Whether it was there before, and stays as it is.
+    pub is_old: bool,
+    /// The file that its password was written to, if one was.
+    pub password_file: Option<PathBuf>,
+}
+
+impl Ensured {
+    fn old(user: User) -> Self {
+        Ensured {
+            user,
+            is_old: true,
+            password_file: None,
+        }
+    }
+}
+
+/// Makes the account unless there is one of that username.
 pub async fn ensure(
     wanted: &Wanted,
     database: &Database,
     data_dir: &Path,
-) -> anyhow::Result<(User, Option<PathBuf>)> {
+) -> anyhow::Result<Ensured> {
     if let Some(user) = database.user_named(&wanted.username).await? {
-        return Ok((user, None));
+        return Ok(Ensured::old(user));
     }
     let (password, file) = match &wanted.password {
         Some(password) => (password.clone(), None),
@@ -55,8 +74,12 @@ pub async fn ensure(
         && let Some(user) = database.user_named(&wanted.username).await?
     {
         // Another server on the same database was first.
-        return Ok((user, None));
+        return Ok(Ensured::old(user));
     }
     let user = made.with_context(|| format!("can't make the account {}", wanted.username))?;
-    Ok((user, file))
+    Ok(Ensured {
+        user,
+        is_old: false,
+        password_file: file,
+    })
 }

@@ -30,6 +30,10 @@ const MAX_KNOWN_NAMES: usize = 100_000;
 /// Sign-ins tried in a row from one network, and then one every two seconds.
 const FROM_ONE_ADDRESS: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 const EVERY_TWO_SECONDS: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
+/// Failed sign-ins of one account that are written down in a row, and then one every ten minutes: no
+/// stranger must be able to fill the database, nor to push everything else out of sight.
+const FAILURES_IN_A_ROW: NonZeroU32 = NonZeroU32::new(5).expect("not zero");
+const FAILURE_INTERVAL: Duration = Duration::from_secs(600);
 /// Requests to the API with one token in an hour, as on the platform.
 const WITH_ONE_TOKEN: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
 /// Requests of one network that are logged in a row, and then so many a second: a flood must not
@@ -44,9 +48,10 @@ pub struct Limits {
     names_by_network: DefaultKeyedRateLimiter<(String, IpAddr)>,
     names: DefaultKeyedRateLimiter<String>,
     known: Mutex<HashMap<String, VecDeque<IpAddr>>>,
-    /// Codes of devices, by the id of the account that types them.
+    /// Codes of devices and passwords of those who are signed in, by the id of the account.
     codes: DefaultKeyedRateLimiter<String>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
+    failures: DefaultKeyedRateLimiter<String>,
     log_lines: DefaultKeyedRateLimiter<IpAddr>,
     health_lines: DefaultDirectRateLimiter,
     tokens:
@@ -66,12 +71,16 @@ impl Default for Limits {
         let by_strangers = one_a_minute.allow_burst(WITH_ONE_NAME_BY_STRANGERS);
         let addresses = Quota::per_minute(EVERY_TWO_SECONDS).allow_burst(FROM_ONE_ADDRESS);
         let log_lines = Quota::per_second(LOGGED_A_SECOND).allow_burst(LOGGED_IN_A_ROW);
+        let failures = Quota::with_period(FAILURE_INTERVAL)
+            .expect("not zero")
+            .allow_burst(FAILURES_IN_A_ROW);
         Limits {
             names_by_network: RateLimiter::keyed(with_one_name),
             names: RateLimiter::keyed(by_strangers),
             known: Mutex::default(),
             codes: RateLimiter::keyed(with_one_name),
             addresses: RateLimiter::keyed(addresses),
+            failures: RateLimiter::keyed(failures),
             log_lines: RateLimiter::keyed(log_lines),
             health_lines: RateLimiter::direct(one_a_minute),
             tokens: RateLimiter::keyed(Quota::per_hour(WITH_ONE_TOKEN)).with_middleware(),
@@ -116,11 +125,16 @@ impl Limits {
         }
     }
 
-    /// Counts one try at the code of a device by a signed-in account.
+    /// Counts one try at the code of a device, or at its own password, by a signed-in account.
     pub fn code(&self, user_id: &str, address: IpAddr) -> Result<(), Refusal> {
         self.address(address)?;
         let user_id = user_id.to_owned();
         (self.codes.check_key(&user_id)).map_err(|early| too_many(&early))
+    }
+
+    /// Decides if a failed sign-in of an account is written down.
+    pub fn failed_sign_in(&self, user_id: &str) -> bool {
+        self.failures.check_key(&user_id.to_owned()).is_ok()
     }
 
     /// Counts what costs the server as much as a sign-in, such as a new account.
@@ -153,6 +167,8 @@ impl Limits {
         self.names.retain_recent();
         self.codes.retain_recent();
         self.addresses.retain_recent();
+        self.failures.retain_recent();
+        self.failures.shrink_to_fit();
         self.tokens.retain_recent();
         self.names_by_network.shrink_to_fit();
         self.names.shrink_to_fit();

@@ -1,10 +1,13 @@
 //! The page for tokens: HTML made here, which needs no script and nothing from elsewhere.
 
+mod account;
 mod activity;
 mod assets;
 mod device;
+mod edit_token;
 mod error;
 pub mod error_pages;
+mod fields;
 mod form;
 mod layout;
 mod markdown;
@@ -14,12 +17,14 @@ mod repositories;
 mod repository;
 mod revoke;
 mod session;
+mod shown;
 mod sign_in;
 mod sign_up;
 mod tokens;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::from_fn;
 use axum::response::Redirect;
 use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -43,14 +48,18 @@ pub fn routes() -> Router<Shared> {
         .route("/settings", get(async || Redirect::to(paths::TOKENS)))
         .merge(sign_in::routes())
         .merge(sign_up::routes())
+        .merge(account::routes())
         .merge(tokens::routes())
         .merge(new_token::routes())
+        .merge(edit_token::routes())
+        .merge(shown::routes())
         .merge(revoke::routes())
         .merge(activity::routes())
         .merge(repositories::routes())
         .merge(repository::routes())
         .merge(device::routes())
         .merge(assets::routes())
+        .layer(from_fn(shown::forget))
         .layer(always("content-security-policy", POLICY))
         // With no-referrer a browser would not say which page a form came from.
         .layer(always("referrer-policy", "same-origin"))

@@ -15,6 +15,8 @@ pub struct Refusal {
     pub message: String,
     /// Seconds until the same request may be tried again.
     pub retry_after: Option<u64>,
+    /// The field of the request that is to blame, where it is one.
+    pub field: Option<&'static str>,
 }
 
 impl Refusal {
@@ -24,7 +26,14 @@ impl Refusal {
             code,
             message: message.into(),
             retry_after: None,
+            field: None,
         }
+    }
+
+    /// Blames one field of the request.
+    pub fn at(mut self, field: &'static str) -> Self {
+        self.field = Some(field);
+        self
     }
 
     /// One answer for what does not exist and for what the caller may not see.
@@ -111,6 +120,9 @@ impl From<DatabaseError> for Refusal {
         match error {
             DatabaseError::Invalid(what) => {
                 Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", what)
+            }
+            DatabaseError::InvalidField(field, what) => {
+                Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", what).at(field)
             }
             DatabaseError::Taken { code, what } => {
                 Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, what)

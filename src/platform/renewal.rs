@@ -15,19 +15,19 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Shared;
-use super::api::{Input, time_json, token_json, token_not_found};
-use super::auth::{Presented, counted, presented};
+use super::api::{Input, Reason, time_json, token_json, token_not_found};
+use super::auth::{Presented, Signed, counted, presented};
 use super::refusal::Refusal;
 use crate::database::DatabaseError;
 use crate::database::family::Succession;
-use crate::database::tokens::Grant;
+use crate::database::tokens::{Grant, TokenChange};
 
 pub fn routes(platform: &Shared) -> Router<Shared> {
     Router::new()
         .route("/api/tokens/self", get(this_token))
         .route("/api/tokens/self/rotate", post(rotate))
         .route_layer(from_fn_with_state(platform.clone(), counted))
-        .route("/api/tokens/{id}", patch(shorten))
+        .route("/api/tokens/{id}", patch(change))
 }
 
 fn not_a_token() -> Refusal {
@@ -118,22 +118,51 @@ async fn rotate(
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Shorten {
-    #[serde(with = "time::serde::rfc3339")]
-    expires_at: OffsetDateTime,
+struct ChangeToken {
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    expires_at: Option<OffsetDateTime>,
+    /// The reason for another end.
+    #[serde(default)]
+    reason: Option<Reason>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
 }
 
-/// Ends a token sooner. One that ends sooner anyway is left as it is.
-async fn shorten(
+/// Changes a token's name or description, or ends it sooner. One that ends sooner anyway keeps its
+/// end.
+async fn change(
     State(platform): State<Shared>,
-    headers: HeaderMap,
+    signed: Signed,
     Path(id): Path<String>,
-    Input(input): Input<Shorten>,
+    Input(input): Input<ChangeToken>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.session(&headers).await?;
+    let user = signed.user();
     let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
     let database = &platform.database;
-    match database.shorten_token(&user.id, id, input.expires_at).await {
+    let change = TokenChange {
+        name: input.name,
+        description: input.description,
+    };
+    if change == TokenChange::default() && input.expires_at.is_none() {
+        return Err(not_the_json());
+    }
+    let changed = async {
+        if change != TokenChange::default() {
+            database.change_token(&user.id, id, &change).await?;
+        }
+        if let Some(at) = input.expires_at {
+            database.shorten_token(&user.id, id, at).await?;
+            if let Some(Reason::Rotated) = input.reason {
+                database
+                    .note_rotation(&user.id, id, Some(signed.from))
+                    .await?;
+            }
+        }
+        Ok(())
+    };
+    match changed.await {
         Err(DatabaseError::NotFound) => return Err(token_not_found()),
         other => other?,
     }

@@ -1,18 +1,17 @@
 //! Repositories, as an account's session or token may work on them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, patch};
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::Input;
-use super::auth::counted;
+use super::auth::{Caller, counted};
 use super::git::ObjectFormat;
 use super::refusal::Refusal;
 use super::repositories::{NewRepository, RepositoryChange};
@@ -20,7 +19,6 @@ use super::{Platform, Shared};
 use crate::database::accounts::User;
 use crate::database::collaborators::Role;
 use crate::database::repositories::{Repository, is_name};
-use crate::database::tokens::Grant;
 
 pub fn routes(platform: &Shared) -> Router<Shared> {
     Router::new()
@@ -72,11 +70,10 @@ struct CreateRepository {
 async fn create_repository(
     State(platform): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
+    caller: Caller,
     Input(input): Input<CreateRepository>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
-    let user = platform.acting(grant, &headers, "repo:admin").await?;
+    let user = platform.acting(caller, "repo:admin").await?;
     let new = NewRepository {
         name: &input.name,
         private: input.private,
@@ -89,10 +86,9 @@ async fn create_repository(
 
 async fn list_repositories(
     State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.acting(grant, &headers, "repo:admin").await?;
+    let user = platform.acting(caller, "repo:admin").await?;
     let repositories = platform.database.repositories(&user.id).await?;
     let mut all = Vec::with_capacity(repositories.len());
     for repository in &repositories {
@@ -114,12 +110,11 @@ struct ChangeRepository {
 
 async fn change_repository(
     State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
+    caller: Caller,
     Path(name): Path<String>,
     Input(input): Input<ChangeRepository>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.acting(grant, &headers, "repo:admin").await?;
+    let user = platform.acting(caller, "repo:admin").await?;
     if !is_name(&name) {
         return Err(Refusal::not_found());
     }
@@ -135,11 +130,10 @@ async fn change_repository(
 /// A repository by its owner and name, for who may read it.
 async fn show_repository(
     State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
+    caller: Caller,
     Path((owner, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.acting(grant, &headers, "repo:read").await?;
+    let user = platform.acting(caller, "repo:read").await?;
     let found = platform.database.repository(&owner, &name).await?;
     let repository = found.ok_or_else(Refusal::not_found)?;
     let (may_read, may_push) = platform.rights(&repository, Some(&user.id)).await?;
@@ -158,13 +152,8 @@ async fn show_repository(
 
 impl Platform {
     /// A repository that the request may administer.
-    async fn administered(
-        &self,
-        grant: Option<Extension<Arc<Grant>>>,
-        headers: &HeaderMap,
-        name: &str,
-    ) -> Result<Repository, Refusal> {
-        let user = self.acting(grant, headers, "repo:admin").await?;
+    async fn administered(&self, caller: Caller, name: &str) -> Result<Repository, Refusal> {
+        let user = self.acting(caller, "repo:admin").await?;
         match is_name(name) {
             true => Ok(self.database.own_repository(&user.id, name).await?),
             false => Err(Refusal::not_found()),
@@ -174,11 +163,10 @@ impl Platform {
 
 async fn list_collaborators(
     State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
-    let repository = platform.administered(grant, &headers, &name).await?;
+    let repository = platform.administered(caller, &name).await?;
     let all = platform.database.collaborators(repository.id).await?;
     Ok(Json(json!(all)))
 }
@@ -191,12 +179,11 @@ struct Share {
 
 async fn share_repository(
     State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
+    caller: Caller,
     Path(name): Path<String>,
     Input(share): Input<Share>,
 ) -> Result<Json<Value>, Refusal> {
-    let repository = platform.administered(grant, &headers, &name).await?;
+    let repository = platform.administered(caller, &name).await?;
     if !is_name(&share.username) {
         return Err(Refusal::not_found());
     }
@@ -208,11 +195,10 @@ async fn share_repository(
 
 async fn unshare_repository(
     State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
+    caller: Caller,
     Path((name, username)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
-    let repository = platform.administered(grant, &headers, &name).await?;
+    let repository = platform.administered(caller, &name).await?;
     if !is_name(&username) {
         return Err(Refusal::not_found());
     }
@@ -224,11 +210,10 @@ async fn unshare_repository(
 
 async fn delete_repository(
     State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.acting(grant, &headers, "repo:admin").await?;
+    let user = platform.acting(caller, "repo:admin").await?;
     if !is_name(&name) {
         return Err(Refusal::not_found());
     }

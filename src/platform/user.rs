@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::api::{Account, Input};
-use super::auth::counted;
+use super::auth::{Caller, counted};
 use super::refusal::Refusal;
 use crate::database::profile::ProfileChange;
 use crate::database::tokens::Grant;
@@ -48,10 +48,9 @@ async fn whoami(grant: Option<Extension<Arc<Grant>>>) -> Result<Response, Refusa
 
 async fn show_profile(
     State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.acting(grant, &headers, "user:read").await?;
+    let user = platform.acting(caller, "user:read").await?;
     let profile = platform.database.profile(&user.id).await?;
     Ok(Json(json!({
         "username": user.username,
@@ -66,11 +65,10 @@ async fn show_profile(
 /// Says only that it was done: the right to write a profile is not the right to read it.
 async fn change_profile(
     State(platform): State<Shared>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
+    caller: Caller,
     Input(change): Input<ProfileChange>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = platform.acting(grant, &headers, "user:write").await?;
+    let user = platform.acting(caller, "user:write").await?;
     platform.database.change_profile(&user.id, &change).await?;
     Ok(Json(json!({ "success": true })))
 }

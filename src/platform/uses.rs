@@ -1,14 +1,15 @@
-//! When tokens are used: noted with each request, written down together, off its path.
+//! When tokens and sessions are used: noted with each request, written down together, off its path.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Platform;
+use crate::database::sessions::{Session, SessionUse};
 use crate::database::tokens::{Grant, Use};
 
 /// How long a use may stay unwritten. A server that is killed forgets those.
@@ -20,7 +21,15 @@ const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The uses that are not written down yet. In the order of ids, so that two servers that write the
 /// same ones at once can't wait for each other.
 #[derive(Debug, Default)]
-pub struct Uses(Mutex<BTreeMap<Uuid, Use>>);
+pub struct Uses {
+    tokens: Mutex<BTreeMap<Uuid, Use>>,
+    sessions: Mutex<BTreeMap<String, SessionUse>>,
+}
+
+/// What has been noted, whatever became of the thread that noted it last.
+fn locked<T>(noted: &Mutex<T>) -> MutexGuard<'_, T> {
+    noted.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Uses {
     /// Notes a use that counts. The first address since the last writing is kept.
@@ -28,7 +37,7 @@ impl Uses {
         if !grant.use_counts {
             return;
         }
-        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uses = locked(&self.tokens);
         uses.entry(grant.token_id).or_insert(Use {
             token_id: grant.token_id,
             at: OffsetDateTime::now_utc(),
@@ -36,16 +45,30 @@ impl Uses {
         });
     }
 
-    fn take(&self) -> Vec<Use> {
-        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *uses).into_values().collect()
+    /// Notes a session's use that counts.
+    pub fn note_session(&self, session: &Session, from: IpAddr) {
+        if !session.use_counts {
+            return;
+        }
+        let session_id = session.id.clone();
+        locked(&self.sessions)
+            .entry(session_id)
+            .or_insert_with_key(|id| SessionUse {
+                session_id: id.clone(),
+                at: OffsetDateTime::now_utc(),
+                from,
+            });
     }
-}
 
-impl Uses {
+    fn take(&self) -> Vec<Use> {
+        std::mem::take(&mut *locked(&self.tokens))
+            .into_values()
+            .collect()
+    }
+
     /// Notes uses that could not be written down again, where there is no newer one.
     fn put_back(&self, uses: Vec<Use>) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = locked(&self.tokens);
         for one in uses {
             noted.entry(one.token_id).or_insert(one);
         }
@@ -63,6 +86,15 @@ impl Platform {
 
     /// Writes down what was noted, however long the database takes.
     pub async fn write_all_uses(&self) {
+        let sessions: Vec<SessionUse> = std::mem::take(&mut *locked(&self.uses.sessions))
+            .into_values()
+            .collect();
+        // One that is lost is noted again at its session's next request.
+        if !sessions.is_empty()
+            && let Err(error) = self.database.write_session_uses(&sessions).await
+        {
+            tracing::error!(?error, "can't write down when sessions were used");
+        }
         let uses = self.uses.take();
         if uses.is_empty() {
             return;

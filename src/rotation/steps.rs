@@ -589,7 +589,7 @@ impl Rotator<'_> {
         let id = &journal.old_id;
         let revoked = match journal.by_itself {
             true => self.api.revoke_alone(id).map(|()| Vec::new()),
-            false => self.api.revoke_all(id),
+            false => self.api.retire(id),
         };
         match revoked {
             Ok(also) => {

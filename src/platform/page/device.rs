@@ -17,7 +17,7 @@ use super::paths;
 use super::session::Visitor;
 use super::tokens::when;
 use crate::database::DatabaseError;
-use crate::database::accounts::SESSION;
+use crate::database::sessions::SESSION;
 use crate::expiry::{UnixTime, ago};
 use crate::platform::Shared;
 use crate::platform::refusal::Refusal;

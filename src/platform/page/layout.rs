@@ -63,6 +63,7 @@ fn navigation(viewer: &Viewer, title: &str) -> Markup {
         (paths::TOKENS, "Tokens"),
         (paths::REPOSITORIES, "Repositories"),
         (paths::ACTIVITY, "Activity"),
+        (paths::ACCOUNT, "Account"),
         (paths::DEVICE, "Connect a device"),
     ];
     html! {

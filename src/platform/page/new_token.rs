@@ -1,9 +1,7 @@
-//! Creating a token, and the one page that shows it.
-
-use std::net::SocketAddr;
+//! Creating a token.
 
 use axum::Router;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
@@ -13,18 +11,19 @@ use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::error::PageError;
+use super::fields::{Field, Said, described_by, error};
 use super::form::Posted;
-use super::layout::{self, Notice, copied, form_token, sentence};
+use super::layout::{self, form_token};
 use super::paths;
 use super::session::Visitor;
+use super::shown;
 use super::tokens;
 use crate::database::DatabaseError;
 use crate::database::tokens::TokenRecord;
-use crate::expiry::UnixTime;
 use crate::names::SCOPES;
 use crate::platform::Shared;
 use crate::platform::origin::Origin;
-use crate::secret::Secret;
+use crate::platform::refusal::Refusal;
 
 /// The lives that a token may be given, in days.
 const LIVES: [i64; 6] = [7, 30, 60, 90, 180, 365];
@@ -55,31 +54,36 @@ async fn new(visitor: Visitor) -> Markup {
         life: USUAL_LIFE,
         until: "",
     };
-    form(&visitor, &draft, None)
+    form(&visitor, &draft, &Said::nothing())
 }
 
-fn form(visitor: &Visitor, draft: &Draft<'_>, notice: Option<Notice>) -> Markup {
-    let is_first = notice.is_none();
+fn form(visitor: &Visitor, draft: &Draft<'_>, said: &Said) -> Markup {
+    let name = Field {
+        value: draft.name,
+        help: Some("What the token is for, such as “laptop” or “nightly build”."),
+        is_first: true,
+        ..Field::text("name", "Name", 100)
+    };
+    let is_wrong = said.of("scope").is_some();
+    let offered = SCOPES.into_iter().filter(|(scope, _)| is_used(scope));
     let content = html! {
         form.card method="post" action=(paths::NEW_TOKEN) {
-            div.field {
-                label for="name" { "Name" }
-                p.help #name-help { "What the token is for, such as “laptop” or “nightly build”." }
-                input #name name="name" type="text" value=(draft.name) required maxlength="100"
-                    aria-describedby="name-help" autocomplete="off" autofocus[is_first];
-            }
-            fieldset.field {
+            (name.render(said))
+            fieldset.field aria-describedby=[described_by(said, "scope", true)] {
                 legend { "Scopes" }
-                p.help { "What the token may do. None of them includes another." }
-                @for (scope, description) in SCOPES.into_iter().filter(|(scope, _)| is_used(scope)) {
+                p.help #scope-help { "What the token may do. None of them includes another." }
+                (error(said, "scope"))
+                @for (place, (scope, description)) in offered.enumerate() {
                     label.choice {
                         input type="checkbox" name="scope" value=(scope)
-                            checked[draft.scopes.contains(&scope)];
+                            checked[draft.scopes.contains(&scope)]
+                            aria-invalid=[is_wrong.then_some("true")]
+                            autofocus[is_wrong && place == 0];
                         span { code { (scope) } " " span.help { (description) } }
                     }
                 }
             }
-            (life(draft.life, draft.until))
+            (life(draft.life, draft.until, said))
             p.actions {
                 button.primary type="submit" { "Create token" }
                 a.button href=(paths::TOKENS) { "Cancel" }
@@ -88,7 +92,7 @@ fn form(visitor: &Visitor, draft: &Draft<'_>, notice: Option<Notice>) -> Markup 
             (form_token(&visitor.viewer))
         }
     };
-    layout::page("New token", Some(&visitor.viewer), notice, content)
+    layout::page("New token", Some(&visitor.viewer), said.notice(), content)
 }
 
 /// Scopes of the platform's that nothing here asks for are not offered.
@@ -97,18 +101,27 @@ fn is_used(scope: &str) -> bool {
 }
 
 /// The choice of an expiry.
-pub fn life(chosen: &str, until: &str) -> Markup {
+pub fn life(chosen: &str, until: &str, said: &Said) -> Markup {
+    let is_wrong = said.of("expires").is_some();
+    // A date goes before the choice, and so is what is wrong.
+    let is_date = !until.is_empty();
+    let described = described_by(said, "expires", false);
     html! {
         div.field {
             label for="expires" { "Expires" }
-            select #expires name="expires" {
+            (error(said, "expires"))
+            select #expires name="expires" aria-describedby=[&described]
+                aria-invalid=[(is_wrong && !is_date).then_some("true")]
+                autofocus[is_wrong && !is_date] {
                 @for days in LIVES.map(|days| days.to_string()) {
                     option value=(days) selected[days == chosen] { "in " (days) " days" }
                 }
                 option value=(NEVER) selected[chosen == NEVER] { "Never" }
             }
             label for="until" { "Or on a date" }
-            input #until name="until" type="date" value=(until);
+            input #until name="until" type="date" value=(until) aria-describedby=[&described]
+                aria-invalid=[(is_wrong && is_date).then_some("true")]
+                autofocus[is_wrong && is_date];
         }
     }
 }
@@ -139,7 +152,6 @@ pub fn days(chosen: &str, until: &str) -> Option<i64> {
 
 async fn create(
     State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
     origin: Origin,
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
@@ -163,53 +175,19 @@ async fn create(
             draft.name,
             &scopes,
             days(draft.life, draft.until),
-            Some(from.ip()),
+            visitor.asked_from(),
         )
         .await;
     match made {
         Ok((token, secret)) => {
-            let page = shown_once("Token created", &visitor, &origin, &token, &secret);
-            Ok((StatusCode::CREATED, page).into_response())
+            shown::lead(&platform, &visitor, &origin, token.id, &secret, false).await
         }
-        Err(DatabaseError::Invalid(why)) => {
-            let notice = Some(Notice::Failed(sentence(&why)));
-            let page = form(&visitor, &draft, notice);
+        Err(error @ (DatabaseError::Invalid(_) | DatabaseError::InvalidField(..))) => {
+            let said = Said::refused(&Refusal::from(error));
+            let page = form(&visitor, &draft, &said);
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
         Err(DatabaseError::Taken { .. }) => Ok(Redirect::to(tokens::MADE_BEFORE).into_response()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The only page that ever holds a token. It answers the form itself: an address to go on to would
-/// have to keep the secret somewhere.
-pub fn shown_once(
-    title: &str,
-    visitor: &Visitor,
-    origin: &Origin,
-    token: &TokenRecord,
-    secret: &Secret,
-) -> Markup {
-    let notice = Notice::Done("Copy the token now: it is not shown again.".to_owned());
-    let content = html! {
-        section.card {
-            (tokens::name(token))
-            (copied("The token", html! {
-                textarea.secret data-copied readonly rows="2" aria-label="Token"
-                    autocomplete="off" spellcheck="false" {
-                    (secret.expose_str().unwrap_or_default())
-                }
-            }, "Copy token"))
-            (tokens::scopes(token))
-            p.facts { (tokens::end(token, UnixTime::now())) }
-            p.actions { a.button href=(paths::TOKENS) { "Back to your tokens" } }
-        }
-        section.aside aria-labelledby="use" {
-            h2 #use { "How to use it" }
-            p { "Git asks for a username and a password: give " code { (visitor.name()) } " and the token." }
-            pre { code { "git clone " (origin.url()) "/" (visitor.name()) "/" i { "repository" } ".git" } }
-            p { "In CI, set " code { "WIT_TOKEN" } " to the token and " code { "WIT_URL" } " to " code { (origin.url()) } "." }
-        }
-    };
-    layout::page(title, Some(&visitor.viewer), Some(notice), content)
 }

@@ -1,5 +1,10 @@
-// Copy buttons: they show only where there is a script to serve them.
+// Copy buttons: they show only where there is a script to serve them. A new token is not kept for the
+// way back.
 "use strict";
+
+addEventListener("pagehide", () => {
+  for (const secret of document.querySelectorAll("textarea.secret")) secret.remove();
+});
 
 for (const box of document.querySelectorAll("[data-copy]")) {
   const source = box.querySelector("[data-copied]");

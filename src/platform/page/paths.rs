@@ -1,5 +1,7 @@
 //! Addresses of the pages.
 
+use uuid::Uuid;
+
 use crate::database::repositories::is_name;
 
 /// The list of tokens: below a name that no account can have.
@@ -8,8 +10,14 @@ pub const TOKENS: &str = "/settings/tokens";
 pub const NEW_TOKEN: &str = "/settings/tokens/new";
 /// The form for a new account: below a name that no account can have.
 pub const SIGN_UP: &str = "/login/sign-up";
+/// An account with its sign-ins.
+pub const ACCOUNT: &str = "/settings/account";
 /// What was done with tokens, and the account.
 pub const ACTIVITY: &str = "/settings/activity";
+/// What was done with one token.
+pub fn activity_of(token: Uuid) -> String {
+    format!("{ACTIVITY}?token={token}")
+}
 /// The list of an account's repositories.
 pub const REPOSITORIES: &str = "/settings/repositories";
 /// The address that people type to let a device in (RFC 8628, section 3.3).
@@ -32,9 +40,20 @@ impl Next {
         if is_repository(path) {
             return Next(path.to_owned());
         }
-        match is_own && path.len() <= 200 && !path.contains("//") && path.bytes().all(is_plain) {
+        let (bare, query) = path.split_once('?').unwrap_or((path, ""));
+        let is_query = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.=&+%:".contains(&byte);
+        let is_readable = bare.bytes().all(is_plain) && query.bytes().all(is_query);
+        match is_own && path.len() <= 200 && !bare.contains("//") && is_readable {
             true => Next(path.to_owned()),
             false => Next(TOKENS.to_owned()),
+        }
+    }
+
+    /// As the value of a parameter.
+    fn written(&self) -> String {
+        match self.0.contains('?') {
+            true => url::form_urlencoded::byte_serialize(self.0.as_bytes()).collect(),
+            false => self.0.clone(),
         }
     }
 
@@ -46,7 +65,7 @@ impl Next {
     pub fn sign_up(&self) -> String {
         match self.0 == TOKENS {
             true => SIGN_UP.to_owned(),
-            false => format!("{SIGN_UP}?next={}", self.0),
+            false => format!("{SIGN_UP}?next={}", self.written()),
         }
     }
 
@@ -54,7 +73,7 @@ impl Next {
     pub fn sign_in(&self) -> String {
         match self.0 == TOKENS {
             true => "/login".to_owned(),
-            false => format!("/login?next={}", self.0),
+            false => format!("/login?next={}", self.written()),
         }
     }
 }
@@ -78,6 +97,7 @@ mod tests {
             ACTIVITY,
             "/settings/tokens/0b1c/rotate",
             "/ada/hello.git",
+            "/settings/activity?kind=tokens&token=0b1c",
         ] {
             assert_eq!(Next::of(own).path(), own);
         }
@@ -89,7 +109,9 @@ mod tests {
             "https://evil.example/settings/",
             "/settings//evil.example",
             "/settings/../logout",
-            "/settings/x?y",
+            "/settings/x?y=//evil.example",
+            "/settings/x?y?z",
+            "/ada/hello?x",
             "/settings/\\evil.example",
             "/devices",
             "/ada/hello/x",

@@ -12,13 +12,16 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::error::PageError;
+use super::fields::Said;
 use super::form::Posted;
 use super::layout::{self, form_token};
-use super::new_token::{days, life, life_of, shown_once};
+use super::new_token::{days, life, life_of};
 use super::paths;
 use super::session::Visitor;
+use super::shown;
 use super::tokens;
 use crate::database::DatabaseError;
+use crate::database::audit::Action;
 use crate::database::tokens::TokenRecord;
 use crate::expiry::UnixTime;
 use crate::platform::Shared;
@@ -40,11 +43,12 @@ const GRACES: [(i64, &str); 4] = [
 ];
 
 /// One answer for another's token and for none.
-fn unknown() -> Refusal {
+pub fn unknown() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "NOT_FOUND", "you have no such token")
 }
 
-async fn token(platform: &Shared, visitor: &Visitor, id: &str) -> Result<TokenRecord, Refusal> {
+/// A token of the visitor's.
+pub async fn token(platform: &Shared, visitor: &Visitor, id: &str) -> Result<TokenRecord, Refusal> {
     let id = Uuid::try_parse(id).map_err(|_| unknown())?;
     let token = platform.database.token(&visitor.user.id, id).await?;
     token.ok_or_else(unknown)
@@ -55,6 +59,7 @@ fn ask(
     title: &str,
     visitor: &Visitor,
     token: &TokenRecord,
+    said: &Said,
     consequence: Markup,
     more: Markup,
     yes: Markup,
@@ -73,7 +78,7 @@ fn ask(
             (form_token(&visitor.viewer))
         }
     };
-    layout::page(title, Some(&visitor.viewer), None, content)
+    layout::page(title, Some(&visitor.viewer), said.notice(), content)
 }
 
 /// The tokens that came of one, and end with it.
@@ -108,19 +113,29 @@ async fn ask_rotate(
     Path(id): Path<String>,
     visitor: Visitor,
 ) -> Result<Markup, PageError> {
-    let token = token(&platform, &visitor, &id).await?;
+    Ok(rotate_form(&platform, &visitor, &id, &Said::nothing()).await?)
+}
+
+async fn rotate_form(
+    platform: &Shared,
+    visitor: &Visitor,
+    id: &str,
+    said: &Said,
+) -> Result<Markup, PageError> {
+    let token = token(platform, visitor, id).await?;
     let successors = (platform.database)
         .successors(&visitor.user.id, token.id)
         .await?;
     Ok(ask(
         "Rotate this token?",
-        &visitor,
+        visitor,
         &token,
+        said,
         html! { "You get a new token with the same name and scopes, to put wherever this one is used." },
         html! {
             (ending_too(&successors))
             (grace())
-            (life(&life_of(&token), ""))
+            (life(&life_of(&token), "", said))
             input type="hidden" name="id" value=(Uuid::new_v4());
         },
         html! { button.primary type="submit" { "Rotate token" } },
@@ -129,7 +144,6 @@ async fn ask_rotate(
 
 async fn rotate(
     State(platform): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
     Path(id): Path<String>,
     origin: Origin,
     Posted { visitor, fields }: Posted,
@@ -137,7 +151,7 @@ async fn rotate(
     let old = token(&platform, &visitor, &id).await?;
     let days = days(fields.text("expires"), fields.text("until").trim());
     let grace: i64 = fields.text("grace").parse().unwrap_or_default();
-    let (user_id, from) = (&visitor.user.id, Some(from.ip()));
+    let (user_id, from) = (&visitor.user.id, visitor.asked_from());
     let database = &platform.database;
     let rotated = match grace {
         0 => database.rotate_token(user_id, old.id, days, from).await,
@@ -156,6 +170,11 @@ async fn rotate(
         Err(DatabaseError::Taken { .. }) => {
             return Ok(Redirect::to(tokens::MADE_BEFORE).into_response());
         }
+        Err(error @ (DatabaseError::Invalid(_) | DatabaseError::InvalidField(..))) => {
+            let said = Said::refused(&Refusal::from(error));
+            let page = rotate_form(&platform, &visitor, &id, &said).await?;
+            return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+        }
         Err(error) => return Err(error.into()),
     };
     if grace != 0 {
@@ -163,9 +182,11 @@ async fn rotate(
         let grace = grace.clamp(0, longest.unwrap_or_default());
         let ends = OffsetDateTime::now_utc() + time::Duration::seconds(grace);
         database.shorten_token(user_id, old.id, ends).await?;
+        database
+            .note_rotation(user_id, old.id, from.address)
+            .await?;
     }
-    let page = shown_once("Token rotated", &visitor, &origin, &token, &secret);
-    Ok(page.into_response())
+    shown::lead(&platform, &visitor, &origin, token.id, &secret, true).await
 }
 
 async fn ask_revoke(
@@ -181,6 +202,7 @@ async fn ask_revoke(
         "Revoke this token?",
         &visitor,
         &token,
+        &Said::nothing(),
         html! {
             "Whatever still uses it is refused from the next request on. This can't be undone."
         },
@@ -198,7 +220,7 @@ async fn revoke(
     let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
     let gone = platform
         .database
-        .revoke_token(&visitor.user.id, id, Some(from.ip()))
+        .revoke_token(&visitor.user.id, id, Action::Revoked, Some(from.ip()))
         .await;
     gone.map_err(|error| match error {
         DatabaseError::NotFound => unknown(),

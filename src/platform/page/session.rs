@@ -1,8 +1,10 @@
 //! The session of a browser, in a cookie.
 
+use std::net::IpAddr;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cookie::{Cookie, SameSite};
@@ -13,7 +15,10 @@ use super::error::PageError;
 use super::layout::Viewer;
 use super::paths::Next;
 use crate::database::accounts::User;
+use crate::database::sessions::Session;
+use crate::database::tokens::AskedFrom;
 use crate::platform::Shared;
+use crate::platform::auth::address;
 use crate::platform::origin::Origin;
 use crate::platform::refusal::Refusal;
 use crate::secret::Secret;
@@ -22,20 +27,27 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct Visitor {
     pub user: User,
-    pub session: Secret,
+    pub session: Session,
+    /// The session's secret.
+    pub secret: Secret,
+    /// Where the request comes from.
+    pub from: IpAddr,
     pub viewer: Viewer,
 }
 
 impl Visitor {
-    fn new(user: User, session: Secret) -> Self {
+    fn new(session: Session, secret: Secret, from: IpAddr) -> Self {
+        let user = session.user.clone();
         let name = user.username.as_deref().unwrap_or(&user.email);
         let viewer = Viewer {
             name: name.to_owned(),
-            form_token: URL_SAFE_NO_PAD.encode(mac(&session).finalize().into_bytes()),
+            form_token: URL_SAFE_NO_PAD.encode(mac(&secret).finalize().into_bytes()),
         };
         Visitor {
             user,
             session,
+            secret,
+            from,
             viewer,
         }
     }
@@ -46,11 +58,20 @@ impl Visitor {
         platform: &Shared,
         origin: &Origin,
     ) -> Result<Option<Self>, Refusal> {
-        let Some(session) = cookie_value(&parts.headers, cookie_name(origin.is_tls)) else {
+        let Some(secret) = cookie_value(&parts.headers, cookie_name(origin.is_tls)) else {
             return Ok(None);
         };
-        let user = platform.database.session(&session).await?;
-        Ok(user.map(|user| Visitor::new(user, session)))
+        let from = address(parts)?;
+        let session = platform.session(&secret, from).await?;
+        Ok(session.map(|session| Visitor::new(session, secret, from)))
+    }
+
+    /// Where a token that the visitor creates is asked for.
+    pub fn asked_from(&self) -> AskedFrom<'_> {
+        AskedFrom {
+            device: self.session.client.as_deref(),
+            address: Some(self.from),
+        }
     }
 
     /// The name that a person knows the account by.
@@ -61,7 +82,7 @@ impl Visitor {
     /// A form of this visitor's pages holds that.
     pub fn sent(&self, form_token: &str) -> bool {
         (URL_SAFE_NO_PAD.decode(form_token))
-            .is_ok_and(|given| mac(&self.session).verify_slice(&given).is_ok())
+            .is_ok_and(|given| mac(&self.secret).verify_slice(&given).is_ok())
     }
 }
 
@@ -79,7 +100,12 @@ impl FromRequestParts<Shared> for Visitor {
     async fn from_request_parts(parts: &mut Parts, platform: &Shared) -> Result<Self, PageError> {
         let origin = Origin::from_request_parts(parts, platform).await?;
         let visitor = Visitor::find(parts, platform, &origin).await?;
-        visitor.ok_or_else(|| PageError::SignIn(Next::of(parts.uri.path())))
+        let wanted = match (&parts.method, parts.uri.path_and_query()) {
+            // A form's own address may show nothing else.
+            (&Method::GET, Some(wanted)) => wanted.as_str().to_owned(),
+            _ => parts.uri.path().to_owned(),
+        };
+        visitor.ok_or_else(|| PageError::SignIn(Next::of(&wanted)))
     }
 }
 
@@ -108,18 +134,32 @@ pub fn no_session_cookie(origin: &Origin) -> String {
 }
 
 fn cookie<'a>(origin: &Origin, value: &'a str) -> cookie::CookieBuilder<'a> {
-    Cookie::build((cookie_name(origin.is_tls), value))
+    own_cookie(origin, cookie_name(origin.is_tls), value)
+}
+
+/// A cookie for this server alone, which no script can read.
+pub fn own_cookie<'a>(
+    origin: &Origin,
+    name: impl Into<std::borrow::Cow<'a, str>>,
+    value: &'a str,
+) -> cookie::CookieBuilder<'a> {
+    Cookie::build((name, value))
         .http_only(true)
         .same_site(SameSite::Lax)
         .secure(origin.is_tls)
         .path("/")
 }
 
-fn cookie_value(headers: &HeaderMap, name: &str) -> Option<Secret> {
+/// The cookies of a request.
+pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
     let sent = headers.get_all(header::COOKIE).into_iter();
     sent.filter_map(|value| value.to_str().ok())
         .flat_map(Cookie::split_parse)
         .flatten()
+}
+
+pub fn cookie_value(headers: &HeaderMap, name: &str) -> Option<Secret> {
+    cookies(headers)
         .find(|cookie| cookie.name() == name)
         .map(|cookie| Secret::from(cookie.value().to_owned()))
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::header::SET_COOKIE;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
@@ -17,6 +18,8 @@ use super::layout::{self, Notice, sentence};
 use super::paths::Next;
 use super::session::{Visitor, no_session_cookie, session_cookie};
 use crate::database::accounts::Login;
+use crate::database::sessions::Way;
+use crate::platform::client::client;
 use crate::platform::origin::Origin;
 use crate::platform::refusal::Refusal;
 use crate::platform::{Platform, Shared};
@@ -55,6 +58,7 @@ async fn sign_in(
     State(platform): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     origin: Origin,
+    headers: HeaderMap,
     fields: Fields,
 ) -> Result<Response, PageError> {
     let next = Next::of(fields.text("next"));
@@ -63,14 +67,15 @@ async fn sign_in(
         true => Login::Email(name.to_owned()),
         false => Login::Username(name.to_owned()),
     };
+    let client = client(&headers, Way::Page, from.ip());
     let user = match platform
-        .sign_in(login, fields.secret("password"), from.ip())
+        .sign_in(login, fields.secret("password"), &client)
         .await
     {
         Ok(user) => user,
         Err(refusal) => return Ok(refused(&platform, &next, name, refusal)),
     };
-    let session = platform.database.open_session(&user.id).await?;
+    let session = platform.database.open_session(&user.id, &client).await?;
     let cookie = AppendHeaders([(SET_COOKIE, session_cookie(&origin, &session))]);
     Ok((cookie, Redirect::to(next.path())).into_response())
 }
@@ -100,7 +105,8 @@ async fn sign_out(
     origin: Origin,
     Posted { visitor, .. }: Posted,
 ) -> Result<Response, PageError> {
-    platform.database.close_session(&visitor.session).await?;
+    let closing = (platform.database).close_session(&visitor.secret, visitor.from);
+    closing.await?;
     let cookie = AppendHeaders([(SET_COOKIE, no_session_cookie(&origin))]);
     Ok((cookie, Redirect::to("/login?done=signed-out")).into_response())
 }

@@ -1,28 +1,36 @@
-//! Creating an account.
+//! Creating an account: for anybody, or by an invitation.
 
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::error::PageError;
+use super::fields::{Field, Said};
 use super::form::Fields;
-use super::layout::{self, Notice, sentence};
+use super::layout;
 use super::paths::{Next, SIGN_UP};
 use super::session::session_cookie;
-use crate::database::accounts::NewUser;
-use crate::platform::Shared;
-use crate::platform::auth::sign_up_disabled;
+use crate::database::accounts::{NewUser, User};
+use crate::database::sessions::Way;
+use crate::platform::auth::{no_invitation, sign_up_disabled};
+use crate::platform::client::client;
 use crate::platform::origin::Origin;
+use crate::platform::refusal::Refusal;
+use crate::platform::{Platform, Shared};
+use crate::secret::Secret;
 
 pub fn routes() -> Router<Shared> {
-    Router::new().route(SIGN_UP, get(form).post(sign_up))
+    Router::new().route(SIGN_UP, get(form).post(sign_up)).route(
+        "/login/invitation/{code}",
+        get(invitation).post(sign_up_invited),
+    )
 }
 
 #[derive(Deserialize)]
@@ -38,70 +46,178 @@ async fn form(
     if !platform.takes_accounts {
         return Err(sign_up_disabled().into());
     }
-    Ok(page(&Next::of(&asked.next), "", "", None))
+    let draft = Draft {
+        action: SIGN_UP,
+        next: &Next::of(&asked.next),
+        username: "",
+        email: "",
+        is_email_fixed: false,
+    };
+    Ok(page(&draft, &Said::nothing()))
+}
+
+/// What was filled in, so that a refused form comes back as it was, but for the password.
+struct Draft<'a> {
+    /// Where the form is sent to.
+    action: &'a str,
+    next: &'a Next,
+    username: &'a str,
+    email: &'a str,
+    /// Whether the operator has set the email.
+    is_email_fixed: bool,
+}
+
+impl Draft<'_> {
+    fn new_user(&self, fields: &Fields) -> NewUser {
+        NewUser {
+            name: self.username.to_owned(),
+            email: self.email.to_owned(),
+            username: self.username.to_owned(),
+            password: fields.secret("password"),
+        }
+    }
 }
 
 async fn sign_up(
     State(platform): State<Shared>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     origin: Origin,
+    headers: HeaderMap,
     fields: Fields,
 ) -> Result<Response, PageError> {
-    let next = Next::of(fields.text("next"));
-    let (username, email) = (fields.text("username").trim(), fields.text("email").trim());
-    let new = NewUser {
-        name: username.to_owned(),
-        email: email.to_owned(),
-        username: username.to_owned(),
-        password: fields.secret("password"),
+    let draft = Draft {
+        action: SIGN_UP,
+        next: &Next::of(fields.text("next")),
+        username: fields.text("username").trim(),
+        email: fields.text("email").trim(),
+        is_email_fixed: false,
     };
-    let user = match platform.sign_up(new, from.ip()).await {
+    let made = platform.sign_up(draft.new_user(&fields), from.ip()).await;
+    if !platform.takes_accounts {
+        return Err(sign_up_disabled().into());
+    }
+    signed_up(&platform, &origin, &headers, from, &draft, made).await
+}
+
+/// Signs the new account in, or shows the form again with what is wrong.
+async fn signed_up(
+    platform: &Platform,
+    origin: &Origin,
+    headers: &HeaderMap,
+    from: SocketAddr,
+    draft: &Draft<'_>,
+    made: Result<User, Refusal>,
+) -> Result<Response, PageError> {
+    let user = match made {
         Ok(user) => user,
-        Err(refusal) if refusal.status.is_client_error() && platform.takes_accounts => {
-            let notice = Some(Notice::Failed(sentence(&refusal.message)));
+        Err(refusal) if refusal.status.is_client_error() => {
             let status = match refusal.status {
                 StatusCode::BAD_REQUEST => StatusCode::UNPROCESSABLE_ENTITY,
                 other => other,
             };
-            let mut response = (status, page(&next, username, email, notice)).into_response();
+            let page = page(draft, &Said::refused(&refusal));
+            let mut response = (status, page).into_response();
             refusal.add_wait(&mut response);
             return Ok(response);
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    let session = platform.database.open_session(&user.id).await?;
-    let cookie = AppendHeaders([(SET_COOKIE, session_cookie(&origin, &session))]);
-    Ok((cookie, Redirect::to(next.path())).into_response())
+    let client = client(headers, Way::Page, from.ip());
+    let session = platform.database.open_session(&user.id, &client).await?;
+    let cookie = AppendHeaders([(SET_COOKIE, session_cookie(origin, &session))]);
+    Ok((cookie, Redirect::to(draft.next.path())).into_response())
 }
 
-/// The form, with what was typed before but the password.
-fn page(next: &Next, username: &str, email: &str, notice: Option<Notice>) -> Markup {
-    let is_first = notice.is_none();
+fn invitation_path(code: &Secret) -> String {
+    let code = code.expose_str().unwrap_or_default();
+    format!("/login/invitation/{code}")
+}
+
+/// What can be the code of an invitation: of others, nobody is asked.
+fn code(typed: String) -> Result<Secret, Refusal> {
+    let is_code = typed.len() <= 100 && typed.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match is_code {
+        true => Ok(Secret::from(typed)),
+        false => Err(no_invitation()),
+    }
+}
+
+async fn invitation(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Path(typed): Path<String>,
+) -> Result<Markup, PageError> {
+    platform.limits.address(from.ip())?;
+    let code = code(typed)?;
+    let invitation = platform.database.invitation(&code).await?;
+    let invitation = invitation.ok_or_else(no_invitation)?;
+    let draft = Draft {
+        action: &invitation_path(&code),
+        next: &Next::of(""),
+        username: "",
+        email: invitation.email.as_deref().unwrap_or_default(),
+        is_email_fixed: invitation.email.is_some(),
+    };
+    Ok(page(&draft, &Said::nothing()))
+}
+
+async fn sign_up_invited(
+    State(platform): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Path(typed): Path<String>,
+    origin: Origin,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    let code = code(typed)?;
+    let invitation = platform.database.invitation(&code).await?;
+    let invitation = invitation.ok_or_else(no_invitation)?;
+    let draft = Draft {
+        action: &invitation_path(&code),
+        next: &Next::of(""),
+        username: fields.text("username").trim(),
+        email: (invitation.email.as_deref()).unwrap_or_else(|| fields.text("email").trim()),
+        is_email_fixed: invitation.email.is_some(),
+    };
+    let new = draft.new_user(&fields);
+    let made = platform.sign_up_invited(new, &code, from.ip()).await;
+    match made {
+        Err(refusal) if refusal.status == StatusCode::NOT_FOUND => Err(refusal.into()),
+        made => signed_up(&platform, &origin, &headers, from, &draft, made).await,
+    }
+}
+
+fn page(draft: &Draft<'_>, said: &Said) -> Markup {
+    let username = Field {
+        value: draft.username,
+        help: Some(
+            "3 to 30 letters, digits, dots, dashes and underscores. Part of the address of your repositories.",
+        ),
+        min: Some(3),
+        autocomplete: "username",
+        is_first: true,
+        ..Field::text("username", "Username", 30)
+    };
+    let email = Field {
+        kind: "email",
+        value: draft.email,
+        autocomplete: "email",
+        is_fixed: draft.is_email_fixed,
+        ..Field::text("email", "Email", 254)
+    };
+    let password = Field {
+        help: Some("8 to 128 characters."),
+        ..Field::password("password", "Password", true)
+    };
     let body = html! {
-        form.card.narrow method="post" action=(SIGN_UP) {
-            input type="hidden" name="next" value=(next.path());
-            div.field {
-                label for="username" { "Username" }
-                p.help #username-help { "3 to 30 letters, digits, dots, dashes and underscores. Part of the address of your repositories." }
-                input #username name="username" type="text" value=(username) required
-                    minlength="3" maxlength="30" aria-describedby="username-help"
-                    autocomplete="username" autocapitalize="none" spellcheck="false"
-                    autofocus[is_first];
-            }
-            div.field {
-                label for="email" { "Email" }
-                input #email name="email" type="email" value=(email) required maxlength="254"
-                    autocomplete="email";
-            }
-            div.field {
-                label for="password" { "Password" }
-                p.help #password-help { "8 to 128 characters." }
-                input #password name="password" type="password" required minlength="8"
-                    maxlength="128" aria-describedby="password-help" autocomplete="new-password";
-            }
+        form.card.narrow method="post" action=(draft.action) {
+            input type="hidden" name="next" value=(draft.next.path());
+            (username.render(said))
+            (email.render(said))
+            (password.render(said))
             button.primary.wide type="submit" { "Create account" }
         }
-        section.narrow.aside { p { "Already have an account? " a href=(next.sign_in()) { "Sign in" } } }
+        section.narrow.aside { p { "Already have an account? " a href=(draft.next.sign_in()) { "Sign in" } } }
     };
-    layout::page("Create an account", None, notice, body)
+    layout::page("Create an account", None, said.notice(), body)
 }

@@ -1,4 +1,4 @@
-//! The tokens of an account, and its id.
+//! The tokens of an account.
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::error::PageError;
-use super::layout::{self, Notice, copied};
+use super::layout::{self, Notice};
 use super::paths;
 use super::session::Visitor;
 use crate::database::tokens::TokenRecord;
@@ -27,6 +27,10 @@ const SLACK: i64 = 60;
 
 /// Where a visitor lands who has revoked one.
 pub const REVOKED: &str = "/settings/tokens?done=revoked";
+/// Where a visitor lands who has changed one.
+pub const CHANGED: &str = "/settings/tokens?done=changed";
+/// Where a visitor lands who wants to see a new token a second time.
+pub const SHOWN_BEFORE: &str = "/settings/tokens?done=shown-before";
 /// Where a visitor lands who has sent the form of a new token a second time.
 pub const MADE_BEFORE: &str = "/settings/tokens?done=made-before";
 
@@ -48,9 +52,14 @@ async fn list(
     Query(asked): Query<Asked>,
     visitor: Visitor,
 ) -> Result<Markup, PageError> {
+    platform.write_uses().await;
     let tokens = platform.database.tokens(&visitor.user.id).await?;
     let notice = match asked.done.as_str() {
         "revoked" => Some("The token is revoked. Nothing can be done with it any more."),
+        "changed" => Some("The token is changed."),
+        "shown-before" => Some(
+            "The token was shown before, and is not shown again. If you have no copy, rotate it.",
+        ),
         "made-before" => Some(
             "The token was created before, and is not shown again. If you have no copy, rotate it.",
         ),
@@ -77,7 +86,6 @@ async fn list(
                 ul.tokens { @for token in shown { li.card { (row(token, &tokens, now)) } } }
             }
         }
-        (user_id(&visitor))
     };
     let notice = notice.map(|text| Notice::Done(text.to_owned()));
     Ok(layout::page(
@@ -105,7 +113,16 @@ fn matches(token: &TokenRecord, filter: &str) -> bool {
     let id = token.id.to_string();
     filter.to_lowercase().split_whitespace().all(|word| {
         let is_scope = token.scopes.iter().any(|scope| scope == word);
-        name.contains(word) || token.prefix.contains(word) || id == word || is_scope
+        let description = token
+            .description
+            .as_deref()
+            .unwrap_or_default()
+            .to_lowercase();
+        name.contains(word)
+            || description.contains(word)
+            || token.prefix.contains(word)
+            || id == word
+            || is_scope
     })
 }
 
@@ -114,19 +131,27 @@ fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {
     let successor = successor.and_then(|id| tokens.iter().find(|other| other.id == id));
     html! {
         (name(token))
+        @if let Some(description) = &token.description { p.description { (description) } }
         (scopes(token))
         p.facts {
-            span { "Created " (when(token.created, |at| ago(at, now))) }
+            span {
+                "Created " (when(token.created, |at| ago(at, now)))
+                @if let Some(device) = &token.device { " by " bdi { (device) } }
+                @if let Some(address) = &token.address { " from " (address) }
+            }
             span {
                 @match token.last_used {
-                    Some(used) => { "Last used " (when(used, |at| ago(at, now))) }
+                    Some(used) => {
+                        "Last used " (when(used, |at| ago(at, now)))
+                        @if let Some(address) = &token.last_address { " from " (address) }
+                    }
                     None => { "Never used" }
                 }
             }
             @match grace(token, tokens, now) {
                 Some(ends) => { span.warn {
-                    "Replaced"
-                    @if let Some(new) = successor { " by " code { (new.prefix) "…" } }
+                    "Rotated"
+                    @if let Some(new) = successor { " into " code { (new.prefix) "…" } }
                     ", ends in " (when(ends, |at| span(at.since(now))))
                 } }
                 None => { (end(token, now)) }
@@ -137,9 +162,13 @@ fn row(token: &TokenRecord, tokens: &[TokenRecord], now: UnixTime) -> Markup {
             a.button href={ (paths::TOKENS) "/" (token.id) "/rotate" } {
                 "Rotate" span.unseen { " " (token.name) }
             }
+            a.button href={ (paths::TOKENS) "/" (token.id) "/edit" } {
+                "Edit" span.unseen { " " (token.name) }
+            }
             a.button.danger href={ (paths::TOKENS) "/" (token.id) "/revoke" } {
                 "Revoke" span.unseen { " " (token.name) }
             }
+            a href=(paths::activity_of(token.id)) { "Activity" span.unseen { " of " (token.name) } }
         }
     }
 }
@@ -202,22 +231,4 @@ pub fn when(at: OffsetDateTime, shown: impl FnOnce(UnixTime) -> String) -> Marku
 
 fn unix(at: OffsetDateTime) -> UnixTime {
     UnixTime(at.unix_timestamp())
-}
-
-fn user_id(visitor: &Visitor) -> Markup {
-    html! {
-        section.aside aria-labelledby="user-id" {
-            h2 #user-id { "Your user id" }
-            p {
-                "Whoever runs this server can work on your tokens with " code { "wit token" }
-                " even while the server is down: on its database, with these two variables."
-            }
-            (copied("Your user id", html! {
-                pre { code {
-                    "export DATABASE_URL=" i { "the server's database" } "\n"
-                    "export WIT_USER_ID=" span data-copied { (visitor.user.id) }
-                } }
-            }, "Copy the id"))
-        }
-    }
 }
