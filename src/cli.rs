@@ -11,6 +11,7 @@ use crate::progress;
 use crate::quote::{Hint, Suggestion};
 use crate::trace;
 
+mod account;
 mod ask;
 pub mod completion;
 mod confirm;
@@ -214,6 +215,9 @@ pub enum Command {
     /// Create, list and revoke tokens
     #[command(after_help = examples::TOKEN)]
     Token(token::Args),
+    /// Your account on a server of `wit up`: its password, email and sign-ins
+    #[command(after_help = examples::ACCOUNT)]
+    Account(account::Args),
     /// Make, show, rename, hide and delete repositories on a server of `wit up`
     #[command(after_help = examples::REPO)]
     Repo(repo::Args),
@@ -263,7 +267,9 @@ impl Command {
     fn ends_graces(&self) -> bool {
         match self {
             Command::Token(_) => !self.is_renewal(),
-            Command::Logout(_) | Command::Status(_) | Command::Repo(_) => true,
+            Command::Logout(_) | Command::Status(_) | Command::Repo(_) | Command::Account(_) => {
+                true
+            }
             Command::Setup(_) | Command::Doctor(_) => true,
             // `wit login` does it once it has a login to do it with.
             _ => false,
@@ -319,6 +325,7 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Logout(args) => logout::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Token(args) => token::run(args, &context),
+        Command::Account(args) => account::run(args, &context),
         Command::Repo(args) => repo::run(args, &context),
         Command::Setup(args) => setup::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),

@@ -48,6 +48,7 @@ const BEFORE: &[(&str, &str)] = &[
     ),
     ("wit-user", "wit up --port 0 --user ada; wit down"),
     ("wit-user-list", "wit up --port 0 --user ada; wit down"),
+    ("wit-user-invite", "wit up --port 0"),
     (
         "wit-user-reset-password",
         "wit up --port 0 --user ada; wit down",
@@ -116,6 +117,7 @@ impl Desk {
             ("bin/gh", gh),
             ("password", PASSWORD),
             ("passphrase", PASSWORD),
+            ("passwords", "correct horse\ncorrect horse\n"),
             (".git-credentials", "https://ada:pw@old.example\n"),
             ("other-netrc", "machine old.example login ada password pw\n"),
         ] {
@@ -183,7 +185,12 @@ impl Desk {
             }
             match shown.rsplit('\n').next() {
                 Some(
-                    "Password: " | "Passphrase: " | "Repeat password: " | "Repeat passphrase: ",
+                    "Password: "
+                    | "New password: "
+                    | "Repeat new password: "
+                    | "Passphrase: "
+                    | "Repeat password: "
+                    | "Repeat passphrase: ",
                 ) => Some(PASSWORD),
                 Some(question) if question.ends_with("[y/N] ") => Some("y"),
                 _ => None,

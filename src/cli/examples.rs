@@ -77,6 +77,13 @@ Examples:
   # Those that run out within two weeks; exit code 3 where there is one
   wit token list --expiring 14";
 
+pub const TOKEN_RENAME: &str = "\
+Examples:
+  wit token rename CI nightly
+
+  # A note on it, which the server's page shows too
+  wit token rename CI --description 'runs on the build machine'";
+
 pub const TOKEN_REVOKE: &str = "\
 Examples:
   # By its name; its prefix or its id will do, too
@@ -188,6 +195,46 @@ Examples:
 
   # In a script
   wit repo delete hello --yes";
+
+pub const ACCOUNT: &str = "\
+Examples:
+  wit account show
+
+  # A laptop is lost: find its sign-in, or end all but this one
+  wit account sign-ins
+  wit account sign-out --others";
+
+pub const ACCOUNT_SHOW: &str = "\
+Examples:
+  wit account show";
+
+pub const ACCOUNT_PASSWORD: &str = "\
+Examples:
+  # It asks for the old one, and twice for the new one
+  wit account password
+
+  # In a script: the old one and the new one, on a line each
+  wit account password --password-stdin < passwords";
+
+pub const ACCOUNT_EMAIL: &str = "\
+Examples:
+  # It asks for your password
+  wit account email ada@new.example
+
+  # In a script
+  wit account email ada@new.example --password-stdin < password";
+
+pub const ACCOUNT_SIGN_INS: &str = "\
+Examples:
+  wit account sign-ins";
+
+pub const ACCOUNT_SIGN_OUT: &str = "\
+Examples:
+  # All but the sign-in that asks; with an id, only that one
+  wit account sign-out --others
+
+  # All, this one too
+  wit account sign-out --all";
 
 pub const SETUP: &str = "\
 Examples:
@@ -327,6 +374,15 @@ Examples:
 pub const USER_LIST: &str = "\
 Examples:
   wit user list";
+
+#[cfg(feature = "platform")]
+pub const USER_INVITE: &str = "\
+Examples:
+  # A link for anybody, for a week
+  wit user invite
+
+  # For one email, for a day
+  wit user invite --email grace@example.com --expires 1";
 
 #[cfg(feature = "platform")]
 pub const USER_RESET_PASSWORD: &str = "\

@@ -12,6 +12,7 @@ mod pick;
 mod print;
 mod prune;
 mod refresh;
+mod rename;
 mod renew;
 mod revoke;
 pub mod rotate;
@@ -38,6 +39,9 @@ enum Command {
     #[command(visible_alias = "ls")]
     #[command(after_help = examples::TOKEN_LIST)]
     List(list::Args),
+    /// Change the name or description of a token
+    #[command(after_help = examples::TOKEN_RENAME)]
+    Rename(rename::Args),
     /// Revoke tokens, at the server and on this machine
     #[command(visible_alias = "delete", visible_alias = "rm")]
     #[command(after_help = examples::TOKEN_REVOKE)]
@@ -74,6 +78,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Command::Create(args) => create::run(args, context),
         Command::Exec(args) => exec::run(args, context),
         Command::List(args) => list::run(args, context),
+        Command::Rename(args) => rename::run(args, context),
         Command::Revoke(args) => revoke::run(args, context),
         Command::Renew(args) => renew::run(args, context),
         Command::Rotate(args) => rotate::run(args, context),

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+pub use report::url;
+
 use super::{Context, Exit, Failure, examples};
 use crate::config;
 use crate::platform::layout;

@@ -10,13 +10,15 @@ use tokio::runtime::Runtime;
 
 use super::ask::first_line;
 use super::confirm::confirm;
+use super::duration::some_days;
 use super::output::{self, escaped};
+use super::session::parse_url;
 use super::{Context, Exit, Failure, examples};
 use crate::config;
 use crate::database::accounts::User;
 use crate::database::operator::AccountRecord;
 use crate::database::{Database, random_name};
-use crate::platform::sqlite_file;
+use crate::platform::{instance, sqlite_file};
 use crate::quote::Suggestion;
 use crate::secret::Secret;
 
@@ -31,6 +33,9 @@ enum Command {
     /// Show all accounts
     #[command(visible_alias = "ls", after_help = examples::USER_LIST)]
     List(Place),
+    /// Print a one-time link by which an account can be created, without sign-up too
+    #[command(after_help = examples::USER_INVITE)]
+    Invite(Invite),
     /// Set a new password, and end the account's sessions; its tokens stay valid
     #[command(after_help = examples::USER_RESET_PASSWORD)]
     ResetPassword(ResetPassword),
@@ -56,6 +61,21 @@ struct Place {
 struct Named {
     /// Its username, email or id
     user: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, clap::Args)]
+struct Invite {
+    /// The email that the new account has [default: a choice of theirs]
+    #[arg(long)]
+    email: Option<String>,
+    /// For how many days the link can be used, also as 7d or 2w
+    #[arg(long, value_name = "DAYS", default_value = "7", value_parser = some_days)]
+    expires: u32,
+    /// The server's URL, as those who are invited reach it [default: the one on this machine]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     #[command(flatten)]
     place: Place,
 }
@@ -93,6 +113,7 @@ struct Delete {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.command {
         Command::List(place) => list(&place, context),
+        Command::Invite(args) => invite(&args, context),
         Command::ResetPassword(args) => reset_password(args, context),
         Command::Suspend(args) => suspend(&args, context),
         Command::Restore(named) => restore(&named, context),
@@ -204,6 +225,35 @@ fn document(one: &AccountRecord) -> Value {
     })
 }
 
+fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
+    let operator = Operator::open(&args.place, context)?;
+    let server = match (&args.url, instance::running(&operator.data_dir)?) {
+        (Some(url), _) => parse_url(url)?.to_string(),
+        (None, Some(running)) => super::up::url(running.address, running.is_tls)?,
+        (None, None) => {
+            let message = "no server runs here, so its address is not known";
+            let hint = "wit up, or name it: wit user invite --url URL";
+            return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+        }
+    };
+    let life = time::Duration::days(args.expires.into());
+    let inviting = operator.database.invite(args.email.as_deref(), life);
+    let (code, invitation) = operator.runtime.block_on(inviting)?;
+    let code = code.expose_str().unwrap_or_default();
+    let link = format!("{server}/login/invitation/{code}");
+    let ends = crate::expiry::UnixTime(invitation.expires_at.unix_timestamp());
+    let text = format!(
+        "An account can be created once, at\n\n  {link}\n\nuntil {}. The link is not shown again.\n",
+        output::rfc3339(ends)
+    );
+    let document = json!({
+        "url": link,
+        "email": invitation.email,
+        "expiresAt": output::rfc3339(ends),
+    });
+    say(context, document, &text)
+}
+
 fn reset_password(args: ResetPassword, context: &Context) -> anyhow::Result<Exit> {
     let given = match args.password_stdin {
         true => Some(first_line("password")?),
@@ -218,7 +268,9 @@ fn reset_password(args: ResetPassword, context: &Context) -> anyhow::Result<Exit
             (password.clone(), Some(password))
         }
     };
-    let setting = operator.database.set_password(&user.id, password, None);
+    let setting = operator
+        .database
+        .set_password(&user.id, password, None, None);
     operator.runtime.block_on(setting)?;
     let name = called(&user);
     let shown = shown.as_ref().and_then(Secret::expose_str);

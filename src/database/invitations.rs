@@ -35,10 +35,10 @@ impl Database {
         }
         let code = random_name(32);
         let at = now();
-        let invitation = Invitation {
-            email,
-            expires_at: at + life,
+        let Some(expires_at) = at.checked_add(life) else {
+            return Err(DatabaseError::Invalid("that is too far away".to_owned()));
         };
+        let invitation = Invitation { email, expires_at };
         transaction!(self, connection => {
             sqlx::query("DELETE FROM wit_invitation WHERE expires_at <= $1")
                 .bind(at)

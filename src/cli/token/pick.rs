@@ -48,6 +48,7 @@ pub fn pick_except<'a>(
                 )
                 .hint(match verb {
                     "rotate" => "name one by its id: wit token rotate ID",
+                    "rename" => "name one by its id: wit token rename ID NAME",
                     _ => "name one by its id: wit token revoke ID",
                 }));
             }

@@ -98,10 +98,14 @@ pub fn report(
             "databaseUrl": database_url,
             "userId": ready.user_id,
             "passwordFile": ready.password_file,
+            "userExisted": ready.is_user_old,
         }))?);
     }
     let place = data_dir.display();
     let mut text = format!("wit runs at {url}\nData directory: {place}\n");
+    if ready.is_user_old {
+        text += "The account of --user exists; nothing in it was changed\n";
+    }
     if let Some(next) = next {
         let what = match (ready.is_empty, &ready.password_file) {
             (true, _) => "Make an account",
@@ -121,7 +125,7 @@ pub fn report(
 }
 
 /// Where this machine reaches the server, as every command writes it.
-fn url(address: SocketAddr, is_tls: bool) -> anyhow::Result<String> {
+pub fn url(address: SocketAddr, is_tls: bool) -> anyhow::Result<String> {
     let scheme = if is_tls { "https" } else { "http" };
     let url = format!("{scheme}://{}", platform::reached_at(address));
     Ok(parse_url(&url)?.to_string())
