@@ -259,6 +259,9 @@ pub(crate) fn client(url: &Url, reach: &Reach) -> Result<Client, OAuthError> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(unusable("it holds a user or a password"));
     }
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(unusable("only http and https are spoken"));
+    }
     let origin = url.origin().ascii_serialization();
     let server = ServerUrl::parse(&origin).map_err(unusable)?;
     let client = Client::trusting(&server, false, reach.ca_file.as_deref())?;
@@ -266,6 +269,15 @@ pub(crate) fn client(url: &Url, reach: &Reach) -> Result<Client, OAuthError> {
         Some(limit) => client.within(limit),
         None => client,
     })
+}
+
+/// Whether a user may be shown an address to open: https, or this machine itself. Who could change a
+/// page on its way could ask for the user's password.
+pub(crate) fn is_openable(url: &Url) -> bool {
+    let is_anonymous = url.username().is_empty() && url.password().is_none();
+    let server = ServerUrl::parse(&url.origin().ascii_serialization());
+    let is_private = || server.is_ok_and(|server| server.is_loopback());
+    is_anonymous && (url.scheme() == "https" || url.scheme() == "http" && is_private())
 }
 
 /// POST of a form, sent once.

@@ -311,14 +311,14 @@ fn wit_login_asks_for_a_password_where_the_server_knows_no_devices() {
 }
 
 /// What the server answers to a device that asks, with a life and an interval of one second.
-const CODES: &str = r#"{"device_code":"d","user_code":"A\u001b[31mB","verification_uri":"file:///etc",
+const CODES: &str = r#"{"device_code":"d","user_code":"A\u001b[31mB","verification_uri":"PAGE",
     "expires_in":LIFE,"interval":1}"#;
 
 #[test]
 fn wit_login_waits_for_a_server_that_is_away_and_shows_nothing_that_acts_on_the_terminal() {
     let asked = std::sync::atomic::AtomicU32::new(0);
     let server = server::Server::new(move |first, _| match first {
-        "POST /api/auth/device/code HTTP/1.1" => answer(200, &CODES.replace("LIFE", "60")),
+        "POST /api/auth/device/code HTTP/1.1" => codes("https://wit.example/device", "60"),
         "POST /api/auth/device/token HTTP/1.1" => {
             match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
                 0 => None,
@@ -331,23 +331,44 @@ fn wit_login_waits_for_a_server_that_is_away_and_shows_nothing_that_acts_on_the_
         }
         _ => answer(200, "[]"),
     });
-    let mut home = Home::new();
-    home.set("DISPLAY", ":0");
+    let home = Home::new();
     let terminal = Terminal::login(&home, &server.url, "");
     let (status, shown) = terminal.end();
     assert_eq!(status, Some(0), "{shown}");
     assert!(shown.contains("A\\u{1b}[31mB"), "{shown}");
-    assert!(
-        shown.starts_with("Open"),
-        "no file is shown to a browser: {shown}"
-    );
     assert!(!shown.contains("t0k3n"), "{shown}");
+}
+
+fn codes(page: &str, life: &str) -> Option<String> {
+    answer(200, &CODES.replace("PAGE", page).replace("LIFE", life))
+}
+
+#[test]
+fn a_page_that_is_not_safe_to_open_is_not_shown() {
+    for page in [
+        "file:///etc",
+        "javascript:alert(1)",
+        "http://other.example/device",
+        "https://user:pw@other.example/",
+        "device",
+    ] {
+        let server = server::Server::new(move |first, _| match first {
+            "POST /api/auth/device/code HTTP/1.1" => codes(page, "60"),
+            _ => answer(200, "[]"),
+        });
+        let mut home = Home::new();
+        home.set("DISPLAY", ":0");
+        let (status, shown) = Terminal::login(&home, &server.url, "").end();
+        assert_eq!(status, Some(1), "{page}: {shown}");
+        assert!(shown.contains("can't be opened safely"), "{page}: {shown}");
+        assert!(!shown.contains("enter the code"), "{page}: {shown}");
+    }
 }
 
 #[test]
 fn wit_login_waits_no_longer_than_the_code_lasts() {
     let server = server::Server::new(|first, _| match first {
-        "POST /api/auth/device/code HTTP/1.1" => answer(200, &CODES.replace("LIFE", "1")),
+        "POST /api/auth/device/code HTTP/1.1" => codes("https://wit.example/device", "1"),
         _ => answer(400, r#"{"error":"authorization_pending"}"#),
     });
     let home = Home::new();

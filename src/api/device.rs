@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use url::Url;
 
 use super::ApiError;
 use super::http::{Answer, Client};
 use super::login::{SignedIn, User};
+use super::server::ServerUrl;
 use crate::expiry::{Expiry, UnixTime};
 use crate::quote::escaped;
 use crate::secret::Secret;
@@ -52,6 +54,11 @@ pub fn ask(client: &Client, device_name: &str) -> Result<Asked, ApiError> {
     }
     let fields = [("client_id", "wit"), ("device_name", device_name)];
     let wire: Wire = client.post_form("/api/auth/device/code", &fields)?.json()?;
+    if !is_openable(&wire.verification_uri, client.server()) {
+        return Err(ApiError::Malformed {
+            what: "a page for the code that can't be opened safely".to_owned(),
+        });
+    }
     let interval = wire.interval.unwrap_or(USUAL_INTERVAL);
     Ok(Asked {
         device_code: wire.device_code,
@@ -94,6 +101,20 @@ pub fn poll(client: &Client, asked: &Asked) -> Result<Progress, ApiError> {
             }))
         }
     }
+}
+
+/// Whether a person may be shown an address: https, this machine itself, or the server that was asked.
+fn is_openable(address: &str, server: &ServerUrl) -> bool {
+    let Ok(url) = Url::parse(address) else {
+        return false;
+    };
+    let origin = |url: &Url| url.origin().ascii_serialization();
+    let is_anonymous = url.username().is_empty() && url.password().is_none();
+    let is_known = || {
+        let named = ServerUrl::parse(&origin(&url));
+        origin(&url) == origin(&server.at("/")) || named.is_ok_and(|named| named.is_loopback())
+    };
+    is_anonymous && (url.scheme() == "https" || url.scheme() == "http" && is_known())
 }
 
 fn refused(why: &str) -> Result<Progress, ApiError> {

@@ -229,7 +229,9 @@ impl Loopback {
             return Ok(None);
         };
         let code = match pending.code(url.as_str()) {
-            Err(OAuthError::NoRedirect) => {
+            // Any page in any browser of this machine can ask this port. What does not know the state
+            // is not the answer, and ends nothing.
+            Err(OAuthError::NoRedirect | OAuthError::State) => {
                 respond(&stream, "404 Not Found", "Not found.")?;
                 return Ok(None);
             }

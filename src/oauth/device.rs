@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use url::Url;
 
-use super::{App, Endpoints, ErrorWire, Form, OAuthError, Reach, Tokens, grant, post};
+use super::{App, Endpoints, ErrorWire, Form, OAuthError, Reach, Tokens, grant, is_openable, post};
 use crate::api::ApiError;
-use crate::api::http::escaped;
+use crate::api::http::{escaped, sentence};
 use crate::secret::Secret;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -74,14 +74,18 @@ pub fn begin(
         return Err(error.into());
     }
     let wire: Wire = answer.json()?;
-    let is_web = |url: &Url| matches!(url.scheme(), "https" | "http");
-    let complete = wire.verification_uri_complete.as_deref();
+    let openable = |text: &str| Url::parse(text).ok().filter(is_openable);
+    let Some(address) = openable(&wire.verification_uri) else {
+        return Err(OAuthError::Endpoint {
+            url: sentence(&wire.verification_uri),
+            why: "the page for the code has to be https",
+        });
+    };
+    let complete = wire.verification_uri_complete.as_deref().and_then(openable);
     Ok(Pending {
         device_code: wire.device_code,
         user_code: escaped(&wire.user_code),
-        complete_address: Url::parse(complete.unwrap_or(&wire.verification_uri))
-            .ok()
-            .filter(is_web),
+        complete_address: Some(complete.unwrap_or(address)),
         address: escaped(&wire.verification_uri),
         lifetime: Duration::from_secs(wire.expires_in.min(MAX_LIFETIME)),
         interval: interval(wire.interval.unwrap_or(DEFAULT_INTERVAL)),

@@ -76,21 +76,29 @@ fn parse(answer: &Answer, from: &Url) -> Result<Option<Endpoints>, OAuthError> {
         return Ok(None);
     };
     // A server that described another's endpoints beside its own could be handed that one's codes
-    // (RFC 9207, section 1): it speaks for itself, or for one other as a whole.
-    if let Some(issuer) = wire.issuer.as_deref() {
-        let origin = |url: &Url| url.origin().ascii_serialization();
-        let issuer_origin = Url::parse(issuer)
-            .map(|url| origin(&url))
-            .unwrap_or_default();
-        let is_whole = std::iter::once(&wire.token_endpoint)
-            .chain(&wire.authorization_endpoint)
-            .all(|endpoint| origin(&endpoint.0) == issuer_origin);
-        if issuer_origin != origin(from) && !is_whole {
-            return Err(OAuthError::Issuer {
+    // (RFC 9207, section 1) and tokens: it speaks for itself, or for one other as a whole.
+    let origin = |url: &Url| url.origin().ascii_serialization();
+    let issuer = wire.issuer.as_deref();
+    let home = match issuer.map(Url::parse) {
+        Some(Ok(issuer)) => origin(&issuer),
+        Some(Err(_)) => String::new(),
+        None => origin(from),
+    };
+    let is_home = |endpoint: &Endpoint| origin(&endpoint.0) == home;
+    let mut granting = std::iter::once(&wire.token_endpoint)
+        .chain(&wire.authorization_endpoint)
+        .chain(&wire.device_authorization_endpoint);
+    if let Some(foreign) = granting.find(|endpoint| !is_home(endpoint)) {
+        return Err(match issuer {
+            Some(issuer) if home != origin(from) => OAuthError::Issuer {
                 expected: origin(from),
                 found: sentence(issuer),
-            });
-        }
+            },
+            _ => OAuthError::Endpoint {
+                url: sentence(&origin(&foreign.0)),
+                why: "the server describes it as its own, and it is another's",
+            },
+        });
     }
     let takes = |method: &str| {
         let methods = wire.token_endpoint_auth_methods_supported.as_ref();
@@ -100,8 +108,9 @@ fn parse(answer: &Answer, from: &Url) -> Result<Option<Endpoints>, OAuthError> {
     Ok(Some(Endpoints {
         authorization: url(wire.authorization_endpoint),
         device: url(wire.device_authorization_endpoint),
-        revocation: url(wire.revocation_endpoint),
-        userinfo: url(wire.userinfo_endpoint),
+        // Both are sent tokens.
+        revocation: url(wire.revocation_endpoint.filter(is_home)),
+        userinfo: url(wire.userinfo_endpoint.filter(is_home)),
         issuer: wire.issuer,
         names_issuer: wire.authorization_response_iss_parameter_supported,
         scopes: wire.scopes_supported,

@@ -405,11 +405,17 @@ fn begin(
         polled: None,
     };
     state.devices.insert(code.clone(), device);
+    // The stand-in for github.com speaks TLS.
+    let scheme = if host.starts_with("127.") {
+        "http"
+    } else {
+        "https"
+    };
     reply(
         200,
         json!({
             "device_code": code, "user_code": user_code, "expires_in": 300, "interval": 1,
-            "verification_uri": format!("http://{host}{page}"),
+            "verification_uri": format!("{scheme}://{host}{page}"),
         }),
     )
 }
