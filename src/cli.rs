@@ -173,7 +173,7 @@ impl Context {
     fn told(&self, error: anyhow::Error) -> anyhow::Error {
         match self.asked.take() {
             Some(server) if failure::is_refused_session(&error) => {
-                Failure::new(Exit::NotLoggedIn, format!("{error:#}"))
+                Failure::new(Exit::NotLoggedIn, failure::message(&error))
                     .hint(Suggestion::new("wit login").arg(server))
                     .into()
             }

@@ -120,7 +120,12 @@ pub fn span(seconds: i64) -> String {
         .into_iter()
         .find(|(size, _)| seconds >= *size)
         .unwrap_or((1, "second"));
-    match seconds / size {
+    counted(seconds / size, unit)
+}
+
+/// `1 day`, `2 days`.
+pub fn counted(count: i64, unit: &str) -> String {
+    match count {
         1 => format!("1 {unit}"),
         many => format!("{many} {unit}s"),
     }

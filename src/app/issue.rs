@@ -10,7 +10,7 @@ use crate::api::promises::{Precision, Promises, require};
 use crate::api::{ApiError, CreatedToken, NewToken, Token};
 use crate::config::Paths;
 use crate::credential::{Credential, Proof, TokenInfo};
-use crate::expiry::{DAY, Expiry, UnixTime, notable_skew};
+use crate::expiry::{DAY, Expiry, UnixTime, counted, notable_skew};
 use crate::quote::{Suggestion, escaped};
 use crate::store::{self, StoreError};
 
@@ -94,7 +94,10 @@ pub enum IssueError {
 
 fn lifetime(server: &str, longest: Option<u32>) -> String {
     match longest {
-        Some(days) => format!("a token of {server} lives for {days} days at most"),
+        Some(days) => {
+            let days = counted(i64::from(days), "day");
+            format!("a token of {server} lives for {days} at most")
+        }
         None => {
             format!("tokens of {server} never expire, and only a stored one is replaced in time")
         }

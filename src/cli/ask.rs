@@ -1,13 +1,14 @@
 //! What is asked of a person at a terminal, and read from stdin where a script answers.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
 use super::confirm::confirm;
 use super::login::browser::open_in_browser;
-use super::output::escaped;
+use super::output::{escaped, span};
 use super::{Exit, Failure};
 use crate::api::device;
 use crate::api::login::Login;
@@ -79,9 +80,9 @@ impl Ask for Terminal {
             true => "In the browser that opens, or at",
             false => "Open",
         };
-        let minutes = code.life.as_secs().div_ceil(60);
+        let lifetime = time(code.life);
         eprintln!(
-            "{place}\n\n  {}\n\nenter the code\n\n  {}\n\nIt lasts {minutes} minutes. Ctrl-C gives up.",
+            "{place}\n\n  {}\n\nenter the code\n\n  {}\n\nIt expires in {lifetime}. Ctrl-C cancels.",
             code.address, code.user_code
         );
     }
@@ -136,6 +137,11 @@ pub fn login(name: &str) -> Login {
     }
 }
 
+/// How long something lasts, in words.
+pub fn time(lasts: Duration) -> String {
+    span(i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX))
+}
+
 /// The first line of stdin without its end.
 pub fn first_line(what: &str) -> anyhow::Result<Secret> {
     // Taken in one allocation, so that growing leaves no copy behind.
@@ -150,6 +156,12 @@ pub fn first_line(what: &str) -> anyhow::Result<Secret> {
         .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
     {
         line.pop();
+    }
+    if line.contains(&0) {
+        let why = format!("the {what} on stdin holds a NUL byte");
+        return Err(Failure::new(Exit::Usage, why)
+            .hint("write it to stdin as text")
+            .into());
     }
     if line.is_empty() {
         return Err(Failure::new(Exit::Usage, format!("no {what} on stdin"))

@@ -37,8 +37,21 @@ pub fn failure(error: &anyhow::Error) -> Failure {
     // The outermost that is known says most.
     let kind = error.chain().find_map(kind);
     let (exit, hint) = kind.unwrap_or((Exit::Failed, None));
-    let failure = Failure::new(exit, format!("{error:#}"));
+    let failure = Failure::new(exit, message(error));
     failure.hint(hint.unwrap_or_else(|| general_hint(exit).into()))
+}
+
+/// An error with its causes. One that the error before it tells already is not repeated.
+pub fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.ends_with(&cause) {
+            message += &format!(": {cause}");
+        }
+    }
+    message
 }
 
 /// Whether a server refused the session that it was asked by.

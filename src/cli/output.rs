@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::config;
 use crate::sign_in::InstalledApp;
 
-pub use crate::expiry::{ago, clock, date, iso_date, rfc3339, span};
+pub use crate::expiry::{ago, clock, counted, date, iso_date, rfc3339, span};
 pub use crate::quote::{escaped, quoted, redacted};
 
 /// Writes one JSON document and a newline to stdout. The buffer is wiped: it may hold a token.

@@ -8,10 +8,14 @@ use crate::api::ApiError;
 use crate::api::http::{Answer, Auth};
 use crate::api::server::ServerUrl;
 use crate::expiry::{Expiry, UnixTime};
-use crate::oauth::discovery::get;
+use crate::oauth::discovery::{discover, get};
 use crate::oauth::{OAuthError, Reach, split_scopes};
+use crate::quote::is_plain;
 use crate::secret::Secret;
 use crate::sign_in::HostType;
+
+/// Longest name of an account, in characters; a longer one is not remembered.
+const MAX_NAME: usize = 255;
 
 /// What a host says of a token, as far as it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,9 +63,8 @@ fn user(answer: &Answer) -> Option<String> {
     let body: serde_json::Value = serde_json::from_slice(answer.body()).ok()?;
     let names = ["login", "username", "preferred_username", "nickname"];
     let named = names.iter().find_map(|name| body.get(name)?.as_str());
-    named
-        .filter(|name| !name.is_empty() && !name.contains(char::is_control))
-        .map(str::to_owned)
+    let fits = |name: &&str| !name.is_empty() && is_plain(name) && name.chars().count() <= MAX_NAME;
+    named.filter(fits).map(str::to_owned)
 }
 
 /// Asks a host about a token that was pasted. [`ApiError::Unauthorized`] where it is refused.
@@ -107,6 +110,41 @@ pub fn of_pasted(
             })
         }
     }
+}
+
+/// Whether a host accepts a token; `None` where it does not say. A pasted token is one that no OAuth
+/// client was granted.
+pub fn accepts(
+    host: HostType,
+    server: &ServerUrl,
+    token: &Secret,
+    is_pasted: bool,
+    reach: &Reach,
+) -> Result<Option<bool>, OAuthError> {
+    let (url, auth) = match (host, is_pasted) {
+        (HostType::Gitlab, true) => {
+            let url = api(host, server, "/personal_access_tokens/self");
+            (url, Auth::Header("private-token", token))
+        }
+        (HostType::Oauth, _) => {
+            let described = discover(server, reach)?;
+            (
+                described.and_then(|found| found.userinfo),
+                Auth::Bearer(token),
+            )
+        }
+        _ => (api(host, server, "/user"), Auth::Bearer(token)),
+    };
+    let answer = match url {
+        Some(url) => get(&url, auth, reach)?,
+        None => None,
+    };
+    Ok(answer.and_then(|answer| match answer.status {
+        // 403 is a token that lives and may not ask this.
+        200 | 403 => Some(true),
+        401 => Some(false),
+        _ => None,
+    }))
 }
 
 fn check(answer: &Answer) -> Result<(), OAuthError> {

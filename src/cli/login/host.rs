@@ -14,7 +14,7 @@ use url::Url;
 use super::browser::open_in_browser;
 use crate::api::ApiError;
 use crate::api::server::ServerUrl;
-use crate::cli::ask::{asked, first_line, no_terminal};
+use crate::cli::ask::{asked, first_line, no_terminal, time};
 use crate::cli::output::{self, escaped};
 
 use crate::cli::{Context, Exit, Failure};
@@ -541,9 +541,9 @@ impl Host<'_> {
             true => "In the browser that opens, or at",
             false => "Open",
         };
-        let minutes = pending.lifetime.as_secs().div_ceil(60);
+        let lifetime = time(pending.lifetime);
         eprintln!(
-            "{place}\n\n  {}\n\nenter the code\n\n  {}\n\nIt expires in {minutes} minutes. Ctrl-C cancels.",
+            "{place}\n\n  {}\n\nenter the code\n\n  {}\n\nIt expires in {lifetime}. Ctrl-C cancels.",
             pending.address, pending.user_code
         );
         progress::during("Waiting for the code to be confirmed", || {
@@ -630,6 +630,12 @@ impl Host<'_> {
 
     /// Asks the host about a token that was created elsewhere.
     fn take_token(&self, token: Secret, context: &Context) -> anyhow::Result<Kept> {
+        if !token.expose().iter().all(u8::is_ascii_graphic) {
+            let why = "that is no token: it has characters that no token has";
+            return Err(Failure::new(Exit::Usage, why)
+                .hint("paste the token alone, without spaces or quotes")
+                .into());
+        }
         let userinfo = match self.kind {
             HostType::Oauth => self.endpoints().ok().and_then(|found| found.userinfo),
             _ => None,

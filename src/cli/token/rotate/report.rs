@@ -44,7 +44,7 @@ fn planned(plan: &Plan) -> Value {
 
 fn steps(plan: &Plan) -> Vec<String> {
     let lifetime = match plan.new.expires_in_days {
-        Some(days) => format!("{days} days"),
+        Some(days) => output::counted(i64::from(days), "day"),
         None => "no end".to_owned(),
     };
     let mut steps = vec![
