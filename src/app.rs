@@ -32,6 +32,7 @@ pub mod exec;
 pub mod git_config;
 #[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod issue;
+pub mod known;
 #[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod login;
 #[allow(missing_docs, reason = "not all fields are described yet")]

@@ -118,12 +118,23 @@ fn the_environments_url_is_one_url_and_names_one_host() {
         "https:// example.com",
     ] {
         home.set("WIT_URL", url);
-        assert_eq!(done(&home.run(HELPER, &["get"], SITE)), "", "{url:?}");
+        let answer = home.run(HELPER, &["get"], SITE);
+        assert_eq!(done(&answer), "", "{url:?}");
         if url.contains(|c: char| c.is_whitespace()) {
             let list = home.run(crate::support::WIT, &["token", "list"], "");
             let said = refused(&list, 2);
             assert!(said.contains("bad server URL"), "{url:?}: {said}");
         }
+    }
+    for url in ["example.com", "http://example.com", "ftp://example.com"] {
+        home.set("WIT_URL", url);
+        let answer = home.run(HELPER, &["get"], SITE);
+        assert_eq!(done(&answer), "", "{url:?}");
+        let said = text(&answer.stderr);
+        assert!(
+            said.contains("WIT_TOKEN is ignored: WIT_URL"),
+            "{url:?}: {said}"
+        );
     }
     for url in ["https://example.com/", "https://example.com\n"] {
         home.set("WIT_URL", url);

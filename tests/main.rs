@@ -68,6 +68,7 @@ mod rotation_hints;
 mod self_rotation;
 mod sessions;
 mod setup;
+mod sign_ins;
 mod sites;
 mod soak;
 mod status;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::known;
 use super::session::{self, Selection, SessionError};
 use super::{Ask, AskError};
 use crate::api::ApiError;
@@ -80,7 +81,7 @@ pub fn log_out(
     revoke: bool,
     ask: &dyn Ask,
 ) -> Result<LoggedOut, LogoutError> {
-    let config = Config::load(paths).map_err(SessionError::Config)?;
+    let config = known::config(paths).map_err(SessionError::Config)?;
     let server = session::server(&config, meant.server.as_deref())?;
     let name = server.to_string();
     let account = session::account(&config, &server, meant.account.as_deref());

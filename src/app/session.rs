@@ -217,7 +217,7 @@ impl ApiSession {
 
 /// Direct mode where `DATABASE_URL` and `WIT_USER_ID` are set, else the stored session.
 pub fn open(paths: &Paths, meant: &Selection) -> Result<ApiSession, SessionError> {
-    let config = Config::load(paths).map_err(SessionError::Config)?;
+    let config = super::known::config(paths).map_err(SessionError::Config)?;
     let Some((direct, account)) = direct()? else {
         let server = server(&config, meant.server.as_deref())?;
         if let Some(host) = git_host(&config, &server) {

@@ -67,7 +67,8 @@ fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) ->
             && let Some(reason) = refresh::paused(paths, site, UnixTime::now())
         {
             trace::tell(format_args!(
-                "the access token for {site} has expired and was not renewed: {reason}"
+                "the access token for {site} has expired and was not renewed: {reason}; \
+                 wit status tries again at once, git after a pause"
             ));
         }
         return done;
@@ -83,7 +84,13 @@ fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) ->
 
 fn environment_token() -> Option<EnvironmentToken> {
     let token = Secret::from(config::line("WIT_TOKEN")?);
-    EnvironmentToken::new(&config::line("WIT_URL")?, token)
+    let environment = EnvironmentToken::new(&config::line("WIT_URL")?, token);
+    if environment.is_none() {
+        trace::tell(format_args!(
+            "WIT_TOKEN is ignored: WIT_URL has to begin with https://, or with http:// for this machine"
+        ));
+    }
+    environment
 }
 
 struct Arguments {

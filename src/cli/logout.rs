@@ -9,9 +9,9 @@ use super::ask::Terminal;
 use super::output::escaped;
 use super::session::{self, ServerArgs};
 use super::{Context, Exit, Failure, output};
+use crate::app::known;
 use crate::app::logout::{self, LoggedOut};
 use crate::app::session::Selection;
-use crate::config::Config;
 use crate::credential::TokenInfo;
 use crate::quote::{Hint, Suggestion};
 
@@ -32,7 +32,7 @@ pub struct Args {
 
 pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
     args.server.server = args.url.take().or(args.server.server);
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let config = known::config(&context.paths).context("can't read the configuration")?;
     let server = session::server(&config, args.server.server.as_deref())?;
     let named = args.server.account.as_deref();
     if let Some(exit) = host::run(&server, named, args.revoke, args.yes, &config, context)? {

@@ -13,7 +13,7 @@ use super::output::{self, escaped};
 use super::session::{self, Login, ServerArgs};
 use super::{Context, Exit, Failure, examples};
 use crate::api::ApiError;
-use crate::config::Config;
+use crate::app::known;
 use crate::names::is_name;
 use crate::quote::{Hint, Suggestion};
 
@@ -174,7 +174,7 @@ impl Repository {
 }
 
 fn login(args: &ServerArgs, context: &Context) -> anyhow::Result<Login> {
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let config = known::config(&context.paths).context("can't read the configuration")?;
     Ok(session::login(&config, context, args)?)
 }
 

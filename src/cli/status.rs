@@ -13,7 +13,7 @@ use crate::api::database;
 use crate::api::server::ServerUrl;
 use crate::app::rotations::Rotations;
 use crate::app::session::Selection;
-use crate::app::status::{self, Answer, ServerStatus};
+use crate::app::status::{self, Answer, Others, ServerStatus};
 use crate::config::Config;
 use crate::credential::{Credential, Proof, TokenInfo};
 use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime};
@@ -56,12 +56,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             url,
             item,
             answer,
+            failure,
             is_direct,
         } = server;
         let known = session::known(&status.config, url);
         if let Some(host) = known.and_then(|known| HostType::parse(known.host_type.as_deref()?)) {
             let url = url.to_string();
-            let shown = host::show(&url, host, item, answer.skew, report.renews, report.now);
+            let failure = failure.as_deref();
+            let shown = host::show(&url, host, item, answer, failure, report.renews, report.now);
             report.line(format!("\n{url}"));
             report.attention |= shown.attention;
             shown.lines.into_iter().for_each(|line| report.line(line));
@@ -78,13 +80,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             "attention": report.attention,
             "warning": status.half_direct,
             "servers": documents,
+            "otherCredentials": status.others.credentials,
         }))?;
     } else {
         let warning = status.half_direct.map(|warning| format!("{warning}.\n"));
         let text = format!(
-            "Secrets are kept in {location}.\n{}{}",
+            "Secrets are kept in {location}.\n{}{}{}",
             warning.unwrap_or_default(),
-            report.text
+            report.text,
+            others(status.others)
         );
         output::print(text.as_bytes())?;
     }
@@ -92,6 +96,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         true => Ok(Exit::Attention),
         false => Ok(Exit::Done),
     }
+}
+
+/// A line about credentials for sites where nobody is signed in.
+fn others(others: Others) -> String {
+    let Others { credentials, sites } = others;
+    if credentials == 0 {
+        return String::new();
+    }
+    let credentials = output::counted(credentials, "credential");
+    let sites = output::counted(sites, "other site");
+    format!("\nFor git: {credentials} for {sites}; wit store list shows them.\n")
 }
 
 struct Report<'a> {

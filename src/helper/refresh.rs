@@ -73,6 +73,27 @@ pub fn paused(paths: &Paths, site: &Site, now: UnixTime) -> Option<String> {
         .then(|| reason.trim_end().to_owned())
 }
 
+/// Why the last refresh failed, however long ago; `None` where it succeeded.
+pub fn last_failure(paths: &Paths, site: &Site) -> Option<String> {
+    let text = std::fs::read_to_string(file(paths, site)).ok()?;
+    let (_, reason) = text.split_once('\n')?;
+    Some(reason.trim_end().to_owned())
+}
+
+/// Ends the pause after a failure because a person asks, unless the server itself wants to be left
+/// alone for longer.
+pub fn ask_again(paths: &Paths, site: &Site) -> io::Result<()> {
+    let text = std::fs::read_to_string(file(paths, site)).unwrap_or_default();
+    let times = text.lines().next().unwrap_or_default();
+    let pause = times
+        .split_once(' ')
+        .and_then(|(_, pause)| pause.parse().ok());
+    match pause.is_some_and(|pause: i64| pause > PAUSE) {
+        true => Ok(()),
+        false => succeeded(paths, site),
+    }
+}
+
 /// Remembers a refresh that failed, with its reason: one line without a secret. `wait` is how long
 /// the server wants to be left alone, where it says that.
 pub fn failed(

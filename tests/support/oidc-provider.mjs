@@ -113,6 +113,7 @@ handle = async (request, response) => {
     seen.tokenRequests += 1;
     // Neither an answer nor the end of the connection.
     if (away) return undefined;
+    if (options.failing) return answer(response, 500, {});
     if (options.delay) {
       // The server has done it; the answer is on its way.
       const end = response.end.bind(response);

@@ -101,6 +101,13 @@ impl Provider {
         assert_eq!(reply.status, 200);
     }
 
+    /// Has it answer nothing any more, while connections to it are still taken.
+    pub fn hang(&self) {
+        let id = i32::try_from(self.process.id()).expect("a process");
+        let id = rustix::process::Pid::from_raw(id).expect("a process");
+        rustix::process::kill_process(id, rustix::process::Signal::STOP).expect("stopped");
+    }
+
     /// Confirms a device's code, as a person would on the page.
     pub fn approve(&self, user_code: &str, account: &str) {
         let path = format!("/test/approve?user_code={user_code}&account={account}");

@@ -1,18 +1,22 @@
 //! A git host: whether it is there, and how its sign-ins are renewed.
 
+use std::path::Path;
+use std::time::Duration;
+
 use super::Finding;
 use crate::api::ApiError;
-use crate::api::http::Auth;
+use crate::api::http::Client;
 use crate::api::server::ServerUrl;
 use crate::config::Config;
 use crate::config::Paths;
 use crate::credential::Credential;
 use crate::expiry::UnixTime;
 use crate::helper::refresh;
-use crate::oauth::discovery;
-use crate::oauth::{OAuthError, Reach};
 use crate::sign_in::{HostType, SignIn, Upkeep};
 use crate::store::{self, Store};
+
+/// How long the host may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A git host, and what is stored for it.
 #[derive(Debug)]
@@ -22,8 +26,8 @@ pub struct Facts {
     /// Whether it answers anything at all; no secret goes there.
     reached: Result<(), ApiError>,
     sign_ins: Vec<Held>,
-    /// Why the last refresh failed, a moment ago.
-    paused: Option<String>,
+    /// Why the last refresh failed.
+    failure: Option<String>,
 }
 
 #[derive(Debug)]
@@ -45,10 +49,6 @@ impl Facts {
         let url = server.to_string();
         let known = config.servers.get(&url)?;
         let host = HostType::parse(known.host_type.as_deref()?)?;
-        let reach = Reach {
-            ca_file: known.ca_file.clone(),
-            limit: None,
-        };
         let site = server.site()?;
         let item = store.and_then(|store| store::load(store, &site).ok());
         let held = |entry: &Credential| {
@@ -65,15 +65,24 @@ impl Facts {
         let entries = item.iter().flat_map(|item| &item.credentials.0);
         Some(Facts {
             sign_ins: entries.filter_map(held).collect(),
-            reached: match discovery::get(&server.at("/"), Auth::Nobody, &reach) {
-                Ok(_) => Ok(()),
-                Err(OAuthError::Api(error)) => Err(error),
-                Err(_) => Ok(()),
-            },
-            paused: refresh::paused(paths, &site, now),
+            reached: reached(server, known.ca_file.as_deref()),
+            failure: refresh::last_failure(paths, &site),
             host,
             url,
         })
+    }
+}
+
+/// Whether a server answers anything at all. What it is asked for does not matter.
+fn reached(server: &ServerUrl, ca_file: Option<&Path>) -> Result<(), ApiError> {
+    let client = Client::trusting(server, false, ca_file)?.within(ANSWER_TIMEOUT);
+    match client.head("/") {
+        Err(
+            error @ (ApiError::Unreachable { .. }
+            | ApiError::Lost { .. }
+            | ApiError::PlainHttp { .. }),
+        ) => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -111,6 +120,13 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
                     })
                     .cure(&login)
             }
+            Upkeep::Refresh(_) if held.is_expired && facts.failure.is_some() => {
+                let reason = facts.failure.as_deref().unwrap_or_default();
+                let what = format!("the access of {who} to {url} has expired: {reason}");
+                Finding::wrong("login", what)
+                    .why("the server did not renew it; wit status tries again")
+                    .cure(&login)
+            }
             Upkeep::Refresh(_) if held.is_refreshable => Finding::ok(
                 "login",
                 format!("signed in to {url} as {who}, renewed automatically"),
@@ -130,16 +146,6 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             _ => Finding::ok("login", format!("signed in to {url} as {who}")),
         };
         findings.push(finding);
-    }
-    if let Some(reason) = &facts.paused {
-        findings.push(
-            Finding::wrong(
-                "refresh",
-                format!("the last refresh at {url} failed: {reason}"),
-            )
-            .why("git is given no access token until it succeeds")
-            .cure(format!("wait a minute, or: {login}")),
-        );
     }
     findings
 }

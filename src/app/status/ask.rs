@@ -13,9 +13,12 @@ use crate::app::session::{self, Selection};
 use crate::config::Config;
 use crate::credential::{Credential, Proof, TokenInfo};
 use crate::expiry::UnixTime;
+use crate::hosts::account;
 use crate::item::{Item, Session};
+use crate::oauth::{OAuthError, Reach};
 use crate::progress;
 use crate::secret::Secret;
+use crate::sign_in::{HostType, Upkeep};
 
 /// How long the servers may take in all: they are asked at the same time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,6 +31,17 @@ pub struct Question {
     /// Those that have not expired by this machine's clock.
     sessions: Vec<Session>,
     tokens: Vec<Stored>,
+    /// What it is, where that is no wit server.
+    host: Option<HostType>,
+    sign_ins: Vec<SignedIn>,
+}
+
+/// An access token, or one that was created elsewhere, of a sign-in at a git host.
+struct SignedIn {
+    /// The number of its entry in the item.
+    number: usize,
+    secret: Secret,
+    is_pasted: bool,
 }
 
 /// A token that git is given.
@@ -51,6 +65,11 @@ impl Question {
             tokens: (item.credentials.0.iter())
                 .filter_map(|entry| stored(entry, &name))
                 .collect(),
+            host: session::known(config, server)
+                .and_then(|known| HostType::parse(known.host_type.as_deref()?)),
+            sign_ins: (item.credentials.0.iter().enumerate())
+                .filter_map(|(number, entry)| signed_in(number, entry, &name, now))
+                .collect(),
         }
     }
 }
@@ -69,6 +88,21 @@ fn stored(entry: &Credential, server: &str) -> Option<Stored> {
     })
 }
 
+fn signed_in(number: usize, entry: &Credential, server: &str, now: UnixTime) -> Option<SignedIn> {
+    let sign_in = entry.sign_in.as_ref()?;
+    if sign_in.server != server || sign_in.ended || entry.is_over(now) {
+        return None;
+    }
+    let Proof::Password(secret) = &entry.proof else {
+        return None;
+    };
+    Some(SignedIn {
+        number,
+        secret: secret.clone(),
+        is_pasted: !entry.is_refreshable() && !matches!(sign_in.upkeep, Upkeep::Refresh(_)),
+    })
+}
+
 /// What a server answered, as far as it did in time.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
@@ -78,6 +112,8 @@ pub struct Answer {
     pub sessions: BTreeMap<String, bool>,
     /// Whether the token of an id is accepted.
     pub tokens: BTreeMap<String, bool>,
+    /// Whether the token of a sign-in is accepted, by the number of its entry.
+    pub sign_ins: BTreeMap<usize, bool>,
     /// Why something was not checked.
     pub problem: Option<String>,
     /// Whether all was asked.
@@ -142,6 +178,9 @@ fn ask(question: &Question, progress: &Progress) {
 
 fn check(question: &Question, answer: &mut Answer, progress: &Progress) -> Result<(), ApiError> {
     let Question { server, config, .. } = question;
+    if let Some(host) = question.host {
+        return check_host(question, host, answer, progress);
+    }
     if session::is_direct(config, server)
         && let Ok(Some((direct, account))) = session::direct()
     {
@@ -182,6 +221,43 @@ fn check(question: &Question, answer: &mut Answer, progress: &Progress) -> Resul
         let accepted = is_accepted(&client, &token.secret);
         answer.skew = client.clock_skew();
         answer.tokens.insert(token.id.clone(), accepted?);
+        progress.tell(answer);
+    }
+    Ok(())
+}
+
+/// Asks a git host about the token of each sign-in.
+fn check_host(
+    question: &Question,
+    host: HostType,
+    answer: &mut Answer,
+    progress: &Progress,
+) -> Result<(), ApiError> {
+    clock(question, answer)?;
+    let server = &question.server;
+    let known = session::known(&question.config, server);
+    let ca_file = known.and_then(|known| known.ca_file.clone());
+    let reach = Reach {
+        ca_file: question.meant.ca_file.clone().or(ca_file),
+        limit: Some(ANSWER_TIMEOUT),
+    };
+    for SignedIn {
+        number,
+        secret,
+        is_pasted,
+    } in &question.sign_ins
+    {
+        match account::accepts(host, server, secret, *is_pasted, &reach) {
+            Ok(Some(is_accepted)) => {
+                answer.sign_ins.insert(*number, is_accepted);
+            }
+            Ok(None) => {
+                let why = "it does not say whether it accepts the token";
+                answer.problem = Some(why.to_owned());
+            }
+            Err(OAuthError::Api(error)) => return Err(error),
+            Err(error) => answer.problem = Some(error.to_string()),
+        }
         progress.tell(answer);
     }
     Ok(())

@@ -55,11 +55,15 @@ pub fn run(
     };
     let item = store::load(store.as_ref(), &site)?;
     let pasted = |entry: &&Credential| is_meant(entry) && is_pasted(entry);
-    if revoke && item.credentials.0.iter().any(|entry| pasted(&entry)) {
-        confirm(
-            &format!("Revoke the token that was pasted for {name}?"),
-            yes,
-        )?;
+    if item.credentials.0.iter().any(|entry| pasted(&entry)) {
+        // What is forgotten can't be revoked by this program any more.
+        let question = match revoke {
+            true => format!("Revoke the token that was pasted for {name}?"),
+            false => format!(
+                "Forget the token that was pasted for {name}? It goes on working; --revoke ends it."
+            ),
+        };
+        confirm(&question, yes)?;
     }
     let (ended, is_over) = take(store.as_ref(), &site, &name, is_meant, context)?;
     if ended.is_empty() && (account.is_some() || !is_over) {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::app::status::Answer;
 use crate::cli::output::{self, escaped};
 use crate::credential::Credential;
 use crate::expiry::{DAY, Expiry, UnixTime};
@@ -28,24 +29,29 @@ pub fn show(
     server: &str,
     host: HostType,
     item: &Item,
-    skew: Option<i64>,
+    answer: &Answer,
+    failure: Option<&str>,
     renews: bool,
     now: UnixTime,
 ) -> Shown {
     let mut lines = vec![format!("  {}", host.title())];
+    if let Some(problem) = &answer.problem {
+        lines.push(format!("  Not checked: {}", output::redacted(problem)));
+    }
     let mut attention = false;
     let mut documents = Vec::new();
-    for entry in &item.credentials.0 {
+    for (number, entry) in item.credentials.0.iter().enumerate() {
         let Some(sign_in) = &entry.sign_in else {
             continue;
         };
         if sign_in.server != server {
             continue;
         }
-        let (line, needs_attention) = line(entry, sign_in, renews, now);
+        let accepted = answer.sign_ins.get(&number).copied();
+        let (line, needs_attention) = line(entry, sign_in, accepted, failure, renews, now);
         attention |= needs_attention;
         lines.push(line);
-        documents.push(document(entry, sign_in, renews));
+        documents.push(document(entry, sign_in, accepted, renews));
     }
     if documents.is_empty() {
         attention = true;
@@ -58,7 +64,9 @@ pub fn show(
         document: json!({
             "server": server,
             "hostType": host.name(),
-            "clockSkew": skew,
+            "checked": answer.is_complete && answer.problem.is_none(),
+            "problem": answer.problem,
+            "clockSkew": answer.skew,
             "sessions": [],
             "signIns": documents,
             "tokens": [],
@@ -68,7 +76,14 @@ pub fn show(
     }
 }
 
-fn line(entry: &Credential, sign_in: &SignIn, renews: bool, now: UnixTime) -> (String, bool) {
+fn line(
+    entry: &Credential,
+    sign_in: &SignIn,
+    accepted: Option<bool>,
+    failure: Option<&str>,
+    renews: bool,
+    now: UnixTime,
+) -> (String, bool) {
     let login = Suggestion::new("wit login").args(sign_in.login_words());
     let who = match &sign_in.account {
         Some(account) => format!("Logged in as {}", escaped(account)),
@@ -84,6 +99,14 @@ fn line(entry: &Credential, sign_in: &SignIn, renews: bool, now: UnixTime) -> (S
     };
     let (state, attention) = match &sign_in.upkeep {
         _ if sign_in.ended => (format!("the server has ended it: {login}"), true),
+        _ if accepted == Some(false) => (format!("the server no longer accepts it: {login}"), true),
+        _ if entry.is_refreshable() && entry.is_over(now) => match failure {
+            Some(reason) => {
+                let reason = output::redacted(reason);
+                (format!("expired and not renewed: {reason}"), true)
+            }
+            None => ("renewed when git asks for it".to_owned(), false),
+        },
         Upkeep::Refresh(_) if entry.refresh_token.is_some() => match sign_in.refresh_expiry {
             Some(expiry) if expiry.left(now) <= SOON => (until(expiry, now, &login), true),
             Some(expiry) => {
@@ -145,7 +168,7 @@ fn words(upkeep: &Upkeep) -> &'static str {
     }
 }
 
-fn document(entry: &Credential, sign_in: &SignIn, renews: bool) -> Value {
+fn document(entry: &Credential, sign_in: &SignIn, accepted: Option<bool>, renews: bool) -> Value {
     let time = |expiry: Option<Expiry>| expiry.map(|expiry| output::rfc3339(expiry.0));
     json!({
         "account": sign_in.account,
@@ -159,6 +182,7 @@ fn document(entry: &Credential, sign_in: &SignIn, renews: bool) -> Value {
         "renewed": entry.is_refreshable()
             || renews && entry.rotates_itself() && entry.expiry.is_some(),
         "ended": sign_in.ended,
+        "accepted": accepted,
         "expiresAt": time(entry.expiry),
         "renewableUntil": time(sign_in.refresh_expiry),
     })

@@ -4,9 +4,9 @@ use anyhow::Context as _;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::app::known;
 use crate::cli::session;
 use crate::cli::{Context, Exit, Failure, output};
-use crate::config::Config;
 use crate::credential::Description;
 use crate::expiry::UnixTime;
 use crate::store;
@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let config = known::config(&context.paths).context("can't read the configuration")?;
     let server = session::server(&config, args.url.or(args.server).as_deref())?;
     let site = session::site_of(&server)?;
     let store = store::choice::open(&context.paths, None)?;

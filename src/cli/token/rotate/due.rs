@@ -8,12 +8,12 @@ use anyhow::Context as _;
 use super::report::{again, report, show};
 use super::{Args, Done, Means, resume, start, unfinished};
 use crate::api::server::ServerUrl;
+use crate::app::known;
 use crate::app::upkeep::{self, rotation_id};
 use crate::cli::output::escaped;
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::token::create;
 use crate::cli::{Context, Exit, Failure};
-use crate::config::Config;
 use crate::credential::Credential;
 use crate::expiry::UnixTime;
 use crate::rotation::journal::{self, Journal};
@@ -53,7 +53,7 @@ fn servers(args: &Args, days: u32, context: &Context) -> anyhow::Result<Vec<Serv
     if !args.all {
         return Ok(vec![args.server.clone()]);
     }
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let config = known::config(&context.paths).context("can't read the configuration")?;
     let store = choice::open(&context.paths, None)?;
     let journals = journal::all(&context.paths).context("can't read the rotations' journals")?;
     let mut servers = Vec::new();

@@ -1,0 +1,466 @@
+//! What a sign-in at a git host is proof against, and what is told of it afterwards.
+
+#![cfg(all(target_os = "linux", feature = "platform"))]
+
+use std::fs;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::forge::{Forge, Kind};
+use crate::support::machine::{Machine, paths};
+use crate::support::oidc::{Login, Provider};
+use crate::support::platform::request;
+use crate::support::server::{Server, answer};
+use crate::support::terminal::Terminal;
+use crate::support::{HELPER, Home, WIT, done, refused, text, until};
+use wit::credential::Site;
+use wit::expiry::{Expiry, UnixTime};
+use wit::store::{self, choice};
+
+/// Has the stored access tokens expire in so many seconds, an hour after they were issued.
+fn expire_in(home: &Home, url: &str, seconds: i64) {
+    let (protocol, host) = url.split_once("://").expect("a URL");
+    let site = Site::new(protocol.as_bytes(), host.as_bytes()).expect("a site");
+    let paths = paths(home);
+    let store = choice::open(&paths, Some("file")).expect("a store");
+    let end = UnixTime::now().plus(seconds);
+    store::update(store.as_ref(), &paths, &site, |item| {
+        for entry in &mut item.credentials.0 {
+            entry.expiry = Some(Expiry(end));
+            entry.sign_in.as_mut().expect("a sign-in").issued = end.plus(-3_600);
+        }
+    })
+    .expect("updated");
+}
+
+fn get(home: &Home, url: &str) -> Output {
+    let (protocol, host) = url.split_once("://").expect("a URL");
+    home.run(
+        HELPER,
+        &["get"],
+        &format!("protocol={protocol}\nhost={host}\n\n"),
+    )
+}
+
+/// The exit code of `wit status`, and what it shows.
+fn status(home: &Home) -> (Option<i32>, String) {
+    let output = home.run(WIT, &["status"], "");
+    (output.status.code(), text(&output.stdout))
+}
+
+fn status_json(home: &Home) -> Value {
+    let output = home.run(WIT, &["status", "--json"], "");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// A home with a token that was pasted for a Gitea.
+fn pasted(forge: &Forge) -> Home {
+    let home = Home::new();
+    let token = forge.person_creates(&["write:repository", "read:user"]) + "\n";
+    done(&home.run(WIT, &["login", &forge.url, "--token-stdin"], &token));
+    home
+}
+
+#[test]
+fn status_asks_the_host_whether_it_takes_the_token() {
+    let forge = Forge::start(Kind::Gitea);
+    let home = pasted(&forge);
+    let (code, shown) = status(&home);
+    assert_eq!(code, Some(0), "{shown}");
+    let server = &status_json(&home)["servers"][0];
+    assert_eq!(server["checked"], true, "{server}");
+    assert_eq!(server["signIns"][0]["accepted"], true, "{server}");
+    forge.with(|state| {
+        state
+            .tokens
+            .values_mut()
+            .for_each(|token| token.alive = false)
+    });
+    let (code, shown) = status(&home);
+    assert_eq!(code, Some(3), "{shown}");
+    let says = format!("the server no longer accepts it: wit login {}", forge.url);
+    assert!(shown.contains(&says), "{shown}");
+    let server = &status_json(&home)["servers"][0];
+    assert_eq!(server["signIns"][0]["accepted"], false, "{server}");
+    let offline = home.run(WIT, &["status", "--offline"], "");
+    assert!(done(&offline).contains("Logged in as ada"));
+}
+
+#[test]
+fn a_host_that_is_gone_was_not_checked_and_doctor_says_that_it_is_gone() {
+    let provider = Provider::start(&json!({}));
+    let home = provider.signed_in_home();
+    let url = provider.git.clone();
+    // Connections are taken, and nothing comes.
+    provider.hang();
+    let (_, shown) = status(&home);
+    assert!(
+        shown.contains("  Not checked: no answer within 2 s"),
+        "{shown}"
+    );
+    let told = |home: &Home| {
+        let output = home.run(WIT, &["doctor"], "");
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stdout));
+        text(&output.stdout)
+    };
+    let said = told(&home);
+    assert!(said.contains(&format!("no answer from {url}")), "{said}");
+    drop(provider);
+    let (_, shown) = status(&home);
+    assert!(
+        shown.contains(&format!("  Not checked: can't reach {url}")),
+        "{shown}"
+    );
+    let said = told(&home);
+    assert!(said.contains(&format!("can't reach {url}")), "{said}");
+}
+
+#[test]
+fn a_refresh_that_fails_needs_attention_and_status_tries_again_at_once() {
+    let provider = Provider::start(&json!({}));
+    let home = provider.signed_in_home();
+    expire_in(&home, &provider.git, -60);
+    provider.set("failing", 1);
+    let asked = get(&home, &provider.git);
+    assert!(asked.stdout.is_empty());
+    let said = text(&asked.stderr);
+    assert!(
+        said.contains("status 500") && said.contains("; wit status tries again at once"),
+        "{said}"
+    );
+    let (code, shown) = status(&home);
+    assert_eq!(code, Some(3), "{shown}");
+    assert!(
+        shown.contains("expired and not renewed: the server failed with status 500"),
+        "{shown}"
+    );
+    assert!(!shown.contains("renewed automatically"), "{shown}");
+    let doctor = home.run(WIT, &["doctor"], "");
+    let told = text(&doctor.stdout);
+    assert!(
+        told.contains("has expired: the server failed with status 500"),
+        "{told}"
+    );
+    // It is back within the pause.
+    provider.set("failing", 0);
+    let (code, shown) = status(&home);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("renewed automatically"), "{shown}");
+    assert!(done(&get(&home, &provider.git)).contains("password="));
+    assert_eq!(provider.seen("refreshed"), 1);
+}
+
+#[test]
+fn sign_ins_are_found_without_the_config_file() {
+    let forge = Forge::start(Kind::Gitea);
+    let home = pasted(&forge);
+    fs::remove_file(home.path().join(".config/wit/config.json")).expect("removed");
+    let (code, shown) = status(&home);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        shown.contains(&forge.url) && shown.contains("Logged in as ada"),
+        "{shown}"
+    );
+    let said = done(&home.run(WIT, &["logout"], ""));
+    assert!(
+        said.contains(&format!("Logged out of {}", forge.url)),
+        "{said}"
+    );
+    assert!(get(&home, &forge.url).stdout.is_empty());
+
+    let machine = Machine::with_a_token();
+    fs::remove_file(machine.home.path().join(".config/wit/config.json")).expect("removed");
+    let (code, shown) = status(&machine.home);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        shown.contains("Logged in as ada") && shown.contains("laptop"),
+        "{shown}"
+    );
+    assert!(done(&machine.wit(&["token", "list"])).contains("laptop"));
+    done(&machine.wit(&["logout"]));
+}
+
+#[test]
+fn status_counts_what_was_imported() {
+    let home = Home::new();
+    let file = home.path().join(".git-credentials");
+    fs::write(
+        file,
+        "https://ada:pw@one.example\nhttps://bob:pw@one.example\n",
+    )
+    .expect("written");
+    done(&home.run(WIT, &["import", "store"], ""));
+    let (code, shown) = status(&home);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        shown.contains("For git: 2 credentials for 1 other site; wit store list"),
+        "{shown}"
+    );
+    assert_eq!(status_json(&home)["otherCredentials"], 2);
+    refused(&Home::new().run(WIT, &["status"], ""), 4);
+}
+
+/// A server that describes itself so, with its own address for `SELF`.
+fn describing(description: &'static str) -> Server {
+    Server::reading(move |head, _| {
+        let host = head.lines().find_map(|line| line.strip_prefix("host: "));
+        let host = host.or_else(|| head.lines().find_map(|line| line.strip_prefix("Host: ")));
+        let own = format!("http://{}", host.unwrap_or_default());
+        match head.starts_with("GET /.well-known/openid-configuration ") {
+            true => answer(200, &description.replace("SELF", &own)),
+            false if head.starts_with("POST /device ") => answer(
+                200,
+                r#"{"device_code":"d","user_code":"ABCD","expires_in":600,
+                    "verification_uri":"javascript:alert(1)"}"#,
+            ),
+            false if head.starts_with("POST /broken ") => answer(500, "{}"),
+            false => answer(404, "{}"),
+        }
+    })
+}
+
+#[test]
+fn endpoints_of_another_server_are_not_mixed_with_the_servers_own() {
+    let token = r#"{"issuer":"SELF","authorization_endpoint":"SELF/auth",
+        "token_endpoint":"https://other.example/token"}"#;
+    let authorization = r#"{"issuer":"SELF","token_endpoint":"SELF/token",
+        "authorization_endpoint":"https://other.example/auth"}"#;
+    let device = r#"{"issuer":"SELF","token_endpoint":"SELF/token",
+        "device_authorization_endpoint":"https://other.example/device"}"#;
+    let unnamed =
+        r#"{"authorization_endpoint":"SELF/auth","token_endpoint":"https://other.example/token"}"#;
+    let script = r#"{"issuer":"SELF","token_endpoint":"SELF/token","authorization_endpoint":"javascript:alert(1)"}"#;
+    for description in [token, authorization, device, unnamed, script] {
+        let server = describing(description);
+        let login = ["login", &server.url, "--client-id", "x", "--no-browser"];
+        for more in [&[][..], &["--host-type", "oauth"]] {
+            let output = Home::new().run(WIT, &[&login[..], more].concat(), "");
+            let said = text(&output.stderr);
+            assert!(!output.status.success(), "{description}: {said}");
+            assert!(
+                said.contains("and it is another's"),
+                "{description}: {said}"
+            );
+            assert!(!said.contains("Open"), "{description}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_page_for_a_code_that_is_no_web_page_is_not_shown() {
+    let server = describing(
+        r#"{"issuer":"SELF","token_endpoint":"SELF/token","device_authorization_endpoint":"SELF/device"}"#,
+    );
+    let login = [
+        "login",
+        &server.url,
+        "--client-id",
+        "x",
+        "--device",
+        "--host-type",
+        "oauth",
+    ];
+    let said = refused(&Home::new().run(WIT, &login, ""), 4);
+    assert!(
+        said.contains("the page for the code has to be https"),
+        "{said}"
+    );
+    assert!(!said.contains("enter the code"), "{said}");
+}
+
+#[test]
+fn an_error_is_told_once() {
+    let server = describing(
+        r#"{"issuer":"SELF","token_endpoint":"SELF/token","device_authorization_endpoint":"SELF/broken"}"#,
+    );
+    let login = [
+        "login",
+        &server.url,
+        "--client-id",
+        "x",
+        "--device",
+        "--host-type",
+        "oauth",
+    ];
+    let said = refused(&Home::new().run(WIT, &login, ""), 1);
+    assert_eq!(said.matches("status 500").count(), 1, "{said}");
+}
+
+#[test]
+fn a_request_of_somebody_else_does_not_end_a_browsers_sign_in() {
+    let provider = Provider::start(&json!({}));
+    let home = Home::new();
+    let words = [
+        "login",
+        &provider.issuer,
+        "--client-id",
+        "public",
+        "--no-browser",
+    ];
+    let mut login = Login::start(&home, &words);
+    let sent_to = provider.person_opens(&login.address());
+    let ask = |address: &str| {
+        let rest = address.strip_prefix("http://").expect("this machine");
+        let (host, path) = rest.split_once('/').expect("a path");
+        request(host, "GET", &format!("/{path}"), &[], "").status
+    };
+    assert_eq!(ask(&sent_to.replace("state=", "state=x")), 404);
+    assert_eq!(
+        ask(&sent_to.replace("code=", "error=access_denied&state=x&c=")),
+        404
+    );
+    assert_eq!(ask(&sent_to), 200);
+    let (code, said) = login.ends();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn one_minute_is_not_1_minutes() {
+    let provider = Provider::start(&json!({"deviceCode": 62}));
+    let words = [
+        "login",
+        &provider.issuer,
+        "--client-id",
+        "public",
+        "--device",
+        "--no-browser",
+    ];
+    let mut login = Login::start(&Home::new(), &words);
+    login.code();
+    until("the lifetime", || {
+        login.said().contains("It expires in 1 minute.")
+    });
+}
+
+#[test]
+fn what_is_no_token_is_refused_before_anything_is_sent() {
+    let forge = Forge::start(Kind::Gitea);
+    let home = Home::new();
+    let login = ["login", &forge.url, "--host-type", "gitea", "--token-stdin"];
+    for (line, says) in [
+        ("abc\0def\n", "NUL"),
+        ("abc def\n", "no token"),
+        ("\u{201c}abc\u{201d}\n", "no token"),
+        ("a\u{1b}[2J\n", "no token"),
+    ] {
+        let said = refused(&home.run(WIT, &login, line), 2);
+        assert!(said.contains(says), "{line:?}: {said}");
+    }
+    assert_eq!(forge.server.seen(), Vec::<String>::new());
+}
+
+#[test]
+fn a_hosts_name_for_an_account_is_bounded() {
+    let long = format!(r#"{{"login":"{}"}}"#, "a".repeat(5_000));
+    let server = Server::new(move |first, _| match first {
+        "GET /api/v1/user HTTP/1.1" => answer(200, &long),
+        _ => answer(404, "{}"),
+    });
+    let home = Home::new();
+    let login = [
+        "login",
+        &server.url,
+        "--host-type",
+        "gitea",
+        "--token-stdin",
+    ];
+    let said = done(&home.run(WIT, &login, "0123456789abcdef\n"));
+    assert!(said.contains("Logged in to ") && said.len() < 500, "{said}");
+    assert_eq!(
+        status_json(&home)["servers"][0]["signIns"][0]["account"],
+        Value::Null
+    );
+}
+
+#[test]
+fn a_pasted_token_is_not_forgotten_before_it_is_said_that_it_lives_on() {
+    let forge = Forge::start(Kind::Gitea);
+    let home = pasted(&forge);
+    let line = format!("wit logout {}", forge.url);
+    for (answer, code) in [("n", 1), ("y", 0)] {
+        let mut terminal = Terminal::run(&home, &line);
+        terminal.shows("It goes on working; --revoke ends it. [y/N] ");
+        assert!(done(&get(&home, &forge.url)).contains("password="));
+        terminal.types(answer);
+        let (ended, screen) = terminal.ends();
+        assert_eq!(ended, Some(code), "{screen}");
+    }
+    assert!(get(&home, &forge.url).stdout.is_empty());
+}
+
+#[test]
+fn a_pasted_token_is_not_shown() {
+    let forge = Forge::start(Kind::Gitea);
+    let home = Home::new();
+    let token = forge.person_creates(&["write:repository", "read:user"]);
+    let line = format!("wit login {} --paste-token --no-browser", forge.url);
+    let mut terminal = Terminal::run(&home, &line);
+    terminal.shows("Token: ");
+    terminal.hides();
+    terminal.types(&token);
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(
+        screen.contains("Logged in to ") && !screen.contains(&token),
+        "{screen}"
+    );
+    assert!(done(&get(&home, &forge.url)).contains(&format!("password={token}\n")));
+}
+
+/// What opens a browser tells the test the address.
+fn put_opener(home: &mut Home) {
+    let script = "#!/bin/sh\nprintf '%s\\n' \"$1\" >~/opening && mv ~/opening ~/opened\n";
+    fs::write(home.path().join("xdg-open"), script).expect("written");
+    done(&home.run("chmod", &["+x", "xdg-open"], ""));
+    let path = std::env::var("PATH").unwrap_or_default();
+    home.set("PATH", format!("{}:{path}", home.path().display()));
+    home.set("DISPLAY", ":99");
+}
+
+#[test]
+fn git_signs_in_at_a_new_host_where_that_is_always_wanted() {
+    let provider = Provider::start(&json!({}));
+    let mut home = Home::new();
+    provider.configure(&home);
+    put_opener(&mut home);
+    let git = |home: &Home| {
+        let mut git = provider.ls_remote(home);
+        git.env("GIT_TERMINAL_PROMPT", "1")
+            .env("GIT_ASKPASS", "false");
+        git.stdout(Stdio::null()).stderr(Stdio::piped());
+        git.spawn().expect("git runs")
+    };
+    let opened = home.path().join("opened");
+    // By default nobody is asked where nobody had signed in.
+    assert!(!git(&home).wait().expect("an end").success());
+    assert!(!opened.exists());
+    let dir = home.path().join(".config/wit");
+    fs::create_dir_all(&dir).expect("made");
+    fs::write(dir.join("config.json"), r#"{"sign_in":"always"}"#).expect("written");
+    // Nor where git is told to ask nothing.
+    done(&home.run(
+        "git",
+        &["config", "--global", "credential.interactive", "false"],
+        "",
+    ));
+    assert!(!git(&home).wait().expect("an end").success());
+    assert!(!opened.exists(), "credential.interactive=false");
+    done(&home.run(
+        "git",
+        &["config", "--global", "--unset", "credential.interactive"],
+        "",
+    ));
+    let waiting = git(&home);
+    until("the browser is opened", || opened.exists());
+    let address = fs::read_to_string(&opened).expect("an address");
+    let sent_to = provider.person_opens(address.trim());
+    let rest = sent_to.strip_prefix("http://").expect("this machine");
+    let (host, path) = rest.split_once('/').expect("a path");
+    assert_eq!(
+        request(host, "GET", &format!("/{path}"), &[], "").status,
+        200
+    );
+    let ended = waiting.wait_with_output().expect("an end");
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+}
