@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::issue;
 use super::session::{ApiSession, SessionError, git_site};
 use crate::api::lost::{self, Search};
-use crate::api::promises::require;
-use crate::api::{ApiError, CreatedToken, NewToken, TokenApi};
+use crate::api::promises::{Precision, require};
+use crate::api::{ApiError, CreatedToken, NewToken};
 use crate::config::Paths;
-use crate::credential::Site;
+use crate::credential::{Credential, Site};
 use crate::expiry::{DAY, Expiry, UnixTime};
-use crate::quote::escaped;
+use crate::quote::{Suggestion, escaped};
+use crate::store::{self, StoreError};
 
 pub mod journal;
 
@@ -41,6 +43,8 @@ pub struct Order {
     pub machine: String,
     /// At least one.
     pub scopes: Vec<String>,
+    /// The only ones that it is for, as OWNER/NAME; all of them where there are none.
+    pub repositories: Vec<String>,
     /// How long it is needed, at most.
     pub lifetime: Duration,
 }
@@ -57,6 +61,9 @@ pub enum ExecError {
     /// Without a record nobody would revoke the token after a crash.
     #[error("can't record the token that is to be created")]
     Journal(#[source] io::Error),
+    /// The same where only the token can revoke itself.
+    #[error("can't store the token until it is revoked")]
+    Store(#[source] StoreError),
     /// The request failed and created nothing.
     #[error("no token was created")]
     NotCreated(#[source] ApiError),
@@ -93,6 +100,7 @@ fn end_of(is_revoked: bool) -> &'static str {
 /// A token for a command, until [`Lease::end`].
 pub struct Lease<'a> {
     session: &'a ApiSession,
+    paths: Paths,
     held: Held,
     /// The token and its secret.
     pub created: CreatedToken,
@@ -114,9 +122,14 @@ pub fn issue<'a>(
     }
     let promises = api.promises();
     require(api, promises.create, "create tokens")?;
-    require(api, promises.revoke_others, "revoke the token again")?;
-    // What it promises of request ids it learns from the list.
-    let before = match promises.list {
+    let can_revoke = promises.revoke_others || promises.revoke_itself;
+    require(api, can_revoke, "revoke a token")?;
+    if !order.repositories.is_empty() {
+        require(api, promises.repositories, "bind tokens to repositories")?;
+    }
+    // What it promises of request ids it learns from the list. A host that wants a one-time code for
+    // each call is asked as seldom as can be.
+    let before = match promises.list && !promises.asks_password {
         true => api.list()?,
         false => Vec::new(),
     };
@@ -131,25 +144,39 @@ pub fn issue<'a>(
     let new = NewToken {
         name,
         scopes: order.scopes.clone(),
-        repositories: Vec::new(),
-        expires_in_days: promises.lifetime(Some(days(order.lifetime))),
+        repositories: order.repositories.clone(),
+        expires_in_days: promises.lifetime(Some(days(
+            order.lifetime,
+            promises.expiry,
+            session.now(),
+        ))),
         request_id: Some(journal.request_id),
     };
     let mut held = Held::begin(paths, journal).map_err(ExecError::Journal)?;
     let created = match api.create(&new) {
         Ok(created) => created,
-        Err(error) if error.may_be_carried_out() => return Err(lost(error, held, api)),
+        Err(error) if error.may_be_carried_out() => {
+            return Err(lost(error, held, paths, session));
+        }
         Err(error) => {
             held.clear().map_err(ExecError::Journal)?;
             return Err(error.into());
         }
     };
     let left = (created.token.expiry).map(|expiry| expiry.left(session.now()));
+    let by_secret = !promises.revoke_others;
+    if by_secret && let Err(error) = keep(paths, session, &created) {
+        let _ = api.revoke_by_secret(&created.token.id, &created.secret);
+        let _ = held.clear();
+        return Err(ExecError::Store(error));
+    }
+    held.journal.by_secret = by_secret;
     held.journal.token_id = Some(created.token.id.clone());
     held.journal.ends = left.map(|left| UnixTime::now().plus(left));
     let saved = held.save();
     let mut lease = Lease {
         session,
+        paths: paths.clone(),
         held,
         created,
     };
@@ -175,6 +202,13 @@ impl Lease<'_> {
         Ok((&place.site, place.server.to_string()))
     }
 
+    /// The command that revokes the token, where that takes a person.
+    pub fn revoke_by_hand(&self) -> Option<Suggestion> {
+        let revoke = || self.session.suggest("wit token revoke");
+        let asks = self.session.api.promises().asks_password;
+        asks.then(|| revoke().arg(&self.created.token.id))
+    }
+
     /// How the token's own end differs from the one that was wanted, where that matters.
     pub fn difference(&self, wanted: Duration) -> Option<Difference> {
         difference(self.created.token.expiry, self.session.now(), wanted)
@@ -183,7 +217,7 @@ impl Lease<'_> {
     /// Revokes the token, and what came of it by replacing itself. After an error it is left to
     /// [`finish`].
     pub fn end(self) -> Result<(), ApiError> {
-        if settle(self.session.api.as_ref(), &self.held.journal)? {
+        if settle(&self.paths, self.session, &self.held.journal)? {
             // A record that stays is no harm: the token is not found then.
             let _ = self.held.clear();
         }
@@ -232,8 +266,8 @@ fn difference(ends: Option<Expiry>, now: UnixTime, wanted: Duration) -> Option<D
 }
 
 /// After a lost answer: revokes the token if the request has created one, and says so.
-fn lost(error: ApiError, held: Held, api: &dyn TokenApi) -> ExecError {
-    match settle(api, &held.journal) {
+fn lost(error: ApiError, held: Held, paths: &Paths, session: &ApiSession) -> ExecError {
+    match settle(paths, session, &held.journal) {
         Ok(true) => {
             let _ = held.clear();
             let is_revoked = true;
@@ -250,7 +284,11 @@ fn lost(error: ApiError, held: Held, api: &dyn TokenApi) -> ExecError {
 
 /// Revokes the token of a record; whether that is the end of it. It is not where no token is found,
 /// and the request may still be on its way.
-fn settle(api: &dyn TokenApi, journal: &Journal) -> Result<bool, ApiError> {
+fn settle(paths: &Paths, session: &ApiSession, journal: &Journal) -> Result<bool, ApiError> {
+    let api = session.api.as_ref();
+    if journal.by_secret {
+        return by_secret(paths, session, journal).map(|()| true);
+    }
     let ended = |id: &str| match api.revoke_all(id) {
         Ok(_) | Err(ApiError::NotFound) => Ok(()),
         Err(error) => Err(error),
@@ -274,6 +312,40 @@ fn settle(api: &dyn TokenApi, journal: &Journal) -> Result<bool, ApiError> {
     Ok(true)
 }
 
+/// Has a token revoke itself, and forgets it. One that is not stored any more is revoked.
+fn by_secret(paths: &Paths, session: &ApiSession, journal: &Journal) -> Result<(), ApiError> {
+    let Some((place, id)) = session.place.as_ref().zip(journal.token_id.as_ref()) else {
+        return Ok(());
+    };
+    let is_meant = |entry: &Credential| entry.token.as_ref().is_some_and(|token| token.id == *id);
+    let unread = |error: StoreError| ApiError::Unreachable {
+        server: session.name.clone(),
+        reason: error.to_string(),
+    };
+    let item = store::load(session.store.as_ref(), &place.site).map_err(unread)?;
+    for entry in item.pending.iter().filter(|entry| is_meant(entry)) {
+        match session.api.revoke_by_secret(id, entry.proof.secret()) {
+            Ok(()) | Err(ApiError::NotFound | ApiError::Unauthorized) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    store::update(session.store.as_ref(), paths, &place.site, |item| {
+        item.pending.retain(|entry| !is_meant(entry));
+    })
+    .map_err(unread)
+}
+
+/// Stores a token as one that is pending, which git is never given.
+fn keep(paths: &Paths, session: &ApiSession, created: &CreatedToken) -> Result<(), StoreError> {
+    let Some(place) = &session.place else {
+        return Ok(());
+    };
+    let entry = issue::credential(session, place, created, None);
+    store::update(session.store.as_ref(), paths, &place.site, |item| {
+        item.pending.push(entry);
+    })
+}
+
 /// The records whose process is gone, and which it is time to finish.
 pub fn abandoned(paths: &Paths) -> Vec<Held> {
     let now = UnixTime::now();
@@ -285,8 +357,8 @@ pub fn abandoned(paths: &Paths) -> Vec<Held> {
 }
 
 /// Revokes the token of an abandoned record.
-pub fn finish(mut held: Held, session: &ApiSession) -> Result<(), ApiError> {
-    match settle(session.api.as_ref(), &held.journal) {
+pub fn finish(paths: &Paths, mut held: Held, session: &ApiSession) -> Result<(), ApiError> {
+    match settle(paths, session, &held.journal) {
         Ok(true) => {
             let _ = held.clear();
         }
@@ -324,10 +396,15 @@ fn name(order: &Order, is_unique: bool) -> String {
     name
 }
 
-/// The whole days that cover a time.
-fn days(time: Duration) -> u32 {
-    let days = time.as_secs().div_ceil(DAY.unsigned_abs()).max(1);
-    u32::try_from(days).unwrap_or(u32::MAX)
+/// The fewest whole days that cover a time from now on.
+fn days(time: Duration, precision: Precision, now: UnixTime) -> u32 {
+    let seconds = seconds(time);
+    let days = match precision {
+        // The token ends when the last of them begins.
+        Precision::Date => now.plus(seconds).0.div_euclid(DAY) - now.0.div_euclid(DAY) + 1,
+        Precision::Second | Precision::None => seconds.saturating_add(DAY - 1) / DAY,
+    };
+    u32::try_from(days.max(1)).unwrap_or(u32::MAX)
 }
 
 fn seconds(time: Duration) -> i64 {
@@ -360,6 +437,7 @@ mod tests {
             command: command.into(),
             machine: machine.into(),
             scopes: vec!["repo:read".into()],
+            repositories: Vec::new(),
             lifetime: Duration::from_secs(3_600),
         }
     }
@@ -380,7 +458,13 @@ mod tests {
     #[test]
     fn a_token_is_asked_for_by_the_smallest_number_of_days() {
         for (hours, expected) in [(0, 1), (1, 1), (24, 1), (25, 2), (24 * 7, 7)] {
-            assert_eq!(days(Duration::from_secs(hours * 3_600)), expected);
+            let time = Duration::from_secs(hours * 3_600);
+            assert_eq!(days(time, Precision::Second, UnixTime(1)), expected);
+        }
+        let noon = UnixTime(DAY / 2);
+        for (hours, expected) in [(1, 1), (11, 1), (12, 2), (24, 2), (36, 3)] {
+            let time = Duration::from_secs(hours * 3_600);
+            assert_eq!(days(time, Precision::Date, noon), expected, "{hours}");
         }
     }
 

@@ -4,7 +4,7 @@
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use super::session::ApiSession;
+use super::session::{ApiSession, GitSite};
 use crate::api::lost::{self, Search};
 use crate::api::promises::{Precision, Promises, require};
 use crate::api::{ApiError, CreatedToken, NewToken, Token};
@@ -262,11 +262,36 @@ fn keep(
     created: &CreatedToken,
     replace_by: Option<Expiry>,
 ) -> Result<Option<TokenInfo>, IssueError> {
-    let token = &created.token;
     let Some(place) = &session.place else {
         return Ok(None);
     };
-    let credential = Credential {
+    let credential = credential(session, place, created, replace_by);
+    let infos = |entries: &[Credential]| -> Vec<TokenInfo> {
+        let infos = entries.iter().filter_map(|entry| entry.token.clone());
+        infos.collect()
+    };
+    let kept = store::update(session.store.as_ref(), paths, &place.site, |item| {
+        let before = infos(&item.credentials.0);
+        item.credentials.put(credential);
+        let after = infos(&item.credentials.0);
+        before.into_iter().find(|info| !after.contains(info))
+    });
+    kept.map_err(|error| IssueError::NotStored {
+        error,
+        is_revoked: session.api.revoke(&created.token.id).is_ok(),
+        revoke: session.suggest("wit token revoke").arg(&created.token.id),
+    })
+}
+
+/// A new token as it is stored.
+pub(super) fn credential(
+    session: &ApiSession,
+    place: &GitSite,
+    created: &CreatedToken,
+    replace_by: Option<Expiry>,
+) -> Credential {
+    let token = &created.token;
+    Credential {
         username: Some(session.account.clone().into_bytes()),
         path: None,
         proof: Proof::Password(created.secret.clone()),
@@ -285,22 +310,7 @@ fn keep(
             replace_by,
             clock_skew: notable_skew(session.api.clock_skew()),
         }),
-    };
-    let infos = |entries: &[Credential]| -> Vec<TokenInfo> {
-        let infos = entries.iter().filter_map(|entry| entry.token.clone());
-        infos.collect()
-    };
-    let kept = store::update(session.store.as_ref(), paths, &place.site, |item| {
-        let before = infos(&item.credentials.0);
-        item.credentials.put(credential);
-        let after = infos(&item.credentials.0);
-        before.into_iter().find(|info| !after.contains(info))
-    });
-    kept.map_err(|error| IssueError::NotStored {
-        error,
-        is_revoked: session.api.revoke(&token.id).is_ok(),
-        revoke: session.suggest("wit token revoke").arg(&token.id),
-    })
+    }
 }
 
 /// Whether a token that is no longer stored still works, by the list of before.

@@ -67,7 +67,7 @@ Examples:
   wit token exec -- git ls-remote https://wit.example.com/ada/hello.git
 
   # One that may push, and works for two hours at most
-  wit token exec -s repo:read,repo:write --for 2h -- \\
+  wit token exec -s write --for 2h -- \\
     git push https://wit.example.com/ada/hello.git HEAD";
 
 pub const TOKEN_LIST: &str = "\

@@ -227,6 +227,7 @@ fn exec(error: &ExecError) -> Kind {
         ExecError::Session(error) => session(error),
         ExecError::Api(error) => api(error),
         ExecError::Journal(_) => (Exit::Failed, None),
+        ExecError::Store(error) => store(error),
         ExecError::NotCreated(_) => (Exit::Failed, Some("try again".into())),
         ExecError::SecretLost { is_revoked, .. } | ExecError::TooBroad { is_revoked, .. } => {
             match is_revoked {

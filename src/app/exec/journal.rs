@@ -40,6 +40,9 @@ pub struct Journal {
     /// The token's id, once the server has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
+    /// Whether only the token can revoke itself: then it is in the site's item, as pending.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_secret: bool,
     /// When the token ends by itself, at the latest; `None` where it never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<UnixTime>,
@@ -60,6 +63,7 @@ impl Journal {
             sent: now,
             known: Vec::new(),
             token_id: None,
+            by_secret: false,
             ends: None,
             retry_at: None,
         }

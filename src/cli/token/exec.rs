@@ -25,13 +25,16 @@ const OURS: [&str; 2] = ["WIT_TOKEN", "WIT_URL"];
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Scopes, comma-separated or repeated [default: repo:read]
+    /// Scopes, comma-separated or repeated [default: read]
     #[arg(short, long, value_name = "SCOPES")]
     scopes: Vec<String>,
     /// Time after which it ends by itself, such as 30m, 12h or 7d, as exactly as the server can
     /// [default: 1h]
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     lifetime: Option<Duration>,
+    /// Only for this repository, as OWNER/NAME; may be repeated
+    #[arg(long, value_name = "OWNER/NAME", value_parser = create::repository)]
+    repo: Vec<String>,
     /// Put the token into this variable too; may be repeated
     #[arg(long, value_name = "NAME", value_parser = variable)]
     env: Vec<String>,
@@ -72,6 +75,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         command: name_of(program),
         machine: output::machine(),
         scopes,
+        repositories: args.repo,
         lifetime,
     };
     // From here on this process ends only after it has revoked the token.
@@ -153,8 +157,12 @@ fn tell(lease: &Lease, wanted: Duration, is_named: bool, server: &str) {
 /// Revokes the token. The command's exit code stays what it is.
 fn end(lease: Lease, server: &str) {
     let name = escaped(&lease.created.token.name);
+    let by_hand = lease.revoke_by_hand();
     if let Err(error) = lease.end() {
-        let after = "the next wit command tries again";
+        let after = match by_hand {
+            Some(command) => format!("to revoke it: {command}"),
+            None => "the next wit command tries again".to_owned(),
+        };
         eprintln!("warning: the token {name} of {server} was not revoked ({error}); {after}");
     }
 }
@@ -192,7 +200,7 @@ pub fn end_abandoned(context: &Context) {
             }
         };
         for held in records {
-            let ended = exec::finish(held, &acting);
+            let ended = exec::finish(&context.paths, held, &acting);
             // Each of the others would wait as long.
             if let Err(ApiError::Unreachable { .. } | ApiError::Lost { .. }) = ended {
                 break;
