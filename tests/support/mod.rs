@@ -7,6 +7,8 @@ pub mod browser;
 #[cfg(feature = "platform")]
 pub mod forge;
 pub mod git;
+#[cfg(feature = "platform")]
+pub mod haproxy;
 pub mod http_proxy;
 #[cfg(target_os = "linux")]
 pub mod locked_keyring;
@@ -136,10 +138,16 @@ pub fn gits() -> Vec<String> {
 }
 
 /// Waits until something is so, for 20 seconds at most.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, is_so: impl FnMut() -> bool) {
+    until_within(20, what, is_so);
+}
+
+/// The same for so many seconds.
+pub fn until_within(seconds: u64, what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !is_so() {
-        assert!(begun.elapsed().as_secs() < 20, "not within 20 s: {what}");
+        let is_late = begun.elapsed().as_secs() >= seconds;
+        assert!(!is_late, "not within {seconds} s: {what}");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
