@@ -7,6 +7,7 @@ pub mod archive;
 mod auth;
 pub mod backup;
 mod body_rate;
+pub mod check;
 mod checks;
 mod client;
 mod connection;
@@ -16,6 +17,7 @@ pub mod first_user;
 mod forwarded;
 mod git;
 mod hosts;
+mod hsts;
 pub mod instance;
 pub mod layout;
 mod limits;
@@ -26,6 +28,7 @@ mod origin;
 mod page;
 pub mod quota;
 mod refusal;
+mod reload;
 mod renewal;
 mod repos;
 mod repositories;
@@ -50,6 +53,7 @@ use axum::routing::get;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 use tower_http::set_header::SetResponseHeaderLayer;
 use url::Url;
@@ -57,6 +61,7 @@ use url::Url;
 use crate::database::Database;
 use connection::Connections;
 use hosts::Hosts;
+use hsts::Hsts;
 use instance::Instance;
 
 /// Largest body of a request that is no git traffic, in bytes.
@@ -114,6 +119,12 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// Speak https with this certificate, or http without one.
     pub tls: Option<tls::Files>,
+    /// Whether repositories are looked after while nobody uses them.
+    pub maintenance: bool,
+    /// Whether browsers are told to insist on https.
+    pub hsts: bool,
+    /// What is opened anew at SIGHUP. `None` leaves that signal as it is.
+    pub log: Option<log_file::Log>,
     /// Whether this machine is told `GET /metrics`.
     pub metrics: bool,
     /// Whether whoever reaches it may make an account.
@@ -149,9 +160,8 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         .build()
         .context("can't start the server's threads")?;
     let served = runtime.block_on(async {
-        let tls = options.tls.clone().map(tls::start).transpose()?;
+        let tls = options.tls.clone().map(tls::Tls::start).transpose()?;
         let is_tls = tls.is_some();
-        let (tls, certificate) = tls.unzip();
         let listener = address::listen(&options.data_dir, options.listen, options.port).await?;
         let address = listener.local_addr()?;
         let repositories = match &options.repositories {
@@ -179,7 +189,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
                 address.ip(),
                 &options.hosts,
                 options.public_url.clone(),
-                certificate,
+                tls.as_ref().map(|tls| tls.certificate.clone()),
             ),
             limits: limits::Limits::default(),
             metrics: metrics::Metrics::default(),
@@ -191,9 +201,16 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         });
         tokio::spawn(uses::write_down(Arc::downgrade(&platform)));
         tokio::spawn(limits::forget(Arc::downgrade(&platform)));
+        if options.maintenance {
+            platform.git.start_maintenance();
+        }
         let stop = stop_signal()?;
         address::remember(&options.data_dir, address.port())?;
-        instance.announce(address, is_tls)?;
+        let hangup = match options.log {
+            Some(_) => Some(signal(SignalKind::hangup())?),
+            None => None,
+        };
+        instance.announce(address, is_tls, hangup.is_some())?;
         ready(Ready {
             address,
             is_tls,
@@ -202,9 +219,24 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             is_user_old,
             password_file,
         });
+        #[cfg(target_os = "linux")]
+        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+            tracing::warn!(%error, "systemd can't be told that the server is ready");
+        }
+        if let Some((hangup, log)) = hangup.zip(options.log.clone()) {
+            tokio::spawn(reload::at_each(hangup, log, tls.clone(), instance));
+        }
+        let hsts = match is_tls && !address.ip().to_canonical().is_loopback() {
+            true if options.hsts => Hsts::On,
+            true => Hsts::Forget,
+            false => Hsts::Off,
+        };
         let proxies: Arc<[IpAddr]> = options.proxies.iter().map(IpAddr::to_canonical).collect();
         let connections = Connections::new(descriptors, options.patience, proxies.clone());
-        run(listener, platform.clone(), connections, proxies, tls, stop).await?;
+        let tls = tls.map(|tls| tls.config);
+        let router = router(platform.clone()).layer(from_fn_with_state(hsts, hsts::each_request));
+        run(listener, router, connections, proxies, tls, stop).await?;
+        platform.git.stop_maintenance();
         platform.handlers.close();
         if (tokio::time::timeout(LAST_HANDLERS, platform.handlers.wait()).await).is_err() {
             tracing::error!("some requests did not end");
@@ -273,7 +305,6 @@ fn raise_descriptors() -> usize {
 
 /// Resolves at the first SIGTERM or SIGINT; installed before the platform says that it is ready.
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -286,7 +317,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 
 async fn run(
     listener: TcpListener,
-    platform: Shared,
+    router: Router,
     connections: Connections,
     proxies: Arc<[IpAddr]>,
     tls: Option<RustlsConfig>,
@@ -296,11 +327,13 @@ async fn run(
     let stopping = handle.clone();
     tokio::spawn(async move {
         stop.await;
+        #[cfg(target_os = "linux")]
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         stopping.graceful_shutdown(Some(LAST_REQUESTS));
     });
     let patience = connections.patience();
     let connections = Arc::new(connections);
-    let service = router(platform)
+    let service = router
         .layer(from_fn_with_state(proxies, forwarded::each_request))
         .layer(from_fn_with_state(
             connections.clone(),

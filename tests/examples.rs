@@ -41,6 +41,8 @@ const BEFORE: &[(&str, &str)] = &[
     ),
     ("wit-up", "wit down"),
     ("wit-up-backup", "wit up --port 0; wit down"),
+    ("wit-up-check", "wit up --port 0; wit down"),
+    ("wit-up-reload", "wit up --port 0"),
     (
         "wit-up-restore",
         "wit down; rm -rf .local/share/wit/platform; wit up --port 0; wit up backup wit.backup; wit down;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::support::tls::{Certificate, LOOPBACK};
-use crate::support::{Home, WIT, text, until};
+use crate::support::{Home, WIT, done, text, until};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
@@ -105,6 +105,80 @@ fn git_and_wit_speak_https_and_a_new_certificate_is_taken_up() {
         text(&again.stdout)
     );
     assert!(home.run(WIT, &["down"], "").status.success());
+}
+
+/// The head of an answer over TLS, to a request for a name.
+fn head(address: &str, trusted: &Path, host: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut roots = rustls::RootCertStore::empty();
+    let trusted = CertificateDer::from_pem_file(trusted).expect("a certificate");
+    roots.add(trusted).expect("one that can be trusted");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("git.example.test").expect("a name");
+    let tls = rustls::ClientConnection::new(Arc::new(config), name).expect("a connection");
+    let stream = TcpStream::connect(address).expect("the server answers");
+    let mut stream = rustls::StreamOwned::new(tls, stream);
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    let (head, _) = answer.split_once("\r\n\r\n").expect("a head");
+    head.to_lowercase()
+}
+
+#[test]
+fn browsers_are_told_to_insist_on_https_for_names_of_other_machines() {
+    let insist = "strict-transport-security: max-age=31536000\r\n";
+    for (listen, more, expected) in [
+        ("0.0.0.0", &[][..], Some(insist)),
+        (
+            "0.0.0.0",
+            &["--no-hsts"],
+            Some("strict-transport-security: max-age=0\r\n"),
+        ),
+        ("127.0.0.1", &[], None),
+    ] {
+        let home = Home::new();
+        let name = "DNS:git.example.test,IP:127.0.0.1";
+        let certificate = Certificate::new(&home, "wit", name);
+        let up = ["up", "--port", "0", "--json", "--listen", listen];
+        let tls = ["--tls-cert", "wit.pem", "--tls-key", "wit.key"];
+        let up = done(&home.run(WIT, &[&up[..], &tls, more].concat(), ""));
+        let up: Value = serde_json::from_str(&up).expect("JSON");
+        let address = up["url"]
+            .as_str()
+            .and_then(|url| url.strip_prefix("https://"));
+        let address = address.expect("https");
+        for path in ["/login", "/health", "/nothing/there", "/settings/tokens"] {
+            let head = |host: &str| head(address, &certificate.file, host, path) + "\r\n";
+            let named = head("git.example.test");
+            match expected {
+                Some(line) => assert!(named.contains(line), "{path}: {named}"),
+                None => assert!(!named.contains("strict-transport"), "{path}: {named}"),
+            }
+            for host in [address, "localhost"] {
+                let told = head(host);
+                assert!(!told.contains("strict-transport"), "{host}{path}: {told}");
+            }
+            // What each page has besides.
+            for line in [
+                "x-content-type-options: nosniff\r\n",
+                "referrer-policy: ",
+                "frame-ancestors 'none'",
+            ] {
+                assert!(named.contains(line), "{path} lacks {line}: {named}");
+            }
+            assert!(!named.contains("unsafe"), "{path}: {named}");
+        }
+        done(&home.run(WIT, &["down"], ""));
+    }
 }
 
 #[test]

@@ -344,6 +344,19 @@ Examples:
   wit up backup - | cat >wit.backup";
 
 #[cfg(feature = "platform")]
+pub const UP_CHECK: &str = "\
+Examples:
+  wit up check
+
+  # Each night, without reading every object
+  wit up check --quick";
+
+#[cfg(feature = "platform")]
+pub const UP_RELOAD: &str = "\
+Examples:
+  wit up reload";
+
+#[cfg(feature = "platform")]
 pub const UP_RESTORE: &str = "\
 Examples:
   # On a new machine

@@ -2,8 +2,10 @@
 
 mod background;
 mod backup;
+mod check;
 mod foreground;
 mod options;
+mod reload;
 mod report;
 mod restore;
 
@@ -16,6 +18,7 @@ pub use report::url;
 use super::{Context, Exit, Failure, examples};
 use crate::config;
 use crate::platform::layout;
+use crate::system;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -31,6 +34,12 @@ enum Command {
     /// Write a backup of the server, while it runs or not
     #[command(after_help = examples::UP_BACKUP)]
     Backup(backup::Args),
+    /// Look for what is wrong with the server's data, while it runs or not
+    #[command(after_help = examples::UP_CHECK)]
+    Check(check::Args),
+    /// Have the server read its certificate again and open its log anew
+    #[command(after_help = examples::UP_RELOAD)]
+    Reload(reload::Args),
     /// Restore a server from its backup
     #[command(after_help = examples::UP_RESTORE)]
     Restore(restore::Args),
@@ -40,6 +49,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.command {
         None => start(args.start, context),
         Some(Command::Backup(args)) => backup::run(&args, context),
+        Some(Command::Check(args)) => check::run(&args, context),
+        Some(Command::Reload(args)) => reload::run(&args, context),
         Some(Command::Restore(args)) => restore::run(&args, context),
     }
 }
@@ -78,6 +89,20 @@ fn require_sqlite(hint: &'static str) -> anyhow::Result<()> {
         )
         .hint(hint)
         .into()),
+    }
+}
+
+/// Refuses to work as another user than the server's: what is created in its directories would be out
+/// of its reach, and git does not touch what is another's.
+fn require_owner(data_dir: &Path) -> anyhow::Result<()> {
+    let owner = system::mode_and_owner(data_dir).map(|(_, owner)| owner);
+    match owner.filter(|owner| *owner != system::own_user()) {
+        None => Ok(()),
+        Some(owner) => {
+            let message = format!("{} belongs to user {owner}", data_dir.display());
+            let hint = "run the same command as that user, such as with sudo -u";
+            Err(Failure::new(Exit::Usage, message).hint(hint).into())
+        }
     }
 }
 

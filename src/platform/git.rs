@@ -1,8 +1,10 @@
 //! Git over HTTP: git's own `git http-backend`, run as CGI (git-http-backend(1), RFC 3875).
 
 mod contents;
+pub(super) mod fsck;
 mod head;
-mod leftovers;
+pub(super) mod leftovers;
+mod maintenance;
 mod process;
 mod request;
 mod slots;
@@ -30,6 +32,7 @@ use super::refusal::Refusal;
 use super::{Platform, Shared};
 use crate::database::repositories::{Repository, is_name};
 pub use contents::{Contents, Refs};
+use maintenance::Maintenance;
 use request::Coding;
 use slots::GitSlots;
 pub use slots::Requester;
@@ -48,10 +51,12 @@ const MAX_OUTPUT: u64 = 1 << 20;
 const MAX_CPU: u32 = 600;
 
 /// What git is told beside a repository's own config.
-const CONFIG: [(&str, &str); 18] = [
+const CONFIG: [(&str, &str); 19] = [
     // Hooks are never run, whatever lies in a repository.
     ("core.hooksPath", "/dev/null"),
     ("http.receivepack", "true"),
+    // Ours has bounds.
+    ("receive.autogc", "false"),
     ("receive.fsckObjects", "true"),
     // Faults of old programs that many histories have, and that harm nobody.
     ("receive.fsck.badTimezone", "ignore"),
@@ -103,6 +108,7 @@ pub struct Git {
     repositories: PathBuf,
     slots: GitSlots,
     push_locks: head::PushLocks,
+    maintenance: Maintenance,
     _in_use: leftovers::InUse,
 }
 
@@ -134,8 +140,26 @@ impl Git {
             repositories: repositories.to_owned(),
             slots: GitSlots::default(),
             push_locks: head::PushLocks::default(),
+            maintenance: Maintenance::default(),
             _in_use: in_use,
         })
+    }
+
+    /// Looks after repositories that were pushed to, until [`Git::stop_maintenance`].
+    pub fn start_maintenance(&self) {
+        let repositories = self.repositories.clone();
+        let git = move |id: Uuid, settings: &[&str]| {
+            let directory = layout::repository(&repositories, id);
+            let mut git = bounded(FilePath::new("nice"), &repositories);
+            git.args(maintenance::words(&directory, settings));
+            git
+        };
+        tokio::spawn(self.maintenance.clone().run(self.slots.clone(), git));
+    }
+
+    /// Ends what looks after repositories.
+    pub fn stop_maintenance(&self) {
+        self.maintenance.stop();
     }
 
     /// Creates an empty repository.
@@ -211,15 +235,8 @@ impl Git {
         }
     }
 
-    /// A program of git's within its bounds of memory and CPU time.
     fn bounded(&self, program: &FilePath) -> Command {
-        let mut command = self.command(FilePath::new("sh"));
-        let script = r#"ulimit -d "$1" && ulimit -t "$2" && shift 2 && exec "$0" "$@""#;
-        command
-            .args(["-c", script])
-            .arg(program)
-            .args([MAX_MEMORY.to_string(), MAX_CPU.to_string()]);
-        command
+        bounded(program, &self.repositories)
     }
 
     fn http_backend(&self) -> Command {
@@ -247,29 +264,44 @@ impl Git {
         layout::repository(&self.repositories, id)
     }
 
-    /// A program of git's that sees nothing of this process's environment but where programs are.
     fn command(&self, program: &FilePath) -> Command {
-        let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("HOME", &self.repositories)
-            .env("LC_ALL", "C")
-            // Another default would make repositories that this git or its clients can't read.
-            .env("GIT_DEFAULT_HASH", "sha1")
-            .env("GIT_DEFAULT_REF_FORMAT", "files")
-            .env("GIT_CONFIG_COUNT", CONFIG.len().to_string())
-            .kill_on_drop(true);
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
-        }
-        for (index, (key, value)) in CONFIG.iter().enumerate() {
-            command.env(format!("GIT_CONFIG_KEY_{index}"), key);
-            command.env(format!("GIT_CONFIG_VALUE_{index}"), value);
-        }
-        command
+        command(program, &self.repositories)
     }
+}
+
+/// A program of git's that sees nothing of this process's environment but where programs are.
+fn command(program: &FilePath, home: &FilePath) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("HOME", home)
+        .env("LC_ALL", "C")
+        // Another default would make repositories that this git or its clients can't read.
+        .env("GIT_DEFAULT_HASH", "sha1")
+        .env("GIT_DEFAULT_REF_FORMAT", "files")
+        .env("GIT_CONFIG_COUNT", CONFIG.len().to_string())
+        .kill_on_drop(true);
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    for (index, (key, value)) in CONFIG.iter().enumerate() {
+        command.env(format!("GIT_CONFIG_KEY_{index}"), key);
+        command.env(format!("GIT_CONFIG_VALUE_{index}"), value);
+    }
+    command
+}
+
+/// The same within bounds of memory and CPU time.
+fn bounded(program: &FilePath, home: &FilePath) -> Command {
+    let mut command = command(FilePath::new("sh"), home);
+    let script = r#"ulimit -d "$1" && ulimit -t "$2" && shift 2 && exec "$0" "$@""#;
+    command
+        .args(["-c", script])
+        .arg(program)
+        .args([MAX_MEMORY.to_string(), MAX_CPU.to_string()]);
+    command
 }
 
 pub fn routes() -> Router<Shared> {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{lock_within, open_or_create};
@@ -18,6 +19,8 @@ use crate::config::{lock_within, open_or_create};
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 /// How long it is waited between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long a server may take to write `server.pid`.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A server that runs, as its file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +29,26 @@ pub struct Running {
     pub address: SocketAddr,
     #[serde(default)]
     pub is_tls: bool,
+    /// How often it has reloaded; `None` where SIGHUP would end it.
+    #[serde(default)]
+    pub reloads: Option<u64>,
+    /// Why its last reload left something as it was.
+    #[serde(default)]
+    pub reload_error: Option<String>,
+}
+
+/// How a reload went.
+#[derive(Debug)]
+pub struct Reload {
+    pub error: Option<String>,
 }
 
 /// The right to serve a data directory, held until dropped.
 #[derive(Debug)]
-pub struct Instance(File);
+pub struct Instance {
+    file: File,
+    running: Option<Running>,
+}
 
 /// Another server has the data directory.
 #[derive(Debug)]
@@ -55,17 +73,42 @@ impl Instance {
             Err(TryLockError::Error(error)) => return Err(error).context("can't lock server.pid"),
         }
         write(&mut file, b"")?;
-        Ok(Instance(file))
+        Ok(Instance {
+            file,
+            running: None,
+        })
     }
 
     /// Writes down who serves, and where.
-    pub fn announce(&mut self, address: SocketAddr, is_tls: bool) -> anyhow::Result<()> {
-        let running = Running {
+    pub fn announce(
+        &mut self,
+        address: SocketAddr,
+        is_tls: bool,
+        reloads: bool,
+    ) -> anyhow::Result<()> {
+        self.tell(Running {
             pid: rustix::process::getpid().as_raw_pid(),
             address,
             is_tls,
+            reloads: reloads.then_some(0),
+            reload_error: None,
+        })
+    }
+
+    /// Writes down that a reload has ended.
+    pub fn reloaded(&mut self, error: Option<String>) -> anyhow::Result<()> {
+        let Some(mut running) = self.running.clone() else {
+            return Ok(());
         };
-        write(&mut self.0, &serde_json::to_vec(&running)?).context("can't write server.pid")
+        running.reloads = running.reloads.map(|number| number + 1);
+        running.reload_error = error;
+        self.tell(running)
+    }
+
+    fn tell(&mut self, running: Running) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(&running)?;
+        self.running = Some(running);
+        write(&mut self.file, &text).context("can't write server.pid")
     }
 }
 
@@ -118,9 +161,49 @@ pub fn running(data_dir: &Path) -> anyhow::Result<Option<Running>> {
     if !is_held(data_dir)? {
         return Ok(None);
     }
-    let mut text = Vec::new();
-    open(data_dir)?.read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text).ok())
+    // It may be read while it is written.
+    let until = Instant::now() + WRITE_TIMEOUT;
+    loop {
+        let mut text = Vec::new();
+        open(data_dir)?.read_to_end(&mut text)?;
+        match serde_json::from_slice(&text) {
+            Ok(running) => return Ok(Some(running)),
+            Err(_) if text.is_empty() || Instant::now() >= until => return Ok(None),
+            Err(_) => std::thread::sleep(LOOK_AGAIN),
+        }
+    }
+}
+
+/// Has the server of a data directory reload, and waits until it has. `None` where nobody serves.
+pub fn reload(data_dir: &Path, timeout: Duration) -> anyhow::Result<Option<Reload>> {
+    let Some(found) = running(data_dir)? else {
+        return Ok(None);
+    };
+    if found.reloads.is_none() {
+        bail!(
+            "the server (pid {}) can't reload: it is an older one, or at a terminal",
+            found.pid
+        );
+    }
+    if !send(&found, Signal::HUP, data_dir)? {
+        return Ok(None);
+    }
+    let until = Instant::now() + timeout;
+    while Instant::now() < until {
+        match running(data_dir)? {
+            Some(now) if now.pid == found.pid && now.reloads > found.reloads => {
+                return Ok(Some(Reload {
+                    error: now.reload_error,
+                }));
+            }
+            _ => std::thread::sleep(LOOK_AGAIN),
+        }
+    }
+    bail!(
+        "the server (pid {}) has not reloaded after {} s",
+        found.pid,
+        timeout.as_secs()
+    )
 }
 
 /// Stops the server of a data directory and waits until it is gone. `None` where nobody serves.
@@ -128,10 +211,7 @@ pub fn stop(data_dir: &Path, patience: Duration) -> anyhow::Result<Option<Runnin
     let Some(found) = running(data_dir)? else {
         return Ok(None);
     };
-    let Some(pid) = rustix::process::Pid::from_raw(found.pid) else {
-        bail!("{} holds no pid", pid_file(data_dir).display());
-    };
-    if !terminate(pid, || Ok(running(data_dir)?.as_ref() == Some(&found)))? {
+    if !send(&found, Signal::TERM, data_dir)? {
         return Ok(None);
     }
     // flock(2) has no form with a time limit, so another thread waits for it.
@@ -149,14 +229,25 @@ pub fn stop(data_dir: &Path, patience: Duration) -> anyhow::Result<Option<Runnin
     Ok(Some(found))
 }
 
-/// Sends SIGTERM if `is_still_it`, asked once the process can't be mistaken for another. Whether
+/// Sends a signal to a server that was found. Whether it was there.
+fn send(found: &Running, signal: Signal, data_dir: &Path) -> anyhow::Result<bool> {
+    let Some(pid) = Pid::from_raw(found.pid) else {
+        bail!("{} holds no pid", pid_file(data_dir).display());
+    };
+    send_if(pid, signal, || {
+        Ok(running(data_dir)?.is_some_and(|now| now.pid == found.pid))
+    })
+}
+
+/// Sends a signal if `is_still_it`, asked once the process can't be mistaken for another. Whether
 /// it was sent.
 #[cfg(target_os = "linux")]
-fn terminate(
-    pid: rustix::process::Pid,
+fn send_if(
+    pid: Pid,
+    signal: Signal,
     is_still_it: impl FnOnce() -> anyhow::Result<bool>,
 ) -> anyhow::Result<bool> {
-    use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
     let process = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(process) => process,
         Err(rustix::io::Errno::SRCH) => return Ok(false),
@@ -165,23 +256,23 @@ fn terminate(
     if !is_still_it()? {
         return Ok(false);
     }
-    match pidfd_send_signal(process, Signal::TERM) {
+    match pidfd_send_signal(process, signal) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::SRCH) => Ok(false),
-        Err(error) => Err(error).context("can't stop the server"),
+        Err(error) => Err(error).context("can't send the server a signal"),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn terminate(
-    pid: rustix::process::Pid,
+fn send_if(
+    pid: Pid,
+    signal: Signal,
     is_still_it: impl FnOnce() -> anyhow::Result<bool>,
 ) -> anyhow::Result<bool> {
     if !is_still_it()? {
         return Ok(false);
     }
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-        .context("can't stop the server")?;
+    rustix::process::kill_process(pid, signal).context("can't send the server a signal")?;
     Ok(true)
 }
 
@@ -197,8 +288,9 @@ fn open(data_dir: &Path) -> anyhow::Result<File> {
     open_or_create(&path, &options).with_context(|| format!("can't open {}", path.display()))
 }
 
+/// Whoever reads meanwhile finds the old text, the new one, or one that makes no sense; never none.
 fn write(file: &mut File, text: &[u8]) -> io::Result<()> {
-    file.set_len(0)?;
     file.rewind()?;
-    file.write_all(text)
+    file.write_all(text)?;
+    file.set_len(text.len() as u64)
 }

@@ -1,10 +1,14 @@
 //! The server's log: standard error, which is kept below a size where it is a file of the server's.
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, fstat, ftruncate};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, fstat};
+
+use crate::config::open_or_create;
 
 /// Largest log, in bytes. The one before is kept beside it.
 pub const MAX_SIZE: u64 = 16 << 20;
@@ -19,68 +23,104 @@ pub fn previous(log: &Path) -> PathBuf {
     log.with_extension("log.1")
 }
 
-/// Standard error. Once it is the log file of the data directory, and full, the file is copied
-/// aside and begun anew.
-#[derive(Debug)]
-pub struct Log {
-    file: Option<LogFile>,
+/// Opens the log of a data directory, to append to it.
+pub fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).mode(0o600);
+    open_or_create(path, &options)
 }
+
+/// Standard error. Where that is the log file of the data directory, the file is opened once more by its
+/// name, copied aside when it is full, and begun anew.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Mutex<Option<LogFile>>>);
 
 #[derive(Debug)]
 struct LogFile {
     path: PathBuf,
+    file: File,
     size: u64,
 }
 
 impl Log {
     pub fn new(data_dir: &Path) -> Self {
         let path = path(data_dir);
-        let size = size_if_stderr(&path);
-        if size.is_some()
+        let file = match is_stderr(&path) {
+            true => LogFile::open(path).ok(),
+            false => None,
+        };
+        if file.is_some()
             && let Ok(flags) = fcntl_getfl(io::stderr())
         {
             // After a cut, the next line is to stand at the beginning.
             let _ = fcntl_setfl(io::stderr(), flags | OFlags::APPEND);
         }
-        Log {
-            file: size.map(|size| LogFile { path, size }),
+        Log(Arc::new(Mutex::new(file)))
+    }
+
+    /// Goes on in the file that has the log's name now: another program may have put the old one
+    /// aside. A panic is still told in the old one.
+    pub fn reopen(&self) -> io::Result<()> {
+        if let Some(file) = &mut *self.file() {
+            *file = LogFile::open(file.path.clone())?;
         }
+        Ok(())
+    }
+
+    fn file(&self) -> MutexGuard<'_, Option<LogFile>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Some(file) = &mut self.file {
-            file.make_room(line.len() as u64);
+        match &mut *self.file() {
+            Some(file) => {
+                file.make_room(line.len() as u64);
+                file.file.write(line)
+            }
+            None => io::stderr().write(line),
         }
-        io::stderr().write(line)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 
 impl LogFile {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let file = open(&path)?;
+        let size = file.metadata()?.len();
+        Ok(LogFile { path, file, size })
+    }
+
     fn make_room(&mut self, length: u64) {
         self.size += length;
         if self.size <= MAX_SIZE {
             return;
         }
         self.size = length;
+        let (named, own) = (std::fs::metadata(&self.path), self.file.metadata());
+        let is_same = |(named, own): (std::fs::Metadata, std::fs::Metadata)| {
+            (named.dev(), named.ino()) == (own.dev(), own.ino())
+        };
         // A file that somebody else has moved away is theirs.
-        if size_if_stderr(&self.path).is_some() {
+        if named.ok().zip(own.ok()).is_some_and(is_same) {
             // Where the disk is too full for a copy, the log is cut all the same.
             let _ = std::fs::copy(&self.path, previous(&self.path));
-            let _ = ftruncate(io::stderr(), 0);
+            let _ = self.file.set_len(0);
         }
     }
 }
 
-/// The size of that file, if it is what standard error goes to.
-fn size_if_stderr(path: &Path) -> Option<u64> {
-    let file = std::fs::metadata(path).ok().filter(|file| file.is_file())?;
-    let stderr = fstat(io::stderr()).ok()?;
-    let is_it = (file.dev(), file.ino()) == (stderr.st_dev as u64, stderr.st_ino as u64);
-    is_it.then_some(file.len())
+/// Whether standard error goes to that file.
+fn is_stderr(path: &Path) -> bool {
+    let file = std::fs::metadata(path)
+        .ok()
+        .filter(std::fs::Metadata::is_file);
+    let stderr = fstat(io::stderr()).ok();
+    file.zip(stderr).is_some_and(|(file, stderr)| {
+        (file.dev(), file.ino()) == (stderr.st_dev as u64, stderr.st_ino as u64)
+    })
 }

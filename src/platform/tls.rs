@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 
 /// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where the certificate and its key are, both PEM.
 #[derive(Clone, Debug)]
@@ -74,39 +74,51 @@ impl Certificate {
     }
 }
 
-/// TLS by those files, from now on: for new connections it follows their changes.
-pub fn start(files: Files) -> anyhow::Result<(RustlsConfig, Certificate)> {
-    let state = files.state();
-    let (config, certificate) = files.load()?;
-    let config = RustlsConfig::from_config(config);
-    let certificate = Certificate(Arc::new(RwLock::new(certificate)));
-    tokio::spawn(follow(files, state, config.clone(), certificate.clone()));
-    Ok((config, certificate))
+/// TLS by files that are read again.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    files: Files,
+    pub config: RustlsConfig,
+    pub certificate: Certificate,
 }
 
-/// Loads the files again whenever they change. While they make no sense, as between the writing
-/// of one and of the other, the old certificate is kept.
-async fn follow(files: Files, mut seen: State, config: RustlsConfig, certificate: Certificate) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        // Before they are read, so that a change while they are is seen the next time.
+impl Tls {
+    /// TLS by those files, from now on: for new connections it follows their changes.
+    pub fn start(files: Files) -> anyhow::Result<Self> {
         let state = files.state();
-        if state == seen {
-            continue;
-        }
-        seen = state;
-        match files.load() {
-            Ok((new, its_certificate)) => {
-                config.reload_from_config(new);
-                let mut current = certificate
-                    .0
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner);
-                *current = its_certificate;
-                tracing::info!("the certificate was loaded again");
-            }
-            Err(error) => {
-                tracing::error!(?error, "the old certificate is kept");
+        let (config, certificate) = files.load()?;
+        let tls = Tls {
+            files,
+            config: RustlsConfig::from_config(config),
+            certificate: Certificate(Arc::new(RwLock::new(certificate))),
+        };
+        tokio::spawn(tls.clone().follow(state));
+        Ok(tls)
+    }
+
+    /// Reads the files again. While they make no sense, as between the writing of one and of the
+    /// other, the old certificate is kept.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        let (config, certificate) = self.files.load().inspect_err(|error| {
+            tracing::error!(?error, "the old certificate is kept");
+        })?;
+        self.config.reload_from_config(config);
+        let current = self.certificate.0.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = certificate;
+        tracing::info!("the certificate was loaded again");
+        Ok(())
+    }
+
+    /// Reads the files again whenever they change.
+    async fn follow(self, mut seen: State) {
+        loop {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            // Before they are read, so that a change while they are is seen the next time.
+            let state = self.files.state();
+            if state != seen {
+                seen = state;
+                // It is in the log.
+                let _ = self.reload();
             }
         }
     }

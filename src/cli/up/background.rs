@@ -1,6 +1,5 @@
 //! A server that goes on in the background: started, and waited for until it answers.
 
-use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,11 +31,8 @@ pub fn run(args: &Start, data_dir: &Path, context: &Context) -> anyhow::Result<E
         std::fs::rename(&log_path, &aside)
             .with_context(|| format!("can't put {} aside", log_path.display()))?;
     }
-    let mut log = OpenOptions::new();
-    log.append(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut log, 0o600);
-    let log = config::open_or_create(&log_path, &log)
-        .with_context(|| format!("can't open {}", log_path.display()))?;
+    let log =
+        log_file::open(&log_path).with_context(|| format!("can't open {}", log_path.display()))?;
     let mut command = Command::new(std::env::current_exe().context("can't find this program")?);
     command
         .args(["up", "--foreground", "--detach"])

@@ -34,6 +34,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         )?;
     }
     let data_dir = args.place.data_dir(context)?;
+    super::require_owner(&data_dir)?;
     let repositories = args.place.repositories(&data_dir)?;
     let has_data = match args.repositories_only {
         true => repositories.is_dir(),

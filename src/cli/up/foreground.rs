@@ -1,6 +1,6 @@
 //! The server itself, in this process.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,11 +21,15 @@ pub fn run(args: &Start, data_dir: PathBuf, context: &Context) -> anyhow::Result
     if args.detach {
         rustix::process::setsid().context("can't leave the terminal")?;
     }
+    let log = log_file::Log::new(&data_dir);
+    // There, SIGHUP says that the terminal is gone.
+    let reloads = !std::io::stderr().is_terminal();
+    let writer = log.clone();
     tracing_subscriber::fmt()
         .json()
         // It would print them on stderr, which is the log too, and panic where the disk is full.
         .log_internal_errors(false)
-        .with_writer(std::sync::Mutex::new(log_file::Log::new(&data_dir)))
+        .with_writer(move || writer.clone())
         .init();
     let first_user = match &args.user {
         Some(username) => Some(Wanted {
@@ -54,6 +58,9 @@ pub fn run(args: &Start, data_dir: PathBuf, context: &Context) -> anyhow::Result
             disk: args.max_disk,
         },
         hosts: args.host_name.clone(),
+        hsts: !args.no_hsts,
+        maintenance: !args.no_maintenance,
+        log: reloads.then_some(log),
         metrics: args.metrics,
         sign_up: !args.no_sign_up,
         patience: Duration::from_secs(args.patience.into()),

@@ -60,6 +60,12 @@ pub struct Start {
     /// Answer GET /metrics, to requests from this machine; a proxy must then keep it from others
     #[arg(long)]
     pub metrics: bool,
+    /// Have browsers forget that this server insists on https, as it does with --tls-cert
+    #[arg(long)]
+    pub no_hsts: bool,
+    /// Never run `git gc` in repositories that were pushed to; do it otherwise then
+    #[arg(long)]
+    pub no_maintenance: bool,
     /// Disable sign-up: only --user creates an account
     #[arg(long)]
     pub no_sign_up: bool,
@@ -81,6 +87,8 @@ impl Start {
             || !self.host_name.is_empty()
             || !self.proxy.is_empty()
             || self.metrics
+            || self.no_hsts
+            || self.no_maintenance
             || self.no_sign_up
     }
 }
@@ -126,6 +134,8 @@ pub fn server_arguments(args: &Start, data_dir: &Path) -> Vec<OsString> {
     for (option, is_set) in [
         ("--allow-http", args.allow_http),
         ("--metrics", args.metrics),
+        ("--no-hsts", args.no_hsts),
+        ("--no-maintenance", args.no_maintenance),
         ("--no-sign-up", args.no_sign_up),
     ] {
         if is_set {

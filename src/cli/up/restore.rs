@@ -37,6 +37,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         )?;
     }
     let data_dir = args.place.data_dir(context)?;
+    super::require_owner(&data_dir)?;
     let repositories = args.place.repositories.as_deref();
     let target = Target {
         repositories: repositories.map(std::path::absolute).transpose()?,

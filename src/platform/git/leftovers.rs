@@ -63,6 +63,11 @@ pub fn start(repositories: &Path) -> io::Result<InUse> {
     Ok(InUse { _lock: lock })
 }
 
+/// The leftovers that nobody can be at work on any more.
+pub fn abandoned(repositories: &Path) -> Vec<PathBuf> {
+    find(repositories, ABANDONED, ABANDONED)
+}
+
 /// The leftovers that are at least so old. What can't be read is passed over.
 fn find(repositories: &Path, incoming_age: Duration, lock_age: Duration) -> Vec<PathBuf> {
     let now = SystemTime::now();

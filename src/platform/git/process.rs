@@ -262,6 +262,7 @@ fn finish_push(mut stdout: ChildStdout, access: Arc<Access>, slot: Arc<Slot>) ->
             .git
             .adopt_first_branch(access.repository)
             .await;
+        access.platform.git.maintenance.pushed(access.repository);
         drop((passed_on, slot));
     });
     output

@@ -146,6 +146,11 @@ impl GitSlots {
         given.ok().and_then(Result::ok).ok_or_else(Refusal::busy)
     }
 
+    /// Whether no git runs.
+    pub fn are_free(&self) -> bool {
+        self.state().free == MAX_SLOTS
+    }
+
     fn slot(&self, requester: Requester) -> Slot {
         Slot {
             slots: self.clone(),

@@ -1,0 +1,41 @@
+//! `wit up reload`: a server reads its certificate again and opens its log anew.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::cli::output;
+use crate::cli::{Context, Exit, Failure};
+use crate::platform::instance;
+
+/// How long a server may take.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The data directory of the server
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let data_dir = super::data_dir(args.data_dir.as_deref(), context)?;
+    let Some(reload) = instance::reload(&data_dir, RELOAD_TIMEOUT)? else {
+        let message = format!("wit does not run on {}", data_dir.display());
+        return Err(Failure::new(Exit::Failed, message).hint("wit up").into());
+    };
+    if let Some(error) = reload.error {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("the old certificate is kept: {error}"),
+        )
+        .into());
+    }
+    if context.json {
+        output::json(&json!({ "reloaded": true, "dataDir": data_dir }))?;
+    } else {
+        output::print(b"The certificate was read again, and the log opened anew.\n")?;
+    }
+    Ok(Exit::Done)
+}

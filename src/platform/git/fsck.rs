@@ -1,0 +1,39 @@
+//! `git fsck` of a repository, as an operator asks for it.
+
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::{CONFIG, command};
+
+/// How long the check of one repository may take.
+const FSCK_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// Where the settings are of what a push may have wrong.
+const RECEIVE_FSCK: &str = "receive.fsck.";
+
+/// The first thing that git finds wrong, of all that a push is checked for; `None` where there is none.
+pub async fn fault(repository: &Path) -> io::Result<Option<String>> {
+    // What a push may have wrong is not wrong here.
+    let ignored = CONFIG.iter().filter_map(|(key, value)| {
+        let name = key.strip_prefix(RECEIVE_FSCK)?;
+        Some(format!("fsck.{name}={value}"))
+    });
+    let mut git = command(Path::new("nice"), repository);
+    git.args(["-n", "19", "git"]);
+    for setting in ignored {
+        git.args(["-c", &setting]);
+    }
+    git.arg("--git-dir").arg(repository);
+    git.args(["fsck", "--strict", "--no-dangling", "--no-progress"]);
+    git.stdin(Stdio::null());
+    let output = tokio::time::timeout(FSCK_TIMEOUT, git.output()).await??;
+    if output.status.success() {
+        return Ok(None);
+    }
+    let said = [output.stderr, output.stdout].concat();
+    let said = String::from_utf8_lossy(&said);
+    let first = said.lines().find(|line| !line.trim().is_empty());
+    let why = first.map_or_else(|| output.status.to_string(), crate::quote::escaped);
+    Ok(Some(format!("git fsck: {why}")))
+}
