@@ -1,6 +1,7 @@
 //! `wit logout`: ends the session here and at the server.
 
 mod host;
+mod tokens;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};

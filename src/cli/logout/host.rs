@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::tokens;
 use crate::api::server::ServerUrl;
 use crate::cli::confirm::confirm;
 use crate::cli::output::{self, escaped};
@@ -54,6 +55,10 @@ pub fn run(
         })
     };
     let item = store::load(store.as_ref(), &site)?;
+    match revoke {
+        true => tokens::revoke(&name, account, &item, yes, context)?,
+        false => tokens::warn(&name, account, &item, context),
+    }
     let pasted = |entry: &&Credential| is_meant(entry) && is_pasted(entry);
     if item.credentials.0.iter().any(|entry| pasted(&entry)) {
         // What is forgotten can't be revoked by this program any more.
