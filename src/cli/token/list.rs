@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::pick::{hint, short_id};
 use crate::api::Token;
@@ -10,16 +10,21 @@ use crate::api::promises::require;
 use crate::app::rotations::Rotations;
 use crate::cli::duration;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, ServerArgs};
+use crate::cli::session::{self, Acting, ServerArgs};
 use crate::cli::{Context, Exit, completion};
-use crate::expiry::{DAY, UnixTime};
+use crate::expiry::{DAY, Expiry, UnixTime};
 
 /// Colours of the line that names a token (SGR, ECMA-48 section 8.3.117).
 const BOLD: u8 = 1;
 const RED: u8 = 31;
 
+mod all;
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Those of every account on every server that is known
+    #[arg(long, conflicts_with_all = ["server", "account", "expiring", "unused", "password_stdin"])]
+    all: bool,
     /// Only tokens that expire within DAYS, or have; exit code 3 where there is one
     #[arg(long, value_name = "DAYS", value_parser = duration::days)]
     expiring: Option<u32>,
@@ -35,6 +40,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    if args.all {
+        return all::run(context);
+    }
     let acting = session::acting(context, &args.server.with_password(args.password_stdin))?;
     require(
         acting.api.as_ref(),
@@ -44,9 +52,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut tokens = acting.api.list()?;
     completion::listed(&context.paths, &acting.name, &tokens);
     let now = acting.now();
+    let replace_by = |token: &Token| acting.replace_by(&token.id);
     let filtered = args.expiring.is_some() || args.unused.is_some();
     if let Some(days) = args.expiring {
-        let soon = |token: &Token| Some(token.expiry?.left(now) <= i64::from(days) * DAY);
+        let soon = |token: &Token| {
+            let end = token.expiry.or(replace_by(token))?;
+            Some(end.left(now) <= i64::from(days) * DAY)
+        };
         tokens.retain(|token| soon(token).unwrap_or(false));
     }
     if let Some(days) = args.unused {
@@ -56,27 +68,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let rotations = Rotations::load(&context.paths);
     let ends = |token: &Token| rotations.ends(token, now).map(|at| at.since(now));
     if context.json {
-        let all: Vec<_> = tokens
-            .iter()
-            .map(|token| {
-                json!({
-                    "id": token.id,
-                    "name": token.name,
-                    "tokenPrefix": token.prefix,
-                    "tokenSuffix": token.suffix,
-                    "scopes": token.scopes,
-                    "createdAt": token.created.map(output::rfc3339),
-                    "lastUsedAt": token.last_used.map(output::rfc3339),
-                    "expiresAt": token.expiry.map(|expiry| output::rfc3339(expiry.0)),
-                    "expired": token.is_expired(now),
-                    "thisMachine": here(token),
-                    "replacedUntil": rotations.ends(token, now).map(output::rfc3339),
-                })
-            })
+        let all: Vec<Value> = (tokens.iter())
+            .map(|token| document(token, &acting, &rotations, now))
             .collect();
         output::json(&all)?;
     } else {
-        output::print(layout(&tokens, now, here, ends, output::coloured).as_bytes())?;
+        output::print(layout(&tokens, now, here, ends, replace_by, output::coloured).as_bytes())?;
         if tokens.is_empty() && !filtered {
             eprintln!("hint: {}", acting.suggest("wit token create"));
         }
@@ -87,12 +84,51 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
+fn document(token: &Token, acting: &Acting, rotations: &Rotations, now: UnixTime) -> Value {
+    json!({
+        "id": token.id,
+        "name": token.name,
+        "tokenPrefix": token.prefix,
+        "tokenSuffix": token.suffix,
+        "scopes": token.scopes,
+        "repositories": token.repositories,
+        "createdAt": token.created.map(output::rfc3339),
+        "lastUsedAt": token.last_used.map(output::rfc3339),
+        "expiresAt": token.expiry.map(|expiry| output::rfc3339(expiry.0)),
+        "replaceBy": acting.replace_by(&token.id).map(|by| output::rfc3339(by.0)),
+        "expired": token.is_expired(now),
+        "thisMachine": acting.holds(&token.id),
+        "replacedUntil": rotations.ends(token, now).map(output::rfc3339),
+    })
+}
+
+/// When it was used last, in words.
+fn used(token: &Token, now: UnixTime) -> String {
+    match token.last_used {
+        Some(at) => output::ago(at, now),
+        None => "never".to_owned(),
+    }
+}
+
+/// When it ends, in words; of one that never does, when this machine replaces it.
+fn expires(token: &Token, now: UnixTime, replace_by: Option<Expiry>) -> String {
+    match (token.expiry, replace_by) {
+        (Some(expiry), _) if token.is_expired(now) => {
+            format!("{} (expired)", output::iso_date(expiry.0))
+        }
+        (Some(expiry), _) => output::iso_date(expiry.0),
+        (None, Some(by)) => format!("never, replaced by {}", output::iso_date(by.0)),
+        (None, None) => "never".to_owned(),
+    }
+}
+
 /// The documented layout.
 fn layout(
     tokens: &[Token],
     now: UnixTime,
     here: impl Fn(&Token) -> bool,
     ends: impl Fn(&Token) -> Option<i64>,
+    replace_by: impl Fn(&Token) -> Option<Expiry>,
     paint: impl Fn(&str, u8) -> String,
 ) -> String {
     let mut text = format!("Personal Access Tokens ({})\n", tokens.len());
@@ -106,10 +142,17 @@ fn layout(
         let expires = match token.expiry {
             Some(expiry) if expired => format!("Expired: {}", output::date(expiry.0)),
             Some(expiry) => format!("Expires: {}", output::date(expiry.0)),
-            None => "Expires: Never".into(),
+            None => match replace_by(token) {
+                Some(by) => format!("Expires: Never, replaced by {}", output::date(by.0)),
+                None => "Expires: Never".into(),
+            },
         };
         // In the place of the date, which is that of the grace where the server knows it.
         let expires = ends.unwrap_or(expires);
+        let only = match token.repositories.as_slice() {
+            [] => String::new(),
+            names => format!("  Only: {}", escaped(&names.join(", "))),
+        };
         let heading = format!(
             "{}  {}{}{}",
             hint(token),
@@ -120,7 +163,7 @@ fn layout(
         // Writing to a String can't fail.
         let _ = write!(
             text,
-            "\n{}\n  ID: {}  Scopes: {}\n  {used}  •  {expires}\n",
+            "\n{}\n  ID: {}  Scopes: {}{only}\n  {used}  •  {expires}\n",
             paint(&heading, if expired { RED } else { BOLD }),
             escaped(short_id(token, tokens)),
             escaped(&token.scopes.join(", ")),
@@ -132,7 +175,6 @@ fn layout(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expiry::Expiry;
 
     #[test]
     fn the_layout_is_the_documented_one() {
@@ -163,6 +205,7 @@ mod tests {
             &[ci, old],
             now,
             |_| false,
+            |_| None,
             |_| None,
             |line, _| line.to_owned(),
         );

@@ -1,0 +1,234 @@
+//! `wit token list --all`: the tokens of every account on every server that is known, in one table.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::thread;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::{document, expires, used};
+use crate::api::ApiError;
+use crate::api::promises::require;
+use crate::app::rotations::Rotations;
+use crate::cli::output::{self, escaped};
+use crate::cli::session::{self, ServerArgs, SessionError};
+use crate::cli::token::pick::short_id;
+use crate::cli::{Context, Exit};
+use crate::config::{Config, Paths};
+use crate::store;
+
+/// The columns of the table.
+const HEADINGS: [&str; 7] = [
+    "SERVER",
+    "ACCOUNT",
+    "ID",
+    "NAME",
+    "SCOPES",
+    "LAST USED",
+    "EXPIRES",
+];
+
+/// An account on a server; `None` for the one that is meant without a name.
+type Account = (String, Option<String>);
+
+/// What is listed of one account.
+struct Listed {
+    account: Option<String>,
+    host: &'static str,
+    rows: Vec<[String; 7]>,
+    documents: Vec<Value>,
+}
+
+/// Why an account's tokens are not listed.
+struct Reason {
+    words: String,
+    /// Whether that is nothing to put right: the host has no such call, or only for a person.
+    is_usual: bool,
+}
+
+/// Asks all of them at once. One that does not answer does not keep the others from being shown.
+pub fn run(context: &Context) -> anyhow::Result<Exit> {
+    let accounts = accounts(&context.paths)?;
+    let paths = &context.paths;
+    let answers: Vec<Result<Listed, Reason>> = thread::scope(|scope| {
+        let asked: Vec<_> = (accounts.iter())
+            .map(|account| scope.spawn(move || ask(paths, account)))
+            .collect();
+        let answers = asked.into_iter().map(|thread| thread.join());
+        let gone = |_| {
+            Err(Reason {
+                words: "it could not be asked".to_owned(),
+                is_usual: false,
+            })
+        };
+        answers.map(|answer| answer.unwrap_or_else(gone)).collect()
+    });
+    let is_well = |answer: &Result<Listed, Reason>| match answer {
+        Ok(_) => true,
+        Err(reason) => reason.is_usual,
+    };
+    let exit = match answers.iter().all(is_well) {
+        true => Exit::Done,
+        false => Exit::Attention,
+    };
+    let all = accounts.iter().zip(&answers);
+    if context.json {
+        let documents: Vec<Value> = all.map(|(account, answer)| one(account, answer)).collect();
+        output::json(&documents)?;
+        return Ok(exit);
+    }
+    let rows = answers.iter().flatten().flat_map(|listed| &listed.rows);
+    let mut text = table(&rows.collect::<Vec<_>>());
+    for ((server, account), answer) in all {
+        if let Err(reason) = answer {
+            let account = account
+                .as_deref()
+                .map(|name| format!(" ({})", escaped(name)));
+            let account = account.unwrap_or_default();
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "{server}{account}: not listed: {}", reason.words);
+        }
+    }
+    output::print(text.as_bytes())?;
+    Ok(exit)
+}
+
+/// Each account that is signed in somewhere, and each server that none is signed in to.
+fn accounts(paths: &Paths) -> anyhow::Result<Vec<Account>> {
+    let config = Config::load(paths).context("can't read the configuration")?;
+    if config.servers.is_empty() {
+        return Err(SessionError::NoServer.into());
+    }
+    let store = store::choice::open(paths, None)?;
+    let mut all = Vec::new();
+    for url in config.servers.keys() {
+        let site = session::parse_url(url).and_then(|url| session::site_of(&url));
+        let item = site
+            .ok()
+            .and_then(|site| store::load(store.as_ref(), &site).ok());
+        let item = item.unwrap_or_default();
+        let sessions = item.sessions.iter().filter(|held| held.server == *url);
+        let sign_ins = item
+            .credentials
+            .0
+            .iter()
+            .filter_map(|entry| entry.sign_in.as_ref());
+        let sign_ins = sign_ins.filter(|sign_in| sign_in.server == *url);
+        let mut names: BTreeSet<Option<String>> = sessions
+            .map(|held| Some(held.account.clone()))
+            .chain(sign_ins.map(|sign_in| sign_in.account.clone()))
+            .collect();
+        if names.is_empty() {
+            names.insert(None);
+        }
+        all.extend(names.into_iter().map(|name| (url.clone(), name)));
+    }
+    Ok(all)
+}
+
+fn ask(paths: &Paths, (server, account): &Account) -> Result<Listed, Reason> {
+    list(paths, server, account.as_deref()).map_err(|error| {
+        let is_usual = error.chain().any(|cause| {
+            matches!(
+                cause.downcast_ref(),
+                Some(
+                    ApiError::Impossible { .. }
+                        | ApiError::Unsupported { .. }
+                        | ApiError::PasswordNeeded { .. }
+                )
+            )
+        });
+        let failure = crate::cli::failure(&error);
+        let hint = failure.hint.map(|hint| format!(" ({hint})"));
+        let words = format!("{}{}", failure.message, hint.unwrap_or_default());
+        Reason {
+            words: output::redacted(&words),
+            is_usual,
+        }
+    })
+}
+
+fn list(paths: &Paths, server: &str, account: Option<&str>) -> anyhow::Result<Listed> {
+    let args = ServerArgs {
+        server: Some(server.to_owned()),
+        account: account.map(str::to_owned),
+        unattended: true,
+        ..ServerArgs::default()
+    };
+    let quiet = Context::new(paths.clone(), true);
+    let acting = session::acting(&quiet, &args)?;
+    let api = acting.api.as_ref();
+    let promises = api.promises();
+    require(api, promises.list, "list tokens")?;
+    if promises.asks_password {
+        // Not asked here: nobody expects it between the answers of other servers.
+        let error = ApiError::PasswordNeeded {
+            server: server.to_owned(),
+            reason: "list it by itself".to_owned(),
+        };
+        return Err(error.into());
+    }
+    let tokens = api.list()?;
+    let now = acting.now();
+    let rotations = Rotations::load(paths);
+    let rows = tokens.iter().map(|token| {
+        [
+            server.to_owned(),
+            escaped(&acting.account),
+            escaped(short_id(token, &tokens)),
+            escaped(&token.name),
+            escaped(&token.scopes.join(" ")),
+            used(token, now),
+            expires(token, now, acting.replace_by(&token.id)),
+        ]
+    });
+    Ok(Listed {
+        rows: rows.collect(),
+        documents: (tokens.iter())
+            .map(|token| document(token, &acting, &rotations, now))
+            .collect(),
+        account: Some(acting.account.clone()),
+        host: acting.host.name(),
+    })
+}
+
+fn one((server, account): &Account, answer: &Result<Listed, Reason>) -> Value {
+    match answer {
+        Ok(listed) => json!({
+            "server": server,
+            "account": listed.account,
+            "hostType": listed.host,
+            "tokens": listed.documents,
+            "problem": null,
+        }),
+        Err(reason) => json!({
+            "server": server,
+            "account": account,
+            "hostType": null,
+            "tokens": [],
+            "problem": reason.words,
+        }),
+    }
+}
+
+/// Columns as wide as what is in them.
+fn table(rows: &[&[String; 7]]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([HEADINGS[column].len()]).max().unwrap_or(0)
+    };
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let line = |cells: [&str; 7]| {
+        let cells = cells.iter().zip(widths).map(|(cell, width)| {
+            let gap = width.saturating_sub(cell.chars().count());
+            format!("{cell}{}", " ".repeat(gap))
+        });
+        let cells: Vec<String> = cells.collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    let rows = rows
+        .iter()
+        .map(|row| line(row.each_ref().map(String::as_str)));
+    std::iter::once(line(HEADINGS)).chain(rows).collect()
+}
