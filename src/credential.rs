@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::expiry::{CLOCK_MARGIN, Expiry, UnixTime};
+use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime};
 use crate::secret::Secret;
 use crate::sign_in::{SignIn, Upkeep};
 
@@ -163,6 +163,9 @@ pub struct Credential {
 /// Seconds before its end from which an access token is refreshed.
 const REFRESH_MARGIN: i64 = 120;
 
+/// Seconds after which a sign-in is refreshed that git does not use.
+const MAX_IDLE: i64 = 7 * DAY;
+
 impl Credential {
     /// Whether it has expired. The expiry of a token is by its server's clock, which may differ from
     /// this machine's as it did when the token was stored, or no longer, if the clock was set since.
@@ -173,9 +176,15 @@ impl Credential {
         self.expiry.is_some_and(|expiry| expiry.is_past(earliest))
     }
 
-    /// Seconds until it expires, by its server's clock; `None` where it never does.
+    /// When it has to be replaced: its expiry, or where its host gives none the date that this machine
+    /// keeps.
+    pub fn replace_by(&self) -> Option<Expiry> {
+        self.expiry.or_else(|| self.token.as_ref()?.replace_by)
+    }
+
+    /// Seconds until it has to be replaced, by its server's clock; `None` where it never has.
     pub fn left(&self, now: UnixTime) -> Option<i64> {
-        Some(self.expiry?.left(self.server_time(now)))
+        Some(self.replace_by()?.left(self.server_time(now)))
     }
 
     /// The server's time as far as this machine can tell: by the skew of when the token was stored,
@@ -240,6 +249,13 @@ impl Credential {
             false => (lifetime / 4).max(0),
         };
         self.is_refreshable() && expiry.left(now) <= margin
+    }
+
+    /// Whether it is a sign-in that git has had no use for since a week: a refresh token that is
+    /// never used lapses (Gitea's and Forgejo's after 30 days).
+    pub fn lapses(&self, now: UnixTime) -> bool {
+        let is_idle = |sign_in: &SignIn| now.since(sign_in.issued) > MAX_IDLE;
+        self.sign_in.as_ref().is_some_and(is_idle) && self.needs_refresh(now)
     }
 
     /// Whether it can be given to git now, or after a refresh.
@@ -490,8 +506,26 @@ impl Credentials {
         self.0
             .retain(|entry| !(entry.path == new.path && entry.is_like(&new)));
         match new.path {
-            None => self.0.insert(0, new),
+            None => self.put_first(new),
             Some(_) => self.0.push(new),
+        }
+    }
+
+    /// A sign-in goes first, but for the token that was created by the one before it: git goes on with
+    /// that.
+    fn put_first(&mut self, new: Credential) {
+        let server = new.sign_in.as_ref().map(|sign_in| sign_in.server.as_str());
+        let is_created = |entry: &Credential| {
+            let token = entry.token.as_ref();
+            entry.path.is_none()
+                && entry.username == new.username
+                && token.is_some_and(|token| Some(token.server.as_str()) == server)
+        };
+        let created = self.0.iter().position(is_created);
+        let created = created.map(|at| self.0.remove(at));
+        self.0.insert(0, new);
+        if let Some(created) = created {
+            self.0.insert(0, created);
         }
     }
 

@@ -192,6 +192,13 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
     {
         credentials = renewed;
     }
+    // What answers in a sign-in's place keeps it from being refreshed in use.
+    if let Some(idle) = credentials.0.iter().find(|entry| entry.lapses(world.now))
+        && (world.renew)(site, idle)
+        && let Ok(renewed) = usable(store.as_ref(), site)
+    {
+        credentials = renewed;
+    }
     // An access token that could not be refreshed may have its last two minutes yet.
     let answers = |credentials: &Credentials| {
         let entry = credentials.find(request, world.now)?;

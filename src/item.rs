@@ -99,6 +99,17 @@ impl Item {
         all.into_iter().flatten()
     }
 
+    /// The sign-in at a git host by which an account's tokens can be worked on, if it has not ended.
+    pub fn sign_in(&self, server: &str, account: Option<&str>) -> Option<&Credential> {
+        let is_meant = |sign_in: &SignIn| {
+            let known = sign_in.account.as_deref();
+            let is_account = account.is_none() || known.is_none() || known == account;
+            sign_in.server == server && is_account && !sign_in.ended
+        };
+        let mut entries = self.credentials.0.iter();
+        entries.find(|entry| entry.sign_in.as_ref().is_some_and(is_meant))
+    }
+
     /// Removes the token of that id at a server wherever it is stored.
     pub fn forget(&mut self, server: &str, id: &str) {
         for entries in [

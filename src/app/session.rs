@@ -25,7 +25,7 @@ use crate::api::server::ServerUrl;
 use crate::api::{ApiError, Form, TokenApi};
 use crate::config::{self, Config, Paths};
 use crate::credential::{Credential, Site};
-use crate::expiry::{CLOCK_MARGIN, UnixTime};
+use crate::expiry::{CLOCK_MARGIN, Expiry, UnixTime};
 use crate::hosts::renew::{RenewError, refresh_due};
 use crate::hosts::tokens::{self, Person};
 use crate::item::{Item, Session};
@@ -177,6 +177,14 @@ impl ApiSession {
                 token.server == server && token.id == id && token.account == self.account
             })
         })
+    }
+
+    /// When this machine is to replace the token of that id, where the host gives no expiry.
+    pub fn replace_by(&self, id: &str) -> Option<Expiry> {
+        let server = self.place.as_ref()?.server.to_string();
+        let mut held = self.item.entries().filter_map(|entry| entry.token.as_ref());
+        held.find(|token| token.server == server && token.id == id)?
+            .replace_by
     }
 
     /// A command about this account, as far as it would not mean it anyway.
@@ -465,7 +473,9 @@ pub fn suggest_create(
     let is_theirs = |held: &Session| {
         held.server == url && account.is_none_or(|account| account == held.account)
     };
-    let is_signed_in = is_direct_url(config, url) || sessions.any(is_theirs);
+    let is_signed_in = is_direct_url(config, url)
+        || sessions.any(is_theirs)
+        || item.sign_in(url, account).is_some();
     let create = match account {
         Some(account) => suggest("wit token create", config, url, account),
         None => Suggestion::new("wit token create").option("--server", url),

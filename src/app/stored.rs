@@ -221,14 +221,16 @@ fn renewal_of(credential: &Credential, item: &Item, config: &Config, now: UnixTi
     let Some(token) = &credential.token else {
         return Renewal::Nobody;
     };
-    if credential.expiry.is_none() {
+    if credential.replace_by().is_none() {
         return Renewal::NotNeeded;
     }
-    let is_logged_in = item.sessions.iter().any(|session| {
-        session.server == token.server
-            && session.account == token.account
-            && session.expiry.is_none_or(|expiry| !expiry.is_past(now))
-    });
+    let is_logged_in = item.sign_in(&token.server, Some(&token.account)).is_some();
+    let is_logged_in = is_logged_in
+        || item.sessions.iter().any(|session| {
+            session.server == token.server
+                && session.account == token.account
+                && session.expiry.is_none_or(|expiry| !expiry.is_past(now))
+        });
     let is_direct =
         session::parse_url(&token.server).is_ok_and(|url| session::is_direct(config, &url));
     match renewal::days(config) {

@@ -123,7 +123,7 @@ pub fn due_graces(paths: &Paths, now: UnixTime) -> io::Result<Vec<Journal>> {
     Ok(journals)
 }
 
-/// Whether a token that `wit` made expires within so many days, or has.
+/// Whether a token that `wit` made expires, or is to be replaced, within so many days, or has.
 pub fn expires_within(entry: &Credential, days: u32, now: UnixTime) -> bool {
     let left = entry.left(now);
     let is_ours = entry.token.is_some() && (entry.sign_in.is_none() || entry.rotates_itself());
@@ -257,6 +257,14 @@ impl Upkeep<'_> {
         let Some(mut plan) = Plan::of_stored(rotation_id(), site, entry) else {
             return Ok(Renewed::NotDue);
         };
+        if self.api.promises().asks_password && !self.attended {
+            let error = ApiError::PasswordNeeded {
+                server: plan.server,
+                reason: "nobody can be asked".to_owned(),
+            };
+            let doing = "renewing the token";
+            return Err(RotationError::Api { doing, error }.into());
+        }
         // A token that replaces itself has ended then.
         if !plan.is_in_place() {
             plan.grace = RENEWAL_GRACE;

@@ -67,7 +67,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             report.line(format!("\n{url}"));
             report.attention |= shown.attention;
             shown.lines.into_iter().for_each(|line| report.line(line));
-            documents.push(shown.document);
+            let mut document = shown.document;
+            let theirs = |entry: &&Credential| entry.token.is_some();
+            let tokens = item.credentials.0.iter().filter(theirs);
+            let tokens = tokens.map(|entry| report.token(&url, entry, item, answer, false));
+            document["tokens"] = tokens.collect();
+            report.left_over(item);
+            document["pending"] = item.pending.len().into();
+            document["previous"] = item.previous.len().into();
+            documents.push(document);
             continue;
         }
         documents.push(report.server(url, item, answer, *is_direct));
@@ -168,6 +176,21 @@ impl Report<'_> {
         for entry in &item.credentials.0 {
             tokens.push(self.token(server, entry, item, answer, direct));
         }
+        self.left_over(item);
+        json!({
+            "server": server,
+            "checked": answer.is_complete && answer.problem.is_none(),
+            "problem": answer.problem,
+            "clockSkew": answer.skew,
+            "sessions": sessions,
+            "tokens": tokens,
+            "pending": item.pending.len(),
+            "previous": item.previous.len(),
+        })
+    }
+
+    /// What rotations have not finished or left behind.
+    fn left_over(&mut self, item: &Item) {
         let mut left_over = Vec::new();
         for entry in &item.previous {
             let id = entry.token.as_ref().map(|token| token.id.as_str());
@@ -193,16 +216,6 @@ impl Report<'_> {
                 ));
             }
         }
-        json!({
-            "server": server,
-            "checked": answer.is_complete && answer.problem.is_none(),
-            "problem": answer.problem,
-            "clockSkew": answer.skew,
-            "sessions": sessions,
-            "tokens": tokens,
-            "pending": item.pending.len(),
-            "previous": item.previous.len(),
-        })
     }
 
     /// What ends tokens that a rotation has left behind; `None` where there are none.
@@ -234,7 +247,11 @@ impl Report<'_> {
         let site = session::parse_url(server).and_then(|url| session::site_of(&url));
         let paused = |site| renewal::is_paused(&self.context.paths, &site, self.now);
         let log_in = Suggestion::new("wit login").arg(server);
+        let host = known.and_then(|known| HostType::parse(known.host_type.as_deref()?));
         match () {
+            () if host == Some(HostType::Forgejo) => {
+                Some(("the host requires your password", rotate))
+            }
             () if !self.renews => Some(("renewal is switched off", rotate)),
             () if !is_signed_in => Some(("the login is over", log_in.and(rotate))),
             () if site.is_ok_and(paused) => Some(("the last renewal failed", log_in.and(rotate))),
@@ -264,9 +281,13 @@ impl Report<'_> {
                             && session.account == token.account
                             && !is_within(session.expiry, 0, self.now)
                     })
+            })
+            || entry.token.as_ref().is_some_and(|token| {
+                let held = item.sign_in(&token.server, Some(&token.account));
+                held.is_some()
             });
         let hindrance = (entry.token.as_ref())
-            .filter(|_| is_within(entry.expiry, SOON_UNRENEWED, self.now))
+            .filter(|_| is_within(entry.replace_by(), SOON_UNRENEWED, self.now))
             .and_then(|token| self.hindrance(token, is_signed_in));
         // One that is renewed in time needs nobody, however short its life.
         let is_soon = match &entry.token {
@@ -297,7 +318,8 @@ impl Report<'_> {
             }
             _ => self.state(entry.expiry, is_soon, &create),
         };
-        if let Some((reason, command)) = hindrance
+        if let Some((reason, command)) = hindrance.clone()
+            && entry.expiry.is_some()
             && accepted != Some(false)
             && !is_within(entry.expiry, 0, self.now)
         {
@@ -309,6 +331,9 @@ impl Report<'_> {
         }
         if state.is_none() && entry.token.is_some() {
             state = Some("never expires".to_owned());
+            if let Some(by) = entry.replace_by() {
+                state = Some(self.replaced_by(by, hindrance));
+            }
         }
         let name = match (&entry.token, &username) {
             (Some(token), _) => token.name.clone(),
@@ -334,8 +359,23 @@ impl Report<'_> {
             "tokenPrefix": prefix(entry),
             "scopes": scopes,
             "expiresAt": entry.expiry.map(|expiry| output::rfc3339(expiry.0)),
+            "replaceBy": (entry.token.as_ref())
+                .and_then(|token| token.replace_by)
+                .map(|by| output::rfc3339(by.0)),
             "accepted": accepted,
         })
+    }
+
+    /// The words for a token that its host lets live for ever, and this machine replaces.
+    fn replaced_by(&mut self, by: Expiry, hindrance: Option<(&'static str, Suggestion)>) -> String {
+        let date = output::date(by.0);
+        match hindrance {
+            None => format!("never expires, replaced by {date}"),
+            Some((reason, command)) => {
+                self.attention = true;
+                format!("never expires, to be replaced by {date}, but {reason}: {command}")
+            }
+        }
     }
 
     /// In words when it ends, with the command to type where that is soon; `None` where no end is

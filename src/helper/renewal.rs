@@ -38,12 +38,12 @@ pub fn is_due(entry: &Credential, days: i64, now: UnixTime) -> bool {
 /// [`is_due`] if the clocks differed by nothing, although they did when the token was stored: this
 /// machine's may have been set since. Whether it was, the server knows.
 pub fn is_due_by_this_clock(entry: &Credential, days: i64, now: UnixTime) -> bool {
-    let left = entry.expiry.map(|expiry| expiry.left(now));
+    let left = entry.replace_by().map(|by| by.left(now));
     left.is_some_and(|left| is_soon(entry, days, left))
 }
 
 fn is_soon(entry: &Credential, days: i64, left: i64) -> bool {
-    let (Some(info), Some(expiry)) = (&entry.token, entry.expiry) else {
+    let (Some(info), Some(expiry)) = (&entry.token, entry.replace_by()) else {
         return false;
     };
     if entry.sign_in.is_some() && !entry.rotates_itself() {
@@ -266,6 +266,8 @@ pub fn warning(
     let mend = match renewal {
         Renewal::Done | Renewal::NotDue | Renewal::UnderWay => return None,
         Renewal::SwitchedOff => format!("type: {rotate}"),
+        // It works on, and the command says whether a login is needed too.
+        Renewal::Failed if entry.expiry.is_none() => format!("type: {rotate}"),
         Renewal::Failed => format!("type: wit login {server} && {rotate}"),
         Renewal::Undecided => format!("you must decide: {rotate} --resume"),
         Renewal::NoProgram => format!("{} can't be run", wit().ok()?.display()),
@@ -281,6 +283,15 @@ pub fn warning(
     // Where it can't be remembered it would be said at each call: better not at all.
     write_time(&path, now).ok()?;
     let hours = left / 3_600;
+    if entry.expiry.is_none() {
+        let when = match hours {
+            0.. => format!("within {hours} hours"),
+            _ => format!("{} hours ago", -hours),
+        };
+        return Some(format!(
+            "the token for {site} is to be replaced {when}, and was not; {mend}"
+        ));
+    }
     Some(format!(
         "the token for {site} expires in {hours} hours and was not renewed; {mend}"
     ))

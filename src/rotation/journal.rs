@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::GRACE_AGAIN;
 use super::deliver::Sink;
 use crate::api::NewToken;
+use crate::api::promises::stem;
 use crate::config::{Paths, write_private};
 use crate::credential::Site;
 use crate::expiry::{CLOCK_MARGIN, UnixTime};
@@ -61,6 +62,9 @@ pub struct Journal {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<String>,
     pub expires_in_days: Option<u32>,
+    /// Days after which this machine is to replace the new token, where the host gives no expiry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace_in_days: Option<u32>,
     pub old_id: String,
     /// Known from before the new token is put into the pending slot.
     pub new_id: Option<String>,
@@ -116,6 +120,7 @@ impl Journal {
             scopes: plan.new.scopes.clone(),
             repositories: plan.new.repositories.clone(),
             expires_in_days: plan.new.expires_in_days,
+            replace_in_days: None,
             old_id: plan.old_id.clone(),
             new_id: None,
             stored: plan.stored,
@@ -190,7 +195,9 @@ impl Journal {
     /// Whether `text`, the first characters of an id or a name, means this rotation.
     pub fn is_meant_by(&self, text: &str) -> bool {
         let fits = |id: &str| text.len() >= 4 && id.starts_with(text);
-        self.name == text || fits(&self.old_id) || self.new_id.as_deref().is_some_and(fits)
+        [self.name.as_str(), stem(&self.name)].contains(&text)
+            || fits(&self.old_id)
+            || self.new_id.as_deref().is_some_and(fits)
     }
 
     /// Sets who is to receive the token: those that have it already, and `sinks`.

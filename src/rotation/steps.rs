@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::api::CreatedToken;
 use crate::api::lost::{self, Search};
-use crate::api::promises::{SelfRotation, require};
+use crate::api::promises::{Precision, SelfRotation, require};
 use crate::credential::{Proof, TokenInfo};
-use crate::expiry::notable_skew;
+use crate::expiry::{DAY, notable_skew};
 use crate::store;
 
 const REVOKING_LOST: &str = "revoking a token whose secret was lost";
@@ -129,6 +129,17 @@ impl Rotator<'_> {
     /// Whether the server still takes the new token.
     fn is_new_alive(&self, journal: &Journal) -> Result<bool, RotationError> {
         let new_id = new_id(journal)?;
+        if self.api.promises().asks_password {
+            let item = store::load(self.store, &site_of(journal)?)?;
+            let kept = with_id(&item.credentials.0, &new_id).or(with_id(&item.pending, &new_id));
+            if let Some(new) = kept {
+                return match self.api.verify(new.proof.secret()) {
+                    Ok(_) => Ok(true),
+                    Err(ApiError::Unauthorized) => Ok(false),
+                    Err(error) => Err(doing("verifying the new token")(error)),
+                };
+            }
+        }
         let listed = self.list()?;
         let now = self.server_time();
         let lives = |token: &Token| token.id == new_id && !token.is_expired(now);
@@ -141,6 +152,13 @@ impl Rotator<'_> {
         can_rotate(plan, self.api).map_err(doing("rotating the token"))?;
         let mut journal = Journal::new(plan, self.server_time());
         journal.name = promises.next_name(&journal.name);
+        if promises.expiry == Precision::None {
+            journal.replace_in_days = journal.expires_in_days.take();
+            // Nobody would replace what is not kept here.
+            let is_kept = plan.stored || journal.replace_in_days.is_none();
+            require(self.api, is_kept, "let a token expire")
+                .map_err(doing("rotating the token"))?;
+        }
         journal.expires_in_days = promises.lifetime(journal.expires_in_days);
         if !plan.stored && plan.deliver.is_empty() {
             return Err(RotationError::NoReceiver);
@@ -167,6 +185,13 @@ impl Rotator<'_> {
                 Err(ApiError::Unauthorized) => return Err(RotationError::OldRefused),
                 Err(error) => return Err(doing("verifying the old token")(error)),
             }
+        }
+        // Each call may take a one-time code of its own. The old token works, and the new one's name is
+        // nobody else's.
+        if promises.asks_password && promises.unique_names && journal.account_id.is_some() {
+            journal.clock_skew = self.api.clock_skew().unwrap_or(0);
+            journal.started = self.server_time();
+            return Ok(journal);
         }
         let listed = self.list()?;
         if let Some(max) = promises.max_tokens.filter(|max| listed.len() >= *max) {
@@ -325,6 +350,9 @@ impl Rotator<'_> {
             return Err(error.into());
         }
         (self.reached)("journal-created");
+        let made = token.created.unwrap_or_else(|| self.server_time());
+        let replace_by =
+            (journal.replace_in_days).map(|days| Expiry(made.plus(i64::from(days) * DAY)));
         let entry = |old: Option<&Credential>| Credential {
             username: match old {
                 Some(old) => old.username.clone(),
@@ -349,8 +377,8 @@ impl Rotator<'_> {
                 account: journal.account.clone(),
                 scopes: token.scopes.clone(),
                 repositories: token.repositories.clone(),
-                created: token.created.unwrap_or_else(|| self.server_time()),
-                replace_by: None,
+                created: made,
+                replace_by,
                 clock_skew: notable_skew(self.api.clock_skew()),
             }),
         };

@@ -62,7 +62,12 @@ impl Question {
             config: config.clone(),
             meant: meant.clone(),
             sessions: item.sessions.iter().filter(is_alive).cloned().collect(),
+            // Elsewhere nothing is known that each token may ask.
             tokens: (item.credentials.0.iter())
+                .filter(|_| {
+                    let host = session::git_host(config, server);
+                    matches!(host, None | Some(HostType::Gitea | HostType::Forgejo))
+                })
                 .filter_map(|entry| stored(entry, &name))
                 .collect(),
             host: session::known(config, server)

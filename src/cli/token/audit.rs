@@ -12,11 +12,19 @@ use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, ServerArgs};
 use crate::cli::{Context, Exit};
 use crate::expiry::{DAY, UnixTime};
-use crate::names::SCOPES;
+use crate::hosts::scopes;
 use crate::quote::Suggestion;
+use crate::sign_in::HostType;
 
-/// The scope that few tokens need.
-const WIDE: &str = "repo:admin";
+/// Whether it is a scope that few tokens need.
+fn is_wide(host: HostType, scope: &str) -> bool {
+    match host {
+        HostType::Wit => scope == "repo:admin",
+        HostType::Gitea | HostType::Forgejo => matches!(scope, "all" | "write:admin"),
+        HostType::Gitlab => scope == "api",
+        HostType::Github | HostType::Oauth => false,
+    }
+}
 
 /// Days before its expiry from which a token is about to expire.
 const SOON: i64 = 14;
@@ -40,9 +48,14 @@ pub struct Args {
 }
 
 /// Problems of a token: the name that `--json` has for each, and the words for it.
-fn findings(token: &Token, now: UnixTime, promises: &Promises) -> Vec<(&'static str, String)> {
+fn findings(
+    token: &Token,
+    now: UnixTime,
+    host: HostType,
+    promises: &Promises,
+) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    let wide = token.scopes.iter().any(|scope| scope == WIDE);
+    let wide = token.scopes.iter().find(|scope| is_wide(host, scope));
     match token.expiry {
         Some(expiry) if expiry.is_past(now) => {
             // Nothing else matters of one that opens nothing.
@@ -57,8 +70,15 @@ fn findings(token: &Token, now: UnixTime, promises: &Promises) -> Vec<(&'static 
         None if promises.expiry == Precision::None => {}
         None => found.push(("never-expires", "never expires".into())),
     }
-    if wide {
-        found.push(("wide", "repo:admin may delete repositories".into()));
+    match wide {
+        Some(_) if host == HostType::Wit => {
+            found.push(("wide", "repo:admin may delete repositories".into()));
+        }
+        Some(scope) => {
+            let words = format!("{} is more than git needs", escaped(scope));
+            found.push(("wide", words));
+        }
+        None => {}
     }
     match token.last_used {
         None if token.idle(now).is_some_and(|idle| idle >= NEVER_USED * DAY) => {
@@ -104,17 +124,19 @@ fn mend(acting: &Acting, token: &Token, kind: &str, tokens: &[Token]) -> Suggest
     if !is_needed || matches!(place, Place::LeftBehind) {
         return revoke;
     }
+    let host = acting.host;
     let is_narrow = |scope: &&String| {
-        **scope != WIDE && SCOPES.iter().any(|(known, _)| *known == scope.as_str())
+        let mut known = scopes::all(host).iter();
+        !is_wide(host, scope) && known.any(|(known, _)| *known == scope.as_str())
     };
     let narrow: Vec<&str> = (token.scopes.iter().filter(is_narrow))
         .map(String::as_str)
         .collect();
     let narrow = match narrow.is_empty() {
-        true => "repo:read".to_owned(),
+        true => "read".to_owned(),
         false => narrow.join(","),
     };
-    let is_wide = token.scopes.iter().any(|scope| scope == WIDE);
+    let is_wide = token.scopes.iter().any(|scope| is_wide(host, scope));
     if matches!(place, Place::Unlinked) {
         return acting
             .suggest("wit token create --expires 90")
@@ -123,7 +145,8 @@ fn mend(acting: &Acting, token: &Token, kind: &str, tokens: &[Token]) -> Suggest
             .and(revoke);
     }
     let mut rotate = acting.suggest("wit token rotate").arg(id);
-    if token.expiry.is_none() {
+    let expires = acting.api.promises().expiry != Precision::None;
+    if token.expiry.is_none() && expires {
         rotate = rotate.option("-e", "90");
     }
     if is_wide {
@@ -158,7 +181,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
         let found = match rotations.is_unfinished(&token.id) {
             true => vec![("unfinished", "its rotation is not finished".to_owned())],
-            false => findings(token, now, &promises),
+            false => findings(token, now, acting.host, &promises),
         };
         if found.is_empty() {
             continue;
@@ -247,7 +270,7 @@ mod tests {
             repositories: Vec::new(),
         };
         let kinds = |token: &Token| -> Vec<&str> {
-            findings(token, now, &Promises::PLATFORM)
+            findings(token, now, HostType::Wit, &Promises::PLATFORM)
                 .into_iter()
                 .map(|(kind, _)| kind)
                 .collect()

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::pick::shown;
+use crate::api::promises::Precision;
 use crate::api::{CreatedToken, NewToken};
 use crate::app::issue::{self, Issued, Order, Replaced};
 use crate::cli::duration;
@@ -116,14 +117,34 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if for_git && args.expires.is_none() && args.expires_on.is_none() && !args.quiet {
-        eprintln!("It lasts {GIT_DAYS} days; --expires DAYS says otherwise.");
+        match replace_by {
+            Some(_) => {
+                eprintln!("It is replaced after {GIT_DAYS} days; --expires DAYS says otherwise.")
+            }
+            None => eprintln!("It lasts {GIT_DAYS} days; --expires DAYS says otherwise."),
+        }
+    }
+    if let Some(by) = replace_by
+        && acting.api.promises().asks_password
+    {
+        let host = acting.host.title();
+        let rotate = acting.suggest("wit token rotate");
+        let date = output::iso_date(by.0);
+        eprintln!(
+            "warning: {host} requires your password for a new token, so that none is replaced by itself; \
+             by {date}: {rotate}"
+        );
     }
     if created.token.expiry.is_none() && replace_by.is_none() {
         let what = match is_wide {
             true => "this token never expires and may delete repositories",
             false => "this token never expires",
         };
-        eprintln!("warning: {what}; --expires DAYS makes one that does");
+        let next = match acting.api.promises().expiry {
+            Precision::None => "revoke it when nothing needs it",
+            Precision::Date | Precision::Second => "--expires DAYS makes one that does",
+        };
+        eprintln!("warning: {what}; {next}");
     }
     if let Some(Replaced { works, revoke, .. }) = replaced
         && works != Some(false)

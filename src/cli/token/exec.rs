@@ -190,6 +190,7 @@ pub fn end_abandoned(context: &Context) {
         let args = ServerArgs {
             server: Some(server),
             account: Some(account),
+            unattended: true,
             ..ServerArgs::default()
         };
         let acting = match session::acting(&quiet, &args) {

@@ -1,6 +1,7 @@
 //! Which token a person means.
 
 use crate::api::Token;
+use crate::api::promises::stem;
 use crate::cli::output::{self, escaped};
 use crate::cli::{Exit, Failure};
 
@@ -23,10 +24,12 @@ pub fn pick_except<'a>(
 ) -> Result<&'a Token, Failure> {
     let is_meant = |token: &&Token| !except.contains(&token.id.as_str());
     let prefix = text.trim_matches(['.', '…']);
-    let ways: [&dyn Fn(&Token) -> bool; 4] = [
+    let ways: [&dyn Fn(&Token) -> bool; 5] = [
         &|token| token.id == text,
         &|token| [&token.prefix, &token.suffix].contains(&&prefix.to_owned()) && !prefix.is_empty(),
         &|token| token.name == text,
+        // Whatever its generation.
+        &|token| stem(&token.name) == text,
         &|token| text.len() >= SHORTEST_ID && token.id.starts_with(text),
     ];
     for way in ways {

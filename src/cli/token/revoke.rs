@@ -9,6 +9,7 @@ use crate::cli::ask::first_line;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
+use crate::credential::Credential;
 use crate::secret::Secret;
 use crate::store;
 
@@ -90,8 +91,13 @@ fn pick_whole<'a>(
                 .into(),
         );
     }
-    let prefix = whole.expose_str().and_then(|text| text.get(..8));
-    Ok(pick::pick(tokens, prefix.unwrap_or_default(), "revoke")?)
+    let text = whole.expose_str().unwrap_or_default();
+    let has_suffixes = tokens.iter().any(|token| !token.suffix.is_empty());
+    let known = match has_suffixes {
+        true => text.get(text.len().saturating_sub(8)..),
+        false => text.get(..8),
+    };
+    Ok(pick::pick(tokens, known.unwrap_or_default(), "revoke")?)
 }
 
 /// Revokes tokens one after the other with those that came of them, removes them from this machine,
@@ -167,7 +173,11 @@ fn ended_here(acting: &Acting, id: &str, said: &str, context: &Context) -> anyho
         })?;
     }
     if !context.json {
+        let is_signed_in = |entry: &Credential| entry.sign_in.is_some();
         let also = match here {
+            Some(_) if acting.stores(id) && acting.item.credentials.0.iter().any(is_signed_in) => {
+                ", also removed from this machine; git uses the sign-in again"
+            }
             Some(_) => ", also removed from this machine",
             None => "",
         };
