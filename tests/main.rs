@@ -35,6 +35,7 @@ mod git_clients;
 mod gitlab_tokens;
 mod help;
 mod helper;
+mod host_tokens;
 mod hostile;
 mod hosting;
 mod hosts;

@@ -78,6 +78,7 @@ pub struct State {
     /// Seconds between polls, each once.
     pub pauses: Vec<f64>,
     pub gitlab: gitlab::Gitlab,
+    pub gitea: gitea::More,
 }
 
 struct Device {
