@@ -182,6 +182,17 @@ impl Credential {
         self.expiry.or_else(|| self.token.as_ref()?.replace_by)
     }
 
+    /// Whether it is the token of that id at a server: one that `wit` created, or one that a sign-in
+    /// had created by a password.
+    pub fn is_token(&self, server: &str, id: &str) -> bool {
+        let created = |token: &TokenInfo| token.server == server && token.id == id;
+        let by_password = |sign_in: &SignIn| match &sign_in.upkeep {
+            Upkeep::Replace { id: held, .. } => sign_in.server == server && held == id,
+            _ => false,
+        };
+        self.token.as_ref().is_some_and(created) || self.sign_in.as_ref().is_some_and(by_password)
+    }
+
     /// Seconds until it has to be replaced, by its server's clock; `None` where it never has.
     pub fn left(&self, now: UnixTime) -> Option<i64> {
         Some(self.replace_by()?.left(self.server_time(now)))
@@ -518,6 +529,7 @@ impl Credentials {
         let is_created = |entry: &Credential| {
             let token = entry.token.as_ref();
             entry.path.is_none()
+                && entry.sign_in.is_none()
                 && entry.username == new.username
                 && token.is_some_and(|token| Some(token.server.as_str()) == server)
         };

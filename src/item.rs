@@ -117,10 +117,7 @@ impl Item {
             &mut self.pending,
             &mut self.previous,
         ] {
-            entries.retain(|entry| {
-                let token = entry.token.as_ref();
-                token.is_none_or(|token| token.server != server || token.id != id)
-            });
+            entries.retain(|entry| !entry.is_token(server, id));
         }
     }
 

@@ -11,6 +11,8 @@ use crate::support::forge::{Forge, Kind, ONE_TIME_CODE, PASSWORD};
 use crate::support::machine::paths;
 use crate::support::oidc::Login;
 use crate::support::proxy::{Fate, Proxy};
+#[cfg(target_os = "linux")]
+use crate::support::terminal::Terminal;
 use crate::support::{HELPER, Home, WIT, done, refused, text};
 use wit::api::promises::stem;
 use wit::credential::Site;
@@ -406,6 +408,11 @@ fn forgejo_is_not_asked_where_nobody_can_say_the_password() {
     let request = format!("protocol={protocol}\nhost={host}\n\n");
     let answer = way.home.run(HELPER, &["get"], &request);
     assert!(done(&answer).contains(&first));
+    let said = text(&answer.stderr);
+    assert!(
+        said.contains("is to be replaced within") && said.contains("type: wit token rotate"),
+        "{said}"
+    );
     assert_eq!(way.forge.server.seen().len(), seen, "it was asked");
     // Told a person once it has failed.
     let status = way.home.run(WIT, &["status"], "");
@@ -520,6 +527,52 @@ fn a_sign_in_that_git_does_not_use_is_kept_from_lapsing() {
     way.home
         .run(WIT, &["logout", &way.url, "--revoke", "--yes"], "");
     assert!(!way.works(&created));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_person_is_asked_once_and_types_unseen() {
+    let way = Way::new(Kind::Forgejo);
+    way.forge.with(|state| state.second_factor = true);
+    let line = format!("{WIT} token create");
+    let mut asked = Vec::new();
+    let (code, shown) = Terminal::run(&way.home, &line).attended(|shown| {
+        let answer = match shown {
+            _ if shown.contains("Password of ada at ") && shown.ends_with(": ") => PASSWORD,
+            _ if shown.contains("One-time code of ada at ") && shown.ends_with(": ") => {
+                ONE_TIME_CODE
+            }
+            _ => return None,
+        };
+        asked.push(answer);
+        Some(answer)
+    });
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(asked, [PASSWORD, ONE_TIME_CODE]);
+    assert!(
+        !shown.contains(PASSWORD) && !shown.contains(ONE_TIME_CODE),
+        "{shown}"
+    );
+    way.assert_tidy("created");
+}
+
+#[test]
+fn a_token_of_a_login_by_password_is_known_as_this_machines() {
+    let forge = Forge::start(Kind::Gitea);
+    let home = Home::new();
+    let words = ["login", &forge.url, "--username", "ada", "--password-stdin"];
+    done(&home.run(WIT, &words, &format!("{PASSWORD}\n")));
+    let way = Way {
+        url: forge.url.clone(),
+        forge,
+        home,
+        pasted: String::new(),
+        answers: format!("{PASSWORD}\n"),
+    };
+    let listed = way.list();
+    assert_eq!(listed[0]["thisMachine"], true, "{listed:?}");
+    done(&way.token(&["revoke", listed[0]["id"].as_str().expect("an id")]));
+    assert_eq!(way.item().credentials.0, [], "a dead sign-in was left");
 }
 
 #[test]
@@ -835,4 +888,21 @@ fn killed_rotations_are_mended_by_typing_the_command_again() {
         killed > ROUNDS,
         "only {killed} were killed before their end"
     );
+}
+
+#[test]
+#[ignore]
+fn tmp_serve() {
+    let kind = match std::env::var("KIND").unwrap().as_str() {
+        "gitea" => Kind::Gitea,
+        _ => Kind::Forgejo,
+    };
+    let forge = Forge::start(kind);
+    forge.with(|state| state.gitea.binds = std::env::var("BINDS").is_ok());
+    println!(
+        "SERVING {} {}",
+        forge.url,
+        forge.person_creates(&["write:user", "write:repository"])
+    );
+    std::thread::sleep(Duration::from_secs(100));
 }

@@ -216,10 +216,7 @@ impl ApiSession {
             return false;
         };
         let server = place.server.to_string();
-        self.item.entries().any(|entry| {
-            let token = entry.token.as_ref();
-            token.is_some_and(|token| token.server == server && token.id == id)
-        })
+        self.item.entries().any(|entry| entry.is_token(&server, id))
     }
 }
 

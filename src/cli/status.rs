@@ -68,7 +68,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             report.attention |= shown.attention;
             shown.lines.into_iter().for_each(|line| report.line(line));
             let mut document = shown.document;
-            let theirs = |entry: &&Credential| entry.token.is_some();
+            let theirs = |entry: &&Credential| entry.token.is_some() && entry.sign_in.is_none();
             let tokens = item.credentials.0.iter().filter(theirs);
             let tokens = tokens.map(|entry| report.token(&url, entry, item, answer, false));
             document["tokens"] = tokens.collect();

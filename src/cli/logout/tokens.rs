@@ -12,7 +12,8 @@ use crate::store;
 
 /// Those of a server that an item has, of one account or all.
 fn stored(item: &Item, server: &str, account: Option<&str>) -> Vec<TokenInfo> {
-    let tokens = item.entries().filter_map(|entry| entry.token.as_ref());
+    let created = item.entries().filter(|entry| entry.sign_in.is_none());
+    let tokens = created.filter_map(|entry| entry.token.as_ref());
     let is_meant = |token: &&TokenInfo| {
         token.server == server && account.is_none_or(|account| account == token.account)
     };

@@ -34,7 +34,8 @@ pub struct Args {
     /// The last day on which it works, such as 2027-01-31
     #[arg(long, value_name = "DATE", conflicts_with = "expires")]
     expires_on: Option<String>,
-    /// Scopes, comma-separated or repeated [default: repo:read,repo:write]
+    /// Scopes in the words of the host, or `read` or `write`, comma-separated or repeated
+    /// [default: write]
     #[arg(short, long, value_name = "SCOPES")]
     scopes: Vec<String>,
     /// Store it on this machine, for git
@@ -326,6 +327,9 @@ fn report(
             text,
             "\nGit on this machine uses it for {site}.\nIt is kept in {location}."
         )?;
+        if acting.host != HostType::Wit {
+            writeln!(text, "When it is revoked, git uses the sign-in again.")?;
+        }
     }
     Ok(output::print(&text)?)
 }
