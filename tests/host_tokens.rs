@@ -889,20 +889,3 @@ fn killed_rotations_are_mended_by_typing_the_command_again() {
         "only {killed} were killed before their end"
     );
 }
-
-#[test]
-#[ignore]
-fn tmp_serve() {
-    let kind = match std::env::var("KIND").unwrap().as_str() {
-        "gitea" => Kind::Gitea,
-        _ => Kind::Forgejo,
-    };
-    let forge = Forge::start(kind);
-    forge.with(|state| state.gitea.binds = std::env::var("BINDS").is_ok());
-    println!(
-        "SERVING {} {}",
-        forge.url,
-        forge.person_creates(&["write:user", "write:repository"])
-    );
-    std::thread::sleep(Duration::from_secs(100));
-}
