@@ -188,6 +188,7 @@ impl TokenApi for Direct {
         Promises {
             request_ids: true,
             shorten: true,
+            change: true,
             ..Promises::PLATFORM
         }
     }

@@ -31,6 +31,8 @@ pub struct Promises {
     pub request_ids: bool,
     /// A token's end can be brought forward.
     pub shorten: bool,
+    /// A token's name and description can be changed.
+    pub change: bool,
     /// A token can be bound to repositories ([`super::NewToken::repositories`]).
     pub repositories: bool,
     /// The host wants the account's password for each of these calls, so that a person has to be
@@ -74,6 +76,7 @@ impl Promises {
         describes_itself: false,
         request_ids: false,
         shorten: false,
+        change: false,
         repositories: false,
         asks_password: false,
     };

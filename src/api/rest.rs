@@ -229,6 +229,7 @@ impl TokenApi for Rest {
             self_rotation: SelfRotation::WithOverlap,
             describes_itself: true,
             shorten: true,
+            change: true,
             ..Promises::PLATFORM
         }
     }

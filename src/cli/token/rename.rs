@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::pick;
 use crate::api::Change;
+use crate::api::promises::require;
 use crate::cli::output;
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit, Failure};
@@ -31,7 +32,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             .into());
     }
     let acting = session::acting(context, &args.server)?;
-    let tokens = acting.api.list()?;
+    let api = acting.api.as_ref();
+    require(api, api.promises().change, "change the name of a token")?;
+    let tokens = api.list()?;
     let token = pick::pick(&tokens, &args.id, "rename")?;
     let change = Change {
         name: args.name,
