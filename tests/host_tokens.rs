@@ -576,6 +576,22 @@ fn a_token_of_a_login_by_password_is_known_as_this_machines() {
 }
 
 #[test]
+fn the_account_must_be_known_to_ask_for_its_tokens() {
+    let forge = Forge::start(Kind::Forgejo);
+    let home = Home::new();
+    let pasted = forge.person_creates(&["write:repository"]);
+    done(&home.run(WIT, &["login", &forge.url, "--token-stdin"], &pasted));
+    let said = refused(
+        &home.run(WIT, &["token", "list", "--password-stdin"], PASSWORD),
+        1,
+    );
+    assert!(said.contains("--username NAME"), "{said}");
+    let words = ["login", &forge.url, "--token-stdin", "--username", "ada"];
+    done(&home.run(WIT, &words, &pasted));
+    done(&home.run(WIT, &["token", "list", "--password-stdin"], PASSWORD));
+}
+
+#[test]
 fn a_wrong_password_is_said_and_nothing_is_kept() {
     let mut way = Way::new(Kind::Forgejo);
     way.answers = "wrong\n".to_owned();
@@ -650,6 +666,8 @@ fn what_a_host_can_not_do_is_refused_with_the_page_before_anything_is_sent() {
         &["token", "revoke", "1"],
         &["token", "audit"],
         &["token", "prune", "--expired"],
+        &["token", "rename", "1", "x"],
+        &["token", "rotate", "1"],
     ] {
         let said = refused(&home.run(WIT, words, ""), 1);
         assert!(said.contains("GitHub can't "), "{said}");

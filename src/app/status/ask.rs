@@ -62,12 +62,7 @@ impl Question {
             config: config.clone(),
             meant: meant.clone(),
             sessions: item.sessions.iter().filter(is_alive).cloned().collect(),
-            // Elsewhere nothing is known that each token may ask.
             tokens: (item.credentials.0.iter())
-                .filter(|_| {
-                    let host = session::git_host(config, server);
-                    matches!(host, None | Some(HostType::Gitea | HostType::Forgejo))
-                })
                 .filter_map(|entry| stored(entry, &name))
                 .collect(),
             host: session::known(config, server)
@@ -264,6 +259,12 @@ fn check_host(
             Err(error) => answer.problem = Some(error.to_string()),
         }
         progress.tell(answer);
+    }
+    for token in &question.tokens {
+        if let Ok(Some(is_accepted)) = account::accepts(host, server, &token.secret, true, &reach) {
+            answer.tokens.insert(token.id.clone(), is_accepted);
+            progress.tell(answer);
+        }
     }
     Ok(())
 }

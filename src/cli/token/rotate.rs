@@ -21,8 +21,8 @@ use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
 use crate::config::{self, Config};
-use crate::credential::Credential;
-use crate::expiry::UnixTime;
+use crate::credential::{Credential, Site};
+use crate::expiry::{Expiry, UnixTime};
 use crate::progress;
 use crate::rotation::deliver::{self, DeliveryError, Sink};
 use crate::rotation::journal::{self, Journal, Step};
@@ -137,6 +137,8 @@ struct Done {
     /// Whether standard output is the new token's.
     printed: bool,
     outcome: Outcome,
+    /// When this machine is to replace the new token, where the host gives no expiry.
+    replace_by: Option<Expiry>,
     /// The ids of all that was revoked.
     revoked: Vec<String>,
 }
@@ -245,14 +247,26 @@ fn start(plan: &Plan, means: &Means, context: &Context) -> anyhow::Result<Done> 
     let act = |upkeep: &Upkeep| upkeep.start(plan);
     let (outcome, revoked) = carry_out(means, context, act);
     let error = |error| failure(error, &plan.into(), means.attended, context);
+    let outcome = outcome.map_err(error)?;
     Ok(Done {
         name: plan.new.name.clone(),
         old_id: plan.old_id.clone(),
         by_itself: plan.by_itself && !plan.is_in_place(),
         printed: plan.deliver.contains(&Sink::Print),
-        outcome: outcome.map_err(error)?,
+        replace_by: replace_by(means.store, Some(&plan.site), &outcome),
+        outcome,
         revoked,
     })
+}
+
+/// The date of this machine's for a new token, as it is stored.
+fn replace_by(store: &dyn Store, site: Option<&Site>, outcome: &Outcome) -> Option<Expiry> {
+    let (Outcome::Rotated { new_id, .. } | Outcome::InGrace { new_id, .. }) = outcome else {
+        return None;
+    };
+    let item = crate::store::load(store, site?).ok()?;
+    let mut tokens = item.entries().filter_map(|entry| entry.token.as_ref());
+    tokens.find(|token| token.id == *new_id)?.replace_by
 }
 
 fn resume(journal: &Journal, means: &Means, context: &Context) -> anyhow::Result<Done> {
@@ -281,12 +295,14 @@ fn finish_by(
 ) -> anyhow::Result<Done> {
     let (outcome, revoked) = carry_out(means, context, act);
     let error = |error| failure(error, &journal.into(), means.attended, context);
+    let outcome = outcome.map_err(error)?;
     Ok(Done {
         name: journal.name.clone(),
         old_id: journal.old_id.clone(),
         by_itself: journal.by_itself && !journal.is_in_place(),
         printed: false,
-        outcome: outcome.map_err(error)?,
+        replace_by: replace_by(means.store, journal.site().as_ref(), &outcome),
+        outcome,
         revoked,
     })
 }

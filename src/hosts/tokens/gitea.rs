@@ -123,6 +123,14 @@ impl Gitea {
     }
 
     fn url(&self, rest: &[&str]) -> Result<Url, ApiError> {
+        if self.login.account.is_none() {
+            let server = &self.login.server;
+            return Err(ApiError::Refused {
+                message: format!(
+                    "it is not known whose account it is; log in again: wit login {server} --username NAME"
+                ),
+            });
+        }
         let url = api(self.login.host, &self.login.server, "/users").and_then(|mut url| {
             let mut path = url.path_segments_mut().ok()?;
             path.extend([self.username.as_str(), "tokens"]).extend(rest);

@@ -33,8 +33,12 @@ pub(super) fn gitea(
     let is_client = form
         .get("client_id")
         .is_some_and(|id| clients.contains(&id.as_str()));
-    let message =
-        |status: u16, text: &str| reply(status, json!({ "message": text, "url": "/api/swagger" }));
+    let message = |status: u16, text: &str| {
+        reply(
+            status,
+            json!({ "message": text, "url": "https://git.example/api/swagger" }),
+        )
+    };
     let known = bearer(head).and_then(|token| state.living(token)).cloned();
     let version = match kind {
         Kind::Forgejo => "16.0.0+gitea-1.22.0",
@@ -105,7 +109,7 @@ fn tokens(
     let message = |status: u16, text: &str| {
         Some(reply(
             status,
-            json!({ "message": text, "url": "/api/swagger" }),
+            json!({ "message": text, "url": "https://git.example/api/swagger" }),
         ))
     };
     let rest = path.strip_prefix("/api/v1/users/ada/tokens")?;
@@ -224,7 +228,7 @@ fn create(
     let message = |status: u16, text: &str| {
         Some(reply(
             status,
-            json!({ "message": text, "url": "/api/swagger" }),
+            json!({ "message": text, "url": "https://git.example/api/swagger" }),
         ))
     };
     let asked: Value = serde_json::from_str(body).ok()?;

@@ -91,6 +91,7 @@ fn document(done: &Done) -> Value {
         "oldId": done.old_id,
         "newId": new_id,
         "expiresAt": expiry.map(|expiry| output::rfc3339(expiry.0)),
+        "replaceBy": done.replace_by.map(|by| output::rfc3339(by.0)),
         "oldLivesUntil": until.map(output::rfc3339),
         "revoked": done.revoked,
     })
@@ -99,9 +100,10 @@ fn document(done: &Done) -> Value {
 /// One line for a token.
 fn line(done: &Done) -> String {
     let name = escaped(&done.name);
-    let expires = |expiry: &Option<crate::expiry::Expiry>| match expiry {
-        Some(expiry) => format!("expires {}", output::iso_date(expiry.0)),
-        None => "never expires".to_owned(),
+    let expires = |expiry: &Option<crate::expiry::Expiry>| match (expiry, done.replace_by) {
+        (Some(expiry), _) => format!("expires {}", output::iso_date(expiry.0)),
+        (None, Some(by)) => format!("never expires, replaced by {}", output::iso_date(by.0)),
+        (None, None) => "never expires".to_owned(),
     };
     match &done.outcome {
         Outcome::Rotated { new_id, expiry } => {
