@@ -82,7 +82,7 @@ pub struct World<'a> {
     pub environment_token: Option<EnvironmentToken>,
     /// Opens the store. Called only where it is really needed.
     pub open: &'a dyn Fn() -> Result<Box<dyn Store>, StoreError>,
-    /// Has a token renewed that runs out soon; whether the store is worth reading again.
+    /// Has a token renewed that runs out soon, or says so; whether the store is worth reading again.
     pub renew: &'a dyn Fn(&Site, &Credential) -> bool,
     /// Has the person sign in, where that is wanted; whether the store is worth reading again.
     pub sign_in: &'a dyn Fn(&Site) -> bool,
@@ -183,7 +183,9 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
     let store = (world.open)()?;
     let mut credentials = usable(store.as_ref(), site)?;
     let is_due = |entry: &Credential| {
-        entry.needs_refresh(world.now) || renewal::may_be_due(entry, world.now)
+        entry.needs_refresh(world.now)
+            || renewal::may_be_due(entry, world.now)
+            || renewal::runs_out(entry, world.now)
     };
     if let Some(entry) = credentials.find(request, world.now)
         && is_due(entry)

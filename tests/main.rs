@@ -32,6 +32,7 @@ mod footprint;
 mod forms;
 mod git_bounds;
 mod git_clients;
+mod github_app;
 mod gitlab_tokens;
 mod help;
 mod helper;

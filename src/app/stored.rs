@@ -94,6 +94,8 @@ pub enum Renewal {
     Rotation(i64),
     /// By an OAuth refresh token.
     Refresh,
+    /// By the private key of a GitHub App.
+    AppKey,
     /// The token replaces itself.
     RotatesItself,
     /// It does not expire.
@@ -114,6 +116,7 @@ impl Renewal {
         match self {
             Renewal::Rotation(_) => Some("rotation"),
             Renewal::Refresh => Some("refresh"),
+            Renewal::AppKey => Some("mint"),
             Renewal::RotatesItself => Some("rotates_itself"),
             Renewal::Login => Some("login"),
             Renewal::NotNeeded | Renewal::SwitchedOff | Renewal::NotLoggedIn | Renewal::Nobody => {
@@ -127,6 +130,7 @@ impl Renewal {
         match self {
             Renewal::Rotation(_) => "while git uses it",
             Renewal::Refresh => "refresh token",
+            Renewal::AppKey => "app key",
             Renewal::RotatesItself => "rotates itself",
             Renewal::Login => "wit login",
             Renewal::NotNeeded | Renewal::Nobody => "-",
@@ -243,7 +247,8 @@ fn renewal_of(credential: &Credential, item: &Item, config: &Config, now: UnixTi
 fn of_sign_in(sign_in: &SignIn, expires: bool) -> Renewal {
     match sign_in.upkeep {
         _ if sign_in.ended => Renewal::Login,
-        Upkeep::Refresh(_) | Upkeep::Mint(_) => Renewal::Refresh,
+        Upkeep::Refresh(_) => Renewal::Refresh,
+        Upkeep::Mint(_) => Renewal::AppKey,
         Upkeep::RotateItself => Renewal::RotatesItself,
         Upkeep::Replace { .. } | Upkeep::Watch if expires => Renewal::Login,
         Upkeep::Replace { .. } | Upkeep::Watch => Renewal::NotNeeded,

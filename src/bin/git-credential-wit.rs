@@ -61,6 +61,14 @@ fn run(operation: Operation, store: Option<&str>) -> Result<(), String> {
 
 fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) -> bool {
     let now = UnixTime::now();
+    if renewal::runs_out(entry, now) {
+        if config::variable("WIT_QUIET").is_none()
+            && let Some(warning) = renewal::pasted_warning(paths, site, entry, now)
+        {
+            trace::tell(format_args!("{warning}"));
+        }
+        return false;
+    }
     if entry.sign_in.is_some() && !entry.rotates_itself() {
         let done = refresh::refresh(paths, site, store, now);
         if entry.is_over(now)

@@ -12,6 +12,7 @@ use crate::config::{Config, Paths, write_private};
 use crate::credential::{Credential, Site};
 use crate::expiry::{DAY, UnixTime};
 use crate::files::{self, Fault, FileError};
+use crate::sign_in::Upkeep;
 use crate::store::StoreError;
 use crate::store::lock::{SiteLock, name_of};
 use crate::{process, system, trace};
@@ -276,25 +277,51 @@ pub fn warning(
     if left > DAYS * DAY {
         return None;
     }
-    let path = file(paths, site, "warned");
-    if was_within(&path, DAY, now) {
-        return None;
-    }
-    // Where it can't be remembered it would be said at each call: better not at all.
-    write_time(&path, now).ok()?;
-    let hours = left / 3_600;
-    if entry.expiry.is_none() {
+    is_due_today(paths, site, now).then(|| {
+        let hours = left / 3_600;
+        if entry.expiry.is_some() {
+            return format!(
+                "the token for {site} expires in {hours} hours and was not renewed; {mend}"
+            );
+        }
         let when = match hours {
             0.. => format!("within {hours} hours"),
             _ => format!("{} hours ago", -hours),
         };
-        return Some(format!(
-            "the token for {site} is to be replaced {when}, and was not; {mend}"
-        ));
-    }
-    Some(format!(
-        "the token for {site} expires in {hours} hours and was not renewed; {mend}"
-    ))
+        format!("the token for {site} is to be replaced {when}, and was not; {mend}")
+    })
+}
+
+/// Whether a warning is due for the day, which is remembered.
+fn is_due_today(paths: &Paths, site: &Site, now: UnixTime) -> bool {
+    let path = file(paths, site, "warned");
+    // Where it can't be remembered it would be said at each call: better not at all.
+    !was_within(&path, DAY, now) && write_time(&path, now).is_ok()
+}
+
+/// Whether `entry` is a token that was pasted at a sign-in and is in its last week.
+pub fn runs_out(entry: &Credential, now: UnixTime) -> bool {
+    let sign_in = entry.sign_in.as_ref();
+    sign_in.is_some_and(|sign_in| matches!(sign_in.upkeep, Upkeep::Watch))
+        && entry
+            .left(now)
+            .is_some_and(|left| (0..=DAYS * DAY).contains(&left))
+}
+
+/// A warning once a day of a token that [`runs_out`].
+pub fn pasted_warning(
+    paths: &Paths,
+    site: &Site,
+    entry: &Credential,
+    now: UnixTime,
+) -> Option<String> {
+    let server = &entry.sign_in.as_ref()?.server;
+    let hours = entry.left(now).filter(|_| runs_out(entry, now))? / 3_600;
+    is_due_today(paths, site, now).then(|| {
+        format!(
+            "the token for {site} expires in {hours} hours; create another one, and type: wit login {server}"
+        )
+    })
 }
 
 #[cfg(test)]

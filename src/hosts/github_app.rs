@@ -165,12 +165,6 @@ impl Installation {
     }
 }
 
-/// An app's name, and what it may be given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct App {
-    pub slug: String,
-}
-
 /// The calls of one app, by its key.
 pub struct AppApi<'a> {
     id: &'a str,
@@ -200,16 +194,21 @@ impl<'a> AppApi<'a> {
         })
     }
 
-    /// Who the key is accepted as.
-    pub fn app(&self) -> Result<App, OAuthError> {
+    /// The name in URLs of the app that the key is accepted for.
+    pub fn slug(&self) -> Result<String, OAuthError> {
         #[derive(Deserialize)]
         struct Wire {
             slug: Option<String>,
             name: String,
         }
-        let wire: Wire = self.get(&["app"])?.json()?;
-        let slug = name(wire.slug.unwrap_or(wire.name))?;
-        Ok(App { slug })
+        let wire: Wire = match self.get(&["app"])?.json() {
+            Err(ApiError::NotFound) => {
+                let why = format!("GitHub does not know the app {}", self.id);
+                return Err(OAuthError::Ended { why });
+            }
+            other => other?,
+        };
+        name(wire.slug.unwrap_or(wire.name))
     }
 
     /// Everything that the app is installed at.
@@ -330,7 +329,13 @@ impl<'a> AppApi<'a> {
             return ended("is suspended");
         }
         let (Some(found), ApiError::Refused { .. }) = (found, &error) else {
-            return error.into();
+            return match error {
+                ApiError::NotFound => ApiError::Refused {
+                    message: format!("GitHub gives no token to the app {slug} at {owner}"),
+                }
+                .into(),
+                other => other.into(),
+            };
         };
         let mut lacks: Vec<String> = found
             .lacks(&app.permissions)

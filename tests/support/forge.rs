@@ -17,6 +17,7 @@ use super::tls::Certificate;
 
 mod gitea;
 mod github;
+pub mod github_app;
 pub mod gitlab;
 
 use gitea::gitea;
@@ -79,6 +80,8 @@ pub struct State {
     pub pauses: Vec<f64>,
     pub gitlab: gitlab::Gitlab,
     pub gitea: gitea::More,
+    /// Of GitHub.
+    pub apps: github_app::Apps,
 }
 
 struct Device {
@@ -282,7 +285,7 @@ fn answers(kind: Kind, state: &Mutex<State>, head: &str, body: &str) -> Option<S
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut state = state.lock().expect("no panic");
     if path.ends_with("/info/refs") {
-        return git(kind, &state, head);
+        return git(kind, &state, path, head);
     }
     match kind {
         Kind::Github => github(&mut state, method, path, head, body),
@@ -292,7 +295,7 @@ fn answers(kind: Kind, state: &Mutex<State>, head: &str, body: &str) -> Option<S
 }
 
 /// An empty repository for whoever has a token that may read it.
-fn git(kind: Kind, state: &State, head: &str) -> Option<String> {
+fn git(kind: Kind, state: &State, path: &str, head: &str) -> Option<String> {
     let realm = match kind {
         Kind::Github => "GitHub",
         Kind::Gitlab => "GitLab",
@@ -317,7 +320,11 @@ fn git(kind: Kind, state: &State, head: &str) -> Option<String> {
         };
         any.iter().any(|&scope| token.scopes.contains(scope))
     };
-    if by_basic.or(by_bearer).filter(reads).is_none() {
+    let by_app = match kind {
+        Kind::Github => state.apps.git(path, head),
+        _ => None,
+    };
+    if !by_app.unwrap_or_else(|| by_basic.or(by_bearer).filter(reads).is_some()) {
         let challenge = format!("WWW-Authenticate: Basic realm=\"{realm}\"");
         return with_header(401, &challenge, "");
     }

@@ -22,6 +22,9 @@ pub(super) fn github(
         // As the real one, which then answers with a form.
         return with_header(200, "Content-Type: text/plain", "error=not_json");
     }
+    if let Some(answer) = api.and_then(|path| state.apps.answer(method, path, head, body)) {
+        return answer;
+    }
     match (method, api, path) {
         ("POST", None, "/login/device/code") => match () {
             () if !is_client => reply(404, json!({ "error": "Not Found" })),
@@ -52,6 +55,12 @@ pub(super) fn github(
             "X-GitHub-Request-Id: 1",
             r#"{"installed_version":"3.19.0"}"#,
         ),
+        ("GET", Some("/user"), _) if bearer(head).is_some_and(|token| state.apps.knows(token)) => {
+            reply(
+                403,
+                json!({ "message": "Resource not accessible by integration", "status": "403" }),
+            )
+        }
         ("GET", Some("/user"), _) => match bearer(head).and_then(|token| state.living(token)) {
             None => reply(
                 401,
@@ -84,9 +93,13 @@ pub(super) fn github(
 
 /// As much of a user as GitHub's document demands.
 fn github_user() -> Value {
+    user("ada")
+}
+
+pub(super) fn user(login: &str) -> Value {
     let at = "2026-01-01T00:00:00Z";
     let mut user = json!({
-        "login": "ada", "id": 7, "node_id": "x", "gravatar_id": "", "type": "User", "site_admin": false,
+        "login": login, "id": 7, "node_id": "x", "gravatar_id": "", "type": "User", "site_admin": false,
         "name": "Ada", "company": null, "blog": "", "location": null, "email": null, "hireable": null,
         "bio": null, "public_repos": 0, "public_gists": 0, "followers": 0, "following": 0,
         "created_at": at, "updated_at": at,

@@ -86,7 +86,7 @@ impl Host<'_> {
         };
         let key = self.key(id, context)?;
         let api = AppApi::new(&self.server, id, &key, &self.reach)?;
-        let slug = api.app().map_err(|error| self.refused(error, id))?.slug;
+        let slug = api.slug().map_err(|error| self.refused(error, id))?;
         let installation = self.installation(&api, id, &slug)?;
         let Installation { owner, .. } = &installation;
         if installation.is_suspended {
