@@ -171,8 +171,14 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
     let mut answer = wire::Answer::default();
     if let Some(environment) = world.environment_token.as_ref().filter(|e| e.site == *site) {
         trace::note(format_args!("{site} is answered with WIT_TOKEN"));
-        // The platform takes any username that is the owner's, or this word.
-        let username = request.username.as_deref().unwrap_or(b"token");
+        // The platform takes any username that is the owner's, or `token`; GitHub documents one of its
+        // own for tokens of installations.
+        let is_installations = environment.token.expose().starts_with(b"ghs_");
+        let usual: &[u8] = match is_installations {
+            true => b"x-access-token",
+            false => b"token",
+        };
+        let username = request.username.as_deref().unwrap_or(usual);
         answer.line("username", username);
         answer.line("password", environment.token.expose());
         if answer.is_refused() {

@@ -767,7 +767,11 @@ fn a_key_and_its_tokens_are_seen_nowhere() {
     ran(desk.wit(&["store", "list", "--json"]));
     desk.expire_in(60);
     ran(desk.ls_remote("octo/hello"));
-    seen.extend(format!("{:?}", desk.item()).into_bytes());
+    let shown = format!("{:?}", desk.item());
+    assert!(
+        shown.contains("redacted") && !shown.contains("ghs_"),
+        "{shown}"
+    );
     let pem = desk.key.pem();
     std::fs::remove_file(&desk.key.file).expect("removed");
     ran(desk.wit(&[
@@ -1010,4 +1014,103 @@ fn a_pasted_token_that_runs_out_is_announced_once_a_day() {
     assert_eq!(said.lines().count(), 1, "{said}");
     assert_eq!(text(&get(&home, &forge.url, "").stderr), "", "said today");
     assert_eq!(home.run(WIT, &["status"], "").status.code(), Some(3));
+}
+
+#[test]
+fn a_token_is_created_as_narrow_as_asked_and_printed() {
+    let desk = Desk::signed_in();
+    let create = [
+        "token",
+        "create",
+        "job",
+        "--repo",
+        "octo/hello",
+        "--scopes",
+        "read",
+        "--json",
+    ];
+    let made: Value = serde_json::from_str(&done(&desk.wit(&create))).expect("JSON");
+    let secret = made["token"].as_str().expect("a token").to_owned();
+    assert_eq!(made["scopes"][0], "contents:read");
+    let token = desk.apps(|apps| apps.tokens[&secret].clone());
+    assert_eq!(token.repositories, Some(["hello".to_owned()].into()));
+    assert_eq!(token.permissions["contents"], "read");
+    assert_eq!(token.permissions.len(), 2);
+    // Git goes on with its own.
+    assert_ne!(desk.token(), Some(secret.clone()));
+    let revoke = ["token", "revoke", "--token-stdin"];
+    let said = done(&desk.home.run(WIT, &revoke, &format!("{secret}\n")));
+    assert_eq!(said, "Revoked the token.\n");
+    assert!(!desk.apps(|apps| apps.alive()).contains(&secret));
+    done(&desk.home.run(WIT, &revoke, &format!("{secret}\n")));
+
+    let scopes = done(&desk.wit(&["token", "scopes"]));
+    assert!(
+        scopes.contains("contents:write") && scopes.contains("issues:read"),
+        "{scopes}"
+    );
+    assert!(!scopes.contains("issues:write"), "{scopes}");
+}
+
+#[test]
+fn what_github_has_no_call_for_is_refused_before_anything_is_sent() {
+    let desk = Desk::signed_in();
+    let before = desk.forge.server.seen().len();
+    for (words, why) in [
+        (&["token", "create"][..], "keep a created token for git"),
+        (
+            &["token", "create", "job", "--store"],
+            "keep a created token for git",
+        ),
+        (
+            &["token", "create", "job", "--repo", "grace/hello"],
+            "not a repository of octo",
+        ),
+        (
+            &["token", "create", "job", "--expires", "30"],
+            "lives for 1 days at most",
+        ),
+        (&["token", "list"], "can't list tokens"),
+        (
+            &["token", "revoke", "job"],
+            "can't revoke tokens by their ids",
+        ),
+        (&["token", "rotate", "job"], "can't"),
+    ] {
+        let said = refused(
+            &desk.wit(words),
+            desk.wit(words).status.code().expect("a code"),
+        );
+        assert!(said.contains(why), "{words:?}: {said}");
+        assert_ne!(desk.wit(words).status.code(), Some(0), "{words:?}");
+    }
+    assert_eq!(desk.forge.server.seen().len(), before);
+    assert_eq!(desk.apps(|apps| apps.created()), 1);
+}
+
+#[test]
+fn a_command_has_a_token_of_its_own_that_ends_with_it() {
+    let desk = Desk::signed_in();
+    let own = desk.token().expect("a token");
+    let script = format!(
+        "printf %s \"$WIT_TOKEN\" >~/given; git ls-remote {}/octo/hello.git",
+        desk.forge.url
+    );
+    let exec = [
+        "token",
+        "exec",
+        "--repo",
+        "octo/hello",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ];
+    done(&desk.wit(&exec));
+    let given = std::fs::read_to_string(desk.home.path().join("given")).expect("a token");
+    let token = desk.apps(|apps| apps.tokens[&given].clone());
+    assert!(token.is_ended);
+    assert_eq!(token.repositories, Some(["hello".to_owned()].into()));
+    assert_eq!(token.permissions["contents"], "read");
+    assert_eq!(desk.apps(|apps| apps.alive()), [own]);
 }

@@ -35,6 +35,8 @@ pub struct Promises {
     pub change: bool,
     /// A token can be bound to repositories ([`super::NewToken::repositories`]).
     pub repositories: bool,
+    /// A created token can be stored for git, beside or in the place of the sign-in.
+    pub for_git: bool,
     /// The host wants the account's password for each of these calls, so that a person has to be
     /// there.
     pub asks_password: bool,
@@ -78,6 +80,7 @@ impl Promises {
         shorten: false,
         change: false,
         repositories: false,
+        for_git: true,
         asks_password: false,
     };
 

@@ -124,6 +124,13 @@ pub fn issue(paths: &Paths, session: &ApiSession, order: Order) -> Result<Issued
     let promises = session.api.promises();
     let api = session.api.as_ref();
     require(api, promises.create, "create tokens")?;
+    if order.store {
+        require(
+            api,
+            promises.for_git,
+            "keep a created token for git, which has its own",
+        )?;
+    }
     if !order.new.repositories.is_empty() {
         require(api, promises.repositories, "bind tokens to repositories")?;
     }
@@ -175,9 +182,9 @@ fn create(
     };
     // None of these is one that got lost. A host that wants a one-time code for each call is not
     // asked: a name that is taken it refuses by itself.
-    let before = match promises.asks_password {
-        true => Vec::new(),
-        false => session.api.list().map_err(told)?,
+    let before = match promises.list && !promises.asks_password {
+        true => session.api.list().map_err(told)?,
+        false => Vec::new(),
     };
     let taken = |name: &str| IssueError::NameTaken {
         name: name.to_owned(),

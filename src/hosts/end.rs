@@ -84,6 +84,11 @@ fn end_at_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<()
     }
 }
 
+/// Ends a token of github.com or ghe.com, whoever has it.
+pub fn end_shown(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<(), OAuthError> {
+    end_at_github(server, None, token, None, reach)
+}
+
 /// `POST /credentials/revoke` takes tokens without asking who brings them, and is not on an
 /// Enterprise Server. There the client can end its user's token, if it has a secret.
 fn end_at_github(

@@ -130,6 +130,16 @@ pub fn permissions<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Vec<S
     words.into_iter().map(permission).collect()
 }
 
+/// The name of a repository that is named alone or as `OWNER/NAME`; `None` for another owner's.
+pub fn repository<'a>(text: &'a str, owner: &str) -> Option<&'a str> {
+    let name = match text.split_once('/') {
+        None => text,
+        Some((of, name)) if of.eq_ignore_ascii_case(owner) => name,
+        Some(_) => return None,
+    };
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
 /// How much a level of a permission allows; 0 for what is no level.
 fn rank(level: &str) -> u8 {
     match level {
@@ -153,6 +163,17 @@ pub struct Installation {
 }
 
 impl Installation {
+    /// Everything that a token can be given, such as `contents:read`.
+    pub fn permissions(&self) -> impl Iterator<Item = String> {
+        self.permissions.iter().flat_map(|(name, given)| {
+            let levels = ["read", "write", "admin"];
+            let levels = levels
+                .into_iter()
+                .filter(|level| rank(level) <= rank(given));
+            levels.map(move |level| format!("{name}:{level}"))
+        })
+    }
+
     /// Those of the permissions that the installation was not given.
     pub fn lacks<'a>(&self, asked: &'a [String]) -> Vec<&'a str> {
         let is_given = |permission: &&str| {
@@ -371,6 +392,11 @@ impl<'a> AppApi<'a> {
     /// success.
     pub fn end(&self, token: &Secret) -> Result<(), OAuthError> {
         end(&self.client, self.url(&["installation", "token"]), token)
+    }
+
+    /// Server clock minus this machine's, in seconds, from the last answer.
+    pub fn clock_skew(&self) -> Option<i64> {
+        self.client.clock_skew()
     }
 
     fn url(&self, segments: &[&str]) -> Url {

@@ -46,11 +46,22 @@ const GITLAB: [Known; 6] = [
     ("api", "Everything"),
 ];
 
-const GITHUB: [Known; 4] = [
+const GITHUB: [Known; 15] = [
     ("contents:read", "Clone and pull repositories"),
     ("contents:write", "Push to repositories"),
     ("metadata:read", "Read what a repository is called"),
     ("workflows:write", "Push changes of workflows"),
+    ("issues:read", "Read issues"),
+    ("issues:write", "Write issues"),
+    ("pull_requests:read", "Read pull requests"),
+    ("pull_requests:write", "Write pull requests"),
+    ("packages:read", "Download packages"),
+    ("packages:write", "Publish packages"),
+    ("actions:read", "Read runs of workflows"),
+    ("actions:write", "Start and cancel runs of workflows"),
+    ("checks:write", "Report checks"),
+    ("statuses:write", "Set the status of commits"),
+    ("deployments:write", "Create deployments"),
 ];
 
 /// What a host knows; empty where that is not known here.

@@ -46,6 +46,21 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let acting = session::acting(context, &args.server.with_password(args.password_stdin))?;
     let promises = acting.api.promises();
     let api = acting.api.as_ref();
+    if let Some(whole) = &whole
+        && promises.revoke_itself
+        && !promises.revoke_others
+    {
+        // Such a token has no id to be named by.
+        match api.revoke_by_secret("", whole) {
+            Ok(()) | Err(ApiError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match context.json {
+            true => output::json(&json!({ "revoked": [""], "alsoRevoked": [] }))?,
+            false => output::print(b"Revoked the token.\n")?,
+        }
+        return Ok(Exit::Done);
+    }
     require(
         api,
         promises.list && promises.revoke_others,

@@ -4,9 +4,11 @@ use super::Login;
 use crate::api::promises::Promises;
 use crate::api::{Account, ApiError, CreatedToken, Form, NewToken, Scope, Token, TokenApi};
 use crate::expiry::Expiry;
-use crate::hosts::{account, scopes};
+use crate::hosts::end::end_shown;
+use crate::hosts::{account, is_github_com, scopes};
 use crate::oauth::OAuthError;
 use crate::secret::Secret;
+use crate::sign_in::HostType;
 
 /// Promises nothing; a token can be verified.
 pub struct Nothing {
@@ -17,6 +19,11 @@ impl Nothing {
     pub fn new(login: Login) -> Self {
         Nothing { login }
     }
+
+    /// Whether the host revokes whatever token is shown to it.
+    fn takes_secrets(&self) -> bool {
+        self.login.host == HostType::Github && is_github_com(&self.login.server)
+    }
 }
 
 impl TokenApi for Nothing {
@@ -25,7 +32,10 @@ impl TokenApi for Nothing {
     }
 
     fn promises(&self) -> Promises {
-        Promises::NOTHING
+        Promises {
+            revoke_itself: self.takes_secrets(),
+            ..Promises::NOTHING
+        }
     }
 
     fn refusal(&self, what: &'static str) -> ApiError {
@@ -42,6 +52,17 @@ impl TokenApi for Nothing {
 
     fn revoke(&self, _id: &str) -> Result<(), ApiError> {
         Err(self.refusal("revoke tokens by their ids"))
+    }
+
+    fn revoke_by_secret(&self, id: &str, secret: &Secret) -> Result<(), ApiError> {
+        if !self.takes_secrets() {
+            return self.revoke(id);
+        }
+        let Login { server, reach, .. } = &self.login;
+        end_shown(server, secret, reach).map_err(|error| match error {
+            OAuthError::Api(error) => error,
+            _ => self.refusal("revoke tokens"),
+        })
     }
 
     fn verify(&self, token: &Secret) -> Result<Account, ApiError> {

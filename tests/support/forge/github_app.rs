@@ -209,6 +209,15 @@ impl Apps {
         if let ("DELETE", ["installation", "token"]) = (method, parts.as_slice()) {
             return Some(self.end(bearer(head).unwrap_or_default()));
         }
+        if let ("GET", ["installation", "repositories"]) = (method, parts.as_slice()) {
+            return Some(match self.knows(bearer(head).unwrap_or_default()) {
+                true => self.reply(200, json!({ "total_count": 0, "repositories": [] })),
+                false => self.reply(
+                    401,
+                    json!({ "message": "Bad credentials", "status": "401" }),
+                ),
+            });
+        }
         let is_apps = matches!(
             parts.as_slice(),
             ["app"]

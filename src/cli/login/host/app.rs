@@ -307,28 +307,15 @@ impl Host<'_> {
 
 /// Names of repositories as GitHub takes them: without the owner, who is the installation's.
 fn repositories(given: &[String], owner: &str) -> anyhow::Result<Vec<String>> {
-    let name = |given: &String| {
-        let given = given.trim();
-        let name = match given.split_once('/') {
-            None => given,
-            Some((of, name)) if of.eq_ignore_ascii_case(owner) => name,
-            Some(_) => {
-                let why = format!(
-                    "{} is not a repository of {}",
-                    escaped(given),
-                    escaped(owner)
-                );
-                return Err(
-                    Failure::new(Exit::Usage, why).hint("--owner chooses another installation")
-                );
-            }
-        };
-        match name.is_empty() || name.contains('/') {
-            true => Err(
-                Failure::new(Exit::Usage, "--repositories takes names of repositories")
-                    .hint("--repositories hello,world"),
-            ),
-            false => Ok(name.to_owned()),
+    let name = |given: &String| match github_app::repository(given.trim(), owner) {
+        Some(name) => Ok(name.to_owned()),
+        None => {
+            let why = format!(
+                "{} is not a repository of {}",
+                escaped(given),
+                escaped(owner)
+            );
+            Err(Failure::new(Exit::Usage, why).hint("--repositories hello,world"))
         }
     };
     Ok(given.iter().map(name).collect::<Result<_, _>>()?)
