@@ -1068,7 +1068,7 @@ fn what_github_has_no_call_for_is_refused_before_anything_is_sent() {
         ),
         (
             &["token", "create", "job", "--expires", "30"],
-            "lives for 1 days at most",
+            "lives for 1 day at most",
         ),
         (&["token", "list"], "can't list tokens"),
         (

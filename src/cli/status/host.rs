@@ -105,7 +105,10 @@ fn line(
                 let reason = output::redacted(reason);
                 (format!("expired and not renewed: {reason}"), true)
             }
-            None => ("renewed when git asks for it".to_owned(), false),
+            None => match &sign_in.upkeep {
+                Upkeep::Mint(app) => (by_app(app), false),
+                _ => ("renewed when git asks for it".to_owned(), false),
+            },
         },
         Upkeep::Refresh(_) if entry.refresh_token.is_some() => match sign_in.refresh_expiry {
             Some(expiry) if expiry.left(now) <= SOON => (until(expiry, now, &login), true),
