@@ -341,7 +341,7 @@ fn tables_of_an_older_server_are_moved_once_with_all_that_they_hold() {
          ALTER TABLE wit_server.wit_token_family SET SCHEMA public;
          DROP TABLE wit_server.wit_collaborator;
          DROP TABLE wit_server.wit_shown_token, wit_server.wit_session, wit_server.wit_invitation,
-             wit_server.wit_token_detail, wit_server.wit_account_event;
+             wit_server.wit_token_detail, wit_server.wit_account_event, wit_server.wit_push;
          DROP SCHEMA wit_server;",
     );
     let direct = wit::api::database::Direct::open(&postgres.url(), &alice(&postgres));

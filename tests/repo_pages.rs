@@ -55,7 +55,7 @@ fn a_repository_is_created_shown_changed_and_deleted_in_a_browser_without_script
     browser.follow("New repository");
     browser.fill("#name", "a/b");
     browser.follow("Create repository");
-    assert!(browser.text(".notice").contains("1 to 100 characters"));
+    assert!(browser.text("#name-error").contains("1 to 100 characters"));
     browser.fill("#name", "demo");
     browser.follow("Create repository");
     assert_eq!(browser.text("h1"), "alice/demo");
@@ -95,7 +95,7 @@ fn a_repository_is_created_shown_changed_and_deleted_in_a_browser_without_script
     browser.follow("Remove bob");
     browser.fill("#username", "nobody");
     browser.follow("Share");
-    assert!(browser.text(".notice").contains("no other account"));
+    assert!(browser.text("#username-error").contains("no other account"));
     browser.follow("Open the repository");
     let shown = browser.text("main");
     assert!(shown.contains("Public") && shown.contains("Default branch next"));
@@ -103,7 +103,7 @@ fn a_repository_is_created_shown_changed_and_deleted_in_a_browser_without_script
     browser.follow("Settings");
     browser.fill("#confirm", "demo");
     browser.follow("Delete repository");
-    assert!(browser.text(".notice").contains("nothing was deleted"));
+    assert!(browser.text("#confirm-error").contains("nothing was deleted"));
     browser.fill("#confirm", "world");
     browser.follow("Delete repository");
     assert_eq!(browser.text("h1"), "Repositories");

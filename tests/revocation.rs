@@ -177,7 +177,7 @@ fn the_command_line_and_the_page_say_what_else_ends() {
     assert!(asked.body.contains(prefix), "{}", asked.body);
     let cookie = [("Cookie", visitor.cookie.as_str())];
     let listed = (machine.server).request("GET", "/settings/tokens", &cookie, "");
-    assert!(listed.body.contains("Replaced by"), "{}", listed.body);
+    assert!(listed.body.contains("Rotated into"), "{}", listed.body);
 
     let id = created["id"].as_str().expect("an id");
     let said = done(&machine.wit(&["token", "revoke", id]));

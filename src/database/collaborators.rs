@@ -90,10 +90,13 @@ impl Database {
             Ok(shared.rows_affected())
         })?;
         match shared {
-            0 => Err(DatabaseError::Invalid(format!(
-                "there is no other account of that username, or {MAX_COLLABORATORS} have a role \
+            0 => Err(DatabaseError::InvalidField(
+                "username",
+                format!(
+                    "there is no other account of that username, or {MAX_COLLABORATORS} have a role \
                  already"
-            ))),
+                ),
+            )),
             _ => Ok(()),
         }
     }

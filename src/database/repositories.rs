@@ -1,5 +1,8 @@
 //! Which repositories there are, and whose.
 
+use std::collections::HashMap;
+
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::row::from_row;
@@ -91,6 +94,42 @@ impl Database {
         found.ok_or(DatabaseError::NotFound)
     }
 
+    /// Writes down that a repository was pushed to just now.
+    pub async fn note_push(&self, repository: Uuid) -> Result<(), DatabaseError> {
+        transaction!(self, connection => {
+            // It may be gone by now.
+            sqlx::query(
+                "INSERT INTO wit_push (repository_id, pushed_at)
+                 SELECT id, $2 FROM wit_repository WHERE id = $1
+                 ON CONFLICT (repository_id) DO UPDATE SET pushed_at = excluded.pushed_at",
+            )
+            .bind(repository)
+            .bind(now())
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// When each of the repositories that an account owns or may use was pushed to last.
+    pub async fn pushes(
+        &self,
+        user_id: &str,
+    ) -> Result<HashMap<Uuid, OffsetDateTime>, DatabaseError> {
+        let rows: Vec<(Uuid, OffsetDateTime)> = read!(self, connection => {
+            sqlx::query_as(
+                "SELECT p.repository_id, p.pushed_at FROM wit_push p
+                 JOIN wit_repository r ON r.id = p.repository_id
+                 WHERE r.owner_id = $1 OR r.id IN
+                     (SELECT repository_id FROM wit_collaborator WHERE user_id = $1)",
+            )
+            .bind(user_id)
+            .fetch_all(connection)
+            .await?
+        });
+        Ok(rows.into_iter().collect())
+    }
+
     /// Changes the name or who may see a repository of `owner_id`. [`DatabaseError::NotFound`]
     /// for another's too, [`DatabaseError::Taken`] where the name is.
     pub async fn change_repository(
@@ -158,7 +197,8 @@ pub fn check_name(name: &str) -> Result<(), DatabaseError> {
     if is_name(name) {
         return Ok(());
     }
-    Err(DatabaseError::Invalid(
+    Err(DatabaseError::InvalidField(
+        "name",
         "a repository's name is 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-', \
          starts with no '.' or '-', holds no '..' and does not end in '.git'"
             .to_owned(),

@@ -207,6 +207,10 @@ CREATE TABLE IF NOT EXISTS wit_server.wit_collaborator (
     PRIMARY KEY (repository_id, user_id)
 );
 CREATE INDEX IF NOT EXISTS wit_collaborator_user_idx ON wit_server.wit_collaborator (user_id);
+CREATE TABLE IF NOT EXISTS wit_server.wit_push (
+    repository_id uuid PRIMARY KEY REFERENCES wit_server.wit_repository(id) ON DELETE CASCADE,
+    pushed_at timestamptz NOT NULL
+);
 CREATE TABLE IF NOT EXISTS wit_server.wit_token_event (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL,
@@ -351,6 +355,10 @@ CREATE TABLE IF NOT EXISTS wit_collaborator (
     PRIMARY KEY (repository_id, user_id)
 );
 CREATE INDEX IF NOT EXISTS wit_collaborator_user_idx ON wit_collaborator (user_id);
+CREATE TABLE IF NOT EXISTS wit_push (
+    repository_id blob PRIMARY KEY NOT NULL REFERENCES wit_repository(id) ON DELETE CASCADE,
+    pushed_at datetime NOT NULL
+);
 CREATE TABLE IF NOT EXISTS wit_token_event (
     id integer PRIMARY KEY,
     at datetime NOT NULL,

@@ -173,12 +173,24 @@ impl Platform {
 
     /// Bytes that the account's repositories take on the disk.
     async fn disk_use(&self, user_id: &str) -> Result<u64, Refusal> {
-        let mut used = 0;
+        let repositories = self.database.repositories(user_id).await?;
+        let ids = repositories.iter().map(|repository| repository.id);
+        Ok(self.disk_uses(ids).await?.values().sum())
+    }
+
+    /// Bytes that each of some repositories takes on the disk.
+    pub async fn disk_uses(
+        &self,
+        repositories: impl Iterator<Item = Uuid>,
+    ) -> Result<HashMap<Uuid, u64>, Refusal> {
+        let mut used = HashMap::new();
         let mut unknown = Vec::new();
-        for repository in self.database.repositories(user_id).await? {
-            match self.quotas.known(repository.id) {
-                Some(size) => used += size,
-                None => unknown.push((repository.id, self.git.directory(repository.id))),
+        for id in repositories {
+            match self.quotas.known(id) {
+                Some(size) => {
+                    used.insert(id, size);
+                }
+                None => unknown.push((id, self.git.directory(id))),
             }
         }
         if unknown.is_empty() {
@@ -192,7 +204,7 @@ impl Platform {
             sizes.collect::<Vec<_>>()
         });
         let measured = measured.await.map_err(|_| Refusal::failed())?;
-        used += measured.iter().map(|(_, (size, _))| size).sum::<u64>();
+        used.extend(measured.iter().map(|(id, (size, _))| (*id, *size)));
         let mut sizes = self
             .quotas
             .sizes

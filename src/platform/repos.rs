@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::api::Input;
+use super::api::{Input, time_json};
 use super::auth::{Caller, counted};
 use super::git::ObjectFormat;
 use super::refusal::Refusal;
@@ -90,9 +90,15 @@ async fn list_repositories(
 ) -> Result<Json<Value>, Refusal> {
     let user = platform.acting(caller, "repo:admin").await?;
     let repositories = platform.database.repositories(&user.id).await?;
+    let pushes = platform.database.pushes(&user.id).await?;
+    let ids = repositories.iter().map(|repository| repository.id);
+    let sizes = platform.disk_uses(ids).await?;
     let mut all = Vec::with_capacity(repositories.len());
     for repository in &repositories {
-        all.push(platform.repository_json(&user, repository).await);
+        let mut body = platform.repository_json(&user, repository).await;
+        body["size"] = json!(sizes.get(&repository.id));
+        body["pushedAt"] = time_json(pushes.get(&repository.id).copied());
+        all.push(body);
     }
     Ok(Json(all.into()))
 }

@@ -253,9 +253,11 @@ async fn stop(child: &mut Child, service: Service) {
 fn finish_push(mut stdout: ChildStdout, access: Arc<Access>, slot: Arc<Slot>) -> DuplexStream {
     let (output, mut passed_on) = tokio::io::duplex(BUFFER);
     tokio::spawn(async move {
-        let copied = tokio::io::copy(&mut stdout, &mut passed_on).await;
-        if copied.is_err() {
-            let _ = tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await;
+        let has_changed_refs = pass_answer(&mut stdout, &mut passed_on).await;
+        if has_changed_refs
+            && let Err(error) = access.platform.database.note_push(access.repository).await
+        {
+            tracing::error!(?error, "can't write down when a repository was pushed to");
         }
         access
             .platform
@@ -266,6 +268,26 @@ fn finish_push(mut stdout: ChildStdout, access: Arc<Access>, slot: Arc<Slot>) ->
         drop((passed_on, slot));
     });
     output
+}
+
+/// Passes the answer to a push on to its end; whether a ref was changed, as git's report says
+/// (gitprotocol-pack(5), Report Status).
+async fn pass_answer(stdout: &mut ChildStdout, client: &mut DuplexStream) -> bool {
+    const CHANGED: &[u8] = b"ok refs/";
+    let mut seen = Vec::with_capacity(BUFFER);
+    let mut has_changed_refs = false;
+    let mut is_wanted = true;
+    loop {
+        // What may be the beginning of it is looked at again.
+        let kept = seen.len().min(CHANGED.len() - 1);
+        seen.drain(..seen.len() - kept);
+        match stdout.read_buf(&mut seen).await {
+            Ok(0) | Err(_) => return has_changed_refs,
+            Ok(_) => {}
+        }
+        has_changed_refs |= seen.windows(CHANGED.len()).any(|part| part == CHANGED);
+        is_wanted = is_wanted && client.write_all(&seen[kept..]).await.is_ok();
+    }
 }
 
 /// The header lines of a CGI answer, up to the empty line (RFC 3875 section 6.3).

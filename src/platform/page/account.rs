@@ -59,7 +59,9 @@ async fn page(
     said: &Said,
 ) -> Result<Markup, PageError> {
     platform.write_uses().await;
-    let sign_ins = platform.database.sign_ins(&visitor.user.id).await?;
+    let mut sign_ins = platform.database.sign_ins(&visitor.user.id).await?;
+    // This one first; the others stay in their order.
+    sign_ins.sort_by_key(|one| one.id != visitor.session.id);
     let content = html! {
         (email_form(visitor, email, said))
         (password_form(visitor, said))
@@ -117,6 +119,7 @@ fn password_form(visitor: &Visitor, said: &Said) -> Markup {
                 p { "A new password ends all other sign-ins. Your tokens stay valid." }
                 // For password managers.
                 input type="text" name="username" value=(visitor.name()) autocomplete="username"
+                    aria-label="Username"
                     readonly hidden;
                 (current.render(said))
                 (new.render(said))

@@ -104,8 +104,14 @@ pub fn refusal(refusal: &Refusal) -> Response {
         status if status.is_server_error() => "The server failed",
         _ => "That did not work",
     };
+    let message = match refusal.code {
+        "NOT_FOUND" if refusal.message == "Not found" => {
+            "There is nothing at this address, or nothing that you may see.".to_owned()
+        }
+        _ => sentence(&refusal.message),
+    };
     let content = html! {
-        p.lead { (sentence(&refusal.message)) }
+        p.lead { (message) }
         p { a href=(paths::TOKENS) { "Back to your tokens" } }
     };
     let mut response = (refusal.status, page(title, None, None, content)).into_response();

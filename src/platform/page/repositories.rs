@@ -9,13 +9,16 @@ use axum::routing::get;
 use maud::{Markup, html};
 
 use super::error::PageError;
+use super::fields::{Field, Said};
 use super::form::Posted;
-use super::layout::{self, Notice, form_token, sentence};
+use super::layout::{self, form_token};
 use super::paths::REPOSITORIES;
 use super::repository::{clone_address, kind};
 use super::session::Visitor;
+use super::tokens::when;
 use crate::database::collaborators::Role;
 use crate::database::repositories::{Repository, is_name};
+use crate::expiry::{UnixTime, ago};
 use crate::platform::Shared;
 use crate::platform::git::{ObjectFormat, Requester};
 use crate::platform::origin::Origin;
@@ -48,6 +51,11 @@ async fn list(
 ) -> Result<Markup, PageError> {
     let own = platform.database.repositories(&visitor.user.id).await?;
     let shared = platform.database.shared_with(&visitor.user.id).await?;
+    let pushes = platform.database.pushes(&visitor.user.id).await?;
+    let all = (own.iter()).chain(shared.iter().map(|(_, repository, _)| repository));
+    let sizes = platform.disk_uses(all.map(|repository| repository.id));
+    let sizes = sizes.await?;
+    let now = UnixTime::now();
     let owner = owner(&visitor);
     let row = |owner: &str, repository: &Repository, role: Option<Role>| {
         let path = format!("/{owner}/{}", repository.name);
@@ -58,7 +66,17 @@ async fn list(
                     h2 { a href=(path) { @if role.is_some() { (owner) "/" } (repository.name) } }
                     span.facts { (kind(repository)) }
                 }
+                p.facts {
+                    span { "Size " (size(sizes.get(&repository.id).copied().unwrap_or_default())) }
+                    @match pushes.get(&repository.id) {
+                        Some(at) => { span { "Last push " (when(*at, |at| ago(at, now))) } }
+                        None => { span { "Nothing was pushed yet" } }
+                    }
+                }
                 (clone_address(&address))
+                @if !pushes.contains_key(&repository.id) && role != Some(Role::Read) {
+                    (what_to_push(&address))
+                }
                 @match role {
                     Some(Role::Read) => { p.facts { span { "You may fetch from it" } } }
                     Some(Role::Write) => { p.facts { span { "You may push to it" } } }
@@ -100,30 +118,47 @@ async fn list(
     ))
 }
 
+/// What to type for a repository to which nothing was pushed.
+fn what_to_push(address: &str) -> Markup {
+    html! {
+        details {
+            summary { "What to type for a first push" }
+            pre { code { "git remote add origin " (address) "\ngit push -u origin HEAD" } }
+        }
+    }
+}
+
+/// `1.5 MiB`.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    for (unit, name) in units {
+        if bytes >= unit {
+            let tenths = bytes.saturating_mul(10) / unit;
+            return format!("{}.{} {name}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{bytes} bytes")
+}
+
 /// What an account's repositories are below.
 fn owner(visitor: &Visitor) -> &str {
     visitor.user.username.as_deref().unwrap_or(&visitor.user.id)
 }
 
 async fn new(visitor: Visitor) -> Markup {
-    new_form(&visitor, "", true, false, None)
+    new_form(&visitor, "", true, false, &Said::nothing())
 }
 
-fn new_form(
-    visitor: &Visitor,
-    name: &str,
-    private: bool,
-    is_sha256: bool,
-    notice: Option<Notice>,
-) -> Markup {
+fn new_form(visitor: &Visitor, name: &str, private: bool, is_sha256: bool, said: &Said) -> Markup {
+    let field = Field {
+        value: name,
+        help: Some("Letters, digits, “.”, “_” and “-”."),
+        is_first: true,
+        ..Field::text("name", "Name", 100)
+    };
     let content = html! {
         form.card method="post" action=(NEW) {
-            div.field {
-                label for="name" { "Name" }
-                p.help #name-help { "Letters, digits, “.”, “_” and “-”." }
-                input #name name="name" type="text" value=(name) required maxlength="100"
-                    aria-describedby="name-help" autocomplete="off" spellcheck="false";
-            }
+            (field.render(said))
             (visibility(private))
             div.field {
                 label for="format" { "Object format" }
@@ -140,7 +175,12 @@ fn new_form(
             (form_token(&visitor.viewer))
         }
     };
-    layout::page("New repository", Some(&visitor.viewer), notice, content)
+    layout::page(
+        "New repository",
+        Some(&visitor.viewer),
+        said.notice(),
+        content,
+    )
 }
 
 fn visibility(private: bool) -> Markup {
@@ -187,8 +227,8 @@ async fn create(
             Redirect::to(&path).into_response()
         }
         Err(refusal) if refusal.status.is_client_error() => {
-            let notice = Notice::Failed(sentence(&refusal.message));
-            let form = new_form(&visitor, name, private, is_sha256, Some(notice));
+            let said = Said::refused(&refusal);
+            let form = new_form(&visitor, name, private, is_sha256, &said);
             (refusal.status, form).into_response()
         }
         Err(refusal) => return Err(refusal.into()),
@@ -201,7 +241,7 @@ async fn edit(
     Path(name): Path<String>,
     visitor: Visitor,
 ) -> Result<Markup, PageError> {
-    edit_page(&platform, from, &visitor, &name, None).await
+    edit_page(&platform, from, &visitor, &name, &Said::nothing()).await
 }
 
 async fn edit_page(
@@ -209,7 +249,7 @@ async fn edit_page(
     from: SocketAddr,
     visitor: &Visitor,
     name: &str,
-    notice: Option<Notice>,
+    said: &Said,
 ) -> Result<Markup, PageError> {
     let repository = own(platform, visitor, name).await?;
     let requester = Requester::new(from.ip(), Some(&visitor.user.id));
@@ -222,14 +262,16 @@ async fn edit_page(
     let default = default.unwrap_or_default();
     let collaborators = platform.database.collaborators(repository.id).await?;
     let path = settings(&repository.name);
+    let name = Field {
+        value: &repository.name,
+        help: Some("Clones must be told the new address."),
+        ..Field::text("name", "Name", 100)
+    };
+    let username = Field::text("username", "Username", 100);
+    let confirmation = Field::text("confirm", "Type its name to confirm", 100);
     let content = html! {
         form.card method="post" action=(path) {
-            div.field {
-                label for="name" { "Name" }
-                p.help #name-help { "Clones must be told the new address." }
-                input #name name="name" type="text" value=(repository.name) required maxlength="100"
-                    aria-describedby="name-help" autocomplete="off" spellcheck="false";
-            }
+            (name.render(said))
             @if !branches.names.is_empty() {
                 div.field {
                     label for="branch" { "Default branch" }
@@ -270,11 +312,7 @@ async fn edit_page(
                 }
             }
             form.card method="post" action=(path) {
-                div.field {
-                    label for="username" { "Username" }
-                    input #username name="username" type="text" required maxlength="100"
-                        autocomplete="off" spellcheck="false";
-                }
+                (username.render(said))
                 div.field {
                     label for="role" { "Role" }
                     select #role name="role" {
@@ -290,11 +328,7 @@ async fn edit_page(
             h2 #delete { "Delete this repository" }
             form.card method="post" action=(path) {
                 p { "All that was pushed to it is deleted too. This can't be undone." }
-                div.field {
-                    label for="confirm" { "Type its name to confirm" }
-                    input #confirm name="confirm" type="text" required maxlength="100"
-                        autocomplete="off" spellcheck="false";
-                }
+                (confirmation.render(said))
                 p.actions {
                     button.danger.filled type="submit" name="action" value="delete" {
                         "Delete repository"
@@ -305,7 +339,12 @@ async fn edit_page(
         }
     };
     let title = format!("Settings of {}", repository.name);
-    Ok(layout::page(&title, Some(&visitor.viewer), notice, content))
+    Ok(layout::page(
+        &title,
+        Some(&visitor.viewer),
+        said.notice(),
+        content,
+    ))
 }
 
 async fn own(platform: &Shared, visitor: &Visitor, name: &str) -> Result<Repository, Refusal> {
@@ -360,7 +399,8 @@ async fn change(
             axum::http::StatusCode::UNPROCESSABLE_ENTITY,
             "NOT_CONFIRMED",
             "that is not the name of this repository; nothing was deleted",
-        )),
+        )
+        .at("confirm")),
         _ => Err(Refusal::new(
             axum::http::StatusCode::BAD_REQUEST,
             "BAD_REQUEST",
@@ -371,8 +411,8 @@ async fn change(
         // After a redirect, a reload does nothing again.
         Ok(path) => Ok(Redirect::to(&path).into_response()),
         Err(refusal) if refusal.status.is_client_error() => {
-            let notice = Some(Notice::Failed(sentence(&refusal.message)));
-            let page = edit_page(&platform, from, &visitor, &name, notice).await?;
+            let page =
+                edit_page(&platform, from, &visitor, &name, &Said::refused(&refusal)).await?;
             Ok((refusal.status, page).into_response())
         }
         Err(refusal) => Err(refusal.into()),
