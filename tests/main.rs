@@ -6,6 +6,7 @@
 mod support;
 
 mod abuse;
+mod accessibility;
 mod accounts;
 mod api;
 mod archive;
@@ -71,6 +72,7 @@ mod revocation;
 mod rotate;
 mod rotation;
 mod rotation_hints;
+mod routes;
 mod self_rotation;
 mod sessions;
 mod setup;

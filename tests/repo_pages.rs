@@ -103,7 +103,11 @@ fn a_repository_is_created_shown_changed_and_deleted_in_a_browser_without_script
     browser.follow("Settings");
     browser.fill("#confirm", "demo");
     browser.follow("Delete repository");
-    assert!(browser.text("#confirm-error").contains("nothing was deleted"));
+    assert!(
+        browser
+            .text("#confirm-error")
+            .contains("nothing was deleted")
+    );
     browser.fill("#confirm", "world");
     browser.follow("Delete repository");
     assert_eq!(browser.text("h1"), "Repositories");
