@@ -241,3 +241,46 @@ fn a_browser_gets_a_page_for_every_error_and_others_do_not() {
         assert!(!other.head.contains("text/html"), "{path}");
     }
 }
+
+#[test]
+fn the_list_has_size_and_last_push_which_a_refused_push_does_not_change() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let secret = server.secret(&session, &["repo:write"]);
+    server.repository(&session, "demo", false);
+    let list = || server.bearing("GET", "/api/repos", &session).json()[0].clone();
+    let visitor = server.visit("alice");
+    let page = || {
+        let cookie = [("Cookie", visitor.cookie.as_str())];
+        server
+            .request("GET", "/settings/repositories", &cookie, "")
+            .body
+    };
+    assert_eq!(list()["pushedAt"], json!(null));
+    let empty = page();
+    assert!(empty.contains("Nothing was pushed yet"), "{empty}");
+    assert!(empty.contains("git remote add origin http://"), "{empty}");
+    push(&server, &secret, "demo", "main");
+    let first = list();
+    assert!(first["pushedAt"].is_string(), "{first}");
+    assert!(first["size"].as_u64() > Some(1000), "{first}");
+    let shown = page();
+    assert!(
+        shown.contains("Last push <time") && shown.contains(" KiB"),
+        "{shown}"
+    );
+    assert!(!shown.contains("git remote add origin"), "{shown}");
+
+    // Another history on the same branch, without force.
+    server.work("other");
+    let remote = server.remote("alice", &secret, "/alice/demo.git");
+    let refused = server.git(&["-C", "other", "push", "-q", &remote, "main"]);
+    assert!(!refused.status.success());
+    let again = server.git(&["-C", "work", "push", "-q", &remote, "HEAD:main"]);
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    assert_eq!(list()["pushedAt"], first["pushedAt"], "nothing was changed");
+    let more = ["-C", "work", "commit", "-q", "--allow-empty", "-m", "more"];
+    assert!(server.git(&more).status.success());
+    push(&server, &secret, "demo", "main");
+    assert!(list()["pushedAt"].as_str() > first["pushedAt"].as_str());
+}

@@ -16,7 +16,7 @@ use super::limits::Left;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
 use crate::database::accounts::{Login, NewUser, User};
-use crate::database::sessions::{Client, Session};
+use crate::database::sessions::{Client, Session, Way};
 use crate::database::tokens::{AskedFrom, Grant, TokenHash};
 use crate::database::{Database, DatabaseError};
 use crate::secret::Secret;
@@ -182,12 +182,21 @@ impl Platform {
         let claimed = self.database.claimed(&login).await?;
         match Database::sign_in(claimed, password).await {
             Ok(_) => Ok(()),
-            Err(DatabaseError::NotFound) => Err(Refusal::new(
-                StatusCode::FORBIDDEN,
-                "INVALID_PASSWORD",
-                "that is not your password",
-            )
-            .at("current")),
+            Err(DatabaseError::NotFound) => {
+                // Whoever sits at a screen that was left open may try it too.
+                let client = Client {
+                    name: "to change the account".to_owned(),
+                    way: Way::Page,
+                    address: from,
+                };
+                self.note_failed(user.id.clone(), client);
+                Err(Refusal::new(
+                    StatusCode::FORBIDDEN,
+                    "INVALID_PASSWORD",
+                    "that is not your password",
+                )
+                .at("current"))
+            }
             Err(error) => Err(error.into()),
         }
     }
