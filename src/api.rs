@@ -298,7 +298,7 @@ impl fmt::Display for ApiError {
                 None => f.write_str("too many requests"),
             },
             ApiError::Failed { status } => write!(f, "the server failed with status {status}"),
-            ApiError::Malformed { what } => write!(f, "the server's answer makes no sense: {what}"),
+            ApiError::Malformed { what } => write!(f, "invalid response from the server: {what}"),
             ApiError::Unsupported { what } => write!(f, "this server can't {what}"),
             ApiError::Impossible { host, what, .. } => {
                 write!(f, "{host} can't {what} for this sign-in")

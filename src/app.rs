@@ -57,8 +57,8 @@ pub trait Ask {
     /// The username or email to sign in with; `remembered` is that of the last time.
     fn login(&self, remembered: Option<&str>) -> Result<Login, AskError>;
 
-    /// The account's password, or a new one for a new account.
-    fn password(&self, is_new: bool) -> Result<Secret, AskError>;
+    /// The password of an account, by its username or email; of a new account, a new one.
+    fn password(&self, account: &str, is_new: bool) -> Result<Secret, AskError>;
 
     /// Shows the code of a sign-in and where it is entered, while it is waited for.
     fn show_code(&self, code: &device::Asked);

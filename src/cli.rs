@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::Paths;
@@ -22,6 +23,7 @@ pub mod duration;
 mod examples;
 mod failure;
 mod generate;
+mod help;
 mod import;
 pub mod login;
 pub mod logout;
@@ -36,11 +38,11 @@ mod table;
 pub mod token;
 #[cfg(all(feature = "platform", unix))]
 mod up;
+mod usage;
 #[cfg(all(feature = "platform", unix))]
 mod user;
 
 pub use failure::failure;
-use failure::general_hint;
 
 /// How a run of `wit` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +133,10 @@ impl Failure {
             eprintln!("{document}");
             return;
         }
-        eprintln!("wit: {message}");
+        eprintln!(
+            "{} {message}",
+            output::styled_error("error:", output::WRONG.bold())
+        );
         if let Some(hint) = hint {
             eprintln!("hint: {hint}");
         }
@@ -190,6 +195,7 @@ impl Context {
     infer_subcommands = false,
     disable_help_subcommand = true,
     max_term_width = 80,
+    help_template = help::template(),
     after_help = examples::WIT,
     after_long_help = format!("{}\n\n{}", examples::WIT, exit_codes())
 )]
@@ -212,45 +218,51 @@ pub enum Command {
     /// Show who is logged in where, and what this machine stores
     #[command(after_help = examples::STATUS)]
     Status(status::Args),
-    /// Create, list and revoke tokens
+    /// Create, list, rotate and revoke tokens
     #[command(after_help = examples::TOKEN)]
     Token(token::Args),
-    /// Your account on a server of `wit up`: its password, email and sign-ins
+    /// Show and change your account on a wit server
     #[command(after_help = examples::ACCOUNT)]
     Account(account::Args),
-    /// Make, show, rename, hide and delete repositories on a server of `wit up`
+    /// Create, list, edit, share and delete repositories on a wit server
     #[command(after_help = examples::REPO)]
     Repo(repo::Args),
-    /// Make git ask this helper for credentials, or take that back
+    /// Make git use this helper, or undo that
     #[command(after_help = examples::SETUP)]
     Setup(setup::Args),
     /// Diagnose problems and suggest fixes
     #[command(after_help = examples::DOCTOR)]
     Doctor(doctor::Args),
-    /// Show where secrets lie, move them, or put the file store under a passphrase
+    /// Show where secrets are stored; list, erase, move or protect them
     #[command(after_help = examples::STORE)]
     Store(store::Args),
     /// Import credentials from another helper
     #[command(after_help = examples::IMPORT)]
     Import(import::Args),
-    /// Open the file store for a time, with its passphrase
+    /// Unlock the file store for a time, with its passphrase
     #[command(after_help = examples::UNLOCK)]
     Unlock(passphrase::UnlockArgs),
-    /// Close the file store before that time is over
+    /// Lock the file store before that time is over
     #[command(after_help = examples::LOCK)]
     Lock,
-    /// Start the platform on this machine
+    /// Start a git hosting server on this machine
     #[cfg(all(feature = "platform", unix))]
     #[command(after_help = examples::UP)]
     Up(up::Args),
-    /// Stop the platform on this machine
+    /// Stop the server on this machine
     #[cfg(all(feature = "platform", unix))]
     #[command(after_help = examples::DOWN)]
     Down(down::Args),
-    /// Show, suspend and delete the accounts of the platform on this machine, as its operator
+    /// Manage accounts of the server on this machine, as its operator
     #[cfg(all(feature = "platform", unix))]
     #[command(after_help = examples::USER)]
     User(user::Args),
+    /// Show the help of a command
+    #[command(after_help = examples::HELP)]
+    Help(help::Args),
+    /// Print the version
+    #[command(after_help = examples::VERSION)]
+    Version,
     /// Write the man pages or a shell's completions
     #[command(hide = true)]
     Generate(generate::Args),
@@ -285,21 +297,20 @@ pub fn parse() -> Result<Cli, Exit> {
             let _ = error.print();
             return Exit::Done;
         }
-        // clap repeats what it was given, and that may be a token in the wrong place.
-        let plain = error.to_string();
-        let shown = output::redacted(&plain);
-        // What follows `--` is another command's.
-        let mut ours = std::env::args_os().take_while(|argument| argument != "--");
-        if ours.any(|argument| argument == "--json") {
-            let message = shown.trim_start_matches("error: ").trim_end();
-            Failure::new(Exit::Usage, message)
-                .hint(general_hint(Exit::Usage))
-                .report(true);
-        } else if shown == plain {
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            if std::env::args_os().len() == 1 {
+                help::first_steps();
+            }
             let _ = error.print();
-        } else {
-            eprint!("{shown}");
+            return Exit::Usage;
         }
+        // What follows `--` is another command's.
+        let ours = (std::env::args_os().skip(1)).take_while(|argument| argument != "--");
+        let typed: Vec<String> = ours
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        let is_json = typed.iter().any(|argument| argument == "--json");
+        usage::failure(&error, &words(typed.into_iter())).report(is_json);
         Exit::Usage
     })
 }
@@ -333,6 +344,8 @@ pub fn run(cli: Cli) -> Result<Exit, anyhow::Error> {
         Command::Import(args) => import::run(args, &context),
         Command::Unlock(args) => passphrase::unlock(args, &context),
         Command::Lock => passphrase::lock(&context),
+        Command::Help(args) => help::run(&args, &context),
+        Command::Version => help::version(&context),
         Command::Generate(args) => generate::run(args, &context),
         #[cfg(all(feature = "platform", unix))]
         Command::Up(args) => up::run(args, &context),

@@ -51,6 +51,28 @@ impl Paths {
             .unwrap_or_default()
     }
 
+    /// The plain files of Git Credential Manager.
+    pub fn gcm_store() -> Option<PathBuf> {
+        named_or_home("GCM_PLAINTEXT_STORE_PATH", ".gcm/store")
+    }
+
+    /// The directory of pass(1).
+    pub fn password_store() -> Option<PathBuf> {
+        named_or_home("PASSWORD_STORE_DIR", ".password-store")
+    }
+
+    /// The file in which `gh` keeps its accounts.
+    pub fn gh_hosts() -> Option<PathBuf> {
+        let dir = variable("GH_CONFIG_DIR").map(PathBuf::from);
+        Some(dir.or_else(|| xdg_config("gh"))?.join("hosts.yml"))
+    }
+
+    /// The file in which `glab` keeps its accounts.
+    pub fn glab_config() -> Option<PathBuf> {
+        let dir = variable("GLAB_CONFIG_DIR").map(PathBuf::from);
+        Some(dir.or_else(|| xdg_config("glab-cli"))?.join("config.yml"))
+    }
+
     /// All three below one directory: for tests.
     pub fn below(dir: &Path) -> Self {
         Paths {
@@ -68,6 +90,11 @@ impl Paths {
     /// Where the file store keeps its items and its identity.
     pub fn store_dir(&self) -> PathBuf {
         self.data.join("store")
+    }
+
+    /// Names of repositories, for completions.
+    pub fn repositories_file(&self) -> PathBuf {
+        self.state.join("repositories.json")
     }
 
     /// Where `wit up` keeps its database and repositories unless told otherwise.
@@ -387,6 +414,19 @@ fn git_homes() -> Option<(PathBuf, PathBuf)> {
     };
     let config = variable("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
     Some((home, config.join("git")))
+}
+
+/// A directory of another program, by its variable or below the home directory.
+fn named_or_home(variable_name: &str, below_home: &str) -> Option<PathBuf> {
+    match variable(variable_name) {
+        Some(dir) => Some(dir.into()),
+        None => Some(git_homes()?.0.join(below_home)),
+    }
+}
+
+/// A program's directory below `XDG_CONFIG_HOME`, as other programs take it on every system.
+fn xdg_config(program: &str) -> Option<PathBuf> {
+    Some(git_homes()?.1.with_file_name(program))
 }
 
 /// A variable of the environment; an empty one counts as unset.

@@ -60,6 +60,20 @@ pub enum DatabaseError {
     Failed(sqlx::Error),
 }
 
+/// Said of a database of something else.
+pub const FOREIGN: &str = "it is not the database of a wit server: a table is missing in it";
+
+impl DatabaseError {
+    /// Whether a table of the platform's is missing: the URL names some other database.
+    pub fn is_foreign(&self) -> bool {
+        let DatabaseError::Failed(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        // undefined_table; SQLite has one code for all that is wrong with a statement.
+        error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
+    }
+}
+
 impl fmt::Display for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,6 +83,7 @@ impl fmt::Display for DatabaseError {
             DatabaseError::NotFound => f.write_str("not found"),
             DatabaseError::Suspended => f.write_str("this account is suspended"),
             DatabaseError::Busy(_) => f.write_str("the database is busy"),
+            error if error.is_foreign() => f.write_str(FOREIGN),
             DatabaseError::Failed(_) => f.write_str("the database failed"),
         }
     }

@@ -6,10 +6,13 @@ use crate::credential::{Credential, Description, Site};
 use crate::helper::wire;
 use crate::item::Item;
 
+pub mod cli_hosts;
+pub mod gcm;
 pub mod git_store;
 #[cfg(target_os = "linux")]
 pub mod libsecret;
 pub mod netrc;
+mod yaml;
 
 /// A credential and the site that it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@
 //! | [`item`] | secret, expiry, sign_in, credential |
 //! | [`store`] | secret, expiry, system, files, config, trace, interactive, process, credential, item |
 //! | [`helper`] | secret, expiry, system, files, config, trace, interactive, process, sign_in, credential, item, store; never `api`, `cli`, `platform` |
-//! | [`import`] | secret, expiry, system, files, config, credential, item, store, helper |
+//! | [`import`] | secret, expiry, system, files, config, process, credential, item, store, helper |
 //! | [`database`] | secret, expiry, names, config, trace; the tables that `api` and `platform` share |
 //! | [`api`] | secret, expiry, quote, names, config, trace, progress, credential, database |
 //! | [`oauth`] | secret, expiry, quote, config, trace, progress, sign_in, credential, item, store, api |

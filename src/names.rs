@@ -25,3 +25,24 @@ pub fn is_name(text: &str) -> bool {
         && !text.contains("..")
         && !text.ends_with(".git")
 }
+
+/// The rule of [`is_username`], for a person.
+pub const USERNAME_RULE: &str =
+    "a username is 3 to 30 characters of A-Z, a-z, 0-9, '.', '_' and '-', and starts with no '.'";
+
+/// Whether a text may be a username, which is the first part of a repository's path.
+pub fn is_username(text: &str) -> bool {
+    (3..=30).contains(&text.len()) && is_name(text)
+}
+
+/// Whether a text may be an email address: something on both sides of one `@`, without spaces.
+pub fn is_email(text: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    match text.split_once('@') {
+        Some((name, domain)) => {
+            let is_whole = !name.is_empty() && !domain.is_empty() && !domain.contains('@');
+            is_whole && text.len() <= 254 && !text.contains(odd)
+        }
+        None => false,
+    }
+}

@@ -241,7 +241,10 @@ fn a_backup_that_is_killed_or_finds_the_disk_full_leaves_no_archive() {
         assert_eq!(fs::read(&archive).expect("read"), before);
         if !trap.is_empty() {
             let said = refused(&output, 1);
-            assert!(said.starts_with("wit: can't write wit.backup: "), "{said}");
+            assert!(
+                said.starts_with("error: can't write wit.backup: "),
+                "{said}"
+            );
         }
     }
     // What the killed one left is gone after the next.

@@ -107,6 +107,70 @@ fn zsh_is_offered_them_from_the_first_tab_on() {
     assert!(seen.contains("<token revoke laptop>"), "{seen}");
 }
 
+/// What each shell makes of keys that are typed at its terminal.
+fn typed(desk: &Desk, shell: &str, setup: &str, keys: &str) -> String {
+    let script = "zmodload zsh/zpty
+        zpty line \"$1\"
+        zpty -w line $2
+        zpty -r line out '*ready 2*'
+        zpty -n -w line ${(g::)3}
+        zpty -r line out '*<token*>*'
+        print -r -- $out";
+    let words = ["60", "zsh", "-f", "-c", script, "zsh", shell, setup, keys];
+    desk.run("timeout", &words)
+}
+
+#[test]
+fn bash_and_fish_complete_what_is_typed_too() {
+    let desk = Desk::new();
+    desk.script("bash", "wit.bash");
+    desk.script("fish", "wit.fish");
+    let bash = "PS1=; source $HOME/wit.bash; wit() { if [ -n \"$WIT_COMPLETE\" ]; then command wit \"$@\"; \
+                else printf '<%s>\\n' \"$*\"; fi; }; echo ready $((1+1))";
+    let fish = "function fish_prompt; end; source $HOME/wit.fish; function wit; \
+                if set -q WIT_COMPLETE; command wit $argv; else; echo \"<$argv>\"; end; end; \
+                echo ready (math 1+1)";
+    for (shell, setup) in [
+        ("TERM=xterm exec bash --norc --noprofile -i", bash),
+        ("TERM=xterm exec fish --no-config -i", fish),
+    ] {
+        let seen = typed(&desk, shell, setup, "wit token revo\\tlap\\t\\r");
+        assert!(seen.contains("<token revoke laptop>"), "{shell}: {seen}");
+    }
+}
+
+#[test]
+fn values_are_offered_for_scopes_stores_accounts_and_repositories() {
+    let desk = Desk::new();
+    desk.run(WIT, &["repo", "create", "hello"]);
+    let offered = |words: &[&str]| desk.bash(words);
+    assert_eq!(offered(&["wit", "token", "re"]), ["revoke"], "no aliases");
+    assert_eq!(
+        offered(&["wit", "token", "rm", "lap"]),
+        ["laptop"],
+        "which are known"
+    );
+    assert!(!offered(&["wit", "token", ""]).contains(&"rm".to_owned()));
+    assert_eq!(
+        offered(&["wit", "token", "create", "--scopes", "repo:read,packages:r"]),
+        ["repo:read,packages:read"]
+    );
+    assert_eq!(offered(&["wit", "store", "move", "fi"]), ["file"]);
+    assert_eq!(
+        offered(&["wit", "setup", "--store", "key"]),
+        ["keychain", "keyutils"]
+    );
+    assert_eq!(offered(&["wit", "setup", "--host", "ht"]), [desk.url()]);
+    assert_eq!(offered(&["wit", "logout", "--account", "a"]), ["ada"]);
+    assert_eq!(offered(&["wit", "repo", "delete", "he"]), ["hello"]);
+    assert_eq!(offered(&["wit", "help", "tok"]), ["token"]);
+    assert!(
+        offered(&["wit", "repo", "create", "he"])
+            .iter()
+            .all(|name| name != "hello")
+    );
+}
+
 #[test]
 fn fish_is_offered_them_with_what_they_are() {
     let desk = Desk::new();

@@ -303,7 +303,7 @@ fn wit_login_asks_for_a_password_where_the_server_knows_no_devices() {
     let mut terminal = Terminal::login(&home, &server.url, "");
     terminal.read_to("Username or email: ");
     terminal.typed("alice\n");
-    terminal.read_to("Password: ");
+    terminal.read_to(&format!("Password for alice at {}: ", server.url));
     terminal.typed("correct horse\n");
     let (status, shown) = terminal.end();
     assert_eq!(status, Some(0), "{shown}");

@@ -113,7 +113,7 @@ impl Desk {
             "PATH",
             format!("{}:{}:{path}", bin.display(), own.display()),
         );
-        fs::create_dir(&bin).expect("made");
+
         let gh = "#!/bin/sh\n[ \"$*\" = 'secret set WIT_TOKEN' ] && cat >/dev/null\n";
         for (name, content) in [
             ("bin/gh", gh),
@@ -121,9 +121,15 @@ impl Desk {
             ("passphrase", PASSWORD),
             ("passwords", "correct horse\ncorrect horse\n"),
             (".git-credentials", "https://ada:pw@old.example\n"),
+            (
+                ".config/gh/hosts.yml",
+                "github.com:\n    user: ada\n    oauth_token: gho_x\n",
+            ),
             ("other-netrc", "machine old.example login ada password pw\n"),
         ] {
-            fs::write(home.path().join(name), content).expect("written");
+            let file = home.path().join(name);
+            fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+            fs::write(file, content).expect("written");
         }
         let executable = fs::Permissions::from_mode(0o755);
         fs::set_permissions(bin.join("gh"), executable).expect("executable");
@@ -194,6 +200,9 @@ impl Desk {
                     | "Repeat password: "
                     | "Repeat passphrase: ",
                 ) => Some(PASSWORD),
+                Some(prompt) if prompt.starts_with("Password for ") && prompt.ends_with(": ") => {
+                    Some(PASSWORD)
+                }
                 Some(question) if question.ends_with("[y/N] ") => Some("y"),
                 _ => None,
             }

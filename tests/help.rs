@@ -191,6 +191,7 @@ fn every_refusal_says_what_and_what_to_type_next() {
             "wit import libsecret",
         ),
         ("import netrc", 1, ".netrc", "--file FILE"),
+        ("help nothing", 2, "'nothing'", "wit --help"),
         ("up --listen 0.0.0.0", 2, "not encrypted", "--tls-cert FILE"),
     ] {
         let said = refusal(line, code);
@@ -209,7 +210,7 @@ fn every_refusal_says_what_and_what_to_type_next() {
     }
     let short = ["--email", "b@c.d", "--username", "b", "--password-stdin"];
     let sign_up = [&["login", url, "--sign-up"], &short[..]].concat();
-    let said = refused(&machine.home.run(WIT, &sign_up, "long enough"), 1);
+    let said = refused(&machine.home.run(WIT, &sign_up, "long enough"), 2);
     let (what, next) = said.split_once("\nhint: ").expect("a hint");
     assert!(what.contains("a username is 3 to 30"), "{said}");
     assert!(next.starts_with(&format!("wit login {url} --sign-up --email EMAIL")));

@@ -65,7 +65,7 @@ fn answers_that_make_no_sense_end_every_command_with_a_reason() {
             let what = format!("{command:?} on {shown:?}: {said}");
             assert!(matches!(output.status.code(), Some(1 | 5)), "{what}");
             assert!(
-                said.contains("wit: ") || said.contains("\"error\""),
+                said.contains("error: ") || said.contains("\"error\""),
                 "{what}"
             );
             for secret in [SECRET, SESSION, "INSERT", "\u{1b}"] {
@@ -96,7 +96,7 @@ fn no_command_follows_a_redirect_with_a_secret() {
             "--password-stdin",
         ];
         let said = refused(&home.run(WIT, &login, &format!("{PASSWORD}\n")), 1);
-        assert!(said.contains("points to another place"), "{said}");
+        assert!(said.contains("refusing to follow a redirect"), "{said}");
         assert_eq!(other.seen(), Vec::<String>::new(), "{status}");
     }
 }

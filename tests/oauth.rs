@@ -96,13 +96,13 @@ fn a_code_that_is_denied_or_expires_is_one_line() {
     provider.deny(&waiting.code());
     let (code, said) = waiting.ends();
     assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("wit: the sign-in was denied\n"), "{said}");
+    assert!(said.contains("error: the sign-in was denied\n"), "{said}");
     let mut waiting = Login::start(&home, &login);
     waiting.code();
     let (code, said) = waiting.ends();
     assert_eq!(code, Some(4), "{said}");
     assert!(
-        said.contains("wit: the sign-in was not confirmed in time\n"),
+        said.contains("error: the sign-in was not confirmed in time\n"),
         "{said}"
     );
 }
@@ -190,7 +190,7 @@ fn the_address_that_a_browser_elsewhere_was_sent_to_is_pasted() {
         assert_eq!(code, Some(4), "{said}");
         let lines: Vec<&str> = said
             .lines()
-            .filter(|line| line.starts_with("wit: "))
+            .filter(|line| line.starts_with("error: "))
             .collect();
         assert!(lines.len() == 1 && lines[0].contains(why), "{said}");
     }

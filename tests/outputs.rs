@@ -140,7 +140,7 @@ http://127.0.0.1:[..]
     assert_data_eq!(
         failed(&[]),
         str![[r#"
-wit: no token is 'nobody'
+error: no token is 'nobody'
 hint: wit token list
 
 "#]]

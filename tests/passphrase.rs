@@ -125,7 +125,7 @@ fn a_wrong_passphrase_opens_and_changes_nothing() {
         assert_eq!(output.status.code(), Some(1));
         let said = text(&output.stderr);
         assert!(
-            said.starts_with("wit: wrong passphrase\nhint: type it again"),
+            said.starts_with("error: wrong passphrase\nhint: type it again"),
             "{said}"
         );
     }
@@ -153,7 +153,7 @@ fn what_has_no_passphrase_or_has_one_already_is_said_before_one_is_asked_for() {
         let output = home.run(WIT, words, "");
         assert_eq!(
             text(&output.stderr),
-            "wit: the file store has no passphrase\nhint: to give it one: wit store protect\n"
+            "error: the file store has no passphrase\nhint: to give it one: wit store protect\n"
         );
     }
     protect(&home);

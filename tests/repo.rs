@@ -125,7 +125,7 @@ fn what_can_not_be_done_is_told_with_what_can() {
         &["delete", "none", "--yes"],
     ] {
         let said = machine.not(1, arguments);
-        let what = format!("wit: you have no repository none at {}\n", machine.url);
+        let what = format!("error: you have no repository none at {}\n", machine.url);
         assert_eq!(said, format!("{what}hint: wit repo list\n"));
     }
     let said = machine.not(1, &["rename", "hello", "other"]);

@@ -12,7 +12,7 @@ use crate::support::{done, refused};
 fn hinted(said: &str) -> String {
     let hint = said.lines().find_map(|line| line.strip_prefix("hint: "));
     let hint = hint.unwrap_or_else(|| panic!("no hint: {said}"));
-    let command = hint.strip_prefix("mend it, then: ").unwrap_or(hint);
+    let command = hint.strip_prefix("fix it, then: ").unwrap_or(hint);
     let command = command.split(", ").next().expect("a command");
     command
         .split(" ends ")

@@ -149,7 +149,7 @@ fn it_goes_before_the_helpers_of_its_file_and_names_those_that_keep_copies() {
     assert_eq!(helpers(&home), [HELPER, "cache", "store"]);
     assert!(out.contains("they may keep it: cache, store\n"), "{out}");
     assert!(out.contains("plain text"), "{out}");
-    assert!(!out.contains("asked before it"), "{out}");
+    assert!(!out.contains("take precedence"), "{out}");
 }
 
 #[test]

@@ -208,3 +208,55 @@ fn in_the_kernels_keyring_too() {
     done(&home.run(WIT, &["store", "erase", &site, "--yes"], ""));
     assert!(users(&home, &site).is_empty());
 }
+
+#[test]
+fn a_list_of_tokens_is_a_table_at_a_terminal_and_fields_by_request() {
+    let machine = Machine::with_a_token();
+    done(&machine.wit(&[
+        "token",
+        "create",
+        "for ever",
+        "--print",
+        "--expires",
+        "never",
+    ]));
+    let (code, screen) = Terminal::run(&machine.home, "wit token list").ends();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(
+        screen.contains("NAME") && screen.contains("this machine"),
+        "{screen}"
+    );
+    let plain = done(&machine.wit(&["token", "list"]));
+    assert!(plain.starts_with("Personal Access Tokens (2)\n"), "{plain}");
+    let table = done(&machine.wit(&["token", "list", "--format", "table"]));
+    assert!(
+        table.starts_with("NAME") && !table.contains('\u{1b}'),
+        "{table}"
+    );
+    let fields = done(&machine.wit(&["token", "list", "--format", "tsv"]));
+    let lines: Vec<Vec<&str>> = fields
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    assert_eq!(lines.len(), 2, "{fields}");
+    assert!(lines.iter().all(|line| line.len() == 7), "{fields}");
+    let laptop = lines
+        .iter()
+        .find(|line| line[1] == "laptop")
+        .expect("laptop");
+    assert_eq!(laptop[3], "repo:read,repo:write");
+    assert!(laptop[6].ends_with('Z'), "{fields}");
+}
+
+#[test]
+fn what_a_person_reads_has_the_home_directory_as_a_tilde() {
+    let machine = Machine::with_a_token();
+    let home = machine.home.path().display().to_string();
+    for words in [&["status"][..], &["store"], &["store", "list"], &["setup"]] {
+        let said = done(&machine.wit(words));
+        let of_the_store = said.lines().filter(|line| line.contains("store"));
+        for line in of_the_store {
+            assert!(!line.contains(&home), "{line}");
+        }
+    }
+}

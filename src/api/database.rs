@@ -15,7 +15,7 @@ use super::{
 };
 use crate::database::audit::{self, Action};
 use crate::database::tokens::{AskedFrom, Grant, TokenChange, TokenRecord, Use, scopes};
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, FOREIGN};
 use crate::expiry::{Expiry, UnixTime};
 use crate::progress;
 use crate::quote::sentence;
@@ -121,6 +121,9 @@ fn unreachable(reason: String) -> ApiError {
 
 fn failed(error: DatabaseError) -> ApiError {
     match error {
+        error if error.is_foreign() => ApiError::Refused {
+            message: format!("{SERVER}: {FOREIGN}"),
+        },
         DatabaseError::Invalid(message) | DatabaseError::InvalidField(_, message) => {
             ApiError::Refused { message }
         }

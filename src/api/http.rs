@@ -219,6 +219,8 @@ impl Client {
                     let least = answer.retry_after.unwrap_or_default();
                     waits.next().map(|wait| least.max(*wait))
                 }
+                // It would be the same again.
+                Err(ApiError::Unreachable { reason, .. }) if reason == NOT_TLS => None,
                 Err(ApiError::Unreachable { .. } | ApiError::Failed { .. }) => {
                     waits.next().copied()
                 }
@@ -387,11 +389,32 @@ impl Client {
         progress::during(&format!("Waiting for {}", self.server), work)
     }
 
+    /// Why a request failed. What a wrong URL leads to is said in words, not in those of the library.
+    fn reason(&self, error: &reqwest::Error) -> String {
+        let mut text = Vec::new();
+        let mut cause: Option<&dyn Error> = Some(error);
+        while let Some(error) = cause {
+            text.push(error.to_string());
+            cause = error.source();
+        }
+        let says = |words: &str| text.iter().any(|cause| cause.contains(words));
+        if says("dns error") {
+            return NO_SUCH_HOST.into();
+        }
+        if says("InvalidContentType") && !self.server.is_plain() {
+            return NOT_TLS.into();
+        }
+        if self.server.is_plain() && says("invalid HTTP version parsed") {
+            return NOT_HTTP.into();
+        }
+        causes(error)
+    }
+
     async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Answer, ApiError> {
         let server = || self.server.to_string();
         let mut response = request.send().await.map_err(|error| {
             let error = error.without_url();
-            let (server, reason) = (server(), causes(&error));
+            let (server, reason) = (server(), self.reason(&error));
             // What failed while connecting was never sent; anything later may have arrived.
             if error.is_connect() || error.is_builder() {
                 ApiError::Unreachable { server, reason }
@@ -411,7 +434,7 @@ impl Client {
         }
         if status.is_redirection() {
             return Err(ApiError::Malformed {
-                what: "it points to another place, where no secret is sent".into(),
+                what: "refusing to follow a redirect with credentials".into(),
             });
         }
         let headers = response.headers().clone();
@@ -543,6 +566,13 @@ fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
 }
 
 /// The innermost cause of a transport error, which is the one that tells a person something.
+/// Why a server is not reached whose name nobody knows.
+pub const NO_SUCH_HOST: &str = "there is no host of that name (DNS)";
+/// Why an https server is not reached that answers in plain http.
+pub const NOT_TLS: &str = "it answers, but not over TLS";
+/// Why there is no answer from an http server that speaks https.
+pub const NOT_HTTP: &str = "it answers, but not in plain http";
+
 fn causes(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "it took too long".into();

@@ -219,7 +219,7 @@ fn sign_in(
             username,
             password,
         } => {
-            let password = given(password, || ask.password(true))?;
+            let password = given(password, || ask.password(username, true))?;
             let done = login::sign_up(client, email, username, &password);
             return done.map_err(|error| match error {
                 ApiError::Refused { message } => LoginError::SignUpRefused {
@@ -248,7 +248,8 @@ fn sign_in(
         Way::Password { login, password } => (login, password),
     };
     let login = given(login, || ask.login(remembered))?;
-    let password = given(password, || ask.password(false))?;
+    let (Login::Email(name) | Login::Username(name)) = &login;
+    let password = given(password, || ask.password(name, false))?;
     login::sign_in(client, &login, &password).map_err(|error| refused(error, server()))
 }
 

@@ -117,7 +117,8 @@ pub fn log_out(
     let direct = session::is_direct(&config, &server);
     let is_idle = config.servers.contains_key(&name) && !left.tokens && left.account.is_none();
     if ended.is_empty() && !direct && !is_idle {
-        return Err(SessionError::NotLoggedIn { server: name }.into());
+        let item = store::load(store.as_ref(), &site)?;
+        return Err(session::not_logged_in(name, &item, meant.account.as_ref()).into());
     }
     Config::update(paths, |config| match &left.account {
         None if !left.tokens => config.forget(&name),

@@ -63,6 +63,16 @@ pub enum SessionError {
     SeveralServers(Vec<String>),
     #[error("not logged in to {server}")]
     NotLoggedIn { server: String },
+    #[error(
+        "not logged in to {server} as {}; known: {}",
+        escaped(account),
+        escaped(&known.join(", "))
+    )]
+    UnknownAccount {
+        server: String,
+        account: String,
+        known: Vec<String>,
+    },
     /// git is signed in there, and there is no session.
     #[error("{server} is {}, which has no such thing", host.title())]
     OtherHost { server: String, host: HostType },
@@ -527,7 +537,7 @@ pub fn stored(config: &Config, paths: &Paths, meant: &Selection) -> Result<Login
         None if is_direct(config, &server) => {
             return Err(SessionError::ManagedDirectly { server: name });
         }
-        None => return Err(SessionError::NotLoggedIn { server: name }),
+        None => return Err(not_logged_in(name, &item, meant.account.as_ref())),
         Some(held) if is_over(held) => return Err(SessionError::Expired { server: name }),
         Some(held) => held.clone(),
     };
@@ -538,6 +548,20 @@ pub fn stored(config: &Config, paths: &Paths, meant: &Selection) -> Result<Login
         store,
         item,
     })
+}
+
+/// Names the accounts that are logged in where another was asked for.
+pub fn not_logged_in(server: String, item: &Item, named: Option<&String>) -> SessionError {
+    let known = item.sessions.iter().filter(|held| held.server == server);
+    let known: Vec<String> = known.map(|held| held.account.clone()).collect();
+    match named {
+        Some(account) if !known.is_empty() => SessionError::UnknownAccount {
+            server,
+            account: account.clone(),
+            known,
+        },
+        _ => SessionError::NotLoggedIn { server },
+    }
 }
 
 /// Whether `wit login --api database` was the last login to a server.

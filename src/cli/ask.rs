@@ -70,8 +70,9 @@ impl Ask for Terminal {
         self.ask_login(remembered).map_err(answer)
     }
 
-    fn password(&self, is_new: bool) -> Result<Secret, AskError> {
-        asked("password", is_new, self.with_password()).map_err(answer)
+    fn password(&self, account: &str, is_new: bool) -> Result<Secret, AskError> {
+        let prompt = format!("Password for {} at {}", escaped(account), self.server);
+        prompted(&prompt, "password", is_new, self.with_password()).map_err(answer)
     }
 
     fn show_code(&self, code: &device::Asked) {
@@ -178,14 +179,37 @@ pub fn no_terminal(hint: impl Into<Hint>) -> anyhow::Error {
         .into()
 }
 
-/// Asks for a secret without showing it, and for a new one twice. Where there is no terminal, `hint`
-/// says what to type instead.
-pub fn asked(what: &str, new: bool, hint: impl Into<Hint>) -> anyhow::Result<Secret> {
+/// Asks for a line that is shown. Where there is no terminal, `hint` says what to type instead.
+pub fn line(what: &str, hint: impl Into<Hint>) -> anyhow::Result<String> {
+    let hint = hint.into();
     if !io::stdin().is_terminal() {
         return Err(no_terminal(hint));
     }
-    let prompt = format!("{}{}: ", what[..1].to_uppercase(), &what[1..]);
-    let secret = Secret::from(rpassword::prompt_password(prompt)?);
+    eprint!("{what}: ");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
+    match line.trim() {
+        "" => {
+            let message = format!("no {} was given", what.to_lowercase());
+            Err(Failure::new(Exit::Usage, message).hint(hint).into())
+        }
+        line => Ok(line.to_owned()),
+    }
+}
+
+/// Asks for a secret without showing it, and for a new one twice. Where there is no terminal, `hint`
+/// says what to type instead.
+pub fn asked(what: &str, new: bool, hint: impl Into<Hint>) -> anyhow::Result<Secret> {
+    let prompt = format!("{}{}", what[..1].to_uppercase(), &what[1..]);
+    prompted(&prompt, what, new, hint)
+}
+
+fn prompted(prompt: &str, what: &str, new: bool, hint: impl Into<Hint>) -> anyhow::Result<Secret> {
+    if !io::stdin().is_terminal() {
+        return Err(no_terminal(hint));
+    }
+    let secret = Secret::from(rpassword::prompt_password(format!("{prompt}: "))?);
     if secret.is_empty() {
         return Err(Failure::new(Exit::Usage, format!("no {what} was given"))
             .hint("run it again, and type one")

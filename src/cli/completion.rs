@@ -4,10 +4,11 @@
 //! The shell's script runs `wit` itself at each Tab, with `WIT_COMPLETE` set.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 
 use clap::{Command, CommandFactory};
-use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, EnvCompleter, Shells};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ use super::output::escaped;
 use crate::api::Token;
 use crate::config::{Config, Paths, write_private};
 use crate::files::{self, Fault, FileError};
+use crate::names::{SCOPES, is_name};
+use crate::store::choice::NAMES;
 
 const VARIABLE: &str = "WIT_COMPLETE";
 
@@ -113,14 +116,111 @@ fn offering() -> Command {
 }
 
 fn with_values(command: Command) -> Command {
-    let command = command.mut_args(|argument| match argument.get_id().as_str() {
-        "server" | "url" => argument.add(ArgValueCandidates::new(servers)),
-        "ids" | "token" if argument.is_positional() => {
-            argument.add(ArgValueCandidates::new(tokens))
-        }
-        _ => argument,
+    let own = command.get_name().to_owned();
+    let command = command.mut_args(|argument| {
+        let positional = argument.is_positional();
+        let takes_values = argument.get_action().takes_values();
+        let candidates = match argument.get_id().as_str() {
+            "server" | "url" => ArgValueCandidates::new(servers),
+            "host" if takes_values => ArgValueCandidates::new(servers),
+            "account" | "username" => ArgValueCandidates::new(accounts),
+            "from" | "to" if own == "move" => ArgValueCandidates::new(stores),
+            "store" if takes_values => ArgValueCandidates::new(stores),
+            "ids" | "token" if positional => ArgValueCandidates::new(tokens),
+            "name" if positional && OF_REPOSITORIES.contains(&own.as_str()) => {
+                ArgValueCandidates::new(repositories)
+            }
+            "command" if own == "help" => ArgValueCandidates::new(commands),
+            "scopes" => return argument.add(ArgValueCompleter::new(scopes)),
+            _ => return argument,
+        };
+        argument.add(candidates)
     });
+    // Only the name itself is offered; an alias that is typed is still known.
+    let aliases: Vec<&'static str> = command
+        .get_all_aliases()
+        // clap keeps names for good, and so does this process, which ends when it has answered.
+        .map(|alias| &*Box::leak(alias.to_owned().into_boxed_str()))
+        .collect();
+    let command = command.visible_alias(None).aliases(aliases);
     command.mut_subcommands(with_values)
+}
+
+/// The commands below `wit repo` that are about one that is there.
+const OF_REPOSITORIES: [&str; 4] = ["rename", "edit", "share", "delete"];
+
+fn commands() -> Vec<CompletionCandidate> {
+    let cli = Cli::command();
+    let shown = cli.get_subcommands().filter(|below| !below.is_hide_set());
+    shown
+        .map(|below| CompletionCandidate::new(below.get_name()).help(below.get_about().cloned()))
+        .collect()
+}
+
+fn stores() -> Vec<CompletionCandidate> {
+    let names = NAMES.into_iter().filter(|name| *name != "auto");
+    names.map(CompletionCandidate::new).collect()
+}
+
+/// The last of several scopes with commas between them.
+fn scopes(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let (before, last) = match typed.rfind(',') {
+        Some(at) => typed.split_at(at + 1),
+        None => ("", &*typed),
+    };
+    SCOPES
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(last))
+        .map(|(name, about)| {
+            CompletionCandidate::new(format!("{before}{name}")).help(Some(about.into()))
+        })
+        .collect()
+}
+
+/// The accounts that logged in last, a server each.
+fn accounts() -> Vec<CompletionCandidate> {
+    let config = Paths::from_environment().and_then(|paths| Config::load(&paths).ok());
+    let servers = config.unwrap_or_default().servers.into_iter();
+    servers
+        .filter_map(|(url, server)| Some((url, server.account?)))
+        .filter(|(_, account)| is_plain(account))
+        .map(|(url, account)| CompletionCandidate::new(account).help(Some(escaped(&url).into())))
+        .collect()
+}
+
+fn repositories() -> Vec<CompletionCandidate> {
+    let paths = Paths::from_environment();
+    let seen = paths.and_then(|paths| read_repositories(&paths).ok().flatten());
+    let names = seen.unwrap_or_default().into_iter();
+    names
+        .flat_map(|(url, names)| names.into_iter().map(move |name| (url.clone(), name)))
+        .filter(|(_, name)| is_name(name))
+        .map(|(url, name)| CompletionCandidate::new(name).help(Some(escaped(&url).into())))
+        .collect()
+}
+
+fn read_repositories(paths: &Paths) -> Result<Option<BTreeMap<String, Vec<String>>>, FileError> {
+    files::read_json(&paths.repositories_file(), 1)
+}
+
+/// Remembers the repositories of an account at a server, as far as `change` makes them others.
+pub fn repositories_seen(paths: &Paths, server: &str, change: impl FnOnce(&mut Vec<String>)) {
+    let seen = match read_repositories(paths) {
+        Err(error) if matches!(error.fault, Fault::Newer(_)) => return,
+        seen => seen.ok().flatten(),
+    };
+    let mut seen = seen.unwrap_or_default();
+    change(seen.entry(server.to_owned()).or_default());
+    if let Ok(text) = serde_json::to_vec(&seen) {
+        let _ = write_private(&paths.repositories_file(), &text);
+    }
+}
+
+/// Whether it needs no quotes in any shell: not every shell's script quotes what it is offered.
+fn is_plain(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-+@%/".contains(c);
+    !text.is_empty() && text.chars().all(plain)
 }
 
 fn servers() -> Vec<CompletionCandidate> {
@@ -137,9 +237,7 @@ fn tokens() -> Vec<CompletionCandidate> {
     let mut candidates = Vec::new();
     for token in known {
         let (name, prefix) = (escaped(&token.name), escaped(&token.prefix));
-        // Not every shell's script quotes what it is offered.
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-+@%/".contains(c);
-        if !name.is_empty() && name.chars().all(plain) {
+        if is_plain(&name) {
             candidates.push(CompletionCandidate::new(&name).help(Some(prefix.clone().into())));
         }
         if !prefix.is_empty() {

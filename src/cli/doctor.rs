@@ -112,7 +112,7 @@ fn layout(findings: &[Finding]) -> String {
             let _ = writeln!(text, "      {why}");
         }
         if let Some(cure) = &finding.cure {
-            let _ = writeln!(text, "      cure: {cure}");
+            let _ = writeln!(text, "      fix: {cure}");
         }
     }
     let wrong = findings.iter().filter(|f| f.state == State::Wrong).count();
@@ -138,7 +138,7 @@ mod tests {
         ];
         assert_eq!(
             layout(&findings),
-            "ok    git 2.47.3\nWRONG others can read /a b\n      cure: chmod 600 '/a b'\n\n\
+            "ok    git 2.47.3\nWRONG others can read /a b\n      fix: chmod 600 '/a b'\n\n\
              1 thing is wrong.\n"
         );
     }

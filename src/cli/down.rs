@@ -31,7 +31,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             output::json(&json!({ "stopped": stopped, "dataDir": data_dir }))?;
             return Ok(Exit::Done);
         }
-        Some(_) => format!("wit stopped. Its data stay in {place}\n"),
+        Some(_) => format!("wit stopped. Data kept in {place}\n"),
         None => format!("wit does not run on {place}\n"),
     };
     output::print(text.as_bytes())?;

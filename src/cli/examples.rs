@@ -12,6 +12,14 @@ Examples:
   wit status
   wit doctor";
 
+pub const HELP: &str = "\
+Examples:
+  wit help token create";
+
+pub const VERSION: &str = "\
+Examples:
+  wit version";
+
 pub const LOGIN: &str = "\
 Examples:
   # Sign in by a browser, on this machine or any other
@@ -244,7 +252,7 @@ Examples:
   # git asks wit about one server, and no other helper there
   wit setup --host https://wit.example.com
 
-  # Take back all that wit setup added
+  # Undo all that wit setup added
   wit setup --undo";
 
 pub const DOCTOR: &str = "\
@@ -256,7 +264,7 @@ Examples:
 
 pub const STORE: &str = "\
 Examples:
-  # See where secrets lie
+  # See where secrets are stored
   wit store
 
   # Move them all into the keychain, and keep them there from now on
@@ -305,8 +313,8 @@ Examples:
   wit import store --dry-run
   wit import store
 
-  # The items of git-credential-libsecret in the keyring
-  wit import libsecret
+  # What Git Credential Manager, gh or glab keeps, in the same way
+  wit import gh --dry-run
 
   # A netrc file that is not in its usual place
   wit import netrc --file other-netrc";

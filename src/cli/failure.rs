@@ -4,6 +4,7 @@
 use std::error::Error;
 
 use super::{Exit, Failure};
+use crate::api::http::{NO_SUCH_HOST, NOT_HTTP, NOT_TLS};
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, database};
 use crate::app::exec::ExecError;
@@ -251,6 +252,12 @@ fn session(error: &SessionError) -> Kind {
             RenewError::Store(error) => return store(error),
             _ => (Exit::Failed, log_in(server).into()),
         },
+        SessionError::UnknownAccount {
+            server, account, ..
+        } => {
+            let username = log_in(server).option("--username", account);
+            (Exit::NotLoggedIn, username.into())
+        }
         SessionError::NotLoggedIn { server } | SessionError::Expired { server } => {
             (Exit::NotLoggedIn, log_in(server).into())
         }
@@ -291,7 +298,23 @@ fn api(error: &ApiError) -> Kind {
         ApiError::Unreachable { server, .. } | ApiError::Lost { server, .. }
             if server == database::SERVER =>
         {
-            "is DATABASE_URL right, and does that database run?"
+            "is DATABASE_URL right (postgres://USER@HOST/NAME), and does that database run?"
+        }
+        ApiError::Unreachable { reason, .. } if reason == NO_SUCH_HOST => {
+            "is the name right, and is there a network?"
+        }
+        ApiError::Unreachable { server, reason } if reason == NOT_TLS => {
+            let plain = server.replacen("https://", "http://", 1);
+            let hint = Hint::from("if it speaks plain http: ").command(&log_in(&plain));
+            return (Exit::Failed, Some(hint));
+        }
+        ApiError::Lost { server, reason } if reason == NOT_HTTP => {
+            let encrypted = server.replacen("http://", "https://", 1);
+            let hint = Hint::from("if it speaks https: ").command(&log_in(&encrypted));
+            return (Exit::Failed, Some(hint));
+        }
+        ApiError::Refused { message } if message.starts_with(database::SERVER) => {
+            "set DATABASE_URL to the database of your wit server"
         }
         ApiError::Unreachable { reason, .. } if reason.contains("certificate") => {
             "--ca-file FILE trusts one of your own too"
@@ -330,6 +353,6 @@ fn api(error: &ApiError) -> Kind {
 pub fn general_hint(exit: Exit) -> &'static str {
     match exit {
         Exit::Usage => "wit --help",
-        _ => "wit doctor looks for what is wrong",
+        _ => "wit doctor finds out what is wrong",
     }
 }

@@ -13,8 +13,12 @@ use zeroize::Zeroizing;
 use super::output::{self, escaped, quoted};
 use super::{Context, Exit, Failure};
 use crate::config::Paths;
+use crate::credential::Site;
 use crate::import::{self, Fate, Findings, Found, OtherEncoding};
 use crate::progress;
+use crate::secret::Secret;
+#[cfg(target_os = "linux")]
+use crate::store::StoreError;
 use crate::store::{self, Store, choice};
 
 /// The largest file that is read, in bytes.
@@ -44,13 +48,22 @@ enum Source {
     Libsecret,
     /// ~/.netrc
     Netrc,
+    /// Git Credential Manager: plain files, files of pass, the keyring
+    Gcm,
+    /// The accounts of GitHub's `gh`
+    Gh,
+    /// The accounts of GitLab's `glab`
+    Glab,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    if matches!(args.source, Source::Libsecret) && !args.file.is_empty() {
-        return Err(Failure::new(Exit::Usage, "libsecret keeps no file")
-            .hint("wit import libsecret")
-            .into());
+    let without_file = match args.source {
+        Source::Libsecret => Some(("libsecret keeps no file", "wit import libsecret")),
+        Source::Gcm => Some(("Git Credential Manager keeps many files", "wit import gcm")),
+        _ => None,
+    };
+    if let Some((message, hint)) = without_file.filter(|_| !args.file.is_empty()) {
+        return Err(Failure::new(Exit::Usage, message).hint(hint).into());
     }
     let (findings, files) = read(&args)?;
     let store = match args.dry_run {
@@ -97,10 +110,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 fn read(args: &Args) -> anyhow::Result<(Findings, Vec<PathBuf>)> {
+    let usual = |path: Option<PathBuf>| path.into_iter().collect::<Vec<_>>();
     let (usual, parse): (_, fn(&str, &[u8], &mut Findings)) = match args.source {
         Source::Store => (Paths::git_credentials(), import::git_store::read),
         Source::Netrc => (Paths::netrc(), import::netrc::read),
+        Source::Gh => (usual(Paths::gh_hosts()), gh),
+        Source::Glab => (usual(Paths::glab_config()), glab),
         Source::Libsecret => return Ok((libsecret()?, Vec::new())),
+        Source::Gcm => return Ok((gcm()?, Vec::new())),
     };
     let named = !args.file.is_empty();
     let mut findings = Findings::default();
@@ -136,6 +153,8 @@ fn read(args: &Args) -> anyhow::Result<(Findings, Vec<PathBuf>)> {
 fn unread(source: &Source, path: &Path, error: OtherEncoding) -> Failure {
     let name = match source {
         Source::Netrc => "netrc",
+        Source::Gh => "gh",
+        Source::Glab => "glab",
         _ => "store",
     };
     Failure::new(
@@ -150,6 +169,63 @@ fn unread(source: &Source, path: &Path, error: OtherEncoding) -> Failure {
         error.name,
         quoted(path)
     ))
+}
+
+fn gh(name: &str, text: &[u8], findings: &mut Findings) {
+    import::cli_hosts::gh(name, text, &in_keyring, findings);
+}
+
+fn glab(name: &str, text: &[u8], findings: &mut Findings) {
+    import::cli_hosts::glab(name, text, &in_keyring, findings);
+}
+
+/// What go-keyring keeps for a service and a user.
+#[cfg(target_os = "linux")]
+fn in_keyring(service: &str, user: &str) -> Result<Option<Secret>, ()> {
+    let wanted = [("service", service), ("username", user)];
+    let items = progress::during("Waiting for the keyring", || {
+        crate::store::secret_service::SecretService::new().items_with(&wanted)
+    });
+    let item = items.map_err(drop)?.into_iter().next();
+    Ok(item.map(|item| item.secret))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_keyring(_service: &str, _user: &str) -> Result<Option<Secret>, ()> {
+    Err(())
+}
+
+/// All that Git Credential Manager may have kept here, wherever it was told to.
+fn gcm() -> anyhow::Result<Findings> {
+    let mut findings = Findings::default();
+    if let Some(dir) = Paths::gcm_store() {
+        import::gcm::plain_files(&dir, &mut findings);
+    }
+    if let Some(dir) = Paths::password_store() {
+        progress::during("Waiting for gpg", || {
+            import::gcm::pass_files(&dir, &mut findings);
+        });
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let read = progress::during("Waiting for the keyring", || {
+            import::gcm::keyring(&mut findings)
+        });
+        let has_files = !findings.found.is_empty() || !findings.skipped.is_empty();
+        match read {
+            // Without a desktop there is none, and it was told to use files.
+            Err(StoreError::Unavailable { .. } | StoreError::TimedOut { .. }) if has_files => {}
+            other => other?,
+        }
+    }
+    if findings.found.is_empty() && findings.skipped.is_empty() {
+        return Err(
+            Failure::new(Exit::Failed, "Git Credential Manager keeps nothing here")
+                .hint("what is in git's credential cache can't be listed: wit login URL")
+                .into(),
+        );
+    }
+    Ok(findings)
 }
 
 #[cfg(target_os = "linux")]
@@ -215,7 +291,7 @@ impl Report<'_> {
             false => format!(
                 "Imported {} credential{s} into {}.",
                 taken.len(),
-                self.location
+                output::tilde(&self.location)
             ),
         });
         for (found, fate) in taken {
@@ -313,11 +389,30 @@ fn farewell(source: Source, files: &[PathBuf], findings: &Findings) -> String {
                 files.join(", ")
             );
         }
+        Source::Gh | Source::Glab => {
+            let program = match source {
+                Source::Gh => "gh",
+                _ => "glab",
+            };
+            text = format!("{program} itself still uses them. To have git not ask it any more:\n");
+            for site in sites(findings) {
+                let key = quoted(format!("credential.{site}.helper"));
+                let _ = writeln!(text, "  git config --global --unset-all {key}");
+            }
+        }
+        Source::Gcm => {
+            for site in sites(findings) {
+                let lines = format!("protocol={}\\nhost={}\\n\\n", site.protocol(), site.host());
+                let _ = writeln!(
+                    text,
+                    "  printf {} | git-credential-manager erase",
+                    quoted(lines)
+                );
+            }
+            text.push_str("  git-credential-manager unconfigure\n");
+        }
         Source::Libsecret => {
-            let mut sites: Vec<_> = findings.found.iter().map(|found| &found.site).collect();
-            sites.sort();
-            sites.dedup();
-            for site in sites {
+            for site in sites(findings) {
                 let (protocol, host) = (site.protocol(), site.host());
                 let _ = writeln!(
                     text,
@@ -329,4 +424,12 @@ fn farewell(source: Source, files: &[PathBuf], findings: &Findings) -> String {
         }
     }
     text
+}
+
+/// The sites of what was found, each once.
+fn sites(findings: &Findings) -> Vec<&Site> {
+    let mut sites: Vec<_> = findings.found.iter().map(|found| &found.site).collect();
+    sites.sort();
+    sites.dedup();
+    sites
 }

@@ -10,22 +10,25 @@ use anyhow::Context as _;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::ask::{Terminal, first_line};
+use super::ask::{Terminal, first_line, line};
 use super::output::{self, escaped};
-use super::session::{self, parse_url};
-use super::{Context, Exit};
+use super::session::{self, CONNECTION, parse_url};
+use super::{Context, Exit, Failure};
 use crate::api::Form;
 use crate::api::login::Login;
 use crate::api::server::ServerUrl;
 use crate::app::login::{self, Request, Way};
+use crate::app::setup_record::Record;
 use crate::config::Config;
+use crate::names::{USERNAME_RULE, is_email, is_username};
+use crate::quote::Suggestion;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The server [default: the one known already]
     url: Option<String>,
     /// The same as URL, as other commands take it
-    #[arg(long, value_name = "URL", conflicts_with = "url")]
+    #[arg(long, value_name = "URL", conflicts_with = "url", help_heading = CONNECTION)]
     server: Option<String>,
     /// Sign in with an email address and a password
     #[arg(long)]
@@ -36,8 +39,8 @@ pub struct Args {
     /// Read the password from the first line of stdin
     #[arg(long)]
     password_stdin: bool,
-    /// Create the account first; takes both --email and --username
-    #[arg(long, requires = "email", requires = "username")]
+    /// Create the account first; asks for --email and --username where they are missing
+    #[arg(long)]
     sign_up: bool,
     /// Read a session begun elsewhere from the first line of stdin
     #[arg(long, conflicts_with_all = ["password_stdin", "sign_up"])]
@@ -49,10 +52,10 @@ pub struct Args {
     #[arg(long, value_name = "FORM", value_parser = forms())]
     api: Option<Form>,
     /// Speak plain http to another machine, where anybody on the way can read the password
-    #[arg(long)]
+    #[arg(long, help_heading = CONNECTION)]
     allow_http: bool,
     /// Trust the certificates in FILE (PEM) too, from now on
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
     ca_file: Option<PathBuf>,
     #[command(flatten)]
     host: host::HostArgs,
@@ -101,7 +104,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         ..Terminal::default()
     };
     let request = Request {
-        way: way(&args)?,
+        way: way(&args, &server)?,
         server,
         form: args.api,
         allow_http: args.allow_http,
@@ -128,19 +131,26 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let (server, account) = (done.server, escaped(&done.account));
     output::print(format!("Logged in to {server} as {account}.\n").as_bytes())?;
     if done.is_first {
-        eprintln!("Secrets are kept in {}.", done.location);
+        eprintln!("Secrets are kept in {}.", output::tilde(&done.location));
     }
+    next(&server, context);
     Ok(Exit::Done)
 }
 
 /// The way in that the options name. By a browser, where nothing was said of a password and there
 /// is a terminal to show a code on.
-fn way(args: &Args) -> anyhow::Result<Way> {
+fn way(args: &Args, server: &ServerUrl) -> anyhow::Result<Way> {
     if args.session_stdin {
         return Ok(Way::Session {
             session: first_line("session")?,
             named: args.username.clone().or(args.email.clone()),
         });
+    }
+    if args.sign_up {
+        return sign_up(args, server);
+    }
+    if let Some(email) = &args.email {
+        checked_email(email)?;
     }
     let by_password = args.password_stdin || args.email.is_some() || args.username.is_some();
     if !by_password && io::stdin().is_terminal() && io::stderr().is_terminal() {
@@ -151,17 +161,59 @@ fn way(args: &Args) -> anyhow::Result<Way> {
         true => Some(first_line("password")?),
         false => None,
     };
-    Ok(match (&args.email, &args.username) {
-        (Some(email), Some(username)) if args.sign_up => Way::SignUp {
-            email: email.clone(),
-            username: username.clone(),
-            password,
-        },
-        (email, username) => Way::Password {
-            login: (email.clone().map(Login::Email)).or(username.clone().map(Login::Username)),
-            password,
+    let email = args.email.clone().map(Login::Email);
+    Ok(Way::Password {
+        login: email.or(args.username.clone().map(Login::Username)),
+        password,
+    })
+}
+
+/// A new account. What is missing is asked for, and a name that no server takes is refused before
+/// anybody has thought of a password.
+fn sign_up(args: &Args, server: &ServerUrl) -> anyhow::Result<Way> {
+    let hint = || {
+        let options = ["--sign-up", "--email", "EMAIL", "--username", "NAME"];
+        let command = Suggestion::new("wit login").arg(server.to_string());
+        command.args(options).arg("--password-stdin")
+    };
+    let asked = |value: &Option<String>, what: &str| match value {
+        Some(value) => Ok(value.clone()),
+        None => line(what, hint()),
+    };
+    let username = asked(&args.username, "Username")?;
+    if !is_username(&username) {
+        return Err(Failure::new(Exit::Usage, USERNAME_RULE).hint(hint()).into());
+    }
+    let email = asked(&args.email, "Email")?;
+    checked_email(&email)?;
+    Ok(Way::SignUp {
+        email,
+        username,
+        password: match args.password_stdin {
+            true => Some(first_line("password")?),
+            false => None,
         },
     })
+}
+
+fn checked_email(email: &str) -> Result<(), Failure> {
+    match is_email(email) {
+        true => Ok(()),
+        false => {
+            let message = format!("not an email address: {}", escaped(email));
+            Err(Failure::new(Exit::Usage, message).hint("such as --email ada@example.com"))
+        }
+    }
+}
+
+/// What leads from a sign-in to a push.
+fn next(server: &str, context: &Context) {
+    let is_set_up = Record::load(&context.paths).is_ok_and(|record| !record.changes.is_empty());
+    let create = Suggestion::new("wit token create").option("--server", server);
+    match is_set_up {
+        true => output::next(context, create),
+        false => output::next(context, "wit setup"),
+    }
 }
 
 /// `--api database`.

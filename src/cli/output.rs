@@ -1,11 +1,17 @@
 //! How things are shown: dates, times that have passed, colours, JSON.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
+
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::Context;
 use crate::config;
 use crate::sign_in::InstalledApp;
 
@@ -20,19 +26,48 @@ pub fn json(document: &impl Serialize) -> io::Result<()> {
     print(&text)
 }
 
-/// A line in a colour (SGR, ECMA-48 section 8.3.117), where stdout is a terminal that shows any.
-pub fn coloured(line: &str, colour: u8) -> String {
-    match takes_colour() {
-        true => format!("\u{1b}[{colour}m{line}\u{1b}[0m"),
-        false => line.to_owned(),
+/// Wrong: it does not work, or something was refused.
+pub const WRONG: Style = AnsiColor::Red.on_default();
+/// A warning: it works, and will not for ever.
+pub const WARNING: Style = AnsiColor::Yellow.on_default();
+/// Good, where nothing else says so.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// A heading, or a name in a list.
+pub const BOLD: Style = Style::new().bold();
+
+/// A text in a style, where stdout takes any. It says the same without: colour is never alone.
+pub fn styled(text: &str, style: Style) -> String {
+    paint(text, style, &io::stdout())
+}
+
+/// The same for stderr.
+pub fn styled_error(text: &str, style: Style) -> String {
+    paint(text, style, &io::stderr())
+}
+
+/// Whether stdout takes colour.
+pub fn takes_colour() -> bool {
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
+}
+
+fn paint<S: RawStream>(text: &str, style: Style, stream: &S) -> String {
+    match AutoStream::choice(stream) {
+        ColorChoice::Never => text.to_owned(),
+        _ => format!("{style}{text}{style:#}"),
     }
 }
 
-/// Never with `NO_COLOR` (no-color.org), nor on a terminal that says it is dumb.
-fn takes_colour() -> bool {
-    !config::terminal_is_dumb()
-        && config::variable("NO_COLOR").is_none()
-        && io::stdout().is_terminal()
+/// A warning on stderr.
+pub fn warn(text: &str) {
+    eprintln!("{} {text}", styled_error("warning:", WARNING.bold()));
+}
+
+/// The command that leads on, for a person who has just been told that something was done. Nothing
+/// where a program reads what is printed.
+pub fn next(context: &Context, command: impl fmt::Display) {
+    if !context.json && io::stdout().is_terminal() {
+        eprintln!("next: {command}");
+    }
 }
 
 /// Text in which the home directory is `~`, as people write it. Not for commands to paste, nor JSON.

@@ -11,7 +11,7 @@ use super::ask::no_terminal;
 use super::confirm::confirm;
 use super::output::{self, escaped};
 use super::session::{self, Login, ServerArgs};
-use super::{Context, Exit, Failure, examples};
+use super::{Context, Exit, Failure, completion, examples};
 use crate::api::ApiError;
 use crate::app::known;
 use crate::names::is_name;
@@ -205,6 +205,10 @@ fn create(args: Create, context: &Context) -> anyhow::Result<Exit> {
         .json()
         .map_err(|error| no_repositories(error, &login))?;
     let url = made.url(&login);
+    seen(context, &login, |names| {
+        names.retain(|known| known != name);
+        names.push(name.to_owned());
+    });
     let clone = Suggestion::new("git clone").arg(&url);
     let remote = Suggestion::new("git remote add origin").arg(&url);
     let kind = made.kind();
@@ -215,12 +219,21 @@ fn create(args: Create, context: &Context) -> anyhow::Result<Exit> {
     say(context, &made.json(&login), &text)
 }
 
+/// Remembers names for completions.
+fn seen(context: &Context, login: &Login, change: impl FnOnce(&mut Vec<String>)) {
+    let server = login.client.server().to_string();
+    completion::repositories_seen(&context.paths, &server, change);
+}
+
 fn list(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
     let login = login(args, context)?;
     let answer = login.client.get(PLACE, Some(&login.session.token))?;
     let all: Vec<Repository> = answer
         .json()
         .map_err(|error| no_repositories(error, &login))?;
+    seen(context, &login, |names| {
+        *names = all.iter().map(|one| one.name.clone()).collect();
+    });
     let mut text = format!("Repositories ({})\n", all.len());
     for one in &all {
         let (name, url) = (escaped(&one.name), escaped(&one.url(&login)));

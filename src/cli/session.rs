@@ -20,8 +20,12 @@ use crate::config::Config;
 use crate::hosts::tokens::Person;
 use crate::item::Session;
 
+/// The heading of options that say which server is meant and how it is reached.
+pub const CONNECTION: &str = "Connection options";
+
 /// Which server, and how it may be reached.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = CONNECTION)]
 pub struct ServerArgs {
     /// The server's URL, where more than one is known
     #[arg(long, value_name = "URL")]

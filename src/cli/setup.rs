@@ -38,7 +38,7 @@ pub struct Args {
     /// Print the commands without running them
     #[arg(long)]
     dry_run: bool,
-    /// Take back what `wit setup` added to this configuration
+    /// Undo what `wit setup` added to this configuration
     #[arg(long)]
     undo: bool,
 }
@@ -174,22 +174,27 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }))?;
         return Ok(Exit::Done);
     }
-    let (name, location) = (store.name(), store.location());
-    text += &format!("Secrets lie in the {name} store: {location}\n");
+    let (name, location) = (store.name(), output::tilde(&store.location()));
+    text += &format!("Secrets are kept in the {name} store: {location}\n");
     if let Some(place) = place {
-        text += &format!("What runs out within 7 days is rotated once a day, by {place}\n");
+        text += &format!("Tokens that expire within 7 days are rotated once a day, by {place}\n");
     }
     output::print(text.as_bytes())?;
     if let Some(caveat) = store.caveat() {
-        eprintln!("wit: {caveat}\nhint: wit setup --store file");
+        eprintln!("warning: {caveat}\nhint: wit setup --store file");
     }
     if lasts == Some(false) {
-        eprintln!("wit: systemd stops that when you log out of this machine");
+        eprintln!("warning: systemd stops that when you log out of this machine");
         eprintln!("hint: loginctl enable-linger");
     }
     if !found {
-        eprintln!("wit: git-credential-wit is not in the PATH, so git will not find it");
-        eprintln!("hint: wit doctor says what mends it");
+        eprintln!("warning: git-credential-wit is not in the PATH, so git will not find it");
+        eprintln!("hint: wit doctor says how to fix it");
+    }
+    let config = Config::load(&context.paths).unwrap_or_default();
+    match config.servers.is_empty() {
+        true => output::next(context, "wit login https://your.server"),
+        false => output::next(context, "wit token create, or git push"),
     }
     Ok(Exit::Done)
 }
@@ -208,7 +213,7 @@ fn usable(read: Result<Record, FileError>, context: &Context) -> anyhow::Result<
     }
     let kept = files::set_aside(&error.path).with_context(|| error.path.display().to_string())?;
     if !context.json {
-        eprintln!("wit: {error}; it is kept as {}", kept.display());
+        eprintln!("warning: {error}; it is kept as {}", kept.display());
     }
     Ok(Record::default())
 }
@@ -268,7 +273,7 @@ fn report(target: &Target, plan: &Plan, text: &mut String) -> anyhow::Result<ser
     }
     if !before.is_empty() {
         let names = before.join(", ");
-        *text += &format!("These are asked before it, so what they know goes first: {names}\n");
+        *text += &format!("These helpers run first and take precedence: {names}\n");
         *text += "For a server without them: wit setup --host URL\n";
     }
     if !others.is_empty() {
@@ -413,14 +418,14 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
     let mut text = String::new();
     for file in &removed {
         let file = file.display();
-        text += &format!("{file} is as if wit setup had not been there.\n");
+        text += &format!("{file}: restored.\n");
     }
     if let Some(schedule) = &schedule {
         text += &format!("Nothing is rotated daily any more: {}\n", schedule.place());
     }
     text += &match text.is_empty() {
         true => format!(
-            "wit setup has added nothing to the {} configuration; nothing to take back.\n",
+            "wit setup has added nothing to the {} configuration; nothing to undo.\n",
             scope.name()
         ),
         false => "Secrets that were stored stay where they are.\n".to_owned(),

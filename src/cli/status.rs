@@ -80,7 +80,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
         documents.push(report.server(url, item, answer, *is_direct));
     }
-    let location = &status.location;
+    let (location, shown) = (&status.location, output::tilde(&status.location));
     if context.json {
         output::json(&json!({
             "store": status.store,
@@ -93,7 +93,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     } else {
         let warning = status.half_direct.map(|warning| format!("{warning}.\n"));
         let text = format!(
-            "Secrets are kept in {location}.\n{}{}{}",
+            "Secrets are kept in {shown}.\n{}{}{}",
             warning.unwrap_or_default(),
             report.text,
             others(status.others)

@@ -50,9 +50,9 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct MoveArgs {
-    /// Where secrets lie: keychain, file or keyutils
+    /// The store to move from: keychain, file or keyutils
     from: String,
-    /// Where they are to lie
+    /// The store to move to
     to: String,
     /// Where both hold another secret for the same name, take that of FROM
     #[arg(long)]
@@ -189,14 +189,18 @@ fn move_all(args: &MoveArgs, context: &Context) -> anyhow::Result<Exit> {
             let _ = writeln!(text, "  {site}");
         }
         let s = if number == 1 { "" } else { "s" };
-        let _ = writeln!(text, "Moved {number} site{s} to {location}.");
+        let _ = writeln!(
+            text,
+            "Moved {number} site{s} to {}.",
+            output::tilde(&location)
+        );
         output::print(text.as_bytes())?;
     }
     if !outcome.used {
         let why = "the configuration names another store, which stays the one in use";
-        eprintln!("wit: {why}\nhint: wit setup --store {to}");
+        eprintln!("warning: {why}\nhint: wit setup --store {to}");
     } else if config::variable("WIT_STORE").is_some_and(|name| name != *to) {
-        eprintln!("wit: WIT_STORE names another store\nhint: unset WIT_STORE");
+        eprintln!("warning: WIT_STORE names another store\nhint: unset WIT_STORE");
     }
     Ok(Exit::Done)
 }

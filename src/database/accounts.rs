@@ -11,6 +11,7 @@ use super::{
     ACQUIRE_TIMEOUT, Database, DatabaseError, now, password, random_name, read, transaction,
     without_zone,
 };
+use crate::names;
 use crate::secret::Secret;
 
 /// An account as its owner sees it.
@@ -311,18 +312,9 @@ fn wrong<T>(field: &'static str, what: &str) -> Result<T, DatabaseError> {
 }
 
 pub(super) fn check_email(email: &str) -> Result<(), DatabaseError> {
-    let odd = |c: char| c.is_control() || c.is_whitespace();
-    match email.split_once('@') {
-        Some((local, domain))
-            if !local.is_empty()
-                && !domain.is_empty()
-                && !domain.contains('@')
-                && email.len() <= 254
-                && !email.contains(odd) =>
-        {
-            Ok(())
-        }
-        _ => wrong("email", "that is not an email address"),
+    match names::is_email(email) {
+        true => Ok(()),
+        false => wrong("email", "that is not an email address"),
     }
 }
 
@@ -336,13 +328,10 @@ fn check_username(username: &str) -> Result<(), DatabaseError> {
     if RESERVED.contains(&username.to_lowercase().as_str()) {
         return wrong("username", "that username is reserved");
     }
-    if username.len() >= 3 && username.len() <= 30 && super::repositories::is_name(username) {
-        return Ok(());
+    match names::is_username(username) {
+        true => Ok(()),
+        false => wrong("username", names::USERNAME_RULE),
     }
-    wrong(
-        "username",
-        "a username is 3 to 30 characters of A-Z, a-z, 0-9, '.', '_' and '-', and starts with no '.'",
-    )
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), DatabaseError> {

@@ -291,7 +291,17 @@ impl Pool {
     }
 
     /// Connects to the PostgreSQL at a `postgres://` URL.
-    pub(super) async fn connect_postgres(url: &str) -> Result<Self, sqlx::Error> {
+    pub(super) async fn connect_postgres(url: &str) -> Result<Self, DatabaseError> {
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        if !matches!(scheme, "postgres" | "postgresql") {
+            let plain = scheme.chars().all(|c| c.is_ascii_alphanumeric());
+            let given = match plain && !scheme.is_empty() {
+                true => format!("; {scheme}:// is not supported"),
+                false => String::new(),
+            };
+            let what = format!("its URL must begin with postgres://{given}");
+            return Err(DatabaseError::Invalid(what));
+        }
         let options: PgConnectOptions = url.parse()?;
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)

@@ -287,7 +287,7 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
     if facts.session == Session::None && !facts.by_environment && !facts.is_direct() {
         return Finding::note(
             "server",
-            format!("{url} is known, not in use, and not well"),
+            format!("{url} is configured but unused, and failing"),
         )
         .why(why);
     }

@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 use crate::{config, system};
 
 /// Shows an address in a browser where there is a screen and a program to do it with.
+///
+/// Not by the crate `open`, which starts `xdg-open` where there is no screen too: that runs a text
+/// browser in the terminal of the sign-in, and takes its keys.
 pub fn open_in_browser(address: &str) -> bool {
     let is_web = address.starts_with("https://") || address.starts_with("http://");
     let Some(opener) = opener().filter(|_| is_web) else {

@@ -876,7 +876,7 @@ impl Host<'_> {
             self.tell_of_others(app, kept.account.as_deref(), decided.store.as_ref())?;
         }
         if decided.new {
-            eprintln!("Secrets are kept in {location}.");
+            eprintln!("Secrets are kept in {}.", output::tilde(&location));
         }
         Ok(Exit::Done)
     }

@@ -21,14 +21,14 @@ use crate::hosts::scopes::{self, UnknownScope};
 use crate::quote::{Hint, Suggestion};
 use crate::sign_in::HostType;
 
-/// Default lifetime of a token for git on this machine, in days.
-const GIT_DAYS: u32 = 90;
+/// Default lifetime of a token, in days. One for git on this machine is renewed while git asks for it.
+const DEFAULT_DAYS: u32 = 30;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the token. Without it one is created for git on this machine, and stored
     name: Option<String>,
-    /// Days until it expires, 1 to 365, also as 7d or 2w, or `never`
+    /// Days until it expires, 1 to 365, also as 7d or 2w, or `never` [default: 30]
     #[arg(short, long, value_name = "DAYS", allow_hyphen_values = true)]
     expires: Option<String>,
     /// The last day on which it works, such as 2027-01-31
@@ -73,8 +73,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let keep = args.store || (for_git && !print);
     let days = match &args.expires {
         Some(text) => days(text)?,
-        None if for_git => Some(GIT_DAYS),
-        None => None,
+        None => Some(DEFAULT_DAYS),
     };
     let last_day = args.expires_on.as_deref().map(date).transpose()?;
     let server = args.server.with_password(args.password_stdin);
@@ -117,12 +116,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if context.json {
         return Ok(Exit::Done);
     }
-    if for_git && args.expires.is_none() && args.expires_on.is_none() && !args.quiet {
+    if keep && !args.quiet {
+        output::next(context, "git push");
+    }
+    if args.expires.is_none() && args.expires_on.is_none() && !args.quiet {
         match replace_by {
             Some(_) => {
-                eprintln!("It is replaced after {GIT_DAYS} days; --expires DAYS says otherwise.")
+                eprintln!(
+                    "It is replaced after {DEFAULT_DAYS} days; --expires DAYS says otherwise."
+                )
             }
-            None => eprintln!("It lasts {GIT_DAYS} days; --expires DAYS says otherwise."),
+            None => eprintln!("It lasts {DEFAULT_DAYS} days; --expires DAYS says otherwise."),
         }
     }
     if let Some(by) = replace_by
@@ -322,7 +326,7 @@ fn report(
         write!(text, "{facts}")?;
     }
     if let Some(Place { site, .. }) = stored {
-        let location = acting.store.location();
+        let location = output::tilde(&acting.store.location());
         writeln!(
             text,
             "\nGit on this machine uses it for {site}.\nIt is kept in {location}."

@@ -38,11 +38,11 @@ pub struct Args {
     /// Put the token into this variable too; may be repeated
     #[arg(long, value_name = "NAME", value_parser = variable)]
     env: Vec<String>,
-    #[command(flatten)]
-    server: ServerArgs,
     /// The command, after `--`. It has the token in WIT_TOKEN, and the server's URL in WIT_URL
     #[arg(value_name = "COMMAND", required = true, last = true)]
     command: Vec<OsString>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// The name of a variable (POSIX.1, Environment Variable Definition), other than ours.

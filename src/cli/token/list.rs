@@ -1,6 +1,7 @@
 //! `wit token list`.
 
 use std::fmt::Write;
+use std::io::{self, IsTerminal};
 
 use serde_json::{Value, json};
 
@@ -11,12 +12,8 @@ use crate::app::rotations::Rotations;
 use crate::cli::duration;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, ServerArgs};
-use crate::cli::{Context, Exit, completion};
+use crate::cli::{Context, Exit, completion, table};
 use crate::expiry::{DAY, Expiry, UnixTime};
-
-/// Colours of the line that names a token (SGR, ECMA-48 section 8.3.117).
-const BOLD: u8 = 1;
-const RED: u8 = 31;
 
 mod all;
 
@@ -35,9 +32,22 @@ pub struct Args {
     /// second, for a host that requires them
     #[arg(long)]
     password_stdin: bool,
+    /// Layout: a table, or with tabs between id, name, prefix, scopes, created, used and expires
+    /// [default: table at a terminal]
+    #[arg(long, value_name = "FORMAT", value_enum, conflicts_with = "json")]
+    format: Option<Format>,
     #[command(flatten)]
     server: ServerArgs,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Tsv,
+}
+
+/// How long before its end a token is shown as one that expires soon, in seconds.
+const SOON: i64 = 7 * DAY;
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if args.all {
@@ -73,7 +83,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             .collect();
         output::json(&all)?;
     } else {
-        output::print(layout(&tokens, now, here, ends, replace_by, output::coloured).as_bytes())?;
+        let text = match args.format {
+            Some(Format::Tsv) => tsv(&tokens),
+            Some(Format::Table) => table(&tokens, now, here, ends),
+            None if io::stdout().is_terminal() => table(&tokens, now, here, ends),
+            None => layout(&tokens, now, here, ends, replace_by),
+        };
+        output::print(text.as_bytes())?;
         if tokens.is_empty() && !filtered {
             eprintln!("hint: {}", acting.suggest("wit token create"));
         }
@@ -122,6 +138,75 @@ fn expires(token: &Token, now: UnixTime, replace_by: Option<Expiry>) -> String {
     }
 }
 
+/// A line for each token, cut to the width of a terminal; what needs attention is coloured too.
+fn table(
+    tokens: &[Token],
+    now: UnixTime,
+    here: impl Fn(&Token) -> bool,
+    ends: impl Fn(&Token) -> Option<i64>,
+) -> String {
+    if tokens.is_empty() {
+        return "No tokens.\n".to_owned();
+    }
+    let row = |token: &Token| {
+        let used = token.last_used.map(|at| output::ago(at, now));
+        let left = token.expiry.map(|expiry| expiry.left(now));
+        let expires = match (ends(token), left) {
+            (_, Some(left)) if left <= 0 => "EXPIRED".to_owned(),
+            (Some(left), _) => output::replaced(left),
+            (None, Some(left)) => format!("in {}", output::span(left)),
+            (None, None) => "never".to_owned(),
+        };
+        vec![
+            escaped(&token.name),
+            hint(token),
+            escaped(&token.scopes.join(",")),
+            used.unwrap_or_else(|| "never".to_owned()),
+            expires,
+            if here(token) { "this machine" } else { "" }.to_owned(),
+        ]
+    };
+    let rows: Vec<_> = tokens.iter().map(row).collect();
+    let header = ["NAME", "TOKEN", "SCOPES", "USED", "EXPIRES", "GIT"];
+    let text = table::layout(&header, &rows, table::width());
+    let mut lines = text.lines();
+    let mut coloured = format!(
+        "{}\n",
+        output::styled(lines.next().unwrap_or_default(), output::BOLD)
+    );
+    for (line, token) in lines.zip(tokens) {
+        let left = token.expiry.map(|expiry| expiry.left(now));
+        let line = match left {
+            Some(left) if left <= 0 => output::styled(line, output::WRONG),
+            Some(left) if left <= SOON => output::styled(line, output::WARNING),
+            _ => line.to_owned(),
+        };
+        coloured += &line;
+        coloured.push('\n');
+    }
+    coloured
+}
+
+/// The same for `cut` and `awk`. What is escaped holds no tab.
+fn tsv(tokens: &[Token]) -> String {
+    let line = |token: &Token| {
+        let fields = [
+            escaped(&token.id),
+            escaped(&token.name),
+            hint(token),
+            escaped(&token.scopes.join(",")),
+            token.created.map(output::rfc3339).unwrap_or_default(),
+            token.last_used.map(output::rfc3339).unwrap_or_default(),
+            token
+                .expiry
+                .map(|expiry| output::rfc3339(expiry.0))
+                .unwrap_or_default(),
+        ];
+        format!("{}\n", fields.join("\t"))
+    };
+    tokens.iter().map(line).collect()
+}
+
 /// The documented layout.
 fn layout(
     tokens: &[Token],
@@ -129,7 +214,6 @@ fn layout(
     here: impl Fn(&Token) -> bool,
     ends: impl Fn(&Token) -> Option<i64>,
     replace_by: impl Fn(&Token) -> Option<Expiry>,
-    paint: impl Fn(&str, u8) -> String,
 ) -> String {
     let mut text = format!("Personal Access Tokens ({})\n", tokens.len());
     for token in tokens {
@@ -164,7 +248,7 @@ fn layout(
         let _ = write!(
             text,
             "\n{}\n  ID: {}  Scopes: {}{only}\n  {used}  •  {expires}\n",
-            paint(&heading, if expired { RED } else { BOLD }),
+            heading,
             escaped(short_id(token, tokens)),
             escaped(&token.scopes.join(", ")),
         );
@@ -201,14 +285,7 @@ mod tests {
             expiry: Some(Expiry(UnixTime(1_709_251_200))),
             ..ci.clone()
         };
-        let shown = layout(
-            &[ci, old],
-            now,
-            |_| false,
-            |_| None,
-            |_| None,
-            |line, _| line.to_owned(),
-        );
+        let shown = layout(&[ci, old], now, |_| false, |_| None, |_| None);
         assert_eq!(
             shown,
             "Personal Access Tokens (2)\n\

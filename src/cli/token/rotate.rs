@@ -62,7 +62,7 @@ pub struct Args {
     /// Finish what was left unfinished
     #[arg(long, conflicts_with_all = ["abort", "dry_run", "due", "expires", "scopes", "grace"])]
     resume: bool,
-    /// Take back what was left unfinished
+    /// Undo what was left unfinished
     #[arg(long, conflicts_with_all = ["dry_run", "due", "expires", "scopes", "grace", "deliver", "deliver_file", "print"])]
     abort: bool,
     /// Say what would be done

@@ -86,7 +86,7 @@ fn not_started(log_path: &Path, begin: u64) -> Failure {
     let log = std::fs::read(log_path).unwrap_or_default();
     let new = log.get(usize::try_from(begin).unwrap_or(usize::MAX)..);
     let new = String::from_utf8_lossy(new.unwrap_or_default()).into_owned();
-    let why = new.lines().find_map(|line| line.strip_prefix("wit: "));
+    let why = new.lines().find_map(|line| line.strip_prefix("error: "));
     let hint = new.lines().find_map(|line| line.strip_prefix("hint: "));
     match why {
         Some(why) => Failure {

@@ -120,6 +120,6 @@ fn destination(file: &Path) -> anyhow::Result<PathBuf> {
 
 fn warn(summary: &Summary) {
     for id in &summary.left_out {
-        eprintln!("wit: warning: the repository {id} has no directory; the backup is without it");
+        eprintln!("warning: the repository {id} has no directory; the backup is without it");
     }
 }

@@ -29,7 +29,7 @@ pub fn already(
         output::print(format!("wit already runs at {url} (data in {data_dir})\n").as_bytes())?;
     }
     if args.ask_more() {
-        eprintln!("wit: already running; the new options were ignored");
+        eprintln!("warning: already running; the new options were ignored");
         eprintln!("hint: wit down, then run the same command again");
     }
     Ok(Exit::Done)

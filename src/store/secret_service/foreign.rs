@@ -20,8 +20,16 @@ pub struct ForeignItem {
 impl SecretService {
     /// Every item of a libsecret schema, which is unlocked first.
     pub fn items_of_schema(&self, schema: &str) -> Result<Vec<ForeignItem>, StoreError> {
-        let schema = Attributes::from([("xdg:schema".to_owned(), schema.to_owned())]);
-        self.with_items(&schema, Needed::All, |connection, found| {
+        self.items_with(&[("xdg:schema", schema)])
+    }
+
+    /// Every item with these attributes, which is unlocked first.
+    pub fn items_with(&self, attributes: &[(&str, &str)]) -> Result<Vec<ForeignItem>, StoreError> {
+        let wanted = attributes.iter();
+        let wanted: Attributes = wanted
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        self.with_items(&wanted, Needed::All, |connection, found| {
             let mut items = Vec::with_capacity(found.open.len());
             for path in &found.open {
                 let label = ask_property(&mut connection.bus, I_ITEM, path, "Label");

@@ -167,7 +167,7 @@ pub(super) fn warn_of_unusable(context: &Context) {
     }
     for error in journal::unusable(&context.paths).unwrap_or_default() {
         eprintln!(
-            "wit: a rotation is left out: {}",
+            "warning: a rotation is left out: {}",
             escaped(&error.to_string())
         );
         eprintln!("hint: wit doctor");
@@ -336,7 +336,7 @@ fn hint(error: &RotationError, left: &Journal, attended: bool, context: &Context
         _ if left.by_itself && !left.is_in_place() => {
             format!("wit token rotate --self; where you are logged in: {rotate} --resume")
         }
-        RotationError::Undelivered { .. } => format!("mend it, then: {rotate} --resume"),
+        RotationError::Undelivered { .. } => format!("fix it, then: {rotate} --resume"),
         RotationError::Api {
             error: ApiError::Unauthorized,
             ..

@@ -1,0 +1,103 @@
+//! The tokens of `gh` (`hosts.yml`) and `glab` (`config.yml`): in the file, or in the keyring by the
+//! name of the host, as both programs' library go-keyring names its items.
+
+use super::yaml::{self, Map};
+use super::{Findings, Skipped};
+use crate::credential::Description;
+use crate::secret::Secret;
+
+/// The secret that a keyring keeps for a service and a user; `Err` where it can't be asked.
+pub type Keyring<'a> = &'a dyn Fn(&str, &str) -> Result<Option<Secret>, ()>;
+
+/// Reads the file of `gh`. The active account of a host goes first.
+pub fn gh(name: &str, text: &[u8], keyring: Keyring, findings: &mut Findings) {
+    let hosts = yaml::parse(std::str::from_utf8(text).unwrap_or_default());
+    for (host, about) in maps(&hosts) {
+        let active = about.text("user").filter(|user| !user.is_empty());
+        let users = about.map("users");
+        let others = users.into_iter().flat_map(maps).map(|(user, _)| user);
+        let mut names: Vec<&str> = active.into_iter().collect();
+        names.extend(others.filter(|user| active != Some(*user)));
+        for user in names {
+            let own = users.and_then(|users| users.map(user)?.text("oauth_token"));
+            let is_active = active == Some(user);
+            let of_host = about.text("oauth_token").filter(|_| is_active);
+            let service = format!("gh:{host}");
+            let kept = || match keyring(&service, user)? {
+                // Versions before 2.40 know one account a host, without its name.
+                None if is_active => keyring(&service, ""),
+                kept => Ok(kept),
+            };
+            let place = format!("{name}, {user} at {host}");
+            add(place, "https", host, user, own.or(of_host), &kept, findings);
+        }
+    }
+}
+
+/// Reads the file of `glab`.
+pub fn glab(name: &str, text: &[u8], keyring: Keyring, findings: &mut Findings) {
+    let all = yaml::parse(std::str::from_utf8(text).unwrap_or_default());
+    for (host, about) in all.map("hosts").into_iter().flat_map(maps) {
+        let place = format!("{name}, {host}");
+        if about.text("is_oauth2") == Some("true") {
+            findings.skipped.push(Skipped {
+                place,
+                why: "an OAuth token of two hours, which only glab can renew; sign in with wit login",
+            });
+            continue;
+        }
+        let user = about.text("user").filter(|user| !user.is_empty());
+        let protocol = match about.text("api_protocol") {
+            Some("http") => "http",
+            _ => "https",
+        };
+        let token = about.text("token");
+        let in_keyring = about.text("use_keyring") == Some("true");
+        if !in_keyring && token.is_none_or(str::is_empty) {
+            // glab lists gitlab.com before anybody has signed in there.
+            continue;
+        }
+        let service = format!("glab:{host}");
+        let kept = || keyring(&service, "");
+        // GitLab takes any username with a token.
+        let user = user.unwrap_or("oauth2");
+        add(place, protocol, host, user, token, &kept, findings);
+    }
+}
+
+fn maps<'a, 'b>(map: &'b Map<'a>) -> impl Iterator<Item = (&'a str, &'b Map<'a>)> {
+    map.0.iter().filter_map(|(key, value)| match value {
+        yaml::Value::Map(map) => Some((*key, map)),
+        _ => None,
+    })
+}
+
+fn add(
+    place: String,
+    protocol: &str,
+    host: &str,
+    user: &str,
+    in_file: Option<&str>,
+    kept: &dyn Fn() -> Result<Option<Secret>, ()>,
+    findings: &mut Findings,
+) {
+    let secret = match in_file.filter(|token| !token.is_empty()) {
+        Some(token) => Ok(Some(Secret::new(token.as_bytes().to_vec()))),
+        None => kept(),
+    };
+    let why = match secret {
+        Ok(Some(secret)) => {
+            let said = Description {
+                protocol: Some(protocol.into()),
+                host: Some(host.into()),
+                username: Some(user.into()),
+                password: Some(secret),
+                ..Description::default()
+            };
+            return findings.add(place, &said);
+        }
+        Ok(None) => "its token is neither in the file nor in the keyring",
+        Err(()) => "its token is not in the file, and the keyring can't be read",
+    };
+    findings.skipped.push(Skipped { place, why });
+}

@@ -1,0 +1,233 @@
+//! `wit import gcm`, `gh` and `glab`: what these programs keep, by their own hands where Debian has them.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::session::Session;
+use crate::support::{HELPER, Home, WIT, done, feed, refused, text};
+
+fn write(home: &Home, name: &str, content: &str) {
+    let path = home.path().join(name);
+    fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+    fs::write(&path, content).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("private");
+}
+
+fn get(home: &Home, host: &str) -> String {
+    let asked = format!("protocol=https\nhost={host}\n");
+    done(&home.run(HELPER, &["get"], &asked))
+}
+
+fn keep(home: &Home, label: &str, attributes: &[&str], secret: &str) {
+    let mut tool = home.command("secret-tool");
+    tool.args(["store", "--label", label]).args(attributes);
+    let output = feed(tool, secret.as_bytes());
+    assert!(
+        output.status.success(),
+        "apt-get install libsecret-tools: {output:?}"
+    );
+}
+
+/// A home with a keyring, in which nothing of this machine is found.
+fn with_keyring(session: &Session) -> Home {
+    let mut home = Home::new();
+    home.set("DBUS_SESSION_BUS_ADDRESS", session.address());
+    home
+}
+
+#[test]
+fn the_account_that_gh_answers_git_with_is_imported() {
+    let home = Home::new();
+    write(
+        &home,
+        ".config/gh/hosts.yml",
+        "github.com:\n    user: ada\n    oauth_token: gho_one\n    git_protocol: https\n\
+         ghe.example:\n    user: bob\n    oauth_token: \"gho_two\"\n",
+    );
+    let imported = done(&home.run(WIT, &["import", "gh"], ""));
+    assert!(imported.starts_with("Imported 2 credentials"), "{imported}");
+    assert!(
+        imported.contains("unset-all credential.https://github.com.helper"),
+        "{imported}"
+    );
+    assert!(!imported.contains("gho_"), "{imported}");
+    for host in ["github.com", "ghe.example"] {
+        let asked = format!("protocol=https\nhost={host}\n\n");
+        let answer = home.run("gh", &["auth", "git-credential", "get"], &asked);
+        let answer = text(&answer.stdout);
+        assert!(
+            answer.contains("password=gho_"),
+            "apt-get install gh: {answer}"
+        );
+        for line in get(&home, host).lines() {
+            assert!(
+                answer.lines().any(|theirs| theirs == line),
+                "{line}: {answer}"
+            );
+        }
+    }
+    let list = done(&home.run(WIT, &["store", "list"], ""));
+    assert!(list.contains("imported"), "{list}");
+}
+
+#[test]
+fn accounts_of_gh_in_the_keyring_are_imported_the_active_one_first() {
+    let session = Session::with_keyring();
+    let home = with_keyring(&session);
+    write(
+        &home,
+        ".config/gh/hosts.yml",
+        "github.com:\n    git_protocol: https\n    users:\n        bob:\n        ada:\n        eve:\n    user: ada\n",
+    );
+    for (user, token) in [("ada", "gho_ada"), ("bob", "gho_bob")] {
+        let attributes = ["service", "gh:github.com", "username", user];
+        keep(&home, "gh", &attributes, token);
+    }
+    let output = home.run(WIT, &["import", "gh"], "");
+    let said = done(&output);
+    assert!(said.starts_with("Imported 2 credentials"), "{said}");
+    assert!(
+        said.contains("eve at github.com: its token is neither"),
+        "{said}"
+    );
+    assert_eq!(get(&home, "github.com"), "username=ada\npassword=gho_ada\n");
+}
+
+#[test]
+fn without_a_keyring_what_is_there_is_skipped_with_the_reason() {
+    let home = Home::new();
+    write(
+        &home,
+        ".config/gh/hosts.yml",
+        "github.com:\n    user: ada\n",
+    );
+    let said = done(&home.run(WIT, &["import", "gh"], ""));
+    assert!(
+        said.contains("ada at github.com: its token is not in the file, and the keyring"),
+        "{said}"
+    );
+}
+
+#[test]
+fn personal_access_tokens_of_glab_are_imported_and_no_others() {
+    let session = Session::with_keyring();
+    let home = with_keyring(&session);
+    write(
+        &home,
+        ".config/glab-cli/config.yml",
+        "# What protocol to use\ngit_protocol: ssh\nhosts:\n    gitlab.com:\n        api_protocol: https\n        \
+         token: !!null glpat-one\n        user: ada\n    oauth.example:\n        is_oauth2: \"true\"\n        \
+         token: short\n    kept.example:\n        use_keyring: \"true\"\n    other.example:\n        token:\n",
+    );
+    keep(
+        &home,
+        "glab",
+        &["service", "glab:kept.example", "username", ""],
+        "glpat-two",
+    );
+    let said = done(&home.run(WIT, &["import", "glab"], ""));
+    assert!(said.starts_with("Imported 2 credentials"), "{said}");
+    assert!(
+        said.contains("oauth.example: an OAuth token of two hours"),
+        "{said}"
+    );
+    assert_eq!(
+        get(&home, "gitlab.com"),
+        "username=ada\npassword=glpat-one\n"
+    );
+    assert_eq!(
+        get(&home, "kept.example"),
+        "username=oauth2\npassword=glpat-two\n"
+    );
+}
+
+#[test]
+fn plain_files_and_the_keyring_of_git_credential_manager_are_imported() {
+    let session = Session::with_keyring();
+    let home = with_keyring(&session);
+    write(
+        &home,
+        ".gcm/store/git/https/a.example/ada.credential",
+        "p@ss=word\nservice=https://a.example\naccount=ada\n",
+    );
+    write(
+        &home,
+        ".gcm/store/git/https/oauth-refresh-token.a.example/ada.credential",
+        "again\nservice=https://oauth-refresh-token.a.example/\naccount=ada\n",
+    );
+    write(
+        &home,
+        ".gcm/store/git/https/a.example/torn.credential",
+        "half",
+    );
+    let schema = ["xdg:schema", "com.microsoft.GitCredentialManager"];
+    let attributes = [
+        "service",
+        "git:https://b.example:8443/team",
+        "account",
+        "bob",
+    ];
+    keep(
+        &home,
+        "git:https://b.example",
+        &[&schema[..], &attributes].concat(),
+        "two",
+    );
+    let output = home.run(WIT, &["import", "gcm"], "");
+    let said = done(&output);
+    assert!(said.starts_with("Imported 2 credentials"), "{said}");
+    assert!(said.contains("a refresh token of its own client"), "{said}");
+    assert!(said.contains("torn.credential: it names no URL"), "{said}");
+    assert_eq!(
+        get(&home, "a.example"),
+        "username=ada\npassword=p@ss=word\n"
+    );
+    let asked = "protocol=https\nhost=b.example:8443\npath=team\n";
+    let answer = done(&home.run(HELPER, &["get"], asked));
+    assert_eq!(answer, "username=bob\npassword=two\n");
+    refused(&home.run(WIT, &["import", "gcm", "--file", "x"], ""), 2);
+}
+
+#[test]
+fn files_of_pass_are_decrypted_by_gpg_or_named() {
+    let mut home = Home::new();
+    home.set("GNUPGHOME", home.path().join("gnupg").display().to_string());
+    let script = "
+        mkdir -m 700 gnupg
+        gpg --batch --quiet --passphrase '' --quick-generate-key ada@example.com default default never
+        pass init ada@example.com >/dev/null
+        printf 'three\\nservice=https://c.example\\naccount=carl\\n' |
+            pass insert --multiline git/https/c.example/carl >/dev/null
+        cp -r gnupg other";
+    let made = home.run("sh", &["-ec", script], "");
+    assert!(
+        made.status.success(),
+        "apt-get install pass gnupg: {made:?}"
+    );
+    let said = done(&home.run(WIT, &["import", "gcm"], ""));
+    assert!(said.starts_with("Imported 1 credential "), "{said}");
+    assert_eq!(get(&home, "c.example"), "username=carl\npassword=three\n");
+
+    // Without the key.
+    home.set("GNUPGHOME", home.path().join("empty").display().to_string());
+    fs::create_dir(home.path().join("empty")).expect("made");
+    let said = done(&home.run(WIT, &["import", "gcm"], ""));
+    assert!(
+        said.contains("carl.gpg: gpg could not decrypt it"),
+        "{said}"
+    );
+    home.run("gpgconf", &["--kill", "all"], "");
+}
+
+#[test]
+fn a_machine_without_git_credential_manager_is_told_so() {
+    let session = Session::with_keyring();
+    let home = with_keyring(&session);
+    let said = refused(&home.run(WIT, &["import", "gcm"], ""), 1);
+    assert!(
+        said.contains("Git Credential Manager keeps nothing here"),
+        "{said}"
+    );
+    assert!(said.contains("hint: "), "{said}");
+}
