@@ -1075,7 +1075,11 @@ fn what_github_has_no_call_for_is_refused_before_anything_is_sent() {
             &["token", "revoke", "job"],
             "can't revoke tokens by their ids",
         ),
-        (&["token", "rotate", "job"], "can't"),
+        (
+            &["token", "rotate"],
+            "a GitHub App can't rotate tokens for this sign-in",
+        ),
+        (&["token", "rotate", "job"], "can't rotate tokens"),
     ] {
         let said = refused(
             &desk.wit(words),
@@ -1113,4 +1117,27 @@ fn a_command_has_a_token_of_its_own_that_ends_with_it() {
     assert_eq!(token.repositories, Some(["hello".to_owned()].into()));
     assert_eq!(token.permissions["contents"], "read");
     assert_eq!(desk.apps(|apps| apps.alive()), [own]);
+}
+
+#[test]
+fn a_pasted_token_is_not_rotated_and_the_page_is_named() {
+    let forge = Forge::start(Kind::Github);
+    let home = Home::new();
+    let token = forge.person_creates(&["repo"]);
+    let login = ["login", &forge.url, "--token-stdin"];
+    done(&home.run(WIT, &login, &format!("{token}\n")));
+    for words in [&["token", "rotate"][..], &["token", "rotate", "laptop"]] {
+        let output = home.run(WIT, words, "");
+        let said = refused(&output, output.status.code().expect("a code"));
+        assert_ne!(output.status.code(), Some(0));
+        assert!(
+            said.contains("GitHub can't rotate tokens for this sign-in"),
+            "{said}"
+        );
+        assert!(
+            said.contains(&format!("{}/settings/tokens", forge.url)),
+            "{said}"
+        );
+    }
+    assert_eq!(forge.alive().len(), 1);
 }

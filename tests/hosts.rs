@@ -7,7 +7,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::forge::{CLIENT, Forge, Kind, ONE_TIME_CODE, PASSWORD, Sort};
+use crate::support::forge::{CLIENT, CLIENT_SECRET, Forge, Kind, ONE_TIME_CODE, PASSWORD, Sort};
 use crate::support::http_proxy::HttpProxy;
 use crate::support::oidc::Login;
 use crate::support::terminal::Terminal;
@@ -126,6 +126,34 @@ fn github_signs_in_by_a_code_and_refreshes() {
     ls_remote(&home, &forge.url);
     done(&ls_remote(&home, &forge.url));
     assert_eq!(forge.with(|state| state.refreshes), 1);
+}
+
+#[test]
+fn github_takes_a_code_with_the_clients_secret_and_an_enterprise_server_ends_the_pair_by_it() {
+    let forge = Forge::start(Kind::Github);
+    let home = Home::new();
+    let sign_in = |secret: &str| {
+        let words = ["login", &forge.url, "--client-id", CLIENT, "--no-browser"];
+        let mut login = Login::start(&home, &[&words[..], &["--client-secret-stdin"]].concat());
+        login.types(secret);
+        let sent_to = forge.person_opens(&login.address());
+        login.types(&sent_to);
+        login.ends()
+    };
+    let (code, said) = sign_in("another");
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("incorrect_client_credentials"), "{said}");
+    let (code, said) = sign_in(CLIENT_SECRET);
+    assert_eq!(code, Some(0), "{said}");
+    done(&ls_remote(&home, &forge.url));
+    assert_eq!(forge.alive().len(), 2);
+    let said = done(&home.run(WIT, &["logout", &forge.url], ""));
+    assert!(said.contains("ended there"), "{said}");
+    assert!(forge.alive().is_empty());
+    for seen in forge.server.seen() {
+        let first = seen.lines().next().unwrap_or_default();
+        assert!(!first.contains(CLIENT_SECRET), "{first}");
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ use gitlab::gitlab;
 
 /// The client that a test registers.
 pub const CLIENT: &str = "registered-by-ada";
+/// Its secret, where a host wants one.
+pub const CLIENT_SECRET: &str = "secret-of-adas-client";
 /// The public client that Gitea and Forgejo have built in.
 const BUILT_IN: &str = "a4792ccc-144e-407e-86c9-5e7d8d9c3269";
 pub const PASSWORD: &str = "correct horse";

@@ -13,6 +13,7 @@ mod own;
 mod report;
 
 use super::{create, pick};
+use crate::api::promises::{SelfRotation, require};
 use crate::api::{Token, TokenApi};
 use crate::app::rotations::Rotations;
 use crate::app::upkeep::{self, Upkeep, rotation_id};
@@ -499,6 +500,11 @@ fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<
             .is_some_and(|info| info.server == server && info.account == signed_in.account)
     };
     let stored = &signed_in.item.credentials.0;
+    let promises = signed_in.api.promises();
+    let can_rotate = promises.create && promises.list
+        || promises.self_rotation != SelfRotation::None
+        || stored.iter().any(|entry| is_ours(&entry));
+    require(signed_in.api.as_ref(), can_rotate, "rotate tokens")?;
     let mut plan = match &args.token {
         None => {
             let entry = stored.iter().find(is_ours).ok_or_else(|| {

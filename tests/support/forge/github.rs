@@ -1,4 +1,4 @@
-//! GitHub: the device flow, users, and the revocation of credentials.
+//! GitHub: the device flow and the code, users, and the revocation of credentials.
 
 use super::*;
 
@@ -18,6 +18,12 @@ pub(super) fn github(
         "github.com" => None,
         _ => path.strip_prefix("/api/v3"),
     };
+    // A browser's.
+    if let ("GET", None, "/login/oauth/authorize") = (method, api, path) {
+        let first = head.lines().next().unwrap_or_default();
+        let (_, query) = first.split(' ').nth(1)?.split_once('?')?;
+        return authorize(state, query, &[CLIENT]);
+    }
     if !wants_json {
         // As the real one, which then answers with a form.
         return with_header(200, "Content-Type: text/plain", "error=not_json");
@@ -43,12 +49,36 @@ pub(super) fn github(
                 Some("urn:ietf:params:oauth:grant-type:device_code") => {
                     poll(Kind::Github, state, &form, 200)
                 }
+                Some("authorization_code")
+                    if form
+                        .get("client_secret")
+                        .is_none_or(|secret| secret != CLIENT_SECRET) =>
+                {
+                    reply(
+                        200,
+                        json!({ "error": "incorrect_client_credentials", "error_description": "said" }),
+                    )
+                }
+                Some("authorization_code") => exchanged(Kind::Github, state, &form),
                 Some("refresh_token") => {
                     let bad = json!({ "error": "bad_refresh_token", "error_description": "The refresh token passed is incorrect or expired." });
                     refreshed(Kind::Github, state, &form, bad, 200)
                 }
                 _ => reply(200, json!({ "error": "unsupported_grant_type" })),
             }
+        }
+        ("DELETE", Some(path), _) if path == format!("/applications/{CLIENT}/token") => {
+            if basic(head) != Some((CLIENT.to_owned(), CLIENT_SECRET.to_owned())) {
+                return reply(404, json!({ "message": "Not Found", "status": "404" }));
+            }
+            let told: Value = serde_json::from_str(body).ok()?;
+            let family = state
+                .living(told["access_token"].as_str()?)
+                .map(|token| token.family);
+            for token in state.tokens.values_mut() {
+                token.alive &= Some(token.family) != family;
+            }
+            with_header(204, "X-GitHub-Request-Id: 1", "")
         }
         ("GET", Some("/meta"), _) => with_header(
             200,

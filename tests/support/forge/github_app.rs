@@ -368,10 +368,13 @@ impl Apps {
 fn installation(one: &Installation) -> Value {
     let at = "2026-01-01T00:00:00Z";
     let url = format!("https://api.github.com/app/installations/{}", one.id);
+    let mut account = github::user(&one.owner);
+    // The document wants what an enterprise has of each account in a list.
+    account["slug"] = one.owner.clone().into();
     json!({
         "id": one.id, "app_id": 12345, "client_id": CLIENT_ID, "app_slug": SLUG, "target_id": 9,
         "target_type": if one.is_organization { "Organization" } else { "User" },
-        "account": github::user(&one.owner), "single_file_name": null, "repository_selection": "selected",
+        "account": account, "single_file_name": null, "repository_selection": "selected",
         "access_tokens_url": format!("{url}/access_tokens"), "html_url": "https://github.com/settings",
         "repositories_url": "https://api.github.com/installation/repositories", "events": [],
         "permissions": one.permissions, "created_at": at, "updated_at": at,
