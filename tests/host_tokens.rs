@@ -327,6 +327,11 @@ fn scopes_are_the_hosts_and_unknown_ones_are_refused_with_the_nearest() {
             way.list()[0]["scopes"],
             serde_json::json!(["write:repository"])
         );
+        done(&way.token(&["rotate", "-s", "read:repository,write:repository"]));
+        assert_eq!(
+            way.list()[0]["scopes"],
+            serde_json::json!(["write:repository"])
+        );
         done(&way.token(&["create", "wide", "-q", "-s", "write:user"]));
     }
 }
@@ -350,6 +355,10 @@ fn a_token_that_never_expires_is_replaced_in_time() {
     let way = Way::new(Kind::Gitea);
     let created = way.json(&["create", "--expires", "30"]);
     assert_eq!(created["expiresAt"], Value::Null);
+    assert!(
+        way.credential()
+            .ends_with(created["tokenSuffix"].as_str().expect("text"))
+    );
     let by = created["replaceBy"].as_str().expect("a date").to_owned();
     let listed = &way.list()[0];
     assert_eq!(listed["replaceBy"], by.as_str());

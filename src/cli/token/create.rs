@@ -244,6 +244,9 @@ struct Document<'a> {
     id: &'a str,
     name: &'a str,
     token_prefix: &'a str,
+    /// The last characters, of a host that tells those of its tokens.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    token_suffix: &'a str,
     scopes: &'a [String],
     created_at: Option<String>,
     expires_at: Option<String>,
@@ -282,6 +285,7 @@ fn report(
             id: &token.id,
             name: &token.name,
             token_prefix: &token.prefix,
+            token_suffix: &token.suffix,
             scopes: &token.scopes,
             created_at: token.created.map(output::rfc3339),
             replace_by: shown.replace_by.map(|by| output::rfc3339(by.0)),
