@@ -1,10 +1,10 @@
 //! What `wit up` costs and bears: ratios within one run, and what must never happen.
 //!
 //! `cargo bench --bench platform [-- NAME=NUMBER … PART …]` prints a table and writes the same as
-//! JSON to `target/bench-platform.json`. The parts are `checks`, `clone`, `revocation` and `soak`;
-//! without one, all. The numbers, with what they are otherwise: `seconds=1` of each measurement,
+//! JSON to `target/bench-platform.json`. The parts are `checks`, `clone`, `repositories`, `revocation`
+//! and `soak`; without one, all. The numbers, with what they are otherwise: `seconds=1` of each measurement,
 //! `rounds=7` of them, `tokens=1000000` in the large table, `connections=64`, `megabytes=100` to
-//! clone, `push=300` megabytes, `revocations=1000`, `minutes=5` of soak with `clients=16`.
+//! clone, at most `repositories=10000` with `pushers=8` for `push-seconds=30`, `push=300` megabytes, `revocations=1000`, `minutes=5` of soak with `clients=16`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -33,7 +33,7 @@ fn main() {
             .find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         given.map_or(otherwise, |text| text.parse().expect("a number"))
     };
-    let parts = ["checks", "clone", "revocation", "soak"];
+    let parts = ["checks", "clone", "repositories", "revocation", "soak"];
     let all = !words.iter().any(|word| parts.contains(&word.as_str()));
     let asked = |part: &str| all || words.iter().any(|word| word == part);
     let mut rows = Vec::new();
@@ -54,6 +54,17 @@ fn main() {
             number("rounds", 7),
             &mut rows,
         );
+    }
+    if asked("repositories") {
+        let most = number("repositories", 10_000);
+        for count in [1, 100, 10_000].into_iter().filter(|count| *count <= most) {
+            repositories(
+                count,
+                number("pushers", 8),
+                Duration::from_secs(number("push-seconds", 30)),
+                &mut rows,
+            );
+        }
     }
     if asked("revocation") {
         revocation(number("revocations", 1_000), &mut rows);
@@ -312,6 +323,94 @@ fn fill_sqlite(server: &Server, tokens: u64) {
             .expect("tokens");
         }
         pool.close().await;
+    });
+}
+
+/// Pushes and clones a minute by clients that work at once, on a server with so many repositories.
+fn repositories(count: u64, clients: u64, time: Duration, rows: &mut Vec<Value>) {
+    let server = Server::start_with(Home::new(), &["--max-repositories", "1000000"]);
+    let session = server.sign_up("alice");
+    server.repository(&session, "r0", true);
+    fill_repositories(&server, count);
+    let secret = server.secret(&session, &["repo:read", "repo:write"]);
+    let used = clients.min(count);
+    for client in 0..clients {
+        server.work(&format!("w{client}"));
+    }
+    let a_minute = |what: &str, step: &(dyn Fn(u64, u64) + Sync)| {
+        let begun = Instant::now();
+        let done: u64 = std::thread::scope(|scope| {
+            let clients = (0..clients).map(|client| {
+                scope.spawn(move || {
+                    let mut done = 0;
+                    while begun.elapsed() < time {
+                        step(client, done);
+                        done += 1;
+                    }
+                    done
+                })
+            });
+            let clients: Vec<_> = clients.collect();
+            clients
+                .into_iter()
+                .map(|client| client.join().expect("no panic"))
+                .sum()
+        });
+        let rate = done as f64 * 60.0 / begun.elapsed().as_secs_f64();
+        (
+            format!("{what} a minute, {clients} clients, {count} repositories"),
+            rate,
+        )
+    };
+    let remote =
+        |client: u64| server.remote("alice", &secret, &format!("/alice/r{}.git", client % used));
+    let git = |arguments: &[&str]| {
+        let done = server.git(arguments);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+    };
+    let push = |client: u64, number: u64| {
+        let work = format!("w{client}");
+        git(&["-C", &work, "commit", "-q", "--allow-empty", "-m", "next"]);
+        let branch = format!("HEAD:refs/heads/c{client}-{number}");
+        git(&["-C", &work, "push", "-q", &remote(client), &branch]);
+    };
+    let clone = |client: u64, number: u64| {
+        let into = format!("clone-{client}-{number}");
+        git(&["clone", "-q", "--bare", &remote(client), &into]);
+        std::fs::remove_dir_all(server.home.path().join(into)).expect("removed");
+    };
+    let (what, pushes) = a_minute("pushes", &push);
+    say(rows, &what, json!(pushes.round()));
+    let (what, clones) = a_minute("clones", &clone);
+    say(rows, &what, json!(clones.round()));
+}
+
+/// Adds empty repositories `r1` and so on, beside the server: by its API it would take as many gits.
+fn fill_repositories(server: &Server, count: u64) {
+    let first = server.only_repository();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let file = server.data_dir().join("wit.sqlite3");
+        let opened = wit::database::Database::open_sqlite(&file).await;
+        let database = opened.expect("the server's database");
+        let alice = database
+            .user_named("alice")
+            .await
+            .expect("asked")
+            .expect("an account");
+        for number in 1..count {
+            let id = uuid::Uuid::new_v4();
+            let copied = std::process::Command::new("cp")
+                .arg("-r")
+                .arg(&first)
+                .arg(first.with_file_name(format!("{id}.git")))
+                .status();
+            assert!(copied.expect("cp runs").success());
+            let name = format!("r{number}");
+            let added = database.add_repository(id, &alice.id, &name, true);
+            added.await.expect("added");
+        }
+        database.close().await;
     });
 }
 

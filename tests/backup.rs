@@ -201,6 +201,79 @@ fn what_an_operator_has_put_into_a_repository_is_kept() {
     }
 }
 
+/// Runs a statement in the database of a server that does not run; the number that it counts.
+fn sql(data_dir: &Path, statement: &'static str) -> i64 {
+    use sqlx::{Connection, Row};
+    let file = data_dir.join("wit.sqlite3");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+        let connection = sqlx::SqliteConnection::connect_with(&options);
+        let mut connection = connection.await.expect("open");
+        let rows = sqlx::query(statement).fetch_all(&mut connection).await;
+        let rows = rows.expect("done");
+        connection.close().await.expect("closed");
+        rows.first().map_or(0, |row| row.get(0))
+    })
+}
+
+#[test]
+fn neither_an_invitation_nor_a_session_comes_back() {
+    let (home, _) = a_backup();
+    done(&home.run(
+        WIT,
+        &["user", "invite", "--url", "http://127.0.0.1:3000"],
+        "",
+    ));
+    let from = data_dir(&home);
+    for table in [
+        "SELECT count(*) FROM wit_invitation",
+        "SELECT count(*) FROM session",
+    ] {
+        assert_ne!(sql(&from, table), 0);
+    }
+    done(&home.run(WIT, &["up", "backup", "wit.backup"], ""));
+    let restore = ["up", "restore", "wit.backup", "--data-dir", "to"];
+    done(&home.run(WIT, &restore, ""));
+    let to = home.path().join("to");
+    for table in [
+        "SELECT count(*) FROM wit_invitation",
+        "SELECT count(*) FROM session",
+    ] {
+        assert_eq!(sql(&to, table), 0);
+    }
+    assert_eq!(sql(&to, "SELECT count(*) FROM wit_repository"), 1);
+}
+
+#[test]
+fn the_data_of_an_older_server_are_backed_up_as_they_are() {
+    let (home, _) = a_backup();
+    let from = data_dir(&home);
+    sql(&from, "DROP TABLE wit_invitation");
+    done(&home.run(WIT, &["up", "backup", "wit.backup"], ""));
+    let tables = "SELECT count(*) FROM sqlite_master WHERE name = 'wit_invitation'";
+    assert_eq!(sql(&from, tables), 0);
+    let restore = ["up", "restore", "wit.backup", "--data-dir", "to"];
+    done(&home.run(WIT, &restore, ""));
+    assert_eq!(sql(&home.path().join("to"), tables), 1);
+}
+
+#[test]
+fn a_repository_that_is_gone_is_left_out_and_named() {
+    let (home, _) = a_backup();
+    fs::remove_dir_all(&all_repositories(&data_dir(&home))[0]).expect("removed");
+    let output = home.run(WIT, &["up", "backup", "wit.backup"], "");
+    done(&output);
+    assert!(
+        text(&output.stderr).contains("has no directory"),
+        "{}",
+        text(&output.stderr)
+    );
+    let restore = ["up", "restore", "wit.backup", "--data-dir", "to"];
+    let said = done(&home.run(WIT, &restore, ""));
+    assert!(said.contains("Restored 0 repositories"), "{said}");
+}
+
 #[test]
 fn a_backup_goes_through_pipes() {
     let (home, _) = a_backup();

@@ -39,10 +39,15 @@ impl Database {
         whole(async { Ok(copying.execute(writer).await.map(drop)?) }).await
     }
 
-    /// Ends all sessions, and forgets devices that have not been let in yet.
+    /// Ends all sessions, and takes back what could become one: devices that wait to be let in, and
+    /// invitations.
     pub async fn end_all_sessions(&self) -> Result<(), DatabaseError> {
         transaction!(self, connection => {
-            for statement in ["DELETE FROM session", "DELETE FROM wit_device"] {
+            for statement in [
+                "DELETE FROM session",
+                "DELETE FROM wit_device",
+                "DELETE FROM wit_invitation",
+            ] {
                 sqlx::query(statement).execute(&mut *connection).await?;
             }
             Ok(())

@@ -79,6 +79,8 @@ pub async fn write<W: Write>(
         .await
         .context("can't copy the database")?;
     database.close().await;
+    // Has the tables of this version, whatever version the server has.
+    Database::open_sqlite(&file).await?.close().await;
     let copy = Database::connect_sqlite(&file).await?;
     let mut left_out = Vec::new();
     let mut to_hide = Vec::new();
