@@ -77,8 +77,8 @@ fn under_load_a_backup_has_all_that_was_acknowledged_and_nothing_dangling() {
     let mut acknowledged = Vec::new();
     let mut revoked_before = Vec::new();
     std::thread::scope(|scope| {
-        for client in 0..CLIENTS {
-            let (server, stop, count) = (&server, &stop, &done_pushes[client]);
+        for (client, count) in done_pushes.iter().enumerate() {
+            let (server, stop) = (&server, &stop);
             let (secret, session, revoked_early) = (&secret, &session, &revoked_early);
             scope.spawn(move || {
                 let work = format!("w{client}");

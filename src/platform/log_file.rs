@@ -1,12 +1,13 @@
 //! The server's log: standard error, which is kept below a size where it is a file of the server's.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, fstat};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::config::open_or_create;
 
@@ -101,12 +102,8 @@ impl LogFile {
             return;
         }
         self.size = length;
-        let (named, own) = (std::fs::metadata(&self.path), self.file.metadata());
-        let is_same = |(named, own): (std::fs::Metadata, std::fs::Metadata)| {
-            (named.dev(), named.ino()) == (own.dev(), own.ino())
-        };
         // A file that somebody else has moved away is theirs.
-        if named.ok().zip(own.ok()).is_some_and(is_same) {
+        if is_regular_and_same(std::fs::metadata(&self.path), self.file.metadata()) {
             // Where the disk is too full for a copy, the log is cut all the same.
             let _ = std::fs::copy(&self.path, previous(&self.path));
             let _ = self.file.set_len(0);
@@ -116,11 +113,13 @@ impl LogFile {
 
 /// Whether standard error goes to that file.
 fn is_stderr(path: &Path) -> bool {
-    let file = std::fs::metadata(path)
-        .ok()
-        .filter(std::fs::Metadata::is_file);
-    let stderr = fstat(io::stderr()).ok();
-    file.zip(stderr).is_some_and(|(file, stderr)| {
-        (file.dev(), file.ino()) == (stderr.st_dev as u64, stderr.st_ino as u64)
+    let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    let stderr = stderr.and_then(|stderr| stderr.metadata());
+    is_regular_and_same(std::fs::metadata(path), stderr)
+}
+
+fn is_regular_and_same(one: io::Result<Metadata>, other: io::Result<Metadata>) -> bool {
+    one.ok().zip(other.ok()).is_some_and(|(one, other)| {
+        one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
     })
 }
