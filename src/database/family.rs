@@ -26,7 +26,7 @@ const REMEMBERED: Duration = Duration::days(365);
 pub enum Succession {
     /// The new token, and when the old one ends.
     Replaced {
-        new: TokenRecord,
+        new: Box<TokenRecord>,
         secret: Secret,
         old_ends: OffsetDateTime,
     },
@@ -189,7 +189,7 @@ impl Database {
             }
             record!(self, connection, Action::Rotated, old.id, from);
             record!(self, connection, Action::Created, new.id, from);
-            Ok(Succession::Replaced { new, secret, old_ends })
+            Ok(Succession::Replaced { new: Box::new(new), secret, old_ends })
         })
     }
 

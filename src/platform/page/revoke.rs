@@ -113,7 +113,7 @@ async fn ask_rotate(
     Path(id): Path<String>,
     visitor: Visitor,
 ) -> Result<Markup, PageError> {
-    Ok(rotate_form(&platform, &visitor, &id, &Said::nothing()).await?)
+    rotate_form(&platform, &visitor, &id, &Said::nothing()).await
 }
 
 async fn rotate_form(

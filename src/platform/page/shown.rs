@@ -73,7 +73,7 @@ pub async fn lead(
         .database
         .keep_to_show(id, &visitor.session.id, &sealed)
         .await?;
-    let value = Zeroizing::new(URL_SAFE_NO_PAD.encode(&*key));
+    let value = Zeroizing::new(URL_SAFE_NO_PAD.encode(key.as_slice()));
     let cookie = own_cookie(origin, cookie_name(origin, id), &value)
         .max_age(cookie::time::Duration::seconds(
             SHOWN_WITHIN.whole_seconds(),
