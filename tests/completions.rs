@@ -144,7 +144,7 @@ fn values_are_offered_for_scopes_stores_accounts_and_repositories() {
     let desk = Desk::new();
     desk.run(WIT, &["repo", "create", "hello"]);
     let offered = |words: &[&str]| desk.bash(words);
-    assert_eq!(offered(&["wit", "token", "re"]), ["revoke"], "no aliases");
+    assert_eq!(offered(&["wit", "token", "rev"]), ["revoke"], "no aliases");
     assert_eq!(
         offered(&["wit", "token", "rm", "lap"]),
         ["laptop"],
