@@ -158,7 +158,7 @@ fn field(answer: &str, name: &str) -> Option<String> {
 }
 
 fn lines_of_wit(said: &str) -> Vec<&str> {
-    let is_own = |line: &&str| line.contains("wit: ");
+    let is_own = |line: &&str| line.starts_with("error: ");
     said.lines().filter(is_own).collect()
 }
 

@@ -71,13 +71,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let for_git = args.name.is_none();
     let print = args.print || args.quiet || (!for_git && !args.store);
     let keep = args.store || (for_git && !print);
-    let days = match &args.expires {
-        Some(text) => days(text)?,
-        None => Some(DEFAULT_DAYS),
-    };
+    let asked = args.expires.as_deref().map(days).transpose()?;
     let last_day = args.expires_on.as_deref().map(date).transpose()?;
     let server = args.server.with_password(args.password_stdin);
     let acting = session::acting(context, &server)?;
+    let promises = acting.api.promises();
+    let days = match asked {
+        Some(days) => days,
+        // Replaced by this machine.
+        None if keep && promises.expiry == Precision::None => Some(DEFAULT_DAYS),
+        None => promises.lifetime(Some(DEFAULT_DAYS)),
+    };
     let new = NewToken {
         name: match args.name {
             Some(name) => checked_name(name)?,
@@ -119,7 +123,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if keep && !args.quiet {
         output::next(context, "git push");
     }
-    if args.expires.is_none() && args.expires_on.is_none() && !args.quiet {
+    let is_default = args.expires.is_none() && args.expires_on.is_none();
+    if is_default && days == Some(DEFAULT_DAYS) && !args.quiet {
         match replace_by {
             Some(_) => {
                 eprintln!(
