@@ -597,3 +597,99 @@ fn a_crash_at_any_write_is_finished_by_the_next_command() {
     }
     assert!(crashed >= 8, "only {crashed} points");
 }
+
+#[cfg(target_os = "linux")]
+mod at_git_hosts {
+    use super::*;
+    use crate::support::forge::{Forge, Kind, PASSWORD};
+    use crate::support::terminal::Terminal;
+
+    /// A home that is signed in to a stand-in, at that URL, by a token that may create others.
+    fn signed_in(forge: &Forge, url: &str) -> Home {
+        let home = Home::new();
+        let scopes = ["write:repository", "write:user"];
+        let token = forge.person_creates(&scopes) + "\n";
+        done(&home.run(WIT, &["login", url, "--token-stdin"], &token));
+        home
+    }
+
+    fn names(forge: &Forge) -> Vec<String> {
+        let alive = forge.alive();
+        alive.into_iter().map(|token| token.name).collect()
+    }
+
+    #[test]
+    fn gitea_gives_a_token_for_one_command() {
+        let forge = Forge::start(Kind::Gitea);
+        let home = signed_in(&forge, &forge.url);
+        let line = format!(
+            "set -e; git ls-remote {}/ada/work.git >/dev/null; printf %s \"$WIT_TOKEN\" >token
+             touch ready; until [ -e stop ]; do sleep 0.05; done",
+            forge.url
+        );
+        let running = start(&home, &line);
+        appears(&home, "ready");
+        let ours = names(&forge)
+            .into_iter()
+            .find(|name| name.starts_with("exec: sh"));
+        let ours = ours.expect("a token of the command");
+        assert!(ours.ends_with(')'), "{ours}");
+        touch(&home, "stop");
+        let ended = running.wait_with_output().expect("an end");
+        assert!(ended.status.success(), "{}", text(&ended.stderr));
+        assert_eq!(text(&ended.stderr), "");
+        assert_eq!(names(&forge), ["by hand"]);
+        let scopes = forge.with(|state| {
+            let token = fs::read_to_string(home.path().join("token")).expect("read");
+            state.tokens[&token].scopes.clone()
+        });
+        assert_eq!(scopes, ["read:repository".to_owned()].into());
+        let ran = home.run(WIT, &arguments(&["--for", "1h"], "true"), "");
+        assert!(
+            text(&ran.stderr).contains("never expire"),
+            "{}",
+            text(&ran.stderr)
+        );
+    }
+
+    #[test]
+    fn gitea_has_no_token_left_of_a_killed_one_or_of_a_lost_answer() {
+        let forge = Forge::start(Kind::Gitea);
+        let proxy = Proxy::to(forge.server.address());
+        let home = signed_in(&forge, &proxy.url);
+        let mut killed = start(&home, "touch ready; sleep 0.2");
+        appears(&home, "ready");
+        killed.kill().expect("killed");
+        killed.wait().expect("an end");
+        assert_eq!(names(&forge).len(), 2);
+        done(&home.run(WIT, &["status"], ""));
+        assert_eq!(names(&forge), ["by hand"]);
+        spoil(&proxy, "POST /api/v1/users/ada/tokens ", Fate::CutAfter);
+        let said = refused(&home.run(WIT, &arguments(&[], "touch ran"), ""), 1);
+        assert!(said.contains("the token was revoked again"), "{said}");
+        assert_eq!(names(&forge), ["by hand"]);
+        assert!(!home.path().join("ran").exists());
+        assert_eq!(records(&home), Vec::<Value>::new());
+    }
+
+    #[test]
+    fn forgejo_asks_for_the_password_once_and_only_a_person() {
+        let forge = Forge::start(Kind::Forgejo);
+        let home = signed_in(&forge, &forge.url);
+        let ran = home.run(WIT, &arguments(&[], "touch ran"), "");
+        assert!(!ran.status.success() && !home.path().join("ran").exists());
+        assert_eq!(names(&forge), ["by hand"]);
+        let line = "wit token exec -- sh -c 'echo inside'";
+        let mut terminal = Terminal::run(&home, line);
+        terminal.shows("assword");
+        terminal.hides();
+        terminal.types(PASSWORD);
+        let (code, screen) = terminal.ends();
+        assert_eq!(code, Some(0), "{screen}");
+        assert!(
+            screen.contains("inside") && !screen.contains("warning"),
+            "{screen}"
+        );
+        assert_eq!(names(&forge), ["by hand"]);
+    }
+}

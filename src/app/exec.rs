@@ -16,7 +16,9 @@ use crate::api::{ApiError, CreatedToken, NewToken};
 use crate::config::Paths;
 use crate::credential::{Credential, Site};
 use crate::expiry::{DAY, Expiry, UnixTime};
+use crate::hosts;
 use crate::quote::{Suggestion, escaped};
+use crate::sign_in::HostType;
 use crate::store::{self, StoreError};
 
 pub mod journal;
@@ -138,6 +140,7 @@ pub fn issue<'a>(
     let name = name(order, !promises.request_ids);
     let account = session.account.clone();
     let mut journal = Journal::new(server, account, name.clone(), UnixTime::now());
+    journal.repositories.clone_from(&order.repositories);
     if !promises.request_ids {
         journal.known = before.into_iter().map(|token| token.id).collect();
     }
@@ -200,6 +203,16 @@ impl Lease<'_> {
     pub fn site(&self) -> Result<(&Site, String), SessionError> {
         let place = git_site(self.session)?;
         Ok((&place.site, place.server.to_string()))
+    }
+
+    /// The username that the host wants with the token; `None` where any will do.
+    pub fn git_username(&self) -> Option<String> {
+        let ApiSession { host, account, .. } = self.session;
+        match host {
+            HostType::Wit => None,
+            HostType::Github => Some(hosts::git_username(*host, None)),
+            _ => Some(hosts::git_username(*host, Some(account))),
+        }
     }
 
     /// The command that revokes the token, where that takes a person.
@@ -414,17 +427,29 @@ fn seconds(time: Duration) -> i64 {
 /// The variables that have git in the command ask `helper`, and no other, about `site`: they come
 /// after every file of git's configuration (git-config(1), GIT_CONFIG_COUNT). `count` is that
 /// variable's value now. Nothing where it is one that git does not take.
-pub fn git_variables(site: &Site, helper: &str, count: Option<&str>) -> Vec<(String, String)> {
+pub fn git_variables(
+    site: &Site,
+    helper: &str,
+    username: Option<&str>,
+    count: Option<&str>,
+) -> Vec<(String, String)> {
     let Ok(count) = count.unwrap_or("0").trim().parse::<u16>() else {
         return Vec::new();
     };
-    let key = format!("credential.{site}.helper");
-    let mut variables = vec![("GIT_CONFIG_COUNT".to_owned(), format!("{}", count + 2))];
     // An empty value forgets the helpers before it.
-    for (number, value) in (count..).zip(["", helper]) {
-        variables.push((format!("GIT_CONFIG_KEY_{number}"), key.clone()));
+    let helpers = [("helper", ""), ("helper", helper)];
+    let values = helpers
+        .into_iter()
+        .chain(username.map(|name| ("username", name)));
+    let mut variables = Vec::new();
+    let mut number = u32::from(count);
+    for (key, value) in values {
+        let key = format!("credential.{site}.{key}");
+        variables.push((format!("GIT_CONFIG_KEY_{number}"), key));
         variables.push((format!("GIT_CONFIG_VALUE_{number}"), value.to_owned()));
+        number += 1;
     }
+    variables.push(("GIT_CONFIG_COUNT".to_owned(), number.to_string()));
     variables
 }
 
@@ -484,17 +509,19 @@ mod tests {
     #[test]
     fn git_is_told_of_the_helper_after_what_it_was_told_before() {
         let site = Site::new(b"https", b"wit.example").expect("a site");
-        let variables = git_variables(&site, "wit", Some("1"));
+        let variables = git_variables(&site, "wit", None, Some("1"));
         let expected = [
-            ("GIT_CONFIG_COUNT", "3"),
             ("GIT_CONFIG_KEY_1", "credential.https://wit.example.helper"),
             ("GIT_CONFIG_VALUE_1", ""),
             ("GIT_CONFIG_KEY_2", "credential.https://wit.example.helper"),
             ("GIT_CONFIG_VALUE_2", "wit"),
+            ("GIT_CONFIG_COUNT", "3"),
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(variables, expected);
-        assert_eq!(git_variables(&site, "wit", None)[0].1, "2");
-        assert_eq!(git_variables(&site, "wit", Some("many")), []);
+        let named = git_variables(&site, "wit", Some("ada"), None);
+        assert_eq!(named[4].1, "credential.https://wit.example.username");
+        assert_eq!(named[6].1, "3");
+        assert_eq!(git_variables(&site, "wit", None, Some("many")), []);
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, quoted};
+use crate::app::exec::journal as exec;
 use crate::app::setup_record::Record;
 use crate::config::Paths;
 use crate::files::{self, Fault, FileError};
@@ -26,6 +27,7 @@ pub fn unusable(paths: &Paths) -> Vec<FileError> {
         paths.lock_dir(),
         journal::dir(paths),
         renewal::dir(paths),
+        exec::dir(paths),
     ];
     let mut unusable: Vec<FileError> = directories.iter().filter_map(|dir| blocked(dir)).collect();
     let read = [
@@ -36,6 +38,7 @@ pub fn unusable(paths: &Paths) -> Vec<FileError> {
     ];
     unusable.extend(read.into_iter().filter_map(Result::err));
     unusable.extend(renewal::unusable(paths));
+    unusable.extend(exec::unusable(paths));
     unusable
 }
 

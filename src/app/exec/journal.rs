@@ -32,6 +32,9 @@ pub struct Journal {
     pub account: String,
     /// The token's name.
     pub name: String,
+    /// The repositories that the token is bound to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<String>,
     /// When the create request was about to be sent.
     pub sent: UnixTime,
     /// Tokens of the account that the request did not create, where the server keeps no request ids.
@@ -60,6 +63,7 @@ impl Journal {
             server,
             account,
             name,
+            repositories: Vec::new(),
             sent: now,
             known: Vec::new(),
             token_id: None,

@@ -130,7 +130,9 @@ fn variables(lease: &Lease, more: &[String]) -> anyhow::Result<BTreeMap<String, 
         shell_word(&path.to_string_lossy())
     });
     let count = config::variable("GIT_CONFIG_COUNT");
-    for (name, value) in exec::git_variables(site, &helper, count.as_deref()) {
+    let username = lease.git_username();
+    let configured = exec::git_variables(site, &helper, username.as_deref(), count.as_deref());
+    for (name, value) in configured {
         variables.insert(name, value.into());
     }
     Ok(variables)
