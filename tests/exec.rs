@@ -601,6 +601,7 @@ fn a_crash_at_any_write_is_finished_by_the_next_command() {
 #[cfg(target_os = "linux")]
 mod at_git_hosts {
     use super::*;
+    use crate::support::forge::github_app::{APP, Key};
     use crate::support::forge::{Forge, Kind, PASSWORD};
     use crate::support::terminal::Terminal;
 
@@ -691,5 +692,47 @@ mod at_git_hosts {
             "{screen}"
         );
         assert_eq!(names(&forge), ["by hand"]);
+    }
+
+    #[test]
+    fn an_apps_token_is_narrowed_and_ends_itself() {
+        let home = Home::new();
+        let key = Key::new(&home, "app");
+        let forge = Forge::start(Kind::Github);
+        forge.with(|state| state.apps.install(&key));
+        let login = [
+            "login",
+            &forge.url,
+            "--host-type",
+            "github",
+            "--app-id",
+            APP,
+        ];
+        let login = [&login[..], &["--private-key", key.path()]].concat();
+        done(&home.run(WIT, &login, ""));
+        let alive = || forge.with(|state| state.apps.alive());
+        let before = alive();
+        let line = format!(
+            "git ls-remote {0}/octo/hello.git && ! git ls-remote {0}/octo/world.git 2>/dev/null",
+            forge.url
+        );
+        let ran = home.run(WIT, &arguments(&["--repo", "octo/hello"], &line), "");
+        done(&ran);
+        assert_eq!(text(&ran.stderr), "");
+        assert_eq!(alive(), before);
+        let said = home.run(WIT, &arguments(&["--for", "3h"], "true"), "");
+        let said = text(&said.stderr);
+        assert!(said.contains("live shorter: this one ends at"), "{said}");
+        // Where it was killed, the token that is needed for its end is in the store.
+        let mut killed = start(&home, "touch ready; sleep 0.2");
+        appears(&home, "ready");
+        killed.kill().expect("killed");
+        killed.wait().expect("an end");
+        assert_eq!(alive().len(), before.len() + 1);
+        home.run(WIT, &["status"], "");
+        assert_eq!(alive(), before);
+        assert_eq!(records(&home), Vec::<Value>::new());
+        let stored = done(&home.run(WIT, &["store", "list", "--json"], ""));
+        assert!(!stored.contains("pending"), "{stored}");
     }
 }

@@ -95,10 +95,7 @@ fn a_host_that_is_gone_was_not_checked_and_doctor_says_that_it_is_gone() {
     // Connections are taken, and nothing comes.
     provider.hang();
     let (_, shown) = status(&home);
-    assert!(
-        shown.contains("  Not checked: no answer"),
-        "{shown}"
-    );
+    assert!(shown.contains("  Not checked: no answer"), "{shown}");
     let told = |home: &Home| {
         let output = home.run(WIT, &["doctor"], "");
         assert_eq!(output.status.code(), Some(3), "{}", text(&output.stdout));
