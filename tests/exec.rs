@@ -264,7 +264,10 @@ fn a_wrong_use_says_so_and_creates_nothing() {
     let machine = Machine::logged_in();
     for (arguments, says) in [
         (vec!["token", "exec"], "COMMAND"),
-        (vec!["token", "exec", "git", "fetch"], "-- <COMMAND>"),
+        (
+            vec!["token", "exec", "git", "fetch"],
+            "unexpected argument 'git'",
+        ),
         (vec!["token", "exec", "--"], "COMMAND"),
         (vec!["token", "exec", "--json", "--", "true"], "--json"),
         (
