@@ -80,6 +80,9 @@ pub struct NewToken {
     /// lists it with that token, so that a token whose response was lost can be told from those of
     /// other machines.
     pub request_id: Option<Uuid>,
+    /// Id of the token that it takes the place of, for a host that gives a token more than is asked
+    /// for here, such as a role.
+    pub replaces: Option<String>,
 }
 
 /// A token just made, with the only copy of its secret.
@@ -206,6 +209,16 @@ pub trait TokenApi {
     /// Asks the server whom `token` acts for, with an empty id where it does not say it;
     /// [`ApiError::Unauthorized`] where the token is dead, and only there.
     fn verify(&self, token: &Secret) -> Result<Account, ApiError>;
+
+    /// The token of the list that a secret is, where the host describes a token to itself
+    /// ([`Promises::describes_itself`]); `None` where it is not among them, or is not described.
+    fn identify<'a>(
+        &self,
+        _tokens: &'a [Token],
+        _secret: &Secret,
+    ) -> Result<Option<&'a Token>, ApiError> {
+        Ok(None)
+    }
 
     /// The scopes that a token may have.
     fn scopes(&self) -> Result<Vec<Scope>, ApiError>;

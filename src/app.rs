@@ -17,6 +17,7 @@
 //!     repositories: Vec::new(),
 //!     expires_in_days: Some(30),
 //!     request_id: None,
+//!     replaces: None,
 //! };
 //! let created = session.api.create(&new)?;
 //! println!("{} is for {}", created.token.id, session.account);

@@ -13,6 +13,7 @@ pub mod end;
 pub mod github_app;
 pub mod gitlab;
 pub mod password;
+pub mod place;
 pub mod recognition;
 pub mod renew;
 pub mod scopes;

@@ -78,6 +78,7 @@ impl Plan {
                 repositories: info.repositories.clone(),
                 expires_in_days: lifetime_in_days(info.created, entry.expiry.or(info.replace_by)),
                 request_id: None,
+                replaces: None,
             },
             deliver: Vec::new(),
             grace: Duration::ZERO,
@@ -112,6 +113,7 @@ impl Plan {
                 expires_in_days: (token.created)
                     .and_then(|created| lifetime_in_days(created, token.expiry)),
                 request_id: None,
+                replaces: None,
             },
             deliver: Vec::new(),
             grace: Duration::ZERO,

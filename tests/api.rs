@@ -40,6 +40,7 @@ fn new() -> NewToken {
         repositories: Vec::new(),
         expires_in_days: Some(30),
         request_id: None,
+        replaces: None,
     }
 }
 

@@ -173,6 +173,7 @@ fn the_limits_are_the_servers(way: &Way) {
         repositories: Vec::new(),
         expires_in_days: days,
         request_id: None,
+        replaces: None,
     };
     for bad in [
         new("", &["repo:read"], Some(1)),

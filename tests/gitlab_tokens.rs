@@ -2,7 +2,8 @@
 
 #![cfg(feature = "platform")]
 
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::forge::{Forge, Kind};
 use crate::support::proxy::{Fate, Proxy};
@@ -98,9 +99,13 @@ impl Setup {
     fn assert_tidy(&self, what: &str) {
         assert_eq!(self.forge.with(|state| state.gitlab.reused), 0, "{what}");
         let journals = self.home.path().join(".local/state/wit/rotations");
-        let left: Vec<_> = std::fs::read_dir(journals)
-            .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect())
-            .unwrap_or_default();
+        let entries = std::fs::read_dir(journals).into_iter().flatten().flatten();
+        let mut left: Vec<_> = entries.map(|entry| entry.path()).collect();
+        // What a killed process was writing is swept away later.
+        left.retain(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        });
         assert!(left.is_empty(), "{what}: {left:?}");
     }
 }
@@ -286,6 +291,15 @@ fn a_crash_at_each_step_ends_no_family() {
         let crashed = setup.renew();
         assert_eq!(crashed.status.code(), None, "{point}");
         setup.home.set("WIT_CRASH_AT", "");
+        if point != "cleared" {
+            let shown = setup.wit(&["status"]);
+            assert_eq!(shown.status.code(), Some(3), "{point}");
+            let shown = text(&shown.stdout);
+            assert!(
+                shown.contains("not finished: wit token rotate --resume"),
+                "{shown}"
+            );
+        }
         if !is_kept {
             assert_eq!(setup.renew().status.code(), Some(1), "{point}");
             assert_eq!(setup.status().0, Some(3), "{point}");
@@ -362,4 +376,78 @@ fn a_refusal_is_said_and_changes_nothing() {
         assert_eq!(sent.count(), 1, "it is not tried in vain");
         setup.assert_tidy("refused");
     }
+}
+
+/// All rounds together, and how many machines share them.
+const ROUNDS: usize = 200;
+const WORKERS: usize = 8;
+
+/// Kills rotations of one machine's token. Returns how many were killed before their end, and how
+/// many new tokens nobody received.
+fn kill(number: usize) -> (usize, usize) {
+    let mut setup = Setup::due();
+    // Any sequence will do; this one differs by worker and repeats exactly.
+    let mut random = 0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1);
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let begun = Instant::now();
+    done(&setup.wit(&["token", "rotate"]));
+    let mut usual = begun.elapsed();
+    let (mut killed, mut lost) = (0, 0);
+    for round in 0..ROUNDS / WORKERS {
+        let what = format!("worker {number}, round {round}");
+        let mut rotation = (setup.home.command(WIT).args(["token", "rotate"]))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started");
+        // Not a wait for anything: the kill is meant to fall anywhere in the run.
+        let most = u64::try_from(usual.as_micros()).expect("seconds").max(1);
+        std::thread::sleep(Duration::from_micros(next(most)));
+        let _ = rotation.kill();
+        killed += usize::from(!rotation.wait().expect("an end").success());
+        let begun = Instant::now();
+        let again = setup.wit(&["token", "rotate"]);
+        if again.status.success() {
+            usual = (usual * 3 + begun.elapsed().min(usual * 2)) / 4;
+        } else {
+            let said = text(&again.stderr);
+            assert!(
+                said.contains("its answer with the new one was lost"),
+                "{what}: {said}"
+            );
+            assert_eq!(setup.status().0, Some(3), "{what}");
+            lost += 1;
+            setup.paste();
+        }
+        let given = setup.given().expect("a token");
+        assert!(setup.lives(&given), "{what}");
+        setup.assert_tidy(&what);
+    }
+    (killed, lost)
+}
+
+#[test]
+fn rotations_that_are_killed_lose_at_most_what_nobody_received() {
+    let ended: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|n| scope.spawn(move || kill(n))).collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("an end"))
+            .collect()
+    });
+    let killed: usize = ended.iter().map(|(killed, _)| killed).sum();
+    let lost: usize = ended.iter().map(|(_, lost)| lost).sum();
+    println!("{ROUNDS} rounds, {killed} killed before their end, {lost} tokens lost");
+    assert!(
+        killed > ROUNDS / 2,
+        "only {killed} were killed before their end"
+    );
+    // The time from the host's answer to the one write.
+    assert!(lost < killed / 4, "{lost} of {killed}");
 }

@@ -35,6 +35,7 @@ mod forms;
 mod git_bounds;
 mod git_clients;
 mod github_app;
+mod gitlab_project_tokens;
 mod gitlab_tokens;
 mod help;
 mod helper;

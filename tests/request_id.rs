@@ -107,6 +107,7 @@ fn direct_mode_knows_ids_on_a_database_that_only_the_platform_has_worked_on() {
         repositories: Vec::new(),
         expires_in_days: None,
         request_id: Some(id),
+        replaces: None,
     };
     let created = direct.create(&new).expect("created");
     assert_eq!(created.token.request_id, Some(id));

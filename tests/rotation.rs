@@ -863,6 +863,7 @@ fn a_request_that_arrives_late_creates_no_second_token() {
         repositories: Vec::new(),
         expires_in_days: journal.expires_in_days,
         request_id: journal.request_ids.last().copied(),
+        replaces: None,
     };
     world.rotate_until_done();
     let error = world.create(&late).expect_err("it was created before");

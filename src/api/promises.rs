@@ -177,7 +177,12 @@ pub fn require(api: &dyn TokenApi, promised: bool, what: &'static str) -> Result
 
 /// The lifetime that a token was made with, in whole days.
 pub fn lifetime_in_days(created: UnixTime, expiry: Option<Expiry>) -> Option<u32> {
-    let days = expiry?.left(created).saturating_add(DAY / 2) / DAY;
+    let Expiry(end) = expiry?;
+    let days = match end.0.rem_euclid(DAY) {
+        // The end is a date: by the clock, a token that was created after noon lived a day less.
+        0 => end.0.div_euclid(DAY) - created.0.div_euclid(DAY),
+        _ => end.since(created).saturating_add(DAY / 2) / DAY,
+    };
     u32::try_from(days.max(1)).ok()
 }
 

@@ -154,6 +154,7 @@ pub fn issue<'a>(
             session.now(),
         ))),
         request_id: Some(journal.request_id),
+        replaces: None,
     };
     let mut held = Held::begin(paths, journal).map_err(ExecError::Journal)?;
     let created = match api.create(&new) {

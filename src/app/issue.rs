@@ -213,6 +213,18 @@ fn create(
         {
             return Err(taken(&new.name));
         }
+        Err(ApiError::Refused { message }) => {
+            // It tells the longest lifetime by refusing a longer one.
+            let asked = new.expires_in_days;
+            let longest = asked.and_then(|asked| session.api.longest_lifetime(asked, &message));
+            return Err(match longest {
+                Some(_) => IssueError::Lifetime {
+                    server: session.name.clone(),
+                    longest,
+                },
+                None => told(ApiError::Refused { message }),
+            });
+        }
         Err(error) => return Err(told(error)),
         Ok(created) => {
             return Ok(Made {

@@ -26,11 +26,13 @@ use crate::api::{ApiError, Form, TokenApi};
 use crate::config::{self, Config, Paths};
 use crate::credential::{Credential, Site};
 use crate::expiry::{CLOCK_MARGIN, Expiry, UnixTime};
+use crate::hosts::place::{AccessLevel, Place};
 use crate::hosts::renew::{RenewError, refresh_due};
 use crate::hosts::tokens::{self, Person};
 use crate::item::{Item, Session};
 use crate::oauth::Reach;
 use crate::quote::{Suggestion, escaped};
+use crate::rotation::journal;
 use crate::sign_in::HostType;
 use crate::store::{self, Store, StoreError};
 
@@ -50,6 +52,10 @@ pub struct Selection {
     pub ca_file: Option<PathBuf>,
     /// Who is asked for a password where a host takes nothing else. Nobody by default.
     pub person: Person,
+    /// Projects and groups whose tokens are meant too (GitLab).
+    pub places: Vec<Place>,
+    /// The role of a new token there.
+    pub access_level: Option<AccessLevel>,
 }
 
 /// Why no server, account or session could be used.
@@ -345,7 +351,10 @@ fn open_host(
         limit: None,
     };
     let login = tokens::Login::new(&server, &entry, &reach, &meant.person);
-    let login = login.ok_or_else(not_logged_in)?;
+    let mut login = login.ok_or_else(not_logged_in)?;
+    login.places.clone_from(&meant.places);
+    login.access_level = meant.access_level;
+    login.known_places = known_places(paths, &item, &name);
     let account = (login.account.clone()).unwrap_or_else(|| login.sign_in.git_username.clone());
     Ok(ApiSession {
         place: Some(GitSite { server, site }),
@@ -357,6 +366,24 @@ fn open_host(
         item,
         config,
     })
+}
+
+/// The places of the tokens that are stored, or that a rotation is about.
+fn known_places(paths: &Paths, item: &Item, server: &str) -> Vec<Place> {
+    let stored = item.entries().filter_map(|entry| entry.token.as_ref());
+    let stored = stored.filter(|token| token.server == server);
+    let journals = journal::all(paths).unwrap_or_default();
+    let rotated = journals.iter().filter(|journal| journal.server == server);
+    let names = stored
+        .flat_map(|token| &token.repositories)
+        .chain(rotated.flat_map(|journal| &journal.repositories));
+    let mut places: Vec<Place> = Vec::new();
+    for place in names.filter_map(|name| Place::parse(name)) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
 }
 
 /// Where git meets the tokens that are worked on: in direct mode it must be known that they are in

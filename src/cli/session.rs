@@ -12,12 +12,13 @@ use crate::api::http::Client;
 use crate::api::server::ServerUrl;
 use crate::app::session::{self, Selection};
 pub use crate::app::session::{
-    ApiSession as Acting, GitSite as Place, Login, SessionError, SignedIn, account, direct, form,
+    ApiSession as Acting, GitSite, Login, SessionError, SignedIn, account, direct, form,
     git_site as git_place, half_direct, is_direct, known, naming, parse_url, server, site_of,
     suggest, suggest_create,
 };
 use crate::config::Config;
-use crate::hosts::tokens::Person;
+use crate::hosts::place::{AccessLevel, Place};
+use crate::hosts::tokens::{self, Person};
 use crate::item::Session;
 
 /// The heading of options that say which server is meant and how it is reached.
@@ -45,9 +46,58 @@ pub struct ServerArgs {
     /// Whether nobody is to be asked anything.
     #[arg(skip)]
     pub unattended: bool,
+    /// Projects and groups whose tokens are meant too.
+    #[arg(skip)]
+    pub places: Vec<Place>,
+    /// The role of a new token there.
+    #[arg(skip)]
+    pub access_level: Option<AccessLevel>,
+}
+
+/// The projects and groups of GitLab whose tokens a command is about.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct PlaceArgs {
+    /// The tokens of this project too (GitLab); may be repeated
+    #[arg(long, value_name = "PATH", value_parser = project)]
+    project: Vec<Place>,
+    /// The tokens of this group too (GitLab); may be repeated
+    #[arg(long, value_name = "PATH", value_parser = group)]
+    group: Vec<Place>,
+}
+
+/// The path of a project.
+pub fn project(text: &str) -> Result<Place, String> {
+    match Place::parse(text) {
+        Some(place @ Place::Project(_)) => Ok(place),
+        _ => Err(format!("not a project's path: {}", escaped(text))),
+    }
+}
+
+/// The path of a group.
+pub fn group(text: &str) -> Result<Place, String> {
+    let place = Place::parse(&format!("group:{text}"));
+    place.ok_or_else(|| format!("not a group's path: {}", escaped(text)))
 }
 
 impl ServerArgs {
+    /// The same with the tokens of those places, and of those that ids of tokens name.
+    pub fn at<'a>(&self, places: &PlaceArgs, ids: impl IntoIterator<Item = &'a String>) -> Self {
+        let named = ids
+            .into_iter()
+            .filter_map(|id| tokens::gitlab::place_of(id));
+        let mut all: Vec<Place> = places
+            .project
+            .iter()
+            .chain(&places.group)
+            .cloned()
+            .collect();
+        all.extend(named);
+        ServerArgs {
+            places: all,
+            ..self.clone()
+        }
+    }
+
     /// The same with `--password-stdin`.
     pub fn with_password(&self, password_stdin: bool) -> Self {
         ServerArgs {
@@ -70,6 +120,8 @@ impl From<&ServerArgs> for Selection {
                     by_stdin: args.password_stdin,
                 })),
             },
+            places: args.places.clone(),
+            access_level: args.access_level,
         }
     }
 }

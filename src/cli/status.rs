@@ -75,6 +75,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             report.left_over(item);
             document["pending"] = item.pending.len().into();
             document["previous"] = item.previous.len().into();
+            let is_unfinished = |journal: &&Journal| journal.is_in_place() && journal.server == url;
+            if let Some(journal) = status.journals.iter().find(is_unfinished) {
+                let resume = "wit token rotate --resume";
+                let resume = session::suggest(resume, &status.config, &url, &journal.account);
+                report.attention = true;
+                report.line(format!("  A rotation is not finished: {resume}"));
+            }
             documents.push(document);
             continue;
         }

@@ -2,7 +2,7 @@
 //! (`POST /personal_access_tokens/self/rotate`).
 
 use reqwest::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
@@ -108,9 +108,16 @@ pub struct WireToken {
     pub user_id: Option<u64>,
     #[serde(default)]
     pub revoked: bool,
+    /// `None` where the server keeps none, `Some(None)` where it is empty.
+    #[serde(default, deserialize_with = "present")]
+    pub description: Option<Option<String>>,
     /// Of project and group tokens.
     pub access_level: Option<u8>,
     token: Option<Secret>,
+}
+
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(field).map(Some)
 }
 
 impl WireToken {

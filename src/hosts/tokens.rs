@@ -8,6 +8,7 @@ use url::Url;
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, TokenApi};
 use crate::credential::Credential;
+use crate::hosts::place::{AccessLevel, Place};
 use crate::oauth::Reach;
 use crate::secret::Secret;
 use crate::sign_in::{HostType, SignIn};
@@ -66,6 +67,12 @@ pub struct Login {
     pub sign_in: SignIn,
     pub reach: Reach,
     pub person: Person,
+    /// The projects and groups whose tokens are asked for too, and those of which tokens are known
+    /// (GitLab).
+    pub places: Vec<Place>,
+    pub known_places: Vec<Place>,
+    /// The role of new tokens there.
+    pub access_level: Option<AccessLevel>,
 }
 
 impl Login {
@@ -85,6 +92,9 @@ impl Login {
             sign_in,
             reach: reach.clone(),
             person: person.clone(),
+            places: Vec::new(),
+            known_places: Vec::new(),
+            access_level: None,
         })
     }
 }

@@ -151,6 +151,7 @@ impl Journal {
             repositories: self.repositories.clone(),
             expires_in_days: self.expires_in_days,
             request_id: self.request_ids.last().copied(),
+            replaces: Some(self.old_id.clone()),
         }
     }
 

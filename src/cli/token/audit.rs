@@ -9,7 +9,7 @@ use crate::api::promises::{Precision, Promises, require};
 use crate::api::{Event, Token};
 use crate::app::rotations::Rotations;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, Acting, ServerArgs};
+use crate::cli::session::{self, Acting, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit};
 use crate::expiry::{DAY, UnixTime};
 use crate::hosts::scopes;
@@ -43,6 +43,8 @@ pub struct Args {
     /// second, for a host that requires them
     #[arg(long)]
     password_stdin: bool,
+    #[command(flatten)]
+    places: PlaceArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -159,7 +161,10 @@ fn mend(acting: &Acting, token: &Token, kind: &str, tokens: &[Token]) -> Suggest
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let acting = session::acting(context, &args.server.with_password(args.password_stdin))?;
+    let acting = session::acting(
+        context,
+        &(args.server.at(&args.places, &[])).with_password(args.password_stdin),
+    )?;
     if args.events {
         return events(&acting.api.events()?, context);
     }

@@ -9,14 +9,14 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::pick::shown;
-use crate::api::promises::Precision;
 use crate::api::{CreatedToken, NewToken};
 use crate::app::issue::{self, Issued, Order, Replaced};
 use crate::cli::duration;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, Acting, Place, ServerArgs};
+use crate::cli::session::{self, Acting, GitSite, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
 use crate::expiry::{DAY, Expiry, UnixTime};
+use crate::hosts::place::{AccessLevel, Place};
 use crate::hosts::scopes::{self, UnknownScope};
 use crate::quote::{Hint, Suggestion};
 use crate::sign_in::HostType;
@@ -50,6 +50,15 @@ pub struct Args {
     /// Only for this repository, as OWNER/NAME; may be repeated
     #[arg(long, value_name = "OWNER/NAME", value_parser = repository)]
     repo: Vec<String>,
+    /// For this project (GitLab)
+    #[arg(long, value_name = "PATH", value_parser = session::project, conflicts_with_all = ["repo", "group"])]
+    project: Option<Place>,
+    /// For this group (GitLab)
+    #[arg(long, value_name = "PATH", value_parser = session::group, conflicts_with = "repo")]
+    group: Option<Place>,
+    /// The token's role there [default: reporter, or developer where it pushes]
+    #[arg(long, value_name = "ROLE", value_parser = AccessLevel::NAMES)]
+    access_level: Option<String>,
     /// Read the account's password from the first line of stdin, and a one-time code from the
     /// second, for a host that requires them
     #[arg(long)]
@@ -73,7 +82,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let keep = args.store || (for_git && !print);
     let asked = args.expires.as_deref().map(days).transpose()?;
     let last_day = args.expires_on.as_deref().map(date).transpose()?;
-    let server = args.server.with_password(args.password_stdin);
+    let place = args.project.or(args.group);
+    let repositories: Vec<String> = match &place {
+        Some(place) => vec![place.locator()],
+        None => args.repo,
+    };
+    let mut server = args.server.with_password(args.password_stdin);
+    let named = repositories.iter().filter_map(|name| Place::parse(name));
+    server.places = named.collect();
+    server.access_level = args.access_level.as_deref().and_then(AccessLevel::parse);
     let acting = session::acting(context, &server)?;
     let promises = acting.api.promises();
     let days = match asked {
@@ -88,9 +105,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             None => (acting.api.promises()).next_name(&name_of_this_machine()),
         },
         scopes: scopes(acting.host, &args.scopes)?,
-        repositories: args.repo,
+        repositories,
         expires_in_days: days,
         request_id: Some(Uuid::new_v4()),
+        replaces: None,
     };
     let place = match keep {
         true => Some(session::git_place(&acting)?),
@@ -270,7 +288,7 @@ struct Document<'a> {
 struct Shown<'a> {
     print: bool,
     quiet: bool,
-    stored: Option<&'a Place>,
+    stored: Option<&'a GitSite>,
     replace_by: Option<Expiry>,
     /// The id of the stored token whose place it took.
     replaced: Option<&'a str>,
@@ -334,7 +352,7 @@ fn report(
     } else {
         write!(text, "{facts}")?;
     }
-    if let Some(Place { site, .. }) = stored {
+    if let Some(GitSite { site, .. }) = stored {
         let location = output::tilde(&acting.store.location());
         writeln!(
             text,

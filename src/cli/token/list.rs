@@ -11,7 +11,7 @@ use crate::api::promises::require;
 use crate::app::rotations::Rotations;
 use crate::cli::duration;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, Acting, ServerArgs};
+use crate::cli::session::{self, Acting, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit, completion, table};
 use crate::expiry::{DAY, Expiry, UnixTime};
 
@@ -37,6 +37,8 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", value_enum, conflicts_with = "json")]
     format: Option<Format>,
     #[command(flatten)]
+    places: PlaceArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -53,7 +55,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if args.all {
         return all::run(context);
     }
-    let acting = session::acting(context, &args.server.with_password(args.password_stdin))?;
+    let acting = session::acting(
+        context,
+        &(args.server.at(&args.places, &[])).with_password(args.password_stdin),
+    )?;
     require(
         acting.api.as_ref(),
         acting.api.promises().list,

@@ -9,7 +9,7 @@ use crate::api::promises::require;
 use crate::cli::confirm::confirm;
 use crate::cli::duration;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, ServerArgs};
+use crate::cli::session::{self, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit};
 use crate::expiry::DAY;
 
@@ -33,11 +33,16 @@ pub struct Args {
     #[arg(long)]
     password_stdin: bool,
     #[command(flatten)]
+    places: PlaceArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let acting = session::acting(context, &args.server.with_password(args.password_stdin))?;
+    let acting = session::acting(
+        context,
+        &(args.server.at(&args.places, &[])).with_password(args.password_stdin),
+    )?;
     let promises = acting.api.promises();
     require(acting.api.as_ref(), promises.list, "list tokens")?;
     require(acting.api.as_ref(), promises.revoke_others, "revoke tokens")?;

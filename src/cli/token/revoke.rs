@@ -7,7 +7,7 @@ use crate::api::promises::require;
 use crate::api::{AlsoRevoked, ApiError, Token};
 use crate::cli::ask::first_line;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, Acting, ServerArgs};
+use crate::cli::session::{self, Acting, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
 use crate::credential::Credential;
 use crate::secret::Secret;
@@ -26,6 +26,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "token_stdin")]
     password_stdin: bool,
     #[command(flatten)]
+    places: PlaceArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -43,7 +45,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         true => Some(first_line("token")?),
         false => None,
     };
-    let acting = session::acting(context, &args.server.with_password(args.password_stdin))?;
+    let acting = session::acting(
+        context,
+        &(args.server.at(&args.places, &args.ids)).with_password(args.password_stdin),
+    )?;
     let promises = acting.api.promises();
     let api = acting.api.as_ref();
     if let Some(whole) = &whole
@@ -90,6 +95,9 @@ fn pick_whole<'a>(
     tokens: &'a [Token],
     whole: &Secret,
 ) -> anyhow::Result<&'a Token> {
+    if let Ok(Some(token)) = acting.api.identify(tokens, whole) {
+        return Ok(token);
+    }
     let account = acting.api.verify(whole).map_err(|error| match error {
         ApiError::Unauthorized => {
             let why = "the server does not know this token; it may have ended already";

@@ -19,7 +19,7 @@ use crate::app::rotations::Rotations;
 use crate::app::upkeep::{self, Upkeep, rotation_id};
 use crate::cli::duration::{self, duration};
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, ServerArgs, SignedIn};
+use crate::cli::session::{self, PlaceArgs, ServerArgs, SignedIn};
 use crate::cli::{Context, Exit, Failure};
 use crate::config::{self, Config};
 use crate::credential::{Credential, Site};
@@ -87,10 +87,13 @@ pub struct Args {
     #[arg(long)]
     password_stdin: bool,
     #[command(flatten)]
+    places: PlaceArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
 pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
+    args.server = args.server.at(&args.places, &args.token);
     args.server.password_stdin = args.password_stdin;
     if args.token.as_deref().is_some_and(pick::is_secret) {
         let message = "that looks like a whole token, which must not be typed here: other programs \

@@ -43,6 +43,7 @@ pub struct Detail {
     pub place: Option<String>,
     pub access_level: u64,
     pub last_used: Option<OffsetDateTime>,
+    pub description: Option<String>,
 }
 
 /// Where ada is Maintainer or Owner.
@@ -72,6 +73,7 @@ impl State {
             place: None,
             access_level: 0,
             last_used: None,
+            description: None,
         })
     }
 
@@ -100,7 +102,7 @@ impl State {
         let time = |at: OffsetDateTime| at.format(&Rfc3339).expect("a time");
         let mut wire = json!({
             "id": token.id, "name": token.name, "revoked": !token.alive,
-            "created_at": time(detail.created), "description": "",
+            "created_at": time(detail.created), "description": detail.description.clone().unwrap_or_default(),
             "scopes": token.scopes, "user_id": 7, "last_used_at": detail.last_used.map(time),
             "active": token.alive && !self.is_over(token),
             "expires_at": detail.expires.map(|date| date.to_string()),
@@ -331,6 +333,7 @@ impl State {
                     place: Some(place),
                     access_level,
                     last_used: None,
+                    description: body["description"].as_str().map(str::to_owned),
                 };
                 self.gitlab.details.insert(new.id, detail);
                 reply(201, self.described(&new, Some(&secret)))

@@ -15,6 +15,7 @@ use crate::cli::session;
 use crate::cli::{Context, Exit, Failure};
 use crate::config::{self, Config};
 use crate::credential::Credential;
+use crate::hosts;
 use crate::item::Item;
 use crate::rotation::journal::{self, Journal, Step};
 use crate::rotation::{Outcome, Plan};
@@ -32,6 +33,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let server = server(args)?;
     let name = server.to_string();
     let config = Config::load(&context.paths).context("can't read the configuration")?;
+    let host = crate::app::session::git_host(&config, &server).or_else(|| hosts::known(&server));
+    if let Some(host) = host {
+        let message = format!(
+            "--self is for a wit server, and {server} is {}",
+            host.title()
+        );
+        return Err(Failure::new(Exit::Failed, message)
+            .hint(format!(
+                "wit login {server}, then wit token rotate ID --deliver COMMAND"
+            ))
+            .into());
+    }
     let client = Rc::new(session::client(&config, &server, &args.server)?);
     let store = choice::open(&context.paths, None)?;
     let site = session::site_of(&server)?;
