@@ -320,6 +320,80 @@ fn a_crash_at_each_step_ends_no_family() {
 }
 
 #[test]
+fn the_command_delivers_the_new_token_and_can_not_take_it_back() {
+    let setup = Setup::due();
+    let said = refused(&setup.wit(&["token", "rotate", "--scopes", "api"]), 2);
+    assert!(said.contains("keeps its scopes"), "{said}");
+    let said = refused(&setup.wit(&["token", "rotate", "--grace", "1h"]), 1);
+    assert!(said.contains("grace"), "{said}");
+    assert_eq!(setup.rotations(), 0);
+    let failed = setup.wit(&["token", "rotate", "--deliver", "false"]);
+    let said = text(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(5), "{said}");
+    assert!(said.contains("the old one has ended"), "{said}");
+    let stored = setup.given().expect("a token");
+    assert!(setup.lives(&stored) && stored != setup.token);
+    let abort = setup.wit(&["token", "rotate", "--abort"]);
+    assert_eq!(abort.status.code(), Some(5), "{}", text(&abort.stderr));
+    assert!(
+        text(&abort.stderr).contains("has ended"),
+        "{}",
+        text(&abort.stderr)
+    );
+    done(&setup.wit(&["token", "rotate", "--resume", "--deliver", "cat >new"]));
+    let new = std::fs::read_to_string(setup.home.path().join("new")).expect("delivered");
+    assert_eq!(new.trim(), stored);
+    assert_eq!(setup.rotations(), 1);
+    setup.assert_tidy("delivered");
+}
+
+#[test]
+fn what_is_done_every_day_covers_it() {
+    let setup = Setup::due();
+    let due = ["token", "rotate", "--due", "7", "--all"];
+    done(&setup.wit(&due));
+    done(&setup.wit(&due));
+    assert_eq!(setup.rotations(), 1);
+    assert!(setup.lives(&setup.given().expect("a token")));
+}
+
+#[test]
+fn a_copy_that_is_stored_for_a_path_is_replaced_too() {
+    let setup = Setup::due();
+    let login = [
+        "login",
+        &setup.url,
+        "--host-type",
+        "gitlab",
+        "--token-stdin",
+        "--path",
+        "ada/work",
+    ];
+    done(&setup.home.run(WIT, &login, &format!("{}\n", setup.token)));
+    done(&setup.wit(&["token", "rotate"]));
+    let host = setup.site().replace("http://", "");
+    let request = format!("protocol=http\nhost={host}\npath=ada/work\n\n");
+    let answer = done(&setup.home.run(HELPER, &["get"], &request));
+    let given = setup.given().expect("a token");
+    assert!(answer.contains(&given) && setup.lives(&given), "{answer}");
+    assert_eq!(setup.rotations(), 1);
+}
+
+#[test]
+fn a_token_that_was_revoked_elsewhere_asks_for_nothing() {
+    let setup = Setup::due();
+    setup.forge.with(|state| {
+        let token = state.tokens.get_mut(&setup.token).expect("known");
+        token.alive = false;
+    });
+    let said = refused(&setup.wit(&["token", "rotate"]), 1);
+    assert!(said.contains("the server refuses the old token"), "{said}");
+    let seen = setup.forge.server.seen();
+    assert!(!seen.iter().any(|seen| seen.starts_with("POST ")));
+    setup.assert_tidy("refused");
+}
+
+#[test]
 fn the_servers_longest_lifetime_is_learnt_from_its_refusal() {
     for (lived, most, rotated) in [
         (103, 365, 103),

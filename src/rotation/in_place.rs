@@ -283,13 +283,20 @@ fn successor(item: &Item, journal: &Journal) -> Option<String> {
     infos.find(is_new).map(|info| info.id.clone())
 }
 
+/// The new token for the old one, also where that is stored for a path as well.
 fn put_in_place(item: &mut Item, old_id: &str, new: &Credential) {
     let is_old = |entry: &Credential| entry.token.as_ref().is_some_and(|info| info.id == old_id);
-    match item.credentials.0.iter().position(is_old) {
-        Some(at) => {
-            let old = std::mem::replace(&mut item.credentials.0[at], new.clone());
-            item.retire(old.proof.secret());
-        }
+    let mut old = None;
+    for entry in item.credentials.0.iter_mut().filter(|entry| is_old(entry)) {
+        let successor = Credential {
+            username: entry.username.clone(),
+            path: entry.path.clone(),
+            ..new.clone()
+        };
+        old = Some(std::mem::replace(entry, successor));
+    }
+    match old {
+        Some(old) => item.retire(old.proof.secret()),
         // Git erased it meanwhile, as it does with a password that was refused.
         None => item.credentials.0.insert(0, new.clone()),
     }

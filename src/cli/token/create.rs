@@ -9,6 +9,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::pick::shown;
+use crate::api::promises::Precision;
 use crate::api::{CreatedToken, NewToken};
 use crate::app::issue::{self, Issued, Order, Replaced};
 use crate::cli::duration;

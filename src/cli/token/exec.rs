@@ -16,6 +16,7 @@ use crate::cli::output::{self, escaped, iso_date};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
+use crate::hosts::place::Place;
 use crate::system::{self, Signals};
 
 /// Time that a token is for where none is named.
@@ -66,7 +67,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let Some((program, arguments)) = args.command.split_first() else {
         return Err(Failure::new(Exit::Usage, "no command was given").into());
     };
-    let acting = session::acting(context, &args.server)?;
+    let mut server = args.server.clone();
+    server.places = (args.repo.iter())
+        .filter_map(|repo| Place::parse(repo))
+        .collect();
+    let acting = session::acting(context, &server)?;
     let scopes = match args.scopes.is_empty() {
         true => create::scopes(acting.host, &["read".to_owned()])?,
         false => create::scopes(acting.host, &args.scopes)?,

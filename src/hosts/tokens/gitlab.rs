@@ -125,6 +125,12 @@ impl Gitlab {
                     self.login.server
                 ),
             },
+            // It says so too where the role is too low.
+            ApiError::Unauthorized if self.calls.about(&self.login.token).is_ok() => {
+                ApiError::Forbidden {
+                    message: format!("this sign-in may not manage the tokens of {place}"),
+                }
+            }
             other => other,
         }
     }
