@@ -279,6 +279,7 @@ fn sign_in_cases(place: &Place, machine: &Machine) -> Vec<Case> {
             refresh_token: sign_in.as_ref().map(|_| Secret::from("two".repeat(14))),
             token: None,
             sign_in,
+            imported: false,
         };
         let site = Site::new(b"https", host.as_bytes()).expect("a site");
         store::update(store.as_ref(), &paths, &site, |item| {

@@ -48,10 +48,9 @@ fn text_of(svg: &str, element: &str) -> String {
         ("&#x27;", "'"),
         ("&amp;", "&"),
     ];
-    let text = entities
+    entities
         .iter()
-        .fold(text, |text, (entity, plain)| text.replace(entity, plain));
-    text
+        .fold(text, |text, (entity, plain)| text.replace(entity, plain))
 }
 
 /// Text without what differs from one run to the next: words with a digit, months, prefixes.
