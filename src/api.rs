@@ -54,7 +54,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// Whether it has expired by the server's clock.
+    /// Returns whether it has expired by the server's clock.
     pub fn is_expired(&self, now: UnixTime) -> bool {
         self.expiry.is_some_and(|expiry| expiry.is_past(now))
     }
@@ -65,7 +65,7 @@ impl Token {
     }
 }
 
-/// What a token is asked for with.
+/// Request for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewToken {
     /// 1 to 100 characters, none of them a control character.
@@ -92,7 +92,7 @@ pub struct CreatedToken {
     pub secret: Secret,
 }
 
-/// What is to be changed of a token; the rest stays as it is.
+/// Changes to a token; the rest stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     pub name: Option<String>,
@@ -109,7 +109,7 @@ pub struct AlsoRevoked {
     pub token_prefix: String,
 }
 
-/// Whom a token acts for, as the server itself answers.
+/// Account that a token acts for, as the server itself answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     pub id: String,
@@ -133,11 +133,11 @@ pub struct Event {
     pub token_id: String,
     pub token_name: String,
     pub token_prefix: String,
-    /// Where the request came from; `None` for work on the database itself.
+    /// Address that the request came from; `None` for work on the database itself.
     pub address: Option<String>,
 }
 
-/// What a form of the API without [`TokenApi::events`] answers.
+/// Answer of a form of the API without [`TokenApi::events`].
 const NO_EVENTS: ApiError = ApiError::Unsupported {
     what: "tell what was done with tokens",
 };
@@ -148,7 +148,7 @@ pub trait TokenApi {
     /// Its form.
     fn form(&self) -> Form;
 
-    /// What the host does for this login.
+    /// Abilities of the host for this login.
     fn promises(&self) -> Promises;
 
     /// The error for something that is not promised; `what` goes on from "can't".
@@ -276,7 +276,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Whether the server may have done what was asked, although it did not say so.
+    /// Returns whether the server may have done what was asked, although it did not say so.
     pub fn may_be_carried_out(&self) -> bool {
         match self {
             ApiError::Lost { .. } | ApiError::Failed { .. } | ApiError::Malformed { .. } => true,

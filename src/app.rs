@@ -1,4 +1,4 @@
-//! What `wit` does, for a program without a terminal too: it takes plain values, prints nothing, asks
+//! The work of `wit`, for a program without a terminal too: it takes plain values, prints nothing, asks
 //! a person only through [`Ask`], and returns outcomes and errors of its own types.
 //!
 //! A program that creates a token by the session that `wit login` stored:
@@ -53,7 +53,7 @@ pub mod upkeep;
 /// Why a person was not asked, or gave no usable answer.
 pub type AskError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a person is asked and shown in the middle of a task.
+/// Questions to a person, and notices, in the middle of a task.
 pub trait Ask {
     /// The username or email to sign in with; `remembered` is that of the last time.
     fn login(&self, remembered: Option<&str>) -> Result<Login, AskError>;

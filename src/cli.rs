@@ -44,7 +44,7 @@ mod user;
 
 pub use failure::failure;
 
-/// How a run of `wit` ends.
+/// Exit of a run of `wit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Done,
@@ -151,7 +151,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What every command is handed.
+/// Context that every command is given.
 #[derive(Debug)]
 pub struct Context {
     pub paths: Paths,
@@ -269,12 +269,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether git waits for it.
+    /// Returns whether git waits for it.
     fn is_renewal(&self) -> bool {
         matches!(self, Command::Token(args) if args.is_renewal())
     }
 
-    /// Whether it first ends what a rotation has left for later: not where git waits for it, and
+    /// Returns whether it first ends what a rotation has left for later: not where git waits for it, and
     /// not where nothing is to be changed or asked of a server.
     fn ends_graces(&self) -> bool {
         match self {

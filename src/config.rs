@@ -13,12 +13,12 @@ use crate::system;
 
 /// The format of the config file. One of a higher version is neither read nor written.
 const VERSION: u64 = 1;
-/// How long another process's change of the config file is waited for.
+/// Longest wait for another process's change of the config file.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long it is slept between two looks at a lock.
+/// Interval between two tries at a lock.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
-/// Where this program keeps things, after `directories` (XDG on Linux).
+/// Directories of this program, after `directories` (XDG on Linux).
 #[derive(Clone, Debug)]
 pub struct Paths {
     config: PathBuf,
@@ -87,7 +87,7 @@ impl Paths {
         self.config.join("config.json")
     }
 
-    /// Where the file store keeps its items and its identity.
+    /// Directory of the file store's items and identity.
     pub fn store_dir(&self) -> PathBuf {
         self.data.join("store")
     }
@@ -97,7 +97,7 @@ impl Paths {
         self.state.join("repositories.json")
     }
 
-    /// Where `wit up` keeps its database and repositories unless told otherwise.
+    /// Default data directory of `wit up`.
     pub fn platform_dir(&self) -> PathBuf {
         self.data.join("platform")
     }
@@ -117,7 +117,7 @@ impl Paths {
         self.state.join("completions.json")
     }
 
-    /// Where systemd looks for what this user has it do (systemd.unit(5)).
+    /// Directory of this user's systemd units (systemd.unit(5)).
     pub fn systemd_dir(&self) -> PathBuf {
         self.config.with_file_name("systemd").join("user")
     }
@@ -148,21 +148,21 @@ pub struct Config {
     /// The server that commands mean where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_server: Option<String>,
-    /// What `wit login` learnt of each server, by base URL.
+    /// Servers that `wit login` knows, by base URL.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub servers: BTreeMap<String, Server>,
-    /// What this version does not know; kept.
+    /// Keys that this version does not know; kept.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What is remembered of a server.
+/// Configuration of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// The form of its token API: `rest`, `trpc` or `database`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
-    /// What it is, where that is not a wit server: `github`, `gitlab`, `gitea`, `forgejo`, `oauth`.
+    /// Type, if it is not a wit server: `github`, `gitlab`, `gitea`, `forgejo`, `oauth`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_type: Option<String>,
     /// The account that commands mean where none is named.
@@ -174,7 +174,7 @@ pub struct Server {
     /// Of a `wit up` on this machine, where its data lie: its address may change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
-    /// What this version does not know; kept.
+    /// Keys that this version does not know; kept.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
@@ -258,7 +258,7 @@ pub fn hand_over(file: &File, dir: &Path) -> io::Result<()> {
     heir(dir).map_or(Ok(()), |owner| system::give(file, owner))
 }
 
-/// Whether secrets may be read from what belongs to `user`: to this process's user, to root, or to the
+/// Returns whether secrets may be read from what belongs to `user`: to this process's user, to root, or to the
 /// person in whose home root works. Anybody else could have put it there.
 pub fn is_trusted(user: u32) -> bool {
     user == system::own_user() || user == 0 || home_owner().is_some_and(|owner| owner.user == user)
@@ -319,7 +319,7 @@ pub fn touch_private(path: &Path) -> io::Result<()> {
     open_or_create(path, &options).map(drop)
 }
 
-/// How the names of files begin that are being written.
+/// Prefix of the names of files that are being written.
 const TEMPORARY: &str = ".tmp-";
 /// From what age on such a file may be one whose writer was killed.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
@@ -434,7 +434,7 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether the terminal says that it can do nothing but print, or says nothing (terminfo(5)).
+/// Returns whether the terminal says that it can do nothing but print, or says nothing (terminfo(5)).
 pub fn terminal_is_dumb() -> bool {
     variable("TERM").is_none_or(|terminal| terminal == "dumb")
 }

@@ -1,4 +1,4 @@
-//! What git asks about, what is stored, and which of the stored answers a question: pure code.
+//! Requests of git, stored credentials, and the matching of the two: pure code.
 
 use std::fmt;
 
@@ -52,7 +52,7 @@ impl Site {
         Site::new(protocol.as_bytes(), host.as_bytes())
     }
 
-    /// Whether this is plain http that does not leave the machine.
+    /// Returns whether this is plain http that does not leave the machine.
     pub fn is_http_on_loopback(&self) -> bool {
         if self.protocol != "http" {
             return false;
@@ -86,7 +86,7 @@ impl fmt::Display for Site {
     }
 }
 
-/// What proves who one is.
+/// Authentication data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// For Basic authentication, with the entry's username.
@@ -95,7 +95,7 @@ pub enum Proof {
     Header {
         /// The scheme, such as `Bearer`.
         authtype: Vec<u8>,
-        /// What stands behind it in the header.
+        /// Rest of the header, after the scheme.
         credential: Secret,
     },
 }
@@ -114,7 +114,7 @@ impl Proof {
     }
 }
 
-/// What is known of a token that `wit` made: enough to renew and to revoke it.
+/// Facts about a token that `wit` created: enough to renew and to revoke it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenInfo {
     /// Base URL of the server that issued it.
@@ -146,17 +146,17 @@ pub struct Credential {
     pub username: Option<Vec<u8>>,
     /// The one path that it is for; `None` is for all that have no entry of their own.
     pub path: Option<Vec<u8>>,
-    /// What is sent.
+    /// Authentication data.
     pub proof: Proof,
     /// From when on it is passed over.
     pub expiry: Option<Expiry>,
     /// Of OAuth. Without a sign-in it is another helper's, which made the password, and kept for it.
     pub refresh_token: Option<Secret>,
-    /// Where `wit` made it.
+    /// Set if `wit` created it.
     pub token: Option<TokenInfo>,
-    /// Where it comes from `wit login` at a git host.
+    /// Set if it comes from `wit login` at a git host.
     pub sign_in: Option<SignIn>,
-    /// Whether `wit import` brought it. Shown to people, and otherwise without effect.
+    /// True if `wit import` brought it. Shown to people, and otherwise without effect.
     pub imported: bool,
 }
 
@@ -167,7 +167,7 @@ const REFRESH_MARGIN: i64 = 120;
 const MAX_IDLE: i64 = 7 * DAY;
 
 impl Credential {
-    /// Whether it has expired. The expiry of a token is by its server's clock, which may differ from
+    /// Returns whether it has expired. The expiry of a token is by its server's clock, which may differ from
     /// this machine's as it did when the token was stored, or no longer, if the clock was set since.
     /// Only what has expired either way has: to try one in vain costs a question to git's user, as to
     /// have none does.
@@ -182,7 +182,7 @@ impl Credential {
         self.expiry.or_else(|| self.token.as_ref()?.replace_by)
     }
 
-    /// Whether it is the token of that id at a server: one that `wit` created, or one that a sign-in
+    /// Returns whether it is the token of that id at a server: one that `wit` created, or one that a sign-in
     /// had created by a password.
     pub fn is_token(&self, server: &str, id: &str) -> bool {
         let created = |token: &TokenInfo| token.server == server && token.id == id;
@@ -220,7 +220,7 @@ impl Credential {
         self.token.as_ref().map_or(0, |token| token.clock_skew)
     }
 
-    /// Whether a new access token can be had without a person.
+    /// Returns whether a new access token can be had without a person.
     pub fn is_refreshable(&self) -> bool {
         self.sign_in.as_ref().is_some_and(|sign_in| {
             !sign_in.ended
@@ -232,13 +232,13 @@ impl Credential {
         })
     }
 
-    /// Whether it is an app's, and so nobody's own.
+    /// Returns whether it is an app's, and so nobody's own.
     fn is_apps(&self) -> bool {
         let sign_in = self.sign_in.as_ref();
         sign_in.is_some_and(|sign_in| matches!(sign_in.upkeep, Upkeep::Mint(_)))
     }
 
-    /// Whether the token can replace itself by one call, after which it has ended.
+    /// Returns whether the token can replace itself by one call, after which it has ended.
     pub fn rotates_itself(&self) -> bool {
         let sign_in = self.sign_in.as_ref();
         self.token.is_some()
@@ -247,7 +247,7 @@ impl Credential {
             })
     }
 
-    /// Whether its access token has to be refreshed before git gets it: it has expired or will
+    /// Returns whether its access token has to be refreshed before git gets it: it has expired or will
     /// within two minutes. One that lives no longer than twice that is due in its last quarter, or
     /// each process would refresh what another has just refreshed.
     pub fn needs_refresh(&self, now: UnixTime) -> bool {
@@ -262,19 +262,19 @@ impl Credential {
         self.is_refreshable() && expiry.left(now) <= margin
     }
 
-    /// Whether it is a sign-in that git has had no use for since a week: a refresh token that is
+    /// Returns whether it is a sign-in that git has had no use for since a week: a refresh token that is
     /// never used lapses (Gitea's and Forgejo's after 30 days).
     pub fn lapses(&self, now: UnixTime) -> bool {
         let is_idle = |sign_in: &SignIn| now.since(sign_in.issued) > MAX_IDLE;
         self.sign_in.as_ref().is_some_and(is_idle) && self.needs_refresh(now)
     }
 
-    /// Whether it can be given to git now, or after a refresh.
+    /// Returns whether it can be given to git now, or after a refresh.
     fn is_usable(&self, now: UnixTime) -> bool {
         !self.is_over(now) || self.is_refreshable()
     }
 
-    /// Whether `other` has the same username and a proof of the same kind. What comes from a sign-in
+    /// Returns whether `other` has the same username and a proof of the same kind. What comes from a sign-in
     /// is of another kind than what git was told to store, and an app's than a person's of the same
     /// name: none takes another's place.
     fn is_like(&self, other: &Credential) -> bool {
@@ -284,7 +284,7 @@ impl Credential {
             && self.is_apps() == other.is_apps()
     }
 
-    /// Whether git may call the entry by that username: its own, or the one that its host wants.
+    /// Returns whether git may call the entry by that username: its own, or the one that its host wants.
     fn is_called(&self, username: &Option<Vec<u8>>) -> bool {
         let Some(username) = username else {
             return true;
@@ -318,17 +318,17 @@ pub struct Description {
     pub expiry: Option<Expiry>,
     /// `oauth_refresh_token`.
     pub refresh_token: Option<Secret>,
-    /// Whether it is good for this once only, and never stored.
+    /// True if it is good for this once only, and never stored.
     pub ephemeral: bool,
-    /// What helpers have given git to bring back, ours among others.
+    /// State that helpers, ours among others, have given git to send back.
     pub state: Vec<Vec<u8>>,
-    /// Whether git announced that it understands `authtype`, `credential` and `ephemeral`.
+    /// True if git announced that it understands `authtype`, `credential` and `ephemeral`.
     pub takes_authtype: bool,
-    /// Whether git announced that it understands `state[]`.
+    /// True if git announced that it understands `state[]`.
     pub takes_state: bool,
-    /// Whether the server's challenges, which git hands over as `wwwauth[]`, offer Basic, and Bearer.
+    /// True if the server's challenges, which git hands over as `wwwauth[]`, offer Basic, and Bearer.
     pub offers_basic: bool,
-    /// Whether the server asked for a bearer token (RFC 6750).
+    /// True if the server asked for a bearer token (RFC 6750).
     pub offers_bearer: bool,
 }
 
@@ -372,7 +372,7 @@ impl Description {
         })
     }
 
-    /// Whether `entry` is such as may answer this request, its path and expiry aside.
+    /// Returns whether `entry` is such as may answer this request, its path and expiry aside.
     fn fits(&self, entry: &Credential) -> bool {
         entry.is_called(&self.username)
             && match entry.proof {
@@ -381,7 +381,7 @@ impl Description {
             }
     }
 
-    /// Whether an `erase` of this request means `entry`, its path aside.
+    /// Returns whether an `erase` of this request means `entry`, its path aside.
     fn erases(&self, entry: &Credential) -> bool {
         let secret_agrees = match &entry.proof {
             // With either secret given, an entry of the other kind is not what was refused, but for
@@ -416,7 +416,7 @@ impl Credentials {
     /// The entry that answers the request, if any does. Expired entries are passed over.
     ///
     /// An entry with the very path goes before one without a path, a newer one before an older.
-    /// Where no username is asked for, the first of them says whose entry it is to be, expired or
+    /// If no username is asked for, the first of them decides the account, expired or
     /// not: git must not become somebody else because time has passed.
     ///
     /// A sign-in is found by its account's name and by the username that its host wants, in that
@@ -475,7 +475,7 @@ impl Credentials {
         self.0.iter().position(same)
     }
 
-    /// Whether there is a token that `wit` made, of the username and kind of `new`, or any sign-in.
+    /// Returns whether there is a token that `wit` made, of the username and kind of `new`, or any sign-in.
     pub fn have_token_like(&self, new: &Credential) -> bool {
         let token = |entry: &Credential| {
             entry.sign_in.is_some() || entry.token.is_some() && entry.is_like(new)
@@ -545,7 +545,7 @@ impl Credentials {
     /// request with one: then it is that entry that is kept, not a copy of it for each repository.
     /// Returns whether anything changed.
     ///
-    /// What is new goes first where the account that went first has expired.
+    /// A new entry goes first if the account that went first has expired.
     pub fn keep(&mut self, mut new: Credential, now: UnixTime) -> bool {
         // Git was given a sign-in's token by us, in whichever form: it is stored already.
         let is_signed_in = |entry: &Credential| {
@@ -585,7 +585,7 @@ impl Credentials {
 
     /// Removes every entry that the request is about. Returns whether any was.
     ///
-    /// Where [`Credentials::find`] answers a request with a path by an entry without one, that
+    /// If [`Credentials::find`] answers a request with a path by an entry without one, that
     /// entry is meant too, but only by its secret: it may be good for every other path.
     ///
     /// Of a sign-in that can be refreshed, a refused access token only counts as expired: what git

@@ -34,9 +34,9 @@ use connection::{ACQUIRE_TIMEOUT, Pool, read, transaction};
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: Pool,
-    /// Whether it has our own tables (`wit_…`): one that only the platform has worked on has none.
+    /// True if it has our own tables (`wit_…`): one that only the platform has worked on has none.
     audited: bool,
-    /// Whether it has those of sign-ins and accounts: one that an older server works on has none.
+    /// True if it has those of sign-ins and accounts: one that an older server works on has none.
     has_account_tables: bool,
 }
 
@@ -64,7 +64,7 @@ pub enum DatabaseError {
 pub const FOREIGN: &str = "it is not the database of a wit server: a table is missing in it";
 
 impl DatabaseError {
-    /// Whether a table of the platform's is missing: the URL names some other database.
+    /// Returns whether a table of the platform's is missing: the URL names some other database.
     pub fn is_foreign(&self) -> bool {
         let DatabaseError::Failed(sqlx::Error::Database(error)) = self else {
             return false;
@@ -107,7 +107,7 @@ impl From<sqlx::Error> for DatabaseError {
     }
 }
 
-/// Whether an error, of anything but COMMIT, says that the same may succeed soon.
+/// Returns whether an error, of anything but COMMIT, says that the same may succeed soon.
 fn is_busy(error: &sqlx::Error) -> bool {
     let error = match error {
         sqlx::Error::PoolTimedOut => return true,

@@ -15,7 +15,7 @@ pub const DAY: i64 = 24 * 60 * 60;
 #[serde(transparent)]
 pub struct UnixTime(pub i64);
 
-/// How far two clocks may differ unnoticed, in seconds.
+/// Largest difference of two clocks that is ignored, in seconds.
 pub const CLOCK_MARGIN: i64 = 120;
 
 /// A clock skew (server clock minus this machine's, in seconds) as it is worth remembering: 0 where
@@ -61,7 +61,7 @@ impl Expiry {
         (seconds != 0).then_some(Expiry(UnixTime(seconds)))
     }
 
-    /// Whether the moment has come.
+    /// Returns whether the moment has come.
     pub fn is_past(self, now: UnixTime) -> bool {
         self.0 <= now
     }
@@ -131,7 +131,7 @@ pub fn counted(count: i64, unit: &str) -> String {
     }
 }
 
-/// How this machine's clock differs from a server's, which is ahead by `skew` seconds.
+/// Sentence about a server's clock that is ahead of this machine's by `skew` seconds.
 pub fn clock(skew: i64, server: &str) -> String {
     let side = if skew > 0 { "behind" } else { "ahead of" };
     let span = span(skew.abs());

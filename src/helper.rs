@@ -18,7 +18,7 @@ pub mod renewal;
 pub mod state;
 pub mod wire;
 
-/// What git asks a helper to do (git-credential(1), gitcredentials(7)).
+/// Operation that git asks of a helper (git-credential(1), gitcredentials(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Answer with a credential.
@@ -72,11 +72,11 @@ impl EnvironmentToken {
     }
 }
 
-/// What the operations need of the world.
+/// Environment of the operations.
 pub struct World<'a> {
     /// By the clock of this machine.
     pub now: UnixTime,
-    /// Where locks and the key of `state[]` lie.
+    /// Directories of locks and of the key of `state[]`.
     pub paths: &'a Paths,
     /// Answers its site before any store does.
     pub environment_token: Option<EnvironmentToken>,
@@ -117,7 +117,7 @@ impl fmt::Display for HelperError {
 impl std::error::Error for HelperError {}
 
 impl HelperError {
-    /// What a person can type to mend it.
+    /// Command that fixes it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             HelperError::Store(error) => error.hint(),
@@ -330,7 +330,7 @@ fn write_sign_in(
     }
 }
 
-/// Whether the request is about the token of the environment, which is never stored or erased.
+/// Returns whether the request is about the token of the environment, which is never stored or erased.
 fn is_environments(site: &Site, request: &Description, world: &World) -> bool {
     world.environment_token.as_ref().is_some_and(|environment| {
         environment.site == *site && request.password.as_ref() == Some(&environment.token)

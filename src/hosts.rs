@@ -1,4 +1,4 @@
-//! What is known of each kind of host: where its API and its OAuth endpoints are, what it wants
+//! Facts about each kind of host: where its API and its OAuth endpoints are, what it wants
 //! from git, and where its users register a client or create a token. Facts only;
 //! [`recognition`] asks a server what it is, [`account`] whose a token is.
 
@@ -30,12 +30,12 @@ pub struct BuiltInClient {
     pub name: &'static str,
 }
 
-/// Where a client is registered, and how.
+/// Registration of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
     /// The page; `None` where it differs from server to server.
     pub page: Option<Url>,
-    /// What to tick and untick there.
+    /// Boxes to tick and untick there.
     pub boxes: String,
 }
 
@@ -52,7 +52,7 @@ pub fn known(server: &ServerUrl) -> Option<HostType> {
     }
 }
 
-/// Whether it is GitHub's own service, and not an Enterprise Server.
+/// Returns whether it is GitHub's own service, and not an Enterprise Server.
 pub fn is_github_com(server: &ServerUrl) -> bool {
     known(server) == Some(HostType::Github)
 }
@@ -151,7 +151,7 @@ pub fn git_username(host: HostType, account: Option<&str>) -> String {
     name.to_owned()
 }
 
-/// Whether the host takes OAuth tokens from git as `Authorization: Bearer`.
+/// Returns whether the host takes OAuth tokens from git as `Authorization: Bearer`.
 pub fn takes_bearer(host: HostType) -> bool {
     matches!(host, HostType::Gitea | HostType::Forgejo)
 }
@@ -166,7 +166,7 @@ pub fn built_in_client(host: HostType) -> Option<BuiltInClient> {
     matches!(host, HostType::Gitea | HostType::Forgejo).then_some(client)
 }
 
-/// Where a client of one's own is registered.
+/// Page for registering a client of one's own.
 pub fn registration(host: HostType, server: &ServerUrl) -> Registration {
     let (page, boxes) = match host {
         HostType::Github => (

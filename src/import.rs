@@ -1,4 +1,4 @@
-//! What other helpers keep, read as credentials of ours. Nothing of theirs is changed.
+//! Credentials of other helpers, read as ours. Nothing of theirs is changed.
 
 use std::fmt;
 

@@ -8,7 +8,7 @@ use crate::{config, process};
 /// Time limit of git for saying what is configured.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whether there is a screen that a prompt could be seen on.
+/// Returns whether there is a screen that a prompt could be seen on.
 pub fn has_screen() -> bool {
     cfg!(any(target_os = "macos", windows))
         || ["DISPLAY", "WAYLAND_DISPLAY"]
@@ -16,7 +16,7 @@ pub fn has_screen() -> bool {
             .any(|name| config::variable(name).is_some())
 }
 
-/// Whether prompts are wanted: by `WIT_INTERACTIVE`, else by git's `credential.interactive`
+/// Returns whether prompts are wanted: by `WIT_INTERACTIVE`, else by git's `credential.interactive`
 /// (git-config(1)), which git hands to helpers in no other way. Asked only where a prompt is due,
 /// since it takes a process. `GIT_TERMINAL_PROMPT` is about terminals: programs with windows set it.
 pub fn is_wanted() -> bool {
@@ -24,7 +24,7 @@ pub fn is_wanted() -> bool {
     !said.is_some_and(|word| is_no(&word))
 }
 
-/// Whether a person sees what is written: a terminal, or a screen for a browser.
+/// Returns whether a person sees what is written: a terminal, or a screen for a browser.
 pub fn has_person() -> bool {
     use std::io::IsTerminal;
     std::io::stderr().is_terminal() || has_screen()
@@ -37,7 +37,7 @@ fn is_no(word: &str) -> bool {
         .any(|no| word.trim().eq_ignore_ascii_case(no))
 }
 
-/// What git has for `name` here and now: from its files, its `-c` and its environment.
+/// Value that git has for `name` here and now: from its files, its `-c` and its environment.
 fn git_config(name: &str) -> Option<String> {
     let mut git = Command::new("git");
     git.args(["config", "--type=bool-or-str", "--get", name]);

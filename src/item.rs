@@ -27,13 +27,13 @@ const WITHOUT_APPS: u64 = 2;
 /// programs read and write too.
 const WITHOUT_SIGN_INS: u64 = 1;
 
-/// How many replaced tokens of a site are remembered.
+/// Most replaced tokens of a site that are remembered.
 const REMEMBERED: usize = 8;
 
 /// Everything that is stored about one site.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Item {
-    /// What answers git.
+    /// Credentials that answer git.
     pub credentials: Credentials,
     /// Sign-ins of `wit login`; never shown to git.
     pub sessions: Vec<Session>,
@@ -52,7 +52,7 @@ pub struct Session {
     pub server: String,
     /// Username or email that signed in.
     pub account: String,
-    /// What the server takes in its API, and never from git.
+    /// Secret for the server's API, never for git.
     pub token: Secret,
     /// The signed cookie of the sign-in, as `name=value`, for a server that ends a session by it only.
     pub cookie: Option<Secret>,
@@ -87,7 +87,7 @@ impl std::fmt::Display for ItemError {
 impl std::error::Error for ItemError {}
 
 impl Item {
-    /// Whether nothing worth storing is left.
+    /// Returns whether nothing worth storing is left.
     pub fn is_empty(&self) -> bool {
         let entries = [&self.credentials.0, &self.pending, &self.previous];
         self.sessions.is_empty() && entries.iter().all(|entries| entries.is_empty())
@@ -270,7 +270,7 @@ impl Item {
     }
 }
 
-/// What a token is known by after it is gone. Tokens are random, so that a hash without a key
+/// Hash by which a token is recognised after it is gone. Tokens are random, so that a hash without a key
 /// gives nobody anything to guess at; 64 bits tell a few apart.
 fn hash(secret: &Secret) -> String {
     format!("{:.16x}", Sha256::digest(secret.expose()))

@@ -1,4 +1,4 @@
-//! What is behind `git-credential-wit` and `wit`.
+//! Library of `git-credential-wit` and `wit`.
 //!
 //! Parse at the edge, decide in pure code, act at the edge. Who may use whom:
 //!

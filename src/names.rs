@@ -14,7 +14,7 @@ pub const SCOPES: [(&str, &str); 7] = [
     ("packages:write", "Publish packages"),
 ];
 
-/// Whether a text may be an owner's or a repository's name: 1 to 100 of A-Z, a-z, 0-9, `.`, `_`
+/// Returns whether a text may be an owner's or a repository's name: 1 to 100 of A-Z, a-z, 0-9, `.`, `_`
 /// and `-`, without a leading `.` or `-`, `..`, or the ending `.git` that a URL adds.
 pub fn is_name(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -30,12 +30,12 @@ pub fn is_name(text: &str) -> bool {
 pub const USERNAME_RULE: &str =
     "a username is 3 to 30 characters of A-Z, a-z, 0-9, '.', '_' and '-', and starts with no '.'";
 
-/// Whether a text may be a username, which is the first part of a repository's path.
+/// Returns whether a text may be a username, which is the first part of a repository's path.
 pub fn is_username(text: &str) -> bool {
     (3..=30).contains(&text.len()) && is_name(text)
 }
 
-/// Whether a text may be an email address: something on both sides of one `@`, without spaces.
+/// Returns whether a text may be an email address: something on both sides of one `@`, without spaces.
 pub fn is_email(text: &str) -> bool {
     let odd = |c: char| c.is_whitespace() || c.is_control();
     match text.split_once('@') {

@@ -25,7 +25,7 @@ pub mod device;
 pub mod discovery;
 pub mod revoke;
 
-/// What a server offers, by the names of RFC 8414.
+/// Endpoints of a server, by the names of RFC 8414.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     pub authorization: Option<Url>,
@@ -33,17 +33,17 @@ pub struct Endpoints {
     pub device: Option<Url>,
     pub revocation: Option<Url>,
     pub userinfo: Option<Url>,
-    /// Who the answers are to come from (RFC 9207).
+    /// Expected issuer of the answers (RFC 9207).
     pub issuer: Option<String>,
-    /// Whether each redirect names the issuer.
+    /// True if each redirect names the issuer.
     pub names_issuer: bool,
-    /// Whether the server is known to take a secret by Basic, in the form, or by either.
+    /// True if the server is known to take a secret by Basic, in the form, or by either.
     pub client_auth: Option<ClientAuth>,
     /// `scopes_supported`, where the server says it.
     pub scopes: Vec<String>,
 }
 
-/// What this program is to a server.
+/// This program as a client of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
     pub client_id: String,
@@ -51,16 +51,16 @@ pub struct App {
     pub client_auth: ClientAuth,
 }
 
-/// How the servers are reached.
+/// Ways in which the servers are reached.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
     /// Certificates (PEM) that are trusted besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// How long one request may take, where not as long as any other.
+    /// Time limit for one request, if it is not the usual one.
     pub limit: Option<Duration>,
 }
 
-/// What a token endpoint hands out.
+/// Tokens of a token endpoint.
 #[derive(Debug)]
 pub struct Tokens {
     pub access: Secret,
@@ -98,7 +98,7 @@ pub enum OAuthError {
     State,
     /// The redirect, or the metadata, comes from another server than was asked.
     Issuer { expected: String, found: String },
-    /// What was pasted is not the address of a redirect.
+    /// The pasted text is not the address of a redirect.
     NoRedirect,
     /// Nothing can be listened to on this machine.
     Listen(std::io::Error),
@@ -152,7 +152,7 @@ impl From<ApiError> for OAuthError {
 }
 
 impl OAuthError {
-    /// Whether no new access token is given for good. Of a refresh token each host has its own word
+    /// Returns whether no new access token is given for good. Of a refresh token each host has its own word
     /// for it: the RFC's, GitHub's, and Gitea's and Forgejo's for one that was used before.
     pub fn ends_sign_in(&self) -> bool {
         match self {
@@ -165,7 +165,7 @@ impl OAuthError {
         }
     }
 
-    /// How long the server wants to be left alone, where it says that.
+    /// Time for which the server wants to be left alone, if it says one.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             OAuthError::Api(ApiError::Limited { retry_after }) => *retry_after,
@@ -271,7 +271,7 @@ pub(crate) fn client(url: &Url, reach: &Reach) -> Result<Client, OAuthError> {
     })
 }
 
-/// Whether a user may be shown an address to open: https, or this machine itself. Who could change a
+/// Returns whether a user may be shown an address to open: https, or this machine itself. Who could change a
 /// page on its way could ask for the user's password.
 pub(crate) fn is_openable(url: &Url) -> bool {
     let is_anonymous = url.username().is_empty() && url.password().is_none();
@@ -322,7 +322,7 @@ impl From<ErrorWire> for OAuthError {
 
 /// Asks the token endpoint for a grant. `form` has everything but who asks.
 ///
-/// Whether a server takes the secret by Basic or in the form is known beforehand of few. One that
+/// Returns whether a server takes the secret by Basic or in the form is known beforehand of few. One that
 /// does not take it the one way has not used the grant up, so the other way is tried; `app` keeps
 /// the one that worked.
 fn grant(
@@ -365,7 +365,7 @@ fn is_invalid_client(error: &OAuthError) -> bool {
     }
 }
 
-/// What a token endpoint answers (RFC 6749, section 5). The expiry counts from `asked`, before the
+/// Parses the answer of a token endpoint (RFC 6749, section 5). The expiry counts from `asked`, before the
 /// server can have counted.
 fn tokens(answer: &Answer, asked: UnixTime) -> Result<Tokens, OAuthError> {
     #[derive(Deserialize)]

@@ -68,13 +68,13 @@ use instance::Instance;
 const BODY_LIMIT: usize = 64 * 1024;
 /// Largest head of a request, in bytes.
 const HEAD_LIMIT: usize = 32 * 1024;
-/// How long requests under way may take after the stop signal.
+/// Time limit for requests under way after the stop signal.
 pub const LAST_REQUESTS: Duration = Duration::from_secs(30);
 
-/// How long handlers whose client has gone may take after that.
+/// Time limit for handlers whose client has gone, after that.
 const LAST_HANDLERS: Duration = Duration::from_secs(5);
 
-/// What every request can reach.
+/// State that every request can reach.
 #[derive(Debug)]
 struct Platform {
     database: Database,
@@ -88,14 +88,14 @@ struct Platform {
     quotas: quota::Quotas,
     tells_metrics: bool,
     takes_accounts: bool,
-    /// Whether it speaks TLS itself.
+    /// True if it speaks TLS itself.
     is_tls: bool,
     uses: uses::Uses,
 }
 
 type Shared = Arc<Platform>;
 
-/// How the platform is started.
+/// Options of the platform.
 #[derive(Debug)]
 pub struct Options {
     pub data_dir: PathBuf,
@@ -104,7 +104,7 @@ pub struct Options {
     pub port: Option<u16>,
     /// A `postgres://` URL, or `None` for the SQLite file in the data directory.
     pub database_url: Option<String>,
-    /// Where repositories lie, which servers on one PostgreSQL may share; `None` for the data
+    /// Directory of the repositories, which servers on one PostgreSQL may share; `None` for the data
     /// directory.
     pub repositories: Option<PathBuf>,
     /// An account to make where it is missing.
@@ -119,33 +119,33 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// Speak https with this certificate, or http without one.
     pub tls: Option<tls::Files>,
-    /// Whether repositories are looked after while nobody uses them.
+    /// True if repositories are looked after while nobody uses them.
     pub maintenance: bool,
-    /// Whether browsers are told to insist on https.
+    /// True if browsers are told to insist on https.
     pub hsts: bool,
-    /// What is opened anew at SIGHUP. `None` leaves that signal as it is.
+    /// Log that is opened anew at SIGHUP. `None` leaves that signal as it is.
     pub log: Option<log_file::Log>,
-    /// Whether this machine is told `GET /metrics`.
+    /// True if this machine is told `GET /metrics`.
     pub metrics: bool,
-    /// Whether whoever reaches it may make an account.
+    /// True if whoever reaches it may make an account.
     pub sign_up: bool,
-    /// How long a client may be silent in the middle of a request or an answer.
+    /// Longest silence of a client in the middle of a request or an answer.
     pub patience: Duration,
 }
 
-/// What a platform that is ready says of itself.
+/// Facts about a platform that is ready.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ready {
     pub address: SocketAddr,
     pub is_tls: bool,
-    /// Whether nobody has an account yet.
+    /// True if nobody has an account yet.
     pub is_empty: bool,
     /// The account that was asked for, or else the only one.
     pub user_id: Option<String>,
-    /// Whether the account that was asked for was there already.
+    /// True if the account that was asked for was there already.
     #[serde(default)]
     pub is_user_old: bool,
-    /// Where the password of the account lies that was just made with one of the server's choice.
+    /// File with the password that the server chose for a new account.
     pub password_file: Option<PathBuf>,
 }
 
@@ -266,12 +266,12 @@ async fn open_database(options: &Options) -> anyhow::Result<Database> {
     }
 }
 
-/// Where the SQLite database of a data directory is.
+/// SQLite database of a data directory.
 pub fn sqlite_file(data_dir: &Path) -> PathBuf {
     data_dir.join(layout::DATABASE_FILE)
 }
 
-/// Where this machine reaches a server that listens at an address.
+/// Address by which this machine reaches a server that listens at `address`.
 pub fn reached_at(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),

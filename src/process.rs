@@ -10,7 +10,7 @@ use crate::trace;
 
 /// Time limit of a child process that only looks something up or changes a small file.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// How often it is looked whether a child process has ended.
+/// Interval between two checks for the end of a child process.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// Larger than any answer of a program that is asked here.
 const MAX_OUTPUT: u64 = 64 * 1024 * 1024;

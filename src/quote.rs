@@ -22,7 +22,7 @@ pub fn escaped(text: &str) -> String {
     shown
 }
 
-/// Whether [`escaped`] leaves a text as it is.
+/// Returns whether [`escaped`] leaves a text as it is.
 pub fn is_plain(text: &str) -> bool {
     text.chars().all(is_visible)
 }
@@ -41,7 +41,7 @@ fn is_visible(c: char) -> bool {
     )
 }
 
-/// How the tokens begin that can be told by it: ours, GitHub's and GitLab's.
+/// Prefixes by which tokens can be recognised: ours, GitHub's and GitLab's.
 const TOKEN_PREFIXES: [&str; 10] = [
     "wit_",
     "ghp_",

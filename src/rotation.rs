@@ -31,13 +31,13 @@ use crate::store::{Store, StoreError};
 use deliver::{DeliveryError, Sink};
 use journal::{Journal, Step};
 
-/// How long a grace that could not be ended is left alone, in seconds.
+/// Seconds before the end of a grace is tried again after a failure.
 const GRACE_AGAIN: i64 = 3_600;
 
 /// Of a token that has replaced itself (`OVERLAP` in `database::family`).
 pub const OLD_ENDS: &str = "the old one ends by itself, ten minutes after it was replaced";
 
-/// What is to be rotated, and how.
+/// Plan of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The rotation's id, unique and fit for a file name.
@@ -49,13 +49,13 @@ pub struct Plan {
     /// Username or email of the account.
     pub account: String,
     pub old_id: String,
-    /// Whether the old token lies in the store.
+    /// True if the old token lies in the store.
     pub stored: bool,
-    /// Whether the old token replaces itself, and ends by itself.
+    /// True if the old token replaces itself, and ends by itself.
     pub by_itself: bool,
     pub new: NewToken,
     pub deliver: Vec<Sink>,
-    /// How long the old token lives on after the new one has been delivered.
+    /// Time for which the old token lives on after the new one has been delivered.
     pub grace: Duration,
 }
 
@@ -85,7 +85,7 @@ impl Plan {
         })
     }
 
-    /// Whether the old token replaces itself where it is stored.
+    /// Returns whether the old token replaces itself where it is stored.
     pub fn is_in_place(&self) -> bool {
         self.by_itself && self.stored
     }
@@ -121,7 +121,7 @@ impl Plan {
     }
 }
 
-/// How a run ended without an error.
+/// Outcome of a run without an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// One live token of that name is left: the new one.
@@ -359,7 +359,7 @@ pub struct Rotator<'a> {
     pub reached: &'a dyn Fn(&str),
     /// Told the id of each token that was revoked, and why.
     pub revoked: &'a dyn Fn(&str, Reason),
-    /// How long to wait for another rotation at the same site.
+    /// Longest wait for another rotation at the same site.
     pub patience: Duration,
 }
 

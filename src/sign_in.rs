@@ -69,7 +69,7 @@ impl fmt::Display for HostType {
     }
 }
 
-/// How the entry of a sign-in came to be and what keeps it working.
+/// Origin and upkeep of a sign-in's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignIn {
     /// URL that was signed in to, as `wit login` takes it.
@@ -79,7 +79,7 @@ pub struct SignIn {
     pub account: Option<String>,
     /// The username that git has to send with the token.
     pub git_username: String,
-    /// Whether git may send the token as `Authorization: Bearer`.
+    /// True if git may send the token as `Authorization: Bearer`.
     pub bearer: bool,
     /// As the server granted them, else as they were asked for.
     pub scopes: Vec<String>,
@@ -87,12 +87,12 @@ pub struct SignIn {
     pub issued: UnixTime,
     /// When the refresh token expires, where the server says it: until then nobody has to sign in.
     pub refresh_expiry: Option<Expiry>,
-    /// Whether the server has refused to renew it: only a new sign-in helps.
+    /// True if the server has refused to renew it: only a new sign-in helps.
     pub ended: bool,
     pub upkeep: Upkeep,
 }
 
-/// How the token of a sign-in is renewed.
+/// Way in which the token of a sign-in is renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upkeep {
     /// By the entry's OAuth refresh token, at this client's token endpoint.
@@ -151,7 +151,7 @@ pub struct OAuthClient {
     pub client_auth: ClientAuth,
 }
 
-/// How a client with a secret authenticates (RFC 6749, section 2.3.1).
+/// Authentication of a client with a secret (RFC 6749, section 2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuth {
@@ -176,7 +176,7 @@ impl SignIn {
     }
 }
 
-/// What is said of a sign-in that the server has ended, without what to type.
+/// Message about a sign-in that the server has ended, without a hint.
 pub fn ended(server: &str, account: Option<&str>) -> String {
     match account {
         Some(account) => format!("the sign-in to {server} as {account} has ended"),

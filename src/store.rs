@@ -1,4 +1,4 @@
-//! Where items lie: the seam below all matching, and the read-change-write above it.
+//! Storage of items: the seam below all matching, and the read-change-write above it.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -85,7 +85,7 @@ pub enum StoreError {
     Item {
         /// The site of the item.
         site: Site,
-        /// What is wrong with it.
+        /// Reason.
         error: ItemError,
     },
     /// The item is larger than the store takes.
@@ -99,14 +99,14 @@ pub enum StoreError {
     },
     /// Another process held the lock of a site, or of the whole store, for too long.
     Busy {
-        /// What is locked.
+        /// Name of the locked part.
         what: String,
         /// The time that was waited.
         after: Duration,
     },
     /// Reading or writing failed.
     Io {
-        /// What was tried.
+        /// Operation that was tried.
         what: String,
         /// The system's error.
         error: std::io::Error,

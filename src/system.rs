@@ -1,4 +1,4 @@
-//! What differs from one operating system to another: a file each. Everything else is the same
+//! Differences between operating systems: a file each. Everything else is the same
 //! everywhere, or is one system's as a whole, as the keychains are.
 
 #[cfg(unix)]

@@ -31,7 +31,7 @@ pub struct SignIn {
     pub expires: UnixTime,
     pub last_used: Option<UnixTime>,
     pub last_address: Option<String>,
-    /// Whether the question was asked by it.
+    /// True if the question was asked by it.
     pub is_current: bool,
 }
 
@@ -134,7 +134,7 @@ pub fn change_email(
     post(client, "/api/account/email", session, &change)?.json()
 }
 
-/// Where the account is signed in, the one used last first.
+/// Sign-ins of the account, the one used last first.
 pub fn sign_ins(client: &Client, session: &Secret) -> Result<Vec<SignIn>, ApiError> {
     let all: Vec<WireSignIn> = client.get(SIGN_INS, Some(session))?.json()?;
     all.into_iter().map(WireSignIn::into_sign_in).collect()

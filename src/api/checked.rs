@@ -1,4 +1,4 @@
-//! What a server says of tokens and accounts, before anything else sees it: an answer with an id,
+//! Checks of what a server says of tokens and accounts, before anything else sees it: an answer with an id,
 //! scope or name that can't be one is malformed. It would reach terminals, shells, URLs and files.
 
 use super::{Account, ApiError, Scope, Token};
@@ -22,7 +22,7 @@ fn malformed(what: &str) -> ApiError {
     }
 }
 
-/// Whether a text is one word that means the same in a URL, a shell and a file name.
+/// Returns whether a text is one word that means the same in a URL, a shell and a file name.
 fn is_word(text: &str, more: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
     text.len() <= MAX_WORD

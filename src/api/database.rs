@@ -21,7 +21,7 @@ use crate::progress;
 use crate::quote::sentence;
 use crate::secret::Secret;
 
-/// How long one call may take in all, connecting included.
+/// Time limit for one call in all, connecting included.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The tokens of one account of one database.
@@ -105,7 +105,7 @@ impl Direct {
     }
 }
 
-/// What stands for the server's name: the URL itself may hold a password.
+/// Stands for the server's name: the URL itself may hold a password.
 pub const SERVER: &str = "the database of DATABASE_URL";
 
 fn waiting<T>(work: impl FnOnce() -> T) -> T {

@@ -23,17 +23,17 @@ const USUAL_INTERVAL: u64 = 5;
 #[derive(Debug)]
 pub struct Asked {
     device_code: Secret,
-    /// What the person types, escaped.
+    /// Code that the person types, escaped.
     pub user_code: String,
-    /// Where, escaped.
+    /// Address at which it is typed, escaped.
     pub address: String,
-    /// How long the code lasts.
+    /// Lifetime of the code.
     pub life: Duration,
-    /// How long to wait before each question.
+    /// Interval between two polls.
     pub interval: Duration,
 }
 
-/// What the server says when it is asked whether the person has answered.
+/// Answer of the server to a poll.
 #[derive(Debug)]
 pub enum Progress {
     Done(SignedIn),
@@ -103,7 +103,7 @@ pub fn poll(client: &Client, asked: &Asked) -> Result<Progress, ApiError> {
     }
 }
 
-/// Whether a person may be shown an address: https, this machine itself, or the server that was asked.
+/// Returns whether a person may be shown an address: https, this machine itself, or the server that was asked.
 fn is_openable(address: &str, server: &ServerUrl) -> bool {
     let Ok(url) = Url::parse(address) else {
         return false;

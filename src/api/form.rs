@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How the token API of a server is spoken.
+/// Form of a server's token API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// As documented; `wit up` serves it.

@@ -30,7 +30,7 @@ use crate::secret::{Secret, SecretBuffer};
 use crate::trace;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// How long one request may take where `WIT_HTTP_TIMEOUT` does not say it.
+/// Time limit for one request where `WIT_HTTP_TIMEOUT` does not say it.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Largest answer that is read, in bytes: 50 tokens need less than a twentieth of it.
 const ANSWER_LIMIT: usize = 1 << 20;
@@ -61,7 +61,7 @@ pub struct Answer {
     body: SecretBuffer,
 }
 
-/// How a request says who asks.
+/// Authentication of a request.
 #[derive(Clone, Copy)]
 pub enum Auth<'a> {
     Nobody,
@@ -471,7 +471,7 @@ impl Answer {
         })
     }
 
-    /// Whether it is a success; the error that any other status means.
+    /// Returns whether it is a success; the error that any other status means.
     pub fn done(&self) -> Result<(), ApiError> {
         let message = || {
             self.sentence()

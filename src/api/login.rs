@@ -12,10 +12,10 @@ use super::{ApiError, Form, TokenApi};
 use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::secret::Secret;
 
-/// How long the platform's sessions last, in seconds: 30 days. Its answer does not say it.
+/// Lifetime of the platform's sessions, in seconds: 30 days. Its answer does not say it.
 const SESSION_LIFE: i64 = 30 * DAY;
 
-/// What a person signs in with.
+/// Credentials of a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     Email(String),
@@ -98,7 +98,7 @@ pub fn sign_out(
     }
 }
 
-/// Whose session it is: `GET /api/v1/profile` of `wit up`, `auth.me` of the platform.
+/// User of a session: `GET /api/v1/profile` of `wit up`, `auth.me` of the platform.
 /// [`ApiError::Unsupported`] where the server does not tell.
 pub fn whose(client: &Client, session: &Secret, form: Form) -> Result<User, ApiError> {
     let told = match form {

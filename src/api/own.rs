@@ -1,4 +1,4 @@
-//! What a token can do about itself, without a sign-in: `GET /api/tokens/self` and
+//! Calls of a token about itself, without a sign-in: `GET /api/tokens/self` and
 //! `POST /api/tokens/self/rotate`, which `wit up` serves.
 
 use std::rc::Rc;

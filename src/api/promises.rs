@@ -1,4 +1,4 @@
-//! What a host does with tokens, and how exactly. Callers decide from it before anything is sent,
+//! Abilities of a host's token API. Callers decide from them before anything is sent,
 //! never from an error.
 
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{ApiError, TokenApi};
 use crate::expiry::{DAY, Expiry, UnixTime};
 
-/// What one host promises to this login.
+/// Abilities that one host promises to this login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promises {
     pub create: bool,
@@ -22,7 +22,7 @@ pub struct Promises {
     pub max_tokens: Option<usize>,
     /// Two tokens of an account can't have the same name.
     pub unique_names: bool,
-    /// Whether a token can replace itself.
+    /// True if a token can replace itself.
     pub self_rotation: SelfRotation,
     /// A token can be asked about itself: its id, scopes and expiry.
     pub describes_itself: bool,
@@ -42,7 +42,7 @@ pub struct Promises {
     pub asks_password: bool,
 }
 
-/// How exactly a token's end can be chosen.
+/// Precision with which a token's expiry can be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// Tokens never expire.
@@ -52,7 +52,7 @@ pub enum Precision {
     Second,
 }
 
-/// What becomes of a token that replaces itself.
+/// Fate of a token that replaces itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SelfRotation {
     /// It can't.
@@ -95,7 +95,7 @@ impl Promises {
         ..Promises::PLATFORM
     };
 
-    /// What is said of a token that has replaced itself.
+    /// Sentence about a token that has replaced itself.
     pub fn old_ends(&self) -> &'static str {
         match self.self_rotation {
             // `OVERLAP` in `database::family`.
@@ -115,7 +115,7 @@ impl Promises {
         Some(self.max_lifetime_days.map_or(days, |max| days.min(max)))
     }
 
-    /// Whether a token that was created then, with this expiry, is one for which `days` were asked.
+    /// Returns whether a token that was created then, with this expiry, is one for which `days` were asked.
     pub fn is_lifetime(
         &self,
         days: Option<u32>,

@@ -21,7 +21,7 @@ use crate::secret::Secret;
 pub struct Rest {
     client: Rc<Client>,
     session: Secret,
-    /// Whether the tokens listed last had a `requestId`, if only a null one.
+    /// True if the tokens listed last had a `requestId`, if only a null one.
     keeps_request_ids: Cell<bool>,
 }
 
@@ -170,7 +170,7 @@ impl WireScope {
     }
 }
 
-/// Whether an id can stand in a path as it is; the platform's are UUIDs.
+/// Returns whether an id can stand in a path as it is; the platform's are UUIDs.
 fn plain(id: &str) -> bool {
     !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }

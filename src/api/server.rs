@@ -67,7 +67,7 @@ impl ServerUrl {
         url
     }
 
-    /// Whether it is this machine itself.
+    /// Returns whether it is this machine itself.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.0)
     }
@@ -77,7 +77,7 @@ impl ServerUrl {
         self.0.port_or_known_default().unwrap_or_default()
     }
 
-    /// Whether what is sent can be read on the way.
+    /// Returns whether what is sent can be read on the way.
     pub fn is_plain(&self) -> bool {
         self.0.scheme() == "http"
     }

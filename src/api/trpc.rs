@@ -38,7 +38,7 @@ impl Trpc {
     }
 }
 
-/// Whose session it is, by `auth.me`: the user, alone or below `user`; null where nobody is signed
+/// User of a session, by `auth.me`: the user, alone or below `user`; null if nobody is signed
 /// in.
 pub(super) fn me(client: &Client, session: &Secret) -> Result<User, ApiError> {
     #[derive(Deserialize)]

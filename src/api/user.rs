@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{ApiError, checked};
 
-/// Whose session it is, as the server answers.
+/// User of a session, as the server answers.
 #[derive(Debug, Deserialize)]
 pub struct User {
     email: String,
@@ -18,7 +18,7 @@ impl User {
         checked::account_name(self.username.as_ref().unwrap_or(&self.email).clone())
     }
 
-    /// Whether a person may call the account so.
+    /// Returns whether a person may call the account so.
     pub fn is_called(&self, name: &str) -> bool {
         self.username.as_deref() == Some(name) || self.email.eq_ignore_ascii_case(name)
     }

@@ -8,7 +8,7 @@ use crate::secret::Secret;
 /// There is none.
 pub enum Direct {}
 
-/// What stands for the server's name.
+/// Stands for the server's name.
 pub const SERVER: &str = "the database of DATABASE_URL";
 
 impl Direct {

@@ -21,7 +21,7 @@ pub type Naming<'a> = dyn Fn(&str, &str) -> String + 'a;
 pub struct Finding {
     /// The check's name, for scripts.
     pub check: &'static str,
-    /// How bad it is.
+    /// Severity.
     pub state: State,
     /// In one line.
     pub what: String,
@@ -31,7 +31,7 @@ pub struct Finding {
     pub cure: Option<String>,
 }
 
-/// How serious a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {

@@ -1,6 +1,6 @@
 //! A token that lives as long as one command: created for it, and revoked when it ends.
 //!
-//! What is needed to revoke it is written down before it is asked for. Where this process is killed,
+//! A record that suffices to revoke it is written before it is asked for. If this process is killed,
 //! the next one finds that record without its owner, and revokes the token in its place.
 
 use std::io;
@@ -27,7 +27,7 @@ use journal::{Held, Journal};
 
 /// Pause after an abandoned token could not be revoked, in seconds.
 const RETRY_INTERVAL: i64 = 600;
-/// How long after its request a token may still appear, in seconds.
+/// Seconds after its request in which a token may still appear.
 const LATE: i64 = 600;
 /// Differences of an expiry that do not matter, in seconds.
 const TOLERANCE: i64 = 120;
@@ -47,7 +47,7 @@ pub struct Order {
     pub scopes: Vec<String>,
     /// The only ones that it is for, as OWNER/NAME; all of them where there are none.
     pub repositories: Vec<String>,
-    /// How long it is needed, at most.
+    /// Longest time that it is needed.
     pub lifetime: Duration,
 }
 
@@ -75,7 +75,7 @@ pub enum ExecError {
         /// Why.
         #[source]
         error: ApiError,
-        /// Whether it was revoked.
+        /// True if it was revoked.
         is_revoked: bool,
     },
     /// The server gave more than was asked for.
@@ -87,7 +87,7 @@ pub enum ExecError {
     TooBroad {
         /// The scope.
         scope: String,
-        /// Whether the token was revoked.
+        /// True if the token was revoked.
         is_revoked: bool,
     },
 }
@@ -200,7 +200,7 @@ pub fn issue<'a>(
 }
 
 impl Lease<'_> {
-    /// Where the token can be used, and its URL.
+    /// Site and URL at which the token can be used.
     pub fn site(&self) -> Result<(&Site, String), SessionError> {
         let place = git_site(self.session)?;
         Ok((&place.site, place.server.to_string()))
@@ -223,7 +223,7 @@ impl Lease<'_> {
         asks.then(|| revoke().arg(&self.created.token.id))
     }
 
-    /// How the token's own end differs from the one that was wanted, where that matters.
+    /// Difference between the token's expiry and the one that was wanted, if it matters.
     pub fn difference(&self, wanted: Duration) -> Option<Difference> {
         difference(self.created.token.expiry, self.session.now(), wanted)
     }
@@ -257,7 +257,7 @@ impl Lease<'_> {
     }
 }
 
-/// How a token's own end differs from the one that was wanted.
+/// Difference between a token's expiry and the one that was wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
     /// It ends before.
@@ -387,7 +387,7 @@ pub fn finish(paths: &Paths, mut held: Held, session: &ApiSession) -> Result<(),
     Ok(())
 }
 
-/// Where nobody is signed in to revoke it: forgets a token that has ended by itself.
+/// Forgets a token that has ended by itself, if nobody is signed in to revoke it.
 pub fn give_up(held: Held) {
     let now = UnixTime::now();
     if held.journal.ends.is_some_and(|ends| ends.since(now) < -DAY) {

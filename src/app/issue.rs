@@ -21,7 +21,7 @@ pub struct Order {
     /// The last day (UTC) on which it works, in the place of its days: how many those are is for the
     /// server's clock to say.
     pub last_day: Option<Date>,
-    /// Whether to put it where git finds it, at the site of the session.
+    /// True if to put it where git finds it, at the site of the session.
     pub store: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Issued {
 #[derive(Debug)]
 pub struct Replaced {
     pub token: TokenInfo,
-    /// Whether it still works; `None` for one of another account or server.
+    /// True if it still works; `None` for one of another account or server.
     pub works: Option<bool>,
     /// The command that revokes it.
     pub revoke: Suggestion,
@@ -84,7 +84,7 @@ pub enum IssueError {
     NotStored {
         #[source]
         error: StoreError,
-        /// Whether the new token was revoked again.
+        /// True if the new token was revoked again.
         is_revoked: bool,
         revoke: Suggestion,
     },
@@ -332,7 +332,7 @@ pub(super) fn credential(
     }
 }
 
-/// Whether a token that is no longer stored still works, by the list of before.
+/// Returns whether a token that is no longer stored still works, by the list of before.
 fn judge(token: TokenInfo, before: &[Token], session: &ApiSession) -> Replaced {
     let is_here = |place: &super::session::GitSite| place.server.to_string() == token.server;
     let is_theirs = session.place.as_ref().is_some_and(is_here) && session.account == token.account;

@@ -67,9 +67,9 @@ pub struct LoggedIn {
     /// The store by its name, and in words.
     pub store: &'static str,
     pub location: String,
-    /// Whether nothing was stored by a login before.
+    /// True if nothing was stored by a login before.
     pub is_first: bool,
-    /// Whether it took the place of an earlier session of the account.
+    /// True if it took the place of an earlier session of the account.
     pub has_replaced: bool,
     /// Why replaced sessions may still work at the server.
     pub not_ended: Vec<ApiError>,

@@ -13,12 +13,12 @@ use crate::item::{Item, Session};
 use crate::rotation::journal::{self, Journal};
 use crate::store::{self, Store, StoreError};
 
-/// What became of a logout.
+/// Outcome of a logout.
 #[derive(Debug)]
 pub struct LoggedOut {
     /// Base URL of the server.
     pub server: String,
-    /// Whether the login was kept: a token of its account was to be revoked, and was not.
+    /// True if the login was kept: a token of its account was to be revoked, and was not.
     pub is_kept: bool,
     pub sessions: Vec<EndedSession>,
     pub revoked: Vec<TokenInfo>,
@@ -28,7 +28,7 @@ pub struct LoggedOut {
 }
 
 impl LoggedOut {
-    /// Whether nothing is left to do.
+    /// Returns whether nothing is left to do.
     pub fn is_complete(&self) -> bool {
         !self.is_kept
             && self.unfinished.is_empty()
@@ -217,11 +217,11 @@ fn revoke_stored(
     }
 }
 
-/// What an item still has of a server.
+/// Remains of a server in an item.
 struct Left {
     /// An account that is logged in: the one that commands mean so far, if it still is.
     account: Option<String>,
-    /// Whether there is a token that was created there.
+    /// True if there is a token that was created there.
     tokens: bool,
 }
 

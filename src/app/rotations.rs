@@ -44,7 +44,7 @@ impl Rotations {
         }
     }
 
-    /// Whether a rotation from or to the token waits to be finished.
+    /// Returns whether a rotation from or to the token waits to be finished.
     pub fn is_unfinished(&self, id: &str) -> bool {
         let mut journals = self.journals.iter();
         journals.any(|journal| journal.is_of(id) && journal.is_due(self.now))

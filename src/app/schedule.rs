@@ -12,7 +12,7 @@ use crate::config::{self, Paths};
 use crate::process;
 use crate::quote::quoted;
 
-/// What is done each day. The days are those from which the helper renews, too.
+/// Daily command. The days are those from which the helper renews, too.
 const ROTATE: &str = "token rotate --due 7 --all";
 /// Many machines are not to ask one server at once.
 const SPREAD: &str = "1h";
@@ -77,7 +77,7 @@ impl Error {
     }
 }
 
-/// What was set up, for `--undo`.
+/// Schedule that was set up, for `--undo`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
@@ -92,13 +92,13 @@ pub enum Schedule {
     Cron {
         /// The line.
         line: String,
-        /// Whether there was a table before.
+        /// True if there was a table before.
         had_table: bool,
     },
 }
 
 impl Schedule {
-    /// Whether it still runs the `wit` at `program`, as [`Schedule::make`] would write it.
+    /// Returns whether it still runs the `wit` at `program`, as [`Schedule::make`] would write it.
     pub fn is_current(&self, program: &str) -> bool {
         match self {
             Schedule::Systemd { units, .. } => {
@@ -121,7 +121,7 @@ impl Schedule {
         }
     }
 
-    /// Whether it goes on when the person logs out; `None` where that can't be told.
+    /// Returns whether it goes on when the person logs out; `None` where that can't be told.
     pub fn outlives_logout(&self) -> Option<bool> {
         match self {
             Schedule::Systemd { .. } => lingers(),
@@ -137,7 +137,7 @@ impl Schedule {
         by_cron(program)
     }
 
-    /// What a person could type instead.
+    /// Commands that a person could type instead.
     pub fn commands(program: &str, paths: &Paths) -> Vec<String> {
         if has_systemd() {
             let units = paths.systemd_dir();
@@ -188,7 +188,7 @@ impl Schedule {
     }
 }
 
-/// Whether systemd keeps this user's services without a session (loginctl(1)).
+/// Returns whether systemd keeps this user's services without a session (loginctl(1)).
 #[cfg(unix)]
 fn lingers() -> Option<bool> {
     let user = rustix::process::getuid().as_raw().to_string();

@@ -1,4 +1,4 @@
-//! Which server and account is meant, and the session or the database by which its tokens are worked
+//! Selects a server and an account, and opens the session or the database by which its tokens are worked
 //! on.
 //!
 //! ```
@@ -36,21 +36,21 @@ use crate::rotation::journal;
 use crate::sign_in::HostType;
 use crate::store::{self, Store, StoreError};
 
-/// How long another process's refresh, or a rotation, at the same site is waited for.
+/// Longest wait for another process's refresh, or a rotation, at the same site.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was named of a server and an account, and how the server may be reached.
+/// Server and account as far as they were named, and the ways in which the server may be reached.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// The server's URL. Without it `WIT_URL`, the default or the only one that is known is meant.
     pub server: Option<String>,
     /// The account. Without it the one that signed in last is meant.
     pub account: Option<String>,
-    /// Whether plain http may be spoken to another machine.
+    /// True if plain http may be spoken to another machine.
     pub allow_http: bool,
     /// Certificates (PEM) that are trusted besides the system's; else those given at the login.
     pub ca_file: Option<PathBuf>,
-    /// Who is asked for a password where a host takes nothing else. Nobody by default.
+    /// Person who is asked for a password if a host takes nothing else. Nobody by default.
     pub person: Person,
     /// Projects and groups whose tokens are meant too (GitLab).
     pub places: Vec<Place>,
@@ -137,7 +137,7 @@ pub struct Login {
 /// An account whose tokens can be worked on: signed in to a server, or in direct mode on the
 /// platform's own database.
 pub struct ApiSession {
-    /// Where git meets the tokens; in direct mode it need not be known.
+    /// Site at which git uses the tokens; in direct mode it need not be known.
     pub place: Option<GitSite>,
     /// The server or the database, in words.
     pub name: String,
@@ -176,12 +176,12 @@ impl ApiSession {
         })
     }
 
-    /// Whether it works on the database itself.
+    /// Returns whether it works on the database itself.
     pub fn is_direct(&self) -> bool {
         self.api.form() == Form::Database
     }
 
-    /// Whether git on this machine uses the token of that id, as this account's.
+    /// Returns whether git on this machine uses the token of that id, as this account's.
     pub fn stores(&self, id: &str) -> bool {
         let Some(place) = &self.place else {
             return false;
@@ -220,13 +220,13 @@ impl ApiSession {
         }
     }
 
-    /// Whether stored tokens can be replaced: it is known where git meets them.
+    /// Returns whether stored tokens can be replaced: it is known where git meets them.
     pub fn can_rotate(&self) -> bool {
         let theirs = |place: &GitSite| !self.is_direct() || is_direct(&self.config, &place.server);
         self.place.as_ref().is_some_and(theirs)
     }
 
-    /// Whether this machine keeps the token of that id.
+    /// Returns whether this machine keeps the token of that id.
     pub fn holds(&self, id: &str) -> bool {
         let Some(place) = &self.place else {
             return false;
@@ -386,7 +386,7 @@ fn known_places(paths: &Paths, item: &Item, server: &str) -> Vec<Place> {
     places
 }
 
-/// Where git meets the tokens that are worked on: in direct mode it must be known that they are in
+/// Site at which git uses the tokens that are worked on: in direct mode it must be known that they are in
 /// that database, and not in another.
 pub fn git_site(session: &ApiSession) -> Result<&GitSite, SessionError> {
     let place = session.place.as_ref().filter(|_| session.can_rotate());
@@ -410,7 +410,7 @@ pub fn form(config: &Config, server: &ServerUrl) -> Result<Option<Form>, Session
     }
 }
 
-/// What a person is told where only one of the two variables of direct mode is set.
+/// Warning where only one of the two variables of direct mode is set.
 pub fn half_direct() -> Option<&'static str> {
     let is_set = |name| config::variable(name).is_some();
     match (is_set("DATABASE_URL"), is_set("WIT_USER_ID")) {
@@ -529,7 +529,7 @@ pub fn naming(config: &Config, url: &str, named: &str) -> String {
     }
 }
 
-/// What `wit login` remembered of a server.
+/// Configuration that `wit login` kept of a server.
 pub fn known<'a>(config: &'a Config, server: &ServerUrl) -> Option<&'a config::Server> {
     config.servers.get(&server.to_string())
 }
@@ -591,7 +591,7 @@ pub fn not_logged_in(server: String, item: &Item, named: Option<&String>) -> Ses
     }
 }
 
-/// Whether `wit login --api database` was the last login to a server.
+/// Returns whether `wit login --api database` was the last login to a server.
 pub fn is_direct(config: &Config, server: &ServerUrl) -> bool {
     is_direct_url(config, &server.to_string())
 }

@@ -1,4 +1,4 @@
-//! What `wit setup` changed and has not taken back, in a file of its own.
+//! Record of the changes of `wit setup` that have not been undone, in a file of its own.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What this machine stores for each server, and what the servers say of it.
+//! State of what this machine stores for each server, here and at the servers.
 
 use std::thread;
 
@@ -27,7 +27,7 @@ pub struct Status {
     pub location: String,
     pub servers: Vec<ServerStatus>,
     pub config: Config,
-    /// Whether tokens are renewed at all.
+    /// True if tokens are renewed at all.
     pub renews: bool,
     pub journals: Vec<Journal>,
     pub rotations: Rotations,
@@ -44,14 +44,14 @@ pub struct Others {
     pub sites: i64,
 }
 
-/// What is known of one server.
+/// State of one server.
 pub struct ServerStatus {
     pub url: ServerUrl,
     pub item: Item,
     pub answer: Answer,
     /// Why an access token that has expired was not refreshed.
     pub failure: Option<String>,
-    /// Whether its tokens are managed directly in its database.
+    /// True if its tokens are managed directly in its database.
     pub is_direct: bool,
 }
 

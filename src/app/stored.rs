@@ -1,4 +1,4 @@
-//! What this machine's store holds: every entry without its secret, and erasing entries.
+//! Contents of this machine's store: lists every entry without its secret, and erases entries.
 
 use super::session;
 use crate::config::{Config, Paths};
@@ -37,7 +37,7 @@ pub struct Entry {
     pub renewal: Renewal,
 }
 
-/// Where an entry comes from.
+/// Origin of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `wit login` at a wit server; never shown to git.
@@ -65,7 +65,7 @@ impl Source {
     }
 }
 
-/// What an entry is for.
+/// Purpose of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It answers git, or is a session.
@@ -87,7 +87,7 @@ impl State {
     }
 }
 
-/// How an entry is renewed.
+/// Way in which an entry is renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// A token that is rotated when git asks for it, this many days before it expires at the most.
@@ -271,7 +271,7 @@ impl Selected {
             && (self.username.is_none() || self.username == entry.username)
     }
 
-    /// What would be erased.
+    /// Entries that would be erased.
     pub fn entries(&self, store: &dyn Store) -> Result<Vec<Credential>, StoreError> {
         let mut entries = store::load(store, &self.site)?.credentials.0;
         entries.retain(|entry| self.is_meant(entry));

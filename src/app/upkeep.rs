@@ -22,24 +22,24 @@ use crate::rotation::{Outcome, Plan, Reason, RotationError, Rotator, crash_point
 use crate::secret::Secret;
 use crate::store::{self, Store, StoreError};
 
-/// How long the old token of a renewal lives on: other processes of git may have just been given it.
+/// Grace of the old token of a renewal: other processes of git may have just been given it.
 const RENEWAL_GRACE: Duration = Duration::from_secs(3_600);
 
 /// One account's tokens, and what their upkeep is carried out with.
 pub struct Upkeep<'a> {
     /// The account's token API.
     pub api: &'a dyn TokenApi,
-    /// Where the tokens are kept.
+    /// Store of the tokens.
     pub store: &'a dyn Store,
-    /// Where journals and locks are.
+    /// Directories of journals and locks.
     pub paths: &'a Paths,
     /// Brings a new token to a receiver.
     pub deliver: &'a dyn Fn(&Sink, &Secret) -> Result<(), DeliveryError>,
     /// Told the id of each token that was revoked, and why.
     pub revoked: &'a dyn Fn(&str, Reason),
-    /// How long another rotation at the same site is waited for.
+    /// Longest wait for another rotation at the same site.
     pub lock_timeout: Duration,
-    /// Whether a person reads what is reported, and so decides what nobody else can.
+    /// True if a person reads what is reported, and so decides what nobody else can.
     pub attended: bool,
 }
 
@@ -123,7 +123,7 @@ pub fn due_graces(paths: &Paths, now: UnixTime) -> io::Result<Vec<Journal>> {
     Ok(journals)
 }
 
-/// Whether a token that `wit` made expires, or is to be replaced, within so many days, or has.
+/// Returns whether a token that `wit` made expires, or is to be replaced, within so many days, or has.
 pub fn expires_within(entry: &Credential, days: u32, now: UnixTime) -> bool {
     let left = entry.left(now);
     let is_ours = entry.token.is_some() && (entry.sign_in.is_none() || entry.rotates_itself());
@@ -198,7 +198,7 @@ impl Upkeep<'_> {
         Upkeep { api, ..*self }
     }
 
-    /// What a rotation goes on by whose old token replaces itself; `None` for any other.
+    /// Token API for a rotation whose old token replaces itself; `None` for any other.
     fn itself_of(&self, journal: &Journal) -> Result<Option<Box<dyn TokenApi>>, RotationError> {
         let Some(site) = journal.site().filter(|_| journal.is_in_place()) else {
             return Ok(None);
@@ -295,7 +295,7 @@ impl Upkeep<'_> {
         }
     }
 
-    /// Whether the token is due by its server's clock, which is asked where this machine's was known
+    /// Returns whether the token is due by its server's clock, which is asked where this machine's was known
     /// to differ. The skew of now is remembered with the token.
     fn is_due_by_the_server(
         &self,

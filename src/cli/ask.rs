@@ -1,4 +1,4 @@
-//! What is asked of a person at a terminal, and read from stdin where a script answers.
+//! Questions to a person at a terminal, and lines of stdin where a script answers.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::time::Duration;
@@ -25,9 +25,9 @@ const MAX_LINE: u64 = 4096;
 pub struct Terminal {
     /// The server that is signed in to, for what to type instead.
     pub server: String,
-    /// Whether a browser may be opened.
+    /// True if a browser may be opened.
     pub opens_browser: bool,
-    /// Whether what would be asked was agreed to on the command line.
+    /// True if what would be asked was agreed to on the command line.
     pub agrees: bool,
 }
 
@@ -138,7 +138,7 @@ pub fn login(name: &str) -> Login {
     }
 }
 
-/// How long something lasts, in words.
+/// Duration in words.
 pub fn time(lasts: Duration) -> String {
     span(i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX))
 }

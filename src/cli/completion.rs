@@ -1,4 +1,4 @@
-//! What a shell is offered while a command is typed: the commands, the servers that are known, and
+//! Completions while a command is typed: the commands, the servers that are known, and
 //! the tokens that were last seen, from a file that holds no secret.
 //!
 //! The shell's script runs `wit` itself at each Tab, with `WIT_COMPLETE` set.
@@ -47,12 +47,12 @@ fn read(paths: &Paths) -> Result<Option<Seen>, FileError> {
     files::read_json(&paths.completions_file(), 1)
 }
 
-/// What can't be read is no more than not offered, and is overwritten.
+/// A file that can't be read offers nothing, and is overwritten.
 fn seen(paths: &Paths) -> Seen {
     read(paths).ok().flatten().unwrap_or_default()
 }
 
-/// What can't be remembered is not offered, and fails no command.
+/// A failure to remember is ignored: it fails no command.
 fn change(paths: &Paths, server: &str, change: impl FnOnce(&mut Vec<Known>)) {
     if read(paths).is_err_and(|error| matches!(error.fault, Fault::Newer(_))) {
         return;
@@ -217,7 +217,7 @@ pub fn repositories_seen(paths: &Paths, server: &str, change: impl FnOnce(&mut V
     }
 }
 
-/// Whether it needs no quotes in any shell: not every shell's script quotes what it is offered.
+/// Returns whether it needs no quotes in any shell: not every shell's script quotes what it is offered.
 fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-+@%/".contains(c);
     !text.is_empty() && text.chars().all(plain)

@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::expiry::UnixTime;
 use crate::store::choice;
 
-/// What git is asked about where no server is known.
+/// Site that git is asked about where no server is known.
 const ANY: &str = "https://example.com";
 
 #[derive(Debug, clap::Args)]

@@ -9,7 +9,7 @@ use super::{Context, Exit, output};
 use crate::platform::{LAST_REQUESTS, instance};
 use crate::progress;
 
-/// How long the server may take to finish the requests under way, and stop.
+/// Time limit for the server to finish the requests under way, and stop.
 const PATIENCE: Duration = LAST_REQUESTS.saturating_add(Duration::from_secs(10));
 
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! What people most want to do with each command: one to three examples, shown by `--help` and in
+//! Examples of each command: one to three, shown by `--help` and in
 //! the man pages, narrow enough for 80 columns. The tests run each of them.
 
 pub const WIT: &str = "\

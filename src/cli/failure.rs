@@ -55,7 +55,7 @@ pub fn message(error: &anyhow::Error) -> String {
     message
 }
 
-/// Whether a server refused the session that it was asked by.
+/// Returns whether a server refused the session that it was asked by.
 pub fn is_refused_session(error: &anyhow::Error) -> bool {
     let is_told = error.chain().any(|cause| told(cause).is_some());
     let is_refusal = |cause: &(dyn Error + 'static)| {
@@ -82,7 +82,7 @@ fn told<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a Failure> {
     cause.downcast_ref::<Failure>()
 }
 
-/// What a person answered, or not, in the middle of a task.
+/// Answers of a person, or their absence, in the middle of a task.
 fn boxed<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     let asked = match (cause.downcast_ref(), cause.downcast_ref()) {
         (Some(LoginError::Ask(error)), _) | (_, Some(LogoutError::Ask(error))) => error,
@@ -349,7 +349,7 @@ fn api(error: &ApiError) -> Kind {
     (Exit::Failed, Some(hint.into()))
 }
 
-/// What to type where nothing better is known.
+/// Hint where nothing better is known.
 pub fn general_hint(exit: Exit) -> &'static str {
     match exit {
         Exit::Usage => "wit --help",

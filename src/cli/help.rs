@@ -109,7 +109,7 @@ pub fn template() -> StyledStr {
     text.into()
 }
 
-/// What leads from nothing to a push, before the help, where `wit` knows no server yet.
+/// Steps from nothing to a push, before the help, where `wit` knows no server yet.
 pub fn first_steps() {
     let config = Paths::from_environment().and_then(|paths| Config::load(&paths).ok());
     if config.is_none_or(|config| !config.servers.is_empty()) {

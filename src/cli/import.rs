@@ -179,7 +179,7 @@ fn glab(name: &str, text: &[u8], findings: &mut Findings) {
     import::cli_hosts::glab(name, text, &in_keyring, findings);
 }
 
-/// What go-keyring keeps for a service and a user.
+/// Password that go-keyring keeps for a service and a user.
 #[cfg(target_os = "linux")]
 fn in_keyring(service: &str, user: &str) -> Result<Option<Secret>, ()> {
     let wanted = [("service", service), ("username", user)];

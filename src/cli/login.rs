@@ -206,7 +206,7 @@ fn checked_email(email: &str) -> Result<(), Failure> {
     }
 }
 
-/// What leads from a sign-in to a push.
+/// Commands that lead from a sign-in to a push.
 fn next(server: &str, context: &Context) {
     let is_set_up = Record::load(&context.paths).is_ok_and(|record| !record.changes.is_empty());
     let create = Suggestion::new("wit token create").option("--server", server);

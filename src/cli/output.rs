@@ -1,4 +1,4 @@
-//! How things are shown: dates, times that have passed, colours, JSON.
+//! Output: dates, times that have passed, colours, JSON.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -45,7 +45,7 @@ pub fn styled_error(text: &str, style: Style) -> String {
     paint(text, style, &io::stderr())
 }
 
-/// Whether stdout takes colour.
+/// Returns whether stdout takes colour.
 pub fn takes_colour() -> bool {
     AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }

@@ -18,7 +18,7 @@ use crate::names::is_name;
 use crate::quote::{Hint, Suggestion};
 
 const PLACE: &str = "/api/repos";
-/// What shows the names that can be given.
+/// Command that shows the names that can be given.
 const LIST: &str = "wit repo list";
 
 #[derive(Debug, clap::Args)]
@@ -132,7 +132,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-/// What the server answers of a repository.
+/// Answer of the server about a repository.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Repository {
@@ -164,7 +164,7 @@ impl Repository {
         })
     }
 
-    /// Who can see it.
+    /// Visibility.
     fn kind(&self) -> &'static str {
         match self.private {
             true => "private",

@@ -24,7 +24,7 @@ use crate::item::Session;
 /// The heading of options that say which server is meant and how it is reached.
 pub const CONNECTION: &str = "Connection options";
 
-/// Which server, and how it may be reached.
+/// Server, and the ways in which it may be reached.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = CONNECTION)]
 pub struct ServerArgs {

@@ -324,7 +324,7 @@ fn shown(helper: &str) -> String {
     output::redacted(&output::escaped(&name(helper)))
 }
 
-/// Where one of our two programs lies: by the PATH where that leads to the one beside this one,
+/// Path of one of our two programs: by the PATH where that leads to the one beside this one,
 /// since a package manager's links outlive its directories.
 fn own_path(name: &str) -> anyhow::Result<String> {
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
@@ -346,7 +346,7 @@ fn own_path(name: &str) -> anyhow::Result<String> {
         .with_context(|| format!("the path of {name} holds what no configuration can"))
 }
 
-/// Whether git may be given this path by default: every user who reads the configuration must be
+/// Returns whether git may be given this path by default: every user who reads the configuration must be
 /// able to run it. Only Unix is tried out.
 fn is_safe(helper: &Path, scope: Scope) -> bool {
     cfg!(unix) && (scope != Scope::System || system::is_runnable_by_all(helper))

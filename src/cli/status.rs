@@ -23,7 +23,7 @@ use crate::quote::Suggestion;
 use crate::rotation::journal::Journal;
 use crate::sign_in::HostType;
 
-/// How long before its end a token or a session needs attention, in seconds.
+/// Seconds before its end from which a token or a session needs attention.
 const SOON: i64 = 3 * DAY;
 /// The same of a token that can't be renewed.
 const SOON_UNRENEWED: i64 = 7 * DAY;
@@ -130,7 +130,7 @@ struct Report<'a> {
     now: UnixTime,
     context: &'a Context,
     config: &'a Config,
-    /// Whether tokens are renewed at all.
+    /// True if tokens are renewed at all.
     renews: bool,
     journals: &'a [Journal],
     rotations: &'a Rotations,
@@ -196,7 +196,7 @@ impl Report<'_> {
         })
     }
 
-    /// What rotations have not finished or left behind.
+    /// Tokens that rotations have not finished or left behind.
     fn left_over(&mut self, item: &Item) {
         let mut left_over = Vec::new();
         for entry in &item.previous {
@@ -225,7 +225,7 @@ impl Report<'_> {
         }
     }
 
-    /// What ends tokens that a rotation has left behind; `None` where there are none.
+    /// Command that ends tokens that a rotation has left behind; `None` where there are none.
     fn end_of(&self, entries: &[&Credential]) -> Option<Suggestion> {
         let infos: Vec<&TokenInfo> = (entries.iter())
             .filter_map(|entry| entry.token.as_ref())
@@ -415,7 +415,7 @@ impl Report<'_> {
     }
 }
 
-/// Whether something ends within so many seconds, or has.
+/// Returns whether something ends within so many seconds, or has.
 fn is_within(expiry: Option<Expiry>, seconds: i64, now: UnixTime) -> bool {
     expiry.is_some_and(|expiry| expiry.left(now) <= seconds)
 }

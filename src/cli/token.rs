@@ -67,7 +67,7 @@ enum Command {
 }
 
 impl Args {
-    /// Whether git waits for it.
+    /// Returns whether git waits for it.
     pub fn is_renewal(&self) -> bool {
         matches!(self.command, Command::Renew(_))
     }

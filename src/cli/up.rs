@@ -55,7 +55,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-/// Where a server keeps its data, for those who operate it.
+/// Location of a server's data, for its operator.
 #[derive(Debug, clap::Args)]
 struct Place {
     /// The server's data directory
@@ -150,7 +150,8 @@ pub fn data_dir(named: Option<&Path>, context: &Context) -> anyhow::Result<PathB
     }
 }
 
-/// What git creates as root its owner could not change later, and git refuses root what is not root's.
+/// Files that git creates as root could not be changed by their owner later, and git refuses root
+/// what is not root's.
 /// A container's root, which no sudo has started, may have any home.
 fn refuse_sudo(data_dir: &Path) -> anyhow::Result<()> {
     let existing = data_dir.ancestors().find(|dir| dir.exists());

@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 
 use super::{Exit, Failure, output};
 
-/// What is said of a command line that is wrong; `words` are the commands in it.
+/// Failure for a wrong command line; `words` are the commands in it.
 pub fn failure(error: &clap::Error, words: &str) -> Failure {
     // clap repeats what it was given, and that may be a token in the wrong place.
     let text = output::redacted(&error.render().to_string());

@@ -170,7 +170,7 @@ impl Operator {
     }
 }
 
-/// What people know an account by.
+/// Name by which people know an account.
 fn called(user: &User) -> String {
     escaped(user.username.as_deref().unwrap_or(&user.id))
 }

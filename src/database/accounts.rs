@@ -32,7 +32,7 @@ from_row!(User {
 });
 
 impl User {
-    /// Whether `login` names this account: its username or email, in any case.
+    /// Returns whether `login` names this account: its username or email, in any case.
     pub fn is_called(&self, login: &str) -> bool {
         let login = login.to_lowercase();
         self.email.to_lowercase() == login
@@ -40,7 +40,7 @@ impl User {
     }
 }
 
-/// What an account is made of.
+/// Fields of a new account.
 #[derive(Debug)]
 pub struct NewUser {
     pub name: String,
@@ -49,7 +49,7 @@ pub struct NewUser {
     pub password: Secret,
 }
 
-/// How an account is named at sign-in.
+/// Name of an account at sign-in.
 #[derive(Clone, Debug)]
 pub enum Login {
     Email(String),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::row::from_row;
 use super::{Database, DatabaseError, read, transaction};
 
-/// What is written down of a token's life.
+/// Action that is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Created,
@@ -33,10 +33,10 @@ impl Action {
     }
 }
 
-/// How long the events of an account itself are kept.
+/// Time for which the events of an account itself are kept.
 pub(super) const KEPT: Duration = Duration::days(365);
 
-/// What is written down of an account itself.
+/// Event of an account itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountAction {
     SignedIn,

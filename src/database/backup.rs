@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::connection::Pool;
 use super::{Database, DatabaseError, read, transaction};
 
-/// How long a copy, or a check, of a whole database may take.
+/// Time limit for a copy, or a check, of a whole database.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// Most faults of a database that are told.
 const MAX_FAULTS: usize = 20;
@@ -81,7 +81,7 @@ impl Database {
         })
     }
 
-    /// What SQLite finds wrong with its file, and rows that refer to none; at most 20 of each.
+    /// Faults that SQLite finds in its file, and rows that refer to none; at most 20 of each.
     /// [`DatabaseError::Invalid`] for PostgreSQL, which enforces both itself.
     pub async fn faults(&self) -> Result<Vec<String>, DatabaseError> {
         let (readers, _) = self.sqlite()?;

@@ -23,11 +23,11 @@ SELECT set_config('search_path',
     concat_ws(', ', 'wit_server', nullif(current_setting('search_path'), '')), false)
 WHERE current_setting('search_path') !~ '^wit_server\\y'";
 
-/// How long a request waits for a connection.
+/// Longest wait of a request for a connection.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long SQLite waits for another process that has the database locked.
+/// Longest wait of SQLite for another process that has the database locked.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the work on one connection may take, COMMIT aside. PostgreSQL ends what takes longer
+/// Time limit for the work on one connection, COMMIT aside. PostgreSQL ends what takes longer
 /// than [`POSTGRES_SETTINGS`] says; this is for one that does not answer at all.
 const WORK_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bounds that PostgreSQL itself keeps: on a statement, on its wait for a lock, and on the silence
@@ -44,7 +44,7 @@ const SQLITE_WRITERS: u32 = 1;
 const SQLITE_MAPPED: &str = "268435456";
 
 const POSTGRES_CONNECTIONS: u32 = 16;
-/// How long a connection to a server may be idle and still be taken to work.
+/// Longest idle time after which a connection to a server is still taken to work.
 const POSTGRES_UNTRIED: Duration = Duration::from_secs(1);
 
 /// Connections to one of the two kinds of database.

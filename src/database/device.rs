@@ -12,13 +12,13 @@ use super::{
 };
 use crate::secret::Secret;
 
-/// How long a device's codes last.
+/// Lifetime of a device's codes.
 pub const LIFE: Duration = Duration::minutes(15);
-/// How long a device waits between two questions, in seconds.
+/// Interval between two polls of a device, in seconds.
 pub const INTERVAL: i32 = 2;
 /// By how much a device that asks too often must wait longer (RFC 8628, section 3.5), in seconds.
 const SLOWER: i32 = 5;
-/// How long a device can still be told that its codes are too old.
+/// Time for which a device can still be told that its codes have expired.
 const REMEMBERED: Duration = Duration::hours(1);
 
 /// The letters of a user code: none that is easily taken for another, and no vowel that could
@@ -31,9 +31,9 @@ const USER_CODE: usize = 8;
 /// The codes of a device that has just asked.
 #[derive(Debug)]
 pub struct Codes {
-    /// What the device shows to the server. Only its hash is kept.
+    /// Code that the device shows to the server. Only its hash is kept.
     pub device: Secret,
-    /// What the device shows to a person, as it is shown: `BCDF-GHJK`.
+    /// Code that the device shows to a person, as it is shown: `BCDF-GHJK`.
     pub user: String,
 }
 
@@ -41,9 +41,9 @@ pub struct Codes {
 #[derive(Clone, Debug)]
 pub struct Waiting {
     user_code: String,
-    /// What the device says of itself.
+    /// Name that the device gives itself.
     pub name: String,
-    /// Where it asked from.
+    /// Address that it asked from.
     pub address: String,
     pub created_at: OffsetDateTime,
     expires_at: OffsetDateTime,
@@ -63,7 +63,7 @@ impl Waiting {
     }
 }
 
-/// What a device is told.
+/// Answer to a device.
 #[derive(Debug)]
 pub enum Answer {
     /// A person has let it in: this once.
@@ -166,7 +166,7 @@ impl Database {
         })
     }
 
-    /// What the device with that code is told. [`Answer::Granted`] uses the code up.
+    /// Answer to the device with that code. [`Answer::Granted`] uses the code up.
     pub async fn poll_device(&self, device_code: &Secret) -> Result<Answer, DatabaseError> {
         struct Row {
             expires_at: OffsetDateTime,

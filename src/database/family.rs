@@ -1,6 +1,6 @@
 //! Tokens that replace themselves: each with those that it came from and those that came of it.
 //!
-//! Where a token has leaked, its owner and the thief both hold it, and sooner or later both want its
+//! If a token has leaked, its owner and the thief both hold it, and sooner or later both want its
 //! successor. The second of them shows that there are two; nobody can tell who is who, so all of the
 //! family end (RFC 9700, section 4.14.2, says the same of refresh tokens).
 
@@ -16,12 +16,12 @@ use super::tokens::{
 use super::{Database, DatabaseError, hash, now, read, transaction};
 use crate::secret::Secret;
 
-/// How long a token lives on after it has replaced itself, for jobs that already hold it.
+/// Grace of a token that has replaced itself, for jobs that already hold it.
 pub const OVERLAP: Duration = Duration::minutes(10);
-/// How long it is remembered that a token was replaced: no token lives longer than that.
+/// Time for which it is remembered that a token was replaced: no token lives longer than that.
 const REMEMBERED: Duration = Duration::days(365);
 
-/// What came of a token's wish to be replaced.
+/// Outcome of a token's request to be replaced.
 #[derive(Debug)]
 pub enum Succession {
     /// The new token, and when the old one ends.

@@ -1,4 +1,4 @@
-//! What the operator of a server does with its accounts.
+//! Operations on accounts by the operator of a server.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ pub struct AccountRecord {
     pub user: User,
     pub created_at: PrimitiveDateTime,
     pub suspended_reason: Option<String>,
-    /// How many tokens it has, expired ones too.
+    /// Number of its tokens, expired ones included.
     pub tokens: i64,
 }
 from_row!(AccountRecord { created_at, suspended_reason, tokens } nested { user });

@@ -15,7 +15,7 @@ pub fn hash(password: &Secret) -> String {
     format!("{salt}:{}", hex::encode(&key[..]))
 }
 
-/// Whether `password` is the one that `stored` was made from. Slow on purpose.
+/// Returns whether `password` is the one that `stored` was made from. Slow on purpose.
 pub fn matches(password: &Secret, stored: &str) -> bool {
     let Some((salt, key)) = stored.split_once(':') else {
         return false;

@@ -1,4 +1,4 @@
-//! What an account tells of itself.
+//! Profile of an account.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use super::accounts::check_name;
 use super::row::from_row;
 use super::{Database, DatabaseError, now, read, transaction, without_zone};
 
-/// What an account tells of itself.
+/// Profile of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     pub name: String,
@@ -21,7 +21,7 @@ from_row!(Profile {
     website
 });
 
-/// What is to be changed of a profile; the rest stays as it is. An empty text removes one.
+/// Changes to a profile; the rest stays as it is. An empty text removes a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileChange {

@@ -1,4 +1,4 @@
-//! Which repositories there are, and whose.
+//! Repositories and their owners.
 
 use std::collections::HashMap;
 

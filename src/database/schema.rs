@@ -16,7 +16,7 @@ use super::connection::{Pool, Transaction};
 
 /// The advisory lock under which tables are created: the letters `wit`.
 const LOCK: i64 = 0x77_69_74;
-/// How long tables and indexes may take to be created: an index of a large table takes its time.
+/// Time limit for the creation of tables and indexes: an index of a large table takes its time.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Creates the tables and indexes that are missing.
@@ -59,7 +59,7 @@ async fn create_postgres(connection: &mut PgConnection) -> Result<(), DatabaseEr
     Ok(())
 }
 
-/// Whether a database has our own tables.
+/// Returns whether a database has our own tables.
 pub(super) async fn has_own_tables(pool: &Pool) -> Result<bool, DatabaseError> {
     let (has,): (bool,) = match pool {
         Pool::Sqlite { readers, .. } => {
@@ -83,7 +83,7 @@ pub(super) async fn has_own_tables(pool: &Pool) -> Result<bool, DatabaseError> {
     Ok(has)
 }
 
-/// Whether a database has the tables of accounts and their sign-ins, which came last.
+/// Returns whether a database has the tables of accounts and their sign-ins, which came last.
 pub(super) async fn has_account_tables(pool: &Pool) -> Result<bool, DatabaseError> {
     let (has,): (bool,) = match pool {
         Pool::Sqlite { readers, .. } => {

@@ -10,15 +10,15 @@ use super::row::from_row;
 use super::{Database, DatabaseError, now, random_name, read, transaction, without_zone};
 use crate::secret::Secret;
 
-/// How long a session lasts, as on the platform.
+/// Lifetime of a session, as on the platform.
 pub const SESSION: Duration = Duration::days(30);
-/// How old the time of a session's last use may grow before a use is written down again.
+/// Age of a session's last use from which a use is recorded again.
 const USE_KEPT_TO: Duration = Duration::minutes(1);
 
 /// The browser or program that a sign-in is from.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// What it says of itself, or is taken for: 1 to 100 characters.
+    /// Name that it gives itself, or is taken for: 1 to 100 characters.
     pub name: String,
     pub way: Way,
     pub address: IpAddr,
@@ -50,7 +50,7 @@ pub struct Session {
     pub user: User,
     /// The client's name, where it is known.
     pub client: Option<String>,
-    /// Whether this use is to be written down: the last one that was is a minute old.
+    /// True if this use is to be written down: the last one that was is a minute old.
     pub use_counts: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct SignIn {
     pub id: String,
     /// `None` for one that is older than this list.
     pub client: Option<String>,
-    /// Where it was made from.
+    /// Address that it was created from.
     pub address: Option<String>,
     pub created_at: PrimitiveDateTime,
     pub expires_at: PrimitiveDateTime,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Database, DatabaseError, now, read, transaction};
 
-/// How long a new token waits to be shown.
+/// Time for which a new token waits to be shown.
 pub const SHOWN_WITHIN: Duration = Duration::minutes(5);
 
 impl Database {

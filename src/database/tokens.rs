@@ -15,9 +15,9 @@ use super::{Database, DatabaseError, Pool, hash, now, random_bytes, read, transa
 use crate::names::SCOPES;
 use crate::secret::Secret;
 
-/// How many tokens an account may have.
+/// Most tokens of an account.
 pub const MAX_TOKENS: i64 = 50;
-/// How old `last_used_at` may grow before a use is written down again.
+/// Age of `last_used_at` from which a use is recorded again.
 const USE_KEPT_TO: Duration = Duration::minutes(1);
 
 /// A token as its owner sees it: never the secret.
@@ -39,11 +39,11 @@ pub struct TokenRecord {
     /// The browser or program that asked for it, and from where.
     pub device: Option<String>,
     pub address: Option<String>,
-    /// Where it was used from last.
+    /// Address of its last use.
     pub last_address: Option<String>,
 }
 
-/// Where a token is asked for: by a browser or program that is signed in, or, with nothing known of
+/// Origin of a request for a token: a browser or program that is signed in, or, with nothing known of
 /// either, on the database itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AskedFrom<'a> {
@@ -60,7 +60,7 @@ impl From<Option<IpAddr>> for AskedFrom<'_> {
     }
 }
 
-/// What is to be changed of a token; the rest stays as it is.
+/// Changes to a token; the rest stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenChange {
     pub name: Option<String>,
@@ -114,13 +114,13 @@ impl From<Row> for TokenRecord {
     }
 }
 
-/// What a checked token allows, and for whom.
+/// Grant of a token that was checked.
 #[derive(Clone, Debug)]
 pub struct Grant {
     pub token_id: Uuid,
     pub user: User,
     pub scopes: Vec<String>,
-    /// Whether this use is to be written down: the last one that was is a minute old.
+    /// True if this use is to be written down: the last one that was is a minute old.
     pub use_counts: bool,
 }
 
@@ -150,7 +150,7 @@ pub struct Use {
 }
 
 impl Grant {
-    /// Whether the token has a scope. None implies another.
+    /// Returns whether the token has a scope. None implies another.
     pub fn allows(&self, scope: &str) -> bool {
         self.scopes.iter().any(|had| had == scope)
     }
@@ -575,7 +575,7 @@ impl Database {
         Ok(())
     }
 
-    /// What a token allows at this moment; `None` where it is unknown, expired, revoked, or its
+    /// Grant of a token at this moment; `None` if it is unknown, expired, revoked, or its
     /// account is suspended. Nothing is written.
     pub async fn check_token(&self, secret: &Secret) -> Result<Option<Grant>, DatabaseError> {
         let Some(hash) = TokenHash::of(secret) else {

@@ -13,9 +13,9 @@ use crate::expiry::UnixTime;
 use crate::store::lock::name_of;
 use crate::{interactive, process, trace};
 
-/// How long git may be kept waiting.
+/// Longest time that git is kept waiting.
 const TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// How long a person who did not sign in is not asked again, in seconds.
+/// Seconds before a person who did not sign in is asked again.
 const PAUSE: i64 = 3_600;
 
 /// Has the person sign in at `site`, where that is wanted. Whether it was done.
@@ -71,7 +71,7 @@ fn wanted(paths: &Paths, site: &Site) -> Option<String> {
     }
 }
 
-/// Whether a person wants to be asked at all (git(1), git-config(1)).
+/// Returns whether a person wants to be asked at all (git(1), git-config(1)).
 fn is_interactive() -> bool {
     let terminal = config::variable("GIT_TERMINAL_PROMPT");
     let refuses = |word: &str| {

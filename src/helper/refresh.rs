@@ -15,9 +15,9 @@ use crate::store::StoreError;
 use crate::store::lock::{SiteLock, name_of};
 use crate::trace;
 
-/// How long git may be kept waiting.
+/// Longest time that git is kept waiting.
 const TIMEOUT: Duration = Duration::from_millis(4_500);
-/// How long a server that did not answer is left alone, in seconds.
+/// Seconds before a server that did not answer is asked again.
 const PAUSE: i64 = 60;
 /// The longest that a server can have itself left alone, in seconds.
 const MAX_PAUSE: i64 = 3_600;

@@ -19,17 +19,17 @@ use crate::{process, system, trace};
 
 /// Days before its end from which a token is renewed where the config says nothing.
 const DAYS: i64 = 7;
-/// How long git may be kept waiting for a renewal.
+/// Longest time that git is kept waiting for a renewal.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long a renewal that failed is left alone, in seconds.
+/// Seconds before a renewal that failed is tried again.
 const PAUSE: i64 = 3_600;
-/// How long a renewal may be going on before it counts as failed to a person, in seconds.
+/// Seconds after which a renewal that is still running is reported as failed.
 const JUST_BEGUN: i64 = 60;
 
 /// The exit code of `wit token renew` that leaves something to a person (`Exit::Attention`).
 const UNDECIDED: i32 = 3;
 
-/// Whether `entry` is a token of ours in its last quarter of life, at most `days` before its end.
+/// Returns whether `entry` is a token of ours in its last quarter of life, at most `days` before its end.
 pub fn is_due(entry: &Credential, days: i64, now: UnixTime) -> bool {
     entry
         .left(now)
@@ -70,7 +70,7 @@ pub fn days(config: &Config) -> Option<i64> {
     }
 }
 
-/// How it stands with a renewal that `get` has asked for.
+/// State of a renewal that `get` has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// The store is worth reading again.
@@ -191,7 +191,7 @@ fn write_time(path: &std::path::Path, at: UnixTime) -> io::Result<()> {
     write_private(path, format!("{}\n", at.0).as_bytes())
 }
 
-/// Whether the time in a file lies at most so many seconds back. One that lies ahead, from a clock
+/// Returns whether the time in a file lies at most so many seconds back. One that lies ahead, from a clock
 /// that was wrong, counts for nothing.
 fn was_within(path: &std::path::Path, seconds: i64, now: UnixTime) -> bool {
     read_time(path).is_some_and(|then| (0..seconds).contains(&now.since(then)))
@@ -228,14 +228,14 @@ pub fn unusable(paths: &Paths) -> Vec<FileError> {
     times.filter_map(|path| read(&path).err()).collect()
 }
 
-/// Whether an earlier renewal has not succeeded and had the time to. One of a week ago is about
+/// Returns whether an earlier renewal has not succeeded and had the time to. One of a week ago is about
 /// a token that is no more.
 fn failed_before(paths: &Paths, site: &Site, now: UnixTime) -> bool {
     let begun = read_time(&file(paths, site, "begun"));
     begun.is_some_and(|begun| (JUST_BEGUN..DAYS * DAY).contains(&now.since(begun)))
 }
 
-/// Whether a renewal was begun within the hour and did not succeed.
+/// Returns whether a renewal was begun within the hour and did not succeed.
 pub fn is_paused(paths: &Paths, site: &Site, now: UnixTime) -> bool {
     was_within(&file(paths, site, "begun"), PAUSE, now)
 }
@@ -254,7 +254,7 @@ pub fn succeeded(paths: &Paths, site: &Site) -> io::Result<()> {
     }
 }
 
-/// What to tell a person, once a day, of a token that runs out within a week and is not renewed.
+/// Warning, once a day, about a token that expires within a week and is not renewed.
 pub fn warning(
     paths: &Paths,
     site: &Site,
@@ -292,14 +292,14 @@ pub fn warning(
     })
 }
 
-/// Whether a warning is due for the day, which is remembered.
+/// Returns whether a warning is due for the day, which is remembered.
 fn is_due_today(paths: &Paths, site: &Site, now: UnixTime) -> bool {
     let path = file(paths, site, "warned");
     // Where it can't be remembered it would be said at each call: better not at all.
     !was_within(&path, DAY, now) && write_time(&path, now).is_ok()
 }
 
-/// Whether `entry` is a token that was pasted at a sign-in and is in its last week.
+/// Returns whether `entry` is a token that was pasted at a sign-in and is in its last week.
 pub fn runs_out(entry: &Credential, now: UnixTime) -> bool {
     let sign_in = entry.sign_in.as_ref();
     sign_in.is_some_and(|sign_in| matches!(sign_in.upkeep, Upkeep::Watch))

@@ -24,7 +24,7 @@ pub fn of(paths: &Paths, site: &Site, entry: &Credential) -> Option<String> {
     Some(tag(&key, site, entry))
 }
 
-/// Whether git brings back just what `get` answered.
+/// Returns whether git brings back just what `get` answered.
 pub fn says_unchanged(paths: &Paths, site: &Site, request: &Description) -> bool {
     let ours = |state: &&Vec<u8>| state.starts_with(PREFIX.as_bytes());
     let (Some(state), Some(entry)) = (request.state.iter().find(ours), request.to_credential())

@@ -16,7 +16,7 @@ pub const LONGEST_VALUE: usize = LONGEST_LINE - "password_expiry_utc=\n".len();
 /// The longest message that is looked at: a bound on memory, far above what git sends.
 const LONGEST_MESSAGE: usize = 1 << 20;
 
-/// How much is read at once, in bytes: what git says fits, and what is no smaller than std's own
+/// Bytes that are read at once: enough for what git says, and since it is no smaller than std's own
 /// buffer of stdin is not left behind in that.
 const AT_ONCE: usize = 8 * 1024;
 
@@ -177,7 +177,7 @@ fn take_url(description: &mut Description, url: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// What a line could not have held must not come in by percent-encoding (CVE-2024-53263).
+/// Refuses by percent-encoding what a line could not have held (CVE-2024-53263).
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let bytes: Vec<u8> = percent_decode(text).collect();
     (!bytes.iter().any(forbidden)).then_some(bytes)
@@ -209,7 +209,7 @@ impl Answer {
         }
     }
 
-    /// Whether one of the lines is not allowed, so that none will be written.
+    /// Returns whether one of the lines is not allowed, so that none will be written.
     pub fn is_refused(&self) -> bool {
         self.refused
     }

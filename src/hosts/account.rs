@@ -1,4 +1,4 @@
-//! Whose a token is, and what the host says of it.
+//! Account and properties of a token, as its host tells them.
 
 use serde::Deserialize;
 use url::Url;
@@ -17,7 +17,7 @@ use crate::sign_in::HostType;
 /// Longest name of an account, in characters; a longer one is not remembered.
 const MAX_NAME: usize = 255;
 
-/// What a host says of a token, as far as it does.
+/// Facts that a host tells about a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     pub account: Option<String>,
@@ -25,7 +25,7 @@ pub struct About {
     pub expiry: Option<Expiry>,
     /// Its number, name and time of creation, where the host describes it.
     pub described: Option<Described>,
-    /// Whether it was accepted at all: `false` says that the host could not be asked, not more.
+    /// True if it was accepted at all: `false` says that the host could not be asked, not more.
     pub is_accepted: bool,
 }
 
@@ -112,7 +112,7 @@ pub fn of_pasted(
     }
 }
 
-/// Whether a host accepts a token; `None` where it does not say. A pasted token is one that no OAuth
+/// Returns whether a host accepts a token; `None` where it does not say. A pasted token is one that no OAuth
 /// client was granted.
 pub fn accepts(
     host: HostType,

@@ -16,7 +16,7 @@ use crate::oauth::{OAuthError, Reach, client};
 use crate::secret::{Secret, SecretBuffer};
 use crate::sign_in::{HostType, OAuthClient, SignIn, Upkeep};
 
-/// How it stands with what was to be ended.
+/// Outcome of an attempt to end a token.
 #[derive(Debug)]
 pub enum End {
     Revoked,

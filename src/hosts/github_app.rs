@@ -29,12 +29,12 @@ use crate::sign_in::{HostType, InstalledApp};
 
 /// The username that git sends with an installation's token.
 pub const GIT_USERNAME: &str = "x-access-token";
-/// What a token is asked for with where nothing else is said: the least that clones and pushes.
+/// Default permissions of a token: the least that clones and pushes.
 pub const PERMISSIONS: &[&str] = &["contents:write"];
 /// Largest private key that is read, in bytes; one of 4096 bits has 3,300.
 pub const MAX_KEY: usize = 64 * 1024;
 
-/// How far back a JWT is dated, in seconds, as GitHub advises.
+/// Seconds by which a JWT is dated back, as GitHub advises.
 const DATED_BACK: i64 = 60;
 /// Life of a JWT from now on, in seconds. GitHub takes ten minutes by its own clock.
 const LIFETIME: i64 = 8 * 60;
@@ -103,7 +103,7 @@ fn jwt(id: &str, key: &Secret, now: UnixTime) -> Result<Secret, KeyError> {
     Ok(Secret::from(token))
 }
 
-/// Whether a text can be an app's ID (a number) or client ID (`Iv23liABC`, `Iv1.0a1b2c`).
+/// Returns whether a text can be an app's ID (a number) or client ID (`Iv23liABC`, `Iv1.0a1b2c`).
 pub fn is_id(text: &str) -> bool {
     let fits = (1..=MAX_NAME).contains(&text.len());
     fits && text
@@ -140,7 +140,7 @@ pub fn repository<'a>(text: &'a str, owner: &str) -> Option<&'a str> {
     (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
-/// How much a level of a permission allows; 0 for what is no level.
+/// Rank of a level of a permission; 0 for what is no level.
 fn rank(level: &str) -> u8 {
     match level {
         "read" => 1,
@@ -377,7 +377,7 @@ impl<'a> AppApi<'a> {
         }
     }
 
-    /// Whether the repository is one of the installation's, or it can't be told.
+    /// Returns whether the repository is one of the installation's, or it can't be told.
     fn has(&self, installation: &Installation, repository: &str) -> bool {
         let owner = &installation.owner;
         let found = self.get(&["repos", owner, repository, "installation"]);

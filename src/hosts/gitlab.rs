@@ -21,12 +21,12 @@ use crate::oauth::Reach;
 use crate::secret::Secret;
 use crate::sign_in::HostType;
 
-/// What each personal access token may ask about itself, whatever its scopes.
+/// Path at which each personal access token may ask about itself, whatever its scopes.
 pub const SELF: &str = "/personal_access_tokens/self";
 /// The lifetime that every GitLab since 16.0 allows, in days; some allow 400.
 const USUAL_MAX_DAYS: u32 = 365;
 
-/// What GitLab does for a token about itself, and nothing more.
+/// Abilities of GitLab for a token about itself, and nothing more.
 pub const ITSELF: Promises = Promises {
     list: true,
     revoke_itself: true,
@@ -72,7 +72,7 @@ impl Calls {
         }
     }
 
-    /// What GitLab says of a token. [`ApiError::Unauthorized`] where it has ended, and only there.
+    /// Answer of GitLab about a token. [`ApiError::Unauthorized`] if it has ended, and only then.
     pub fn about(&self, token: &Secret) -> Result<WireToken, ApiError> {
         let auth = Auth::Header("private-token", token);
         self.send(Method::GET, self.url(SELF)?, auth, None)?.json()
@@ -313,7 +313,7 @@ impl TokenApi for Itself {
     }
 }
 
-/// Whose a token is, as GitLab says it of the token itself: a number. A revoked one may still be
+/// User of a token, as GitLab tells it of the token itself: a number. A revoked one may still be
 /// described, by an administrator's rights.
 pub fn account_of(wire: &WireToken) -> Result<Account, ApiError> {
     if wire.revoked {

@@ -30,7 +30,7 @@ pub struct Created {
     pub secret: Secret,
 }
 
-/// Whether the host creates tokens for a password.
+/// Returns whether the host creates tokens for a password.
 pub fn is_supported(host: HostType) -> bool {
     matches!(host, HostType::Gitea | HostType::Forgejo)
 }

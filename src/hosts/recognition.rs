@@ -12,17 +12,17 @@ use crate::oauth::discovery::{self, discover};
 use crate::oauth::{Endpoints, OAuthError, Reach};
 use crate::sign_in::HostType;
 
-/// How long one question may take.
+/// Time limit for one question.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a server turned out to be.
+/// Recognised server.
 #[derive(Debug)]
 pub struct Recognized {
     pub host: HostType,
-    /// Where it is: the URL that was given, or its root.
+    /// Base URL: the URL that was given, or its root.
     pub server: ServerUrl,
     pub version: Option<String>,
-    /// What it described of its endpoints, where that was asked.
+    /// Endpoints that it described, if it was asked for them.
     pub endpoints: Option<Endpoints>,
 }
 
@@ -130,7 +130,7 @@ fn is_refusal_in_json(answer: &Answer) -> bool {
     matches!(answer.status, 401 | 403) && message(answer).is_some()
 }
 
-/// Whether a failure to recognize is one to reach the server at all.
+/// Returns whether a failure to recognize is one to reach the server at all.
 pub fn is_unreachable(error: &OAuthError) -> bool {
     matches!(error, OAuthError::Api(ApiError::Unreachable { .. }))
 }

@@ -23,7 +23,7 @@ pub enum RenewError {
         account: Option<String>,
         /// In one clause, where more is known than that.
         why: Option<String>,
-        /// What comes after `wit login`.
+        /// Arguments after `wit login`.
         login: Vec<String>,
     },
     /// The server was asked in vain a moment ago.
@@ -169,7 +169,7 @@ fn renew(
     Ok(())
 }
 
-/// What the host gives in the place of the entry's access token; `None` where it is not renewed so.
+/// Tokens that the host gives in the place of the entry's access token; `None` where it is not renewed so.
 fn new_tokens(
     entry: &Credential,
     sign_in: &SignIn,

@@ -64,7 +64,7 @@ const GITHUB: [Known; 15] = [
     ("deployments:write", "Create deployments"),
 ];
 
-/// What a host knows; empty where that is not known here.
+/// Scopes of a host; empty where they are not known here.
 pub fn all(host: HostType) -> &'static [Known] {
     match host {
         HostType::Wit => &names::SCOPES,

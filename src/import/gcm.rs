@@ -1,4 +1,4 @@
-//! What Git Credential Manager keeps on Linux: plain files, files that gpg encrypts for `pass`, and
+//! Credentials of Git Credential Manager on Linux: plain files, files that gpg encrypts for `pass`, and
 //! items of the Secret Service. What it leaves in git's credential cache can't be listed.
 
 use std::fs;
@@ -16,9 +16,9 @@ use crate::store::StoreError;
 /// libsecret's schema of its items.
 #[cfg(target_os = "linux")]
 const SCHEMA: &str = "com.microsoft.GitCredentialManager";
-/// What goes before the URL in its items, and the directory of its files.
+/// Prefix of the URL in its items, and the directory of its files.
 const NAMESPACE: &str = "git";
-/// How long gpg may take, which may ask for a passphrase.
+/// Time limit for gpg, which may ask for a passphrase.
 const GPG_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most directories below each other, and most files.
 const MAX_DEPTH: usize = 16;

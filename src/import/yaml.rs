@@ -1,6 +1,6 @@
 //! The little of YAML that `gh` and `glab` write: mappings in blocks, with one scalar a line.
 
-/// What stands behind a key.
+/// Value of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// A scalar, as it is in the text.
@@ -87,7 +87,7 @@ fn scalar(text: &str) -> Value<'_> {
     }
 }
 
-/// What is between quotes, where nothing in it is escaped.
+/// Text between quotes, if nothing in it is escaped.
 fn unquoted(text: &str) -> Option<&str> {
     let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;

@@ -14,7 +14,7 @@ use super::{App, Endpoints, Form, OAuthError, Reach, Tokens, grant};
 use crate::api::http::sentence;
 use crate::secret::Secret;
 
-/// How long one connection of the browser may take.
+/// Time limit for one connection of the browser.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Longest request of the browser that is read, in bytes.
@@ -25,7 +25,7 @@ const RANDOM_BYTES: usize = 32;
 /// A sign-in whose redirect is waited for.
 #[derive(Debug)]
 pub struct Pending {
-    /// What the browser opens. It holds no secret.
+    /// Address that the browser opens. It holds no secret.
     pub address: Url,
     redirect: Url,
     state: Secret,

@@ -8,7 +8,7 @@ use crate::api::server::ServerUrl;
 use crate::secret::Secret;
 use crate::sign_in::{ClientAuth, HostType};
 
-/// What is configured for one server, each part of it or not.
+/// Configuration for one server, each part of it optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configured {
     pub client_id: Option<String>,
@@ -18,7 +18,7 @@ pub struct Configured {
     pub authorization: Option<Url>,
     pub token: Option<Url>,
     pub device: Option<Url>,
-    /// Where the browser is sent back to.
+    /// Address that the browser is sent back to.
     pub redirect: Option<Url>,
     /// The username that git has to send with a token (`oauthDefaultUserName`).
     pub git_username: Option<String>,

@@ -27,13 +27,13 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Pending {
     device_code: Secret,
-    /// What the user types, escaped.
+    /// Code that the user types, escaped.
     pub user_code: String,
-    /// Where, escaped.
+    /// Address at which it is typed, escaped.
     pub address: String,
     /// The same with the code in it, for a browser on this machine.
     pub complete_address: Option<Url>,
-    /// How long the code lives.
+    /// Lifetime of the code.
     pub lifetime: Duration,
     interval: Duration,
 }

@@ -14,10 +14,10 @@ use crate::files;
 
 /// The port of a server that has none yet and is not asked for a free one.
 const DEFAULT_PORT: u16 = 3000;
-/// Where a free port is looked for: below those that systems give to outgoing connections (Linux:
+/// Range in which a free port is looked for: below those that systems give to outgoing connections (Linux:
 /// 32768 and up), one of which would have it while the server is down.
 const FREE_PORTS: RangeInclusive<u16> = 15_000..=32_767;
-/// How many ports are tried before the system is asked for one of its own choice.
+/// Most ports that are tried before the system is asked for one of its own choice.
 const MAX_TRIES: usize = 64;
 
 /// The format of the file.

@@ -270,7 +270,7 @@ pub(super) enum Reason {
     Rotated,
 }
 
-/// What becomes of the tokens that came of a token by replacing itself.
+/// Fate of the tokens that came of a token by replacing itself.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Successors {

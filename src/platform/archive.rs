@@ -22,7 +22,7 @@ const END: &str = "wit-backup-end.json";
 /// Largest of those, in bytes.
 const MAX_FRAME: u64 = 64 * 1024;
 
-/// What an archive says of itself.
+/// Header of an archive.
 #[derive(Debug, Serialize, Deserialize)]
 struct Begin {
     version: u64,
@@ -31,7 +31,7 @@ struct Begin {
     repositories_only: bool,
 }
 
-/// What has to be in an archive that is whole.
+/// Contents that an archive has if it is whole.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Counts {
     files: u64,

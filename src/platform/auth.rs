@@ -259,11 +259,11 @@ impl Platform {
     }
 }
 
-/// Who sends a request below [`counted`].
+/// Sender of a request below [`counted`].
 pub enum Caller {
     /// A token that is good.
     Token(Arc<Grant>),
-    /// What may be a session, and the address that it comes from.
+    /// Possible session, and the address that it comes from.
     Other(Option<Secret>, IpAddr),
 }
 
@@ -308,7 +308,7 @@ impl Signed {
         &self.session.user
     }
 
-    /// Where a token that it creates is asked for.
+    /// Origin of its requests for tokens.
     pub fn asked_from(&self) -> AskedFrom<'_> {
         AskedFrom {
             device: self.session.client.as_deref(),

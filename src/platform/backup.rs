@@ -19,10 +19,10 @@ use crate::config::{open_or_create, private_dir};
 use crate::database::Database;
 use crate::expiry::UnixTime;
 
-/// How often the objects of a repository are listed while others repack them.
+/// Most tries to list the objects of a repository while others repack them.
 const MAX_LISTINGS: usize = 50;
 
-/// What a server has, and where.
+/// Data of a server, by its places.
 #[derive(Debug)]
 pub struct Source {
     pub data_dir: PathBuf,
@@ -31,7 +31,7 @@ pub struct Source {
     pub repositories_only: bool,
 }
 
-/// What is in a backup.
+/// Contents of a backup.
 #[derive(Debug, Default)]
 pub struct Summary {
     pub repositories: usize,
@@ -112,7 +112,7 @@ pub async fn write<W: Write>(
     Ok((summary, writer.end()?))
 }
 
-/// Where the copy of the database lies until it is in the archive. It is removed at the end; what a
+/// Path of the copy of the database until it is in the archive. It is removed at the end; what a
 /// killed backup left there is removed by the next.
 struct Scratch {
     directory: PathBuf,

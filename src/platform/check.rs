@@ -1,4 +1,4 @@
-//! What is wrong with the data of a server: looked for beside the server at work, and never changed.
+//! Check of a server's data, beside the server at work. Nothing is changed.
 
 use std::collections::HashSet;
 use std::fs;
@@ -55,13 +55,13 @@ pub enum Kind {
     Permissions,
 }
 
-/// Where a server keeps what is checked.
+/// Places of the data that is checked.
 #[derive(Debug)]
 pub struct Subject<'a> {
     pub data_dir: &'a Path,
     pub repositories: &'a Path,
     pub database: &'a Database,
-    /// Whether its file is looked at, as that of SQLite.
+    /// True if its file is looked at, as that of SQLite.
     pub is_sqlite: bool,
     /// Leaves the objects of repositories alone.
     pub quick: bool,

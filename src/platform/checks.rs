@@ -15,18 +15,18 @@ use crate::database::{Database, DatabaseError};
 /// Most tokens that one question is about.
 const TOGETHER: usize = 128;
 
-/// How long a question holds back the next one.
+/// Longest time that a question holds back the next one.
 const NEXT_AFTER: Duration = Duration::from_millis(100);
 /// Most questions under way at once: fewer than there are connections to a database.
 const MAX_QUESTIONS: usize = 4;
-/// How long one question may take: a database that went away without a word does not answer at all.
+/// Time limit for one question: a database that went away without a word does not answer at all.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Answer = Result<Option<Arc<Grant>>, Refusal>;
 /// A token, and where its answer is waited for.
 type Asked = (TokenHash, oneshot::Sender<Answer>);
 
-/// Where checks are asked for.
+/// Queue of checks.
 #[derive(Debug)]
 pub struct Checks(mpsc::Sender<Asked>);
 
@@ -62,7 +62,7 @@ impl Checks {
         Checks(ask)
     }
 
-    /// What a token allows at this moment.
+    /// Grant of a token at this moment.
     pub async fn check(&self, token: TokenHash) -> Answer {
         let (answer, answered) = oneshot::channel();
         let asked = self.0.send((token, answer)).await;

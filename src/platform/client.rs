@@ -31,7 +31,7 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("Linux", "Linux"),
 ];
 
-/// Who signs in, as far as it says so itself.
+/// Client of a sign-in, as it describes itself.
 pub fn client(headers: &HeaderMap, way: Way, address: IpAddr) -> Client {
     let agent = headers.get(header::USER_AGENT);
     let agent = agent.and_then(|agent| agent.to_str().ok());

@@ -236,7 +236,7 @@ impl Watched {
         self.connection.active.store(now, Ordering::Relaxed);
     }
 
-    /// What a read or write came to: an error where the connection has been closed meanwhile.
+    /// Result of a read or write: an error if the connection has been closed meanwhile.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,

@@ -22,7 +22,7 @@ use crate::database::device::{Answer, INTERVAL, LIFE};
 use crate::database::sessions::SESSION;
 use crate::secret::Secret;
 
-/// What a device asks for its token with (RFC 8628, section 3.4).
+/// Grant type of a device's request for its token (RFC 8628, section 3.4).
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 pub fn routes() -> Router<Shared> {

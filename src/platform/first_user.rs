@@ -21,7 +21,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Ensured {
     pub user: User,
-    /// Whether it was there before, and stays as it is.
+    /// True if it was there before, and stays as it is.
     pub is_old: bool,
     /// The file that its password was written to, if one was.
     pub password_file: Option<PathBuf>,

@@ -37,9 +37,9 @@ use request::Coding;
 use slots::GitSlots;
 pub use slots::Requester;
 
-/// How long a command of git's may take that is no client's request.
+/// Time limit for a command of git that is no client's request.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a request to git may take in all, both ways.
+/// Time limit for a request to git in all, both ways.
 const GIT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// Most memory of its own that a git may have, in KiB: the commands of a push, and what a fetch
@@ -50,7 +50,7 @@ const MAX_OUTPUT: u64 = 1 << 20;
 /// Most CPU time that each process of a git may use, in seconds.
 const MAX_CPU: u32 = 600;
 
-/// What git is told beside a repository's own config.
+/// Configuration that git is given beside a repository's own.
 const CONFIG: [(&str, &str); 19] = [
     // Hooks are never run, whatever lies in a repository.
     ("core.hooksPath", "/dev/null"),
@@ -457,7 +457,7 @@ struct Access {
     name: String,
     service: Service,
     repository: Uuid,
-    /// What a push may bring.
+    /// Room for a push.
     room: Option<Room>,
 }
 

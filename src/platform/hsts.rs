@@ -13,7 +13,7 @@ const POLICY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 /// Has a browser forget it.
 const FORGET: HeaderValue = HeaderValue::from_static("max-age=0");
 
-/// What a server with a certificate of its own says; one on this machine alone says nothing, for a
+/// Header of a server with a certificate of its own; one on this machine alone sends none, for a
 /// browser would take it for all servers on `localhost`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hsts {

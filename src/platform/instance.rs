@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{lock_within, open_or_create};
 
-/// How long a server that was killed may still hold what it had, and one that starts may take.
+/// Longest time that a server that was killed may still hold what it had, and one that starts may take.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
-/// How long it is waited between two looks.
+/// Interval between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How long a server may take to write `server.pid`.
+/// Time limit for a server to write `server.pid`.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A server that runs, as its file says.
@@ -29,7 +29,7 @@ pub struct Running {
     pub address: SocketAddr,
     #[serde(default)]
     pub is_tls: bool,
-    /// How often it has reloaded; `None` where SIGHUP would end it.
+    /// Number of its reloads; `None` where SIGHUP would end it.
     #[serde(default)]
     pub reloads: Option<u64>,
     /// Why its last reload left something as it was.
@@ -37,7 +37,7 @@ pub struct Running {
     pub reload_error: Option<String>,
 }
 
-/// How a reload went.
+/// Outcome of a reload.
 #[derive(Debug)]
 pub struct Reload {
     pub error: Option<String>,
@@ -112,7 +112,7 @@ impl Instance {
     }
 }
 
-/// Who serves a data directory and answers; `None` where nobody does. One that is starting, or was
+/// Server of a data directory that answers; `None` if there is none. One that is starting, or was
 /// killed, is waited for until it is either, for two seconds at most; one that is silent after that
 /// still has the directory, and is told as it is.
 pub fn answering(data_dir: &Path) -> anyhow::Result<Option<Running>> {
@@ -130,7 +130,7 @@ pub fn answering(data_dir: &Path) -> anyhow::Result<Option<Running>> {
     }
 }
 
-/// Whether anybody says anything at an address. That a connection is taken proves little: the
+/// Returns whether anybody says anything at an address. That a connection is taken proves little: the
 /// kernel still takes some for a process that it is ending.
 fn answers(address: SocketAddr) -> bool {
     let asked = || -> io::Result<usize> {
@@ -156,7 +156,7 @@ fn is_held(data_dir: &Path) -> anyhow::Result<bool> {
     }
 }
 
-/// Who serves a data directory; `None` where nobody does, or it has only begun to start.
+/// Server of a data directory; `None` if there is none, or it has only begun to start.
 pub fn running(data_dir: &Path) -> anyhow::Result<Option<Running>> {
     if !is_held(data_dir)? {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What lies where in a data directory.
+//! Layout of a data directory.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,7 +16,7 @@ pub const REPOSITORIES: &str = "repositories";
 pub const SCRATCH: &str = "backup.tmp";
 pub const SCRATCH_LOCK: &str = "backup.lock";
 
-/// Where a repository lies in the directory of all.
+/// Path of a repository in the directory of all.
 pub fn repository(repositories: &Path, id: Uuid) -> PathBuf {
     repositories.join(format!("{id}.git"))
 }
@@ -37,22 +37,22 @@ pub fn repositories(directory: &Path) -> io::Result<Vec<Uuid>> {
     Ok(found)
 }
 
-/// What git names a directory of objects that it has not accepted yet: today, and before 2.33.
+/// Prefixes of git's directories of objects that it has not accepted yet: today, and before 2.33.
 pub const INCOMING: [&str; 2] = ["tmp_objdir-", "incoming-"];
 
-/// Whether a file in a repository is a lock of git's. No ref's name ends like that
+/// Returns whether a file in a repository is a lock of git's. No ref's name ends like that
 /// (git-check-ref-format(1)).
 pub fn is_lock(name: &OsStr) -> bool {
     name.as_encoded_bytes().ends_with(b".lock")
 }
 
-/// Whether a file or a directory among the objects is one that a git is still writing.
+/// Returns whether a file or a directory among the objects is one that a git is still writing.
 pub fn is_unfinished(name: &OsStr) -> bool {
     let begins = |begin: &str| name.as_encoded_bytes().starts_with(begin.as_bytes());
     INCOMING.into_iter().any(begins) || begins("tmp_") || begins(".tmp-")
 }
 
-/// Whether a file among the objects only repeats what is in others, which may be gone.
+/// Returns whether a file among the objects only repeats what is in others, which may be gone.
 pub fn is_cache(path: &Path) -> bool {
     path.components().any(|part| {
         let name = part.as_os_str().as_encoded_bytes();

@@ -1,4 +1,4 @@
-//! How often something may be tried. Each server counts for itself.
+//! Limits on how often something may be tried. Each server counts for itself.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -40,10 +40,10 @@ const WITH_ONE_TOKEN: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
 /// push everything else out of the log.
 const LOGGED_IN_A_ROW: NonZeroU32 = NonZeroU32::new(1_000).expect("not zero");
 const LOGGED_A_SECOND: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
-/// How often those are forgotten that no longer count.
+/// Interval at which those are forgotten that no longer count.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// Who has tried what, and how often.
+/// Counters of tries.
 pub struct Limits {
     names_by_network: DefaultKeyedRateLimiter<(String, IpAddr)>,
     names: DefaultKeyedRateLimiter<String>,
@@ -178,7 +178,7 @@ impl Limits {
     }
 }
 
-/// What a token has left of its requests to the API.
+/// Requests to the API that a token has left.
 #[derive(Clone, Copy, Debug)]
 pub struct Left {
     requests: u32,

@@ -14,7 +14,7 @@ use crate::config::open_or_create;
 /// Largest log, in bytes. The one before is kept beside it.
 pub const MAX_SIZE: u64 = 16 << 20;
 
-/// Where the server logs to in the background.
+/// Log file of a server in the background.
 pub fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("server.log")
 }
@@ -111,7 +111,7 @@ impl LogFile {
     }
 }
 
-/// Whether standard error goes to that file.
+/// Returns whether standard error goes to that file.
 fn is_stderr(path: &Path) -> bool {
     let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
     let stderr = stderr.and_then(|stderr| stderr.metadata());

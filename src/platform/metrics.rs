@@ -1,4 +1,4 @@
-//! What the server counts of itself, for Prometheus.
+//! Metrics of the server, for Prometheus.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Platform;
 use super::refusal::Refusal;
 
-/// How long a repository's size is taken as known: another server may push to it, and git may pack
+/// Time for which a repository's size is taken as known: another server may push to it, and git may pack
 /// it anew.
 const SIZE_LIFETIME: Duration = Duration::from_secs(600);
 /// Most that one push may bring, in bytes.

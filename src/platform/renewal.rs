@@ -1,4 +1,4 @@
-//! What a token can do for itself, and how its end is brought forward.
+//! Calls of a token about itself, and bringing its expiry forward.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What may be done with repositories, for the API and the pages alike.
+//! Operations on repositories, for the API and the pages alike.
 
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ pub struct RepositoryChange<'a> {
 }
 
 impl Platform {
-    /// Whether an account, or somebody without one, may read a repository, and push to it.
+    /// Returns whether an account, or somebody without one, may read a repository, and push to it.
     pub async fn rights(
         &self,
         repository: &Repository,

@@ -16,7 +16,7 @@ use crate::database::Database;
 use crate::files::free_name;
 use crate::system::sync_dir;
 
-/// Where a server is restored to.
+/// Places that a server is restored to.
 #[derive(Debug)]
 pub struct Target {
     pub data_dir: PathBuf,
@@ -28,11 +28,11 @@ pub struct Target {
     pub force: bool,
 }
 
-/// What was restored.
+/// Report of a restore.
 #[derive(Debug)]
 pub struct Restored {
     pub repositories: usize,
-    /// Where the directories are that were there before.
+    /// Directories that were there before, under their new names.
     pub aside: Vec<PathBuf>,
 }
 
@@ -98,7 +98,7 @@ pub async fn restore(target: &Target, archive: impl Read) -> anyhow::Result<Rest
     })
 }
 
-/// What is in an archive of ours, and nothing else.
+/// Returns whether a path can be in an archive of ours.
 fn may_be(path: &Path) -> bool {
     let parts: Vec<&OsStr> = path.components().map(Component::as_os_str).collect();
     match parts[..] {

@@ -13,10 +13,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 
-/// How often the files are looked at.
+/// Interval at which the files are looked at.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where the certificate and its key are, both PEM.
+/// Files of the certificate and its key, both PEM.
 #[derive(Clone, Debug)]
 pub struct Files {
     /// The certificate, and after it those up to the root's.
@@ -53,7 +53,7 @@ impl Files {
     }
 }
 
-/// What differs once a file has been replaced or written to.
+/// State of the files, which differs once one has been replaced or written to.
 type State = [Option<(SystemTime, u64)>; 2];
 
 /// The certificate that new connections get.

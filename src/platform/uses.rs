@@ -12,9 +12,9 @@ use super::Platform;
 use crate::database::sessions::{Session, SessionUse};
 use crate::database::tokens::{Grant, Use};
 
-/// How long a use may stay unwritten. A server that is killed forgets those.
+/// Longest time that a use stays unwritten. A server that is killed forgets those.
 const KEPT_BACK: Duration = Duration::from_secs(1);
-/// How long somebody who lists tokens waits for uses to be written down: reading goes on while
+/// Longest time that a list of tokens waits for uses to be written: reading goes on while
 /// another program has the database locked.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -26,7 +26,7 @@ pub struct Uses {
     sessions: Mutex<BTreeMap<String, SessionUse>>,
 }
 
-/// What has been noted, whatever became of the thread that noted it last.
+/// Locks the notes, whatever became of the thread that noted something last.
 fn locked<T>(noted: &Mutex<T>) -> MutexGuard<'_, T> {
     noted.lock().unwrap_or_else(PoisonError::into_inner)
 }

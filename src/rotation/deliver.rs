@@ -13,17 +13,17 @@ use crate::config::write_private;
 use crate::secret::Secret;
 use crate::system;
 
-/// How long a receiver's command may take where nothing else is said.
+/// Default time limit for a receiver's command.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
-/// How long output may still come after a command has ended: something it left behind may hold the
+/// Time limit for output after a command has ended: something it left behind may hold the
 /// pipe open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// How much of a failed command's output is kept of each stream.
+/// Most bytes that are kept of each output stream of a failed command.
 const OUTPUT_KEPT: u64 = 4 * 1024;
 /// A piece of the token this long is a leak worth hiding: 48 of its 160 random bits.
 const PIECE: usize = 12;
 
-/// Where a new token goes.
+/// Receiver of a new token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sink {

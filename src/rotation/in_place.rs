@@ -18,14 +18,14 @@ use crate::credential::{Proof, TokenInfo};
 use crate::expiry::notable_skew;
 use crate::store;
 
-/// How long after the request a token that still works may yet be replaced by it: a proxy or a
+/// Time after the request in which a token that still works may yet be replaced by it: a proxy or a
 /// worker may be busy with it although nobody waits any more. `WIT_SETTLE_TIMEOUT` says otherwise.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often the token is looked at meanwhile.
+/// Interval between two looks at the token meanwhile.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How often the only copy of a new token is tried to be stored, a second apart.
+/// Most tries to store the only copy of a new token, a second apart.
 const STORE_ATTEMPTS: usize = 20;
-/// How many shorter lifetimes are asked for after a refusal.
+/// Most shorter lifetimes that are asked for after a refusal.
 const MAX_LIFETIMES: u32 = 2;
 
 const ENDED: &str = "the old token has replaced itself and has ended";

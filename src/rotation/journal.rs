@@ -68,15 +68,15 @@ pub struct Journal {
     pub old_id: String,
     /// Known from before the new token is put into the pending slot.
     pub new_id: Option<String>,
-    /// Whether the old token lies in the store, so that the new one belongs there too.
+    /// True if the old token lies in the store, so that the new one belongs there too.
     pub stored: bool,
-    /// Whether the old token replaces itself, without a sign-in.
+    /// True if the old token replaces itself, without a sign-in.
     #[serde(default)]
     pub by_itself: bool,
     pub started: UnixTime,
     /// When the last create request was about to be sent.
     pub sent: UnixTime,
-    /// How many create requests may have been sent.
+    /// Number of create requests that may have been sent.
     pub attempts: u32,
     /// The ids that they were sent with; the last is that of the next one.
     #[serde(default)]
@@ -88,11 +88,11 @@ pub struct Journal {
     pub known: Vec<String>,
     pub step: Step,
     pub deliveries: Vec<Delivery>,
-    /// How long the old token lives on after the last delivery, in seconds.
+    /// Seconds for which the old token lives on after the last delivery.
     pub grace: u64,
     /// When the old token is to be revoked; set once all deliveries are done.
     pub revoke_at: Option<UnixTime>,
-    /// Whether the server ends the old token by itself when the grace is over.
+    /// True if the server ends the old token by itself when the grace is over.
     #[serde(default)]
     pub shortened: bool,
 }
@@ -155,7 +155,7 @@ impl Journal {
         }
     }
 
-    /// Whether a run at `now`, by this machine's clock, has something to do: anything but waiting for
+    /// Returns whether a run at `now`, by this machine's clock, has something to do: anything but waiting for
     /// the grace to end. An end further ahead than it can be is one by a clock that was set since;
     /// the run then asks the server.
     pub fn is_due(&self, now: UnixTime) -> bool {
@@ -166,34 +166,34 @@ impl Journal {
         self.step != Step::Grace || self.revoke_at.is_none_or(is_over)
     }
 
-    /// Whether the old token has outlived the grace, at `now` by this machine's clock.
+    /// Returns whether the old token has outlived the grace, at `now` by this machine's clock.
     pub fn is_grace_over(&self, now: UnixTime) -> bool {
         self.step == Step::Grace && self.is_due(now)
     }
 
-    /// Whether the old token's end was told to whoever waits for it: it comes, whatever becomes of
+    /// Returns whether the old token's end was told to whoever waits for it: it comes, whatever becomes of
     /// the new one, which may well have been rotated since.
     pub(super) fn is_end_promised(&self) -> bool {
         self.grace > 0 && self.revoke_at.is_some()
     }
 
-    /// Whether the new token is still to be printed, so that only a person can finish it.
+    /// Returns whether the new token is still to be printed, so that only a person can finish it.
     pub fn waits_for_print(&self) -> bool {
         let printed = |delivery: &Delivery| !delivery.done && delivery.sink == Sink::Print;
         self.deliveries.iter().any(printed)
     }
 
-    /// Whether the old token replaces itself where it is stored.
+    /// Returns whether the old token replaces itself where it is stored.
     pub fn is_in_place(&self) -> bool {
         self.by_itself && self.stored
     }
 
-    /// Whether the token of that id is the old one or the new one.
+    /// Returns whether the token of that id is the old one or the new one.
     pub fn is_of(&self, id: &str) -> bool {
         self.old_id == id || self.new_id.as_deref() == Some(id)
     }
 
-    /// Whether `text`, the first characters of an id or a name, means this rotation.
+    /// Returns whether `text`, the first characters of an id or a name, means this rotation.
     pub fn is_meant_by(&self, text: &str) -> bool {
         let fits = |id: &str| text.len() >= 4 && id.starts_with(text);
         [self.name.as_str(), stem(&self.name)].contains(&text)

@@ -126,7 +126,7 @@ impl Rotator<'_> {
         Err(RotationError::Missing)
     }
 
-    /// Whether the server still takes the new token.
+    /// Returns whether the server still takes the new token.
     fn is_new_alive(&self, journal: &Journal) -> Result<bool, RotationError> {
         let new_id = new_id(journal)?;
         if self.api.promises().asks_password {
@@ -284,7 +284,7 @@ impl Rotator<'_> {
         self.retire(journal, &site)
     }
 
-    /// What is left to do where the store no longer has the new token: it was emptied meanwhile.
+    /// Does what is left to do if the store no longer has the new token: it was emptied meanwhile.
     fn lost(&self, journal: &mut Journal) -> Result<Outcome, RotationError> {
         let in_use = journal.deliveries.iter().any(|delivery| delivery.done);
         if !in_use && !journal.by_itself {
@@ -431,7 +431,7 @@ impl Rotator<'_> {
         }
     }
 
-    /// What is wrong with the new token, asked of the server; `None` where it is as it should be.
+    /// Fault of the new token, asked of the server; `None` if it is as it should be.
     fn fault_of(
         &self,
         journal: &Journal,
@@ -656,7 +656,7 @@ impl Rotator<'_> {
     }
 }
 
-/// What the host must promise for the plan to be carried out, before anything is sent.
+/// Requires of the host what the plan needs, before anything is sent.
 fn can_rotate(plan: &Plan, api: &dyn TokenApi) -> Result<(), ApiError> {
     let promises = api.promises();
     if !plan.new.repositories.is_empty() {

@@ -1,4 +1,4 @@
-//! Which store is used: the one named, else the one remembered, else `auto`.
+//! Choice of the store: the one named, else the one remembered, else `auto`.
 
 use std::cell::OnceCell;
 
@@ -20,13 +20,13 @@ pub const NAMES: [&str; 4] = ["auto", "keychain", "file", "keyutils"];
 pub struct Decided {
     /// The store.
     pub store: Box<dyn Store>,
-    /// Whether `auto` has chosen it just now.
+    /// True if `auto` has chosen it just now.
     pub new: bool,
 }
 
 /// The store to use: `named` (from `--store`), else `WIT_STORE`, else the config file's.
 ///
-/// Where none of them says, `auto` is decided and remembered by the first write; until then
+/// If none of them says, `auto` is decided and remembered by the first write; until then
 /// reading looks where that would go and leaves no trace.
 pub fn open(paths: &Paths, named: Option<&str>) -> Result<Box<dyn Store>, StoreError> {
     if let Some(name) = named_now(named) {

@@ -1,6 +1,6 @@
 //! The `file` store: one age-encrypted file per site, and the identity that opens them beside it.
 //!
-//! What is encrypted is a line with the site and then the item, so that the list of sites needs no
+//! The encrypted text is a line with the site and then the item, so that the list of sites needs no
 //! index and a file under another's name is found out. `age -d -i identity.txt FILE` reads it, under
 //! a passphrase too.
 

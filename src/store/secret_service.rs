@@ -253,7 +253,7 @@ fn search(bus: &mut Bus, attributes: &Attributes) -> u32 {
     bus.send(&search)
 }
 
-/// Which of the items that a search finds must be open.
+/// Selects which of the items that a search finds must be open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needed {
     /// One: a duplicate in a locked collection must not hide it.

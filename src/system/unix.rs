@@ -75,7 +75,7 @@ pub struct Owner {
 
 /// Gives an open file that root has created to `owner`.
 ///
-/// Where that can't be done the file stays root's: in a container without the right to (user
+/// If that can't be done the file stays root's: in a container without the right to (user
 /// namespaces, a dropped CAP_CHOWN), and on a file system that keeps no owners.
 pub fn give(file: &File, owner: Owner) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};

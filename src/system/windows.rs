@@ -97,7 +97,7 @@ pub fn owner(_: &File) -> io::Result<u32> {
     Ok(0)
 }
 
-/// Whether there is such a file: its name says whether it is a program.
+/// Returns whether there is such a file: its name says whether it is a program.
 pub fn is_executable(path: &Path) -> bool {
     path.is_file()
 }
@@ -112,7 +112,7 @@ pub fn apart(command: &mut Command) {
     command.creation_flags(NO_WINDOW);
 }
 
-/// What a process has started is not known; it itself is killed by who started it.
+/// The children of a process are not known; it itself is killed by its parent.
 pub fn kill_apart(_: Option<u32>) {}
 
 /// The system does not say.

@@ -22,7 +22,7 @@ const INSTALL: &str = "sudo apt-get install git";
 #[derive(Debug)]
 pub struct Facts {
     program: Option<PathBuf>,
-    /// What `git --version` answered.
+    /// Answer of `git --version`.
     version: Option<String>,
     /// Why git can't read its configuration.
     unreadable: Option<git_config::Error>,
@@ -226,7 +226,7 @@ fn removal(helper: &Entry) -> Option<String> {
     ))
 }
 
-/// What names our helper anew where it is named now, and touches nothing else.
+/// Command that names our helper anew where it is named now, and touches nothing else.
 fn anew(helper: &Entry) -> Option<String> {
     // A path that leads nowhere is replaced where it stands.
     if is_stale(&helper.value) {

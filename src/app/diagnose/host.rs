@@ -15,7 +15,7 @@ use crate::helper::refresh;
 use crate::sign_in::{HostType, SignIn, Upkeep};
 use crate::store::{self, Store};
 
-/// How long the host may take to answer.
+/// Time limit for the host's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A git host, and what is stored for it.
@@ -23,7 +23,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Facts {
     url: String,
     host: HostType,
-    /// Whether it answers anything at all; no secret goes there.
+    /// True if it answers anything at all; no secret goes there.
     reached: Result<(), ApiError>,
     sign_ins: Vec<Held>,
     /// Why the last refresh failed.
@@ -73,7 +73,7 @@ impl Facts {
     }
 }
 
-/// Whether a server answers anything at all. What it is asked for does not matter.
+/// Returns whether a server answers anything at all. What it is asked for does not matter.
 fn reached(server: &ServerUrl, ca_file: Option<&Path>) -> Result<(), ApiError> {
     let client = Client::trusting(server, false, ca_file)?.within(ANSWER_TIMEOUT);
     match client.head("/") {

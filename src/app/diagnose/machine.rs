@@ -1,4 +1,4 @@
-//! What kind of place this is: WSL, a container, an SSH session, behind a proxy.
+//! Kind of machine: WSL, a container, an SSH session, behind a proxy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::{Finding, quoted};
 /// The variables that send https through a proxy.
 pub const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// What the files below `/` and the environment tell.
+/// Facts that the files below `/` and the environment tell.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     wsl: bool,

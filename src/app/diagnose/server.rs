@@ -17,7 +17,7 @@ use crate::store::{self, Store};
 
 /// The difference of two clocks from which it matters, in seconds.
 const SKEW: i64 = 60;
-/// How long before its end a session or token is told, in seconds: as `wit status`.
+/// Seconds before the end of a session or token from which it is reported, as in `wit status`.
 const SOON: i64 = 3 * DAY;
 
 /// A server, and what is stored for it.
@@ -33,7 +33,7 @@ pub struct Facts {
     session: Session,
     /// The options that name the account that commands about it mean.
     naming: String,
-    /// Whether `WIT_TOKEN` is for it.
+    /// True if `WIT_TOKEN` is for it.
     by_environment: bool,
     tokens: Vec<Held>,
     proxied: bool,
@@ -62,7 +62,7 @@ struct Held {
     expiry: Option<Expiry>,
     /// The options that name its account.
     naming: String,
-    /// Whether it runs out although it should have been renewed.
+    /// True if it runs out although it should have been renewed.
     runs_out: bool,
     taken: Result<(), ApiError>,
 }
@@ -70,7 +70,7 @@ struct Held {
 /// A client of a server, with the certificates that it is trusted by.
 pub type ClientOf<'a> = dyn Fn(&ServerUrl) -> Result<Client, ApiError> + 'a;
 
-/// What a server is asked with.
+/// Tools with which a server is asked.
 pub struct Means<'a> {
     /// The account that is meant; `None` where there is none.
     pub account: Option<String>,
@@ -78,7 +78,7 @@ pub struct Means<'a> {
     pub client: &'a ClientOf<'a>,
     /// Names an account in a command.
     pub naming: &'a Naming<'a>,
-    /// What is remembered of servers.
+    /// Configuration, with the servers.
     pub config: &'a Config,
     /// `None` where it can't be had.
     pub store: Option<&'a dyn Store>,
@@ -167,7 +167,7 @@ impl Facts {
         facts
     }
 
-    /// Whether its tokens are worked on in its database, which takes no login.
+    /// Returns whether its tokens are worked on in its database, which takes no login.
     fn is_direct(&self) -> bool {
         self.form.as_deref() == Some("database")
     }
@@ -375,12 +375,12 @@ fn check_token(token: &Held, now: UnixTime) -> Finding {
     }
 }
 
-/// What `WIT_TOKEN` and `WIT_URL` lead to.
+/// Credential of `WIT_TOKEN` and `WIT_URL`.
 #[derive(Debug)]
 pub struct EnvironmentFacts {
     token: bool,
     url: Option<String>,
-    /// Whether that URL is an origin that a token may be sent to.
+    /// True if that URL is an origin that a token may be sent to.
     usable: bool,
     taken: Option<Result<(), ApiError>>,
     /// Another server, which the token may be for.

@@ -1,4 +1,4 @@
-//! Where secrets lie, and what is in the way of using them: the store, locks, journals, permissions.
+//! Checks of the store and of what is in the way of using it: locks, journals, permissions.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ use crate::store::file::identity::{IdentityFile, identity_file};
 use crate::store::{self, Store, StoreError, lock::SiteLock};
 use crate::system;
 
-/// How long a lock that is held is watched before it counts as stuck.
+/// Time after which a lock that is held counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long it is waited between two looks at it.
+/// Interval between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 const TO_FILE: &str = "wit setup --store file";
@@ -39,16 +39,16 @@ pub struct Facts {
     probe: Option<Result<(), Refusal>>,
     /// Why a keyring that is locked stays so, and what unlocks it here.
     unlocking: Option<(&'static str, &'static str)>,
-    /// What is in the way where the file store has no identity that can be used: its directory where
+    /// Obstacle where the file store has no identity that can be used: its directory where
     /// there are items, which nothing can open any more, else the identity file.
     no_identity: Option<PathBuf>,
     /// Items that can't be used, by the server whose they are.
     damaged: Vec<(String, Refusal)>,
-    /// What its own owner can't use.
+    /// Files that their own owner can't use.
     closed: Vec<PathBuf>,
-    /// What others may get at, and the mode that mends it.
+    /// Files that others may get at, with the mode that fixes it.
     loose: Vec<(PathBuf, &'static str)>,
-    /// What belongs to another user.
+    /// Files of another user.
     foreign: Vec<PathBuf>,
     /// Locks that somebody does not give back, with the process.
     stuck: Vec<(PathBuf, Option<u32>)>,
@@ -149,7 +149,7 @@ impl Facts {
         }
     }
 
-    /// Whether the keychain is the store, or would be chosen.
+    /// Returns whether the keychain is the store, or would be chosen.
     pub fn wants_keychain(&self) -> bool {
         matches!(self.chosen.as_str(), "keychain" | "auto")
     }

@@ -43,7 +43,7 @@ pub struct Journal {
     /// The token's id, once the server has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// Whether only the token can revoke itself: then it is in the site's item, as pending.
+    /// True if only the token can revoke itself: then it is in the site's item, as pending.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_secret: bool,
     /// When the token ends by itself, at the latest; `None` where it never does.
@@ -77,7 +77,7 @@ impl Journal {
 /// A record, and the lock that says that it is looked after.
 #[derive(Debug)]
 pub struct Held {
-    /// What is recorded; see [`Held::save`].
+    /// Record; see [`Held::save`].
     pub journal: Journal,
     path: PathBuf,
     lock: File,

@@ -14,7 +14,7 @@ use crate::config;
 
 /// A URL that no setting for a site of its own matches (RFC 6761 section 6.4).
 pub const ANY_SITE: &str = "https://wit.invalid";
-/// What a command in place of a helper says on stderr.
+/// Mark that a command in place of a helper prints on stderr.
 const MARK: &str = "wit-chain";
 /// More helpers than anybody has, and few enough for one command line.
 const MAX_HELPERS: usize = 500;
@@ -38,12 +38,12 @@ impl Entry {
         pattern(&self.key)
     }
 
-    /// Whether it makes git forget the helpers before it.
+    /// Returns whether it makes git forget the helpers before it.
     pub fn is_reset(&self) -> bool {
         self.value.is_empty()
     }
 
-    /// Whether git reads it before, or as, what is written to `scope`.
+    /// Returns whether git reads it before, or as, what is written to `scope`.
     pub fn is_within(&self, scope: Scope) -> bool {
         rank(&self.scope) <= rank(scope.name())
     }
@@ -155,12 +155,12 @@ fn git_directory() -> Result<PathBuf, Error> {
     })
 }
 
-/// Which of the `entries` git runs for `url`, in its order: their places in the list.
+/// Indexes of the `entries` that git runs for `url`, in its order.
 pub fn run_for(entries: &[Entry], url: &str, place: Place) -> Result<Vec<usize>, Error> {
     asked(entries, url, place, |entry| entry.is_reset())
 }
 
-/// Which of the `entries` are for `url`, those that reset others among them.
+/// Indexes of the `entries` for `url`, those that reset others among them.
 pub fn matching(entries: &[Entry], url: &str, place: Place) -> Result<Vec<usize>, Error> {
     asked(entries, url, place, |_| false)
 }
@@ -228,7 +228,7 @@ fn lines(text: &str, key: &str) -> Vec<usize> {
     found
 }
 
-/// What stands between the brackets of a section's head, and behind them.
+/// Text between the brackets of a section's head, and behind them.
 fn section(line: &str) -> (String, &str) {
     let mut head = String::new();
     let mut quoted = false;

@@ -13,24 +13,24 @@ pub struct Change {
     pub scope: Scope,
     /// The file that was changed.
     pub file: PathBuf,
-    /// Whether the file was made for it.
+    /// True if the file was made for it.
     pub made_file: bool,
     /// The key that names helpers.
     pub key: String,
     /// The value that names ours.
     pub value: String,
     text: String,
-    /// What stood there before, where it was not put in but in the place of something.
+    /// Text that it replaced; empty where it replaced nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaced: Option<String>,
-    /// Which of the places where the text stands is ours, counted from 0, and how many there were:
+    /// Place of the text among equal ones, counted from 0, and their number:
     /// a person may have written the same line.
     place: usize,
     places: usize,
 }
 
 impl Change {
-    /// What turned the `before` of a file into its `after`; `None` where that was more than one
+    /// Change that turned the `before` of a file into its `after`; `None` where that was more than one
     /// piece of text put in.
     pub fn between(
         scope: Scope,
@@ -93,7 +93,7 @@ impl Change {
         }
     }
 
-    /// Whether it can be taken out of `now`.
+    /// Returns whether it can be taken out of `now`.
     pub fn stands_in(&self, now: &[u8]) -> bool {
         self.taken_from(now).is_some()
     }

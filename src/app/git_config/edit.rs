@@ -10,12 +10,12 @@ use super::locked::Locked;
 use super::scope::{Scope, git, values};
 use crate::quote::quoted;
 
-/// Where in its file a new value goes.
+/// Place of a new value in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
     /// At the very beginning, before the helpers that the file names or includes.
     Front,
-    /// Where `git config --add` puts it.
+    /// At the place that `git config --add` chooses.
     Added,
     /// In a section of its own at the very end, after what the file includes.
     End,
@@ -27,7 +27,7 @@ pub struct Addition {
     scope: Scope,
     key: String,
     value: String,
-    /// Whether to forget, for this key, the helpers named before.
+    /// True if to forget, for this key, the helpers named before.
     alone: bool,
     file: PathBuf,
     position: Position,
@@ -200,7 +200,7 @@ impl Replacement {
     }
 
     /// Carries it out, once `record` has written down the changes that remain to be taken back.
-    /// What wit setup itself had put there is from now on the new value; what somebody else had put
+    /// The record of what wit setup itself had put there becomes the new value; what somebody else had put
     /// there comes back with `--undo`.
     pub fn make(
         &self,
@@ -252,7 +252,7 @@ fn single_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// What git makes of a configuration file's text. It is given a copy: `file` itself is locked.
+/// Changes a configuration file's text by git. It is given a copy: `file` itself is locked.
 fn by_git(text: &[u8], file: &Path, changes: &[Vec<&str>]) -> Result<Vec<u8>, Error> {
     let io_error = |error| Error::Io {
         file: file.to_owned(),
@@ -276,7 +276,7 @@ fn by_git(text: &[u8], file: &Path, changes: &[Vec<&str>]) -> Result<Vec<u8>, Er
     fs::read(&copy).map_err(io_error)
 }
 
-/// Where a change stands now: in the file that it was made in, or in the one that this was moved to.
+/// File that holds a change now: the one that it was made in, or the one that this was moved to.
 /// `None` where nothing of it is left.
 #[derive(Debug)]
 pub struct Located {

@@ -15,7 +15,7 @@ pub enum Error {
     /// git says no, in its own words.
     #[error("{what}: {said}")]
     Refused {
-        /// What was asked of it.
+        /// Description of the request.
         what: &'static str,
         /// Its stderr, escaped.
         said: String,
@@ -45,7 +45,7 @@ pub enum Error {
     Unwritable {
         /// The file.
         file: PathBuf,
-        /// Whether only root may.
+        /// True if only root may.
         system: bool,
         /// Why.
         #[source]
@@ -104,7 +104,7 @@ pub enum Error {
     /// More helpers than are looked at.
     #[error("git's configuration names {0} helpers")]
     TooMany(usize),
-    /// What was changed could not be written down.
+    /// The change could not be recorded.
     #[error("{}", file.display())]
     Record {
         /// The file of the record.
@@ -124,7 +124,7 @@ impl Error {
         }
     }
 
-    /// Whether a person must decide: nothing failed by itself.
+    /// Returns whether a person must decide: nothing failed by itself.
     pub fn needs_attention(&self) -> bool {
         use Error::*;
         match self {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{config, process, system};
 
-/// What git calls the helper where its configuration does not give a path.
+/// Name of the helper where git's configuration does not give a path.
 pub const PORTABLE: &str = "wit";
 
-/// Whether this value of `credential.helper` runs our helper, whatever its options. A name in other
+/// Returns whether this value of `credential.helper` runs our helper, whatever its options. A name in other
 /// letters counts too: some file systems do not tell them apart.
 pub fn is_ours(helper: &str) -> bool {
     let program = first_word(helper.strip_prefix('!').unwrap_or(helper));
@@ -55,7 +55,7 @@ pub fn shell_word(path: &str) -> String {
 pub struct Program {
     /// `None` where there is no such program.
     pub path: Option<PathBuf>,
-    /// Whether anybody may run it.
+    /// True if anybody may run it.
     pub executable: bool,
     /// `None` where it does not answer as our helper does.
     pub version: Option<String>,
@@ -83,13 +83,13 @@ impl Program {
         }
     }
 
-    /// Whether it is the helper that belongs to this program.
+    /// Returns whether it is the helper that belongs to this program.
     pub fn is_current(&self) -> bool {
         self.version.as_deref() == Some(env!("CARGO_PKG_VERSION"))
     }
 }
 
-/// Whether a value of ours names a program by a path where it is no longer, or not in this version:
+/// Returns whether a value of ours names a program by a path where it is no longer, or not in this version:
 /// after a move or an update to another prefix. A name that is looked for in the PATH is not stale:
 /// that differs from one place to another.
 pub fn is_stale(value: &str) -> bool {

@@ -36,7 +36,7 @@ pub struct Locked {
     lock: PathBuf,
     written: fs::File,
     held: bool,
-    /// What it holds; `None` where it is not there.
+    /// Content; `None` where it does not exist.
     pub text: Option<Vec<u8>>,
 }
 

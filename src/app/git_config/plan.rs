@@ -66,12 +66,12 @@ impl Plan {
         self.stale.iter().map(Replacement::old)
     }
 
-    /// Whether git runs the helper already.
+    /// Returns whether git runs the helper already.
     pub fn changes_nothing(&self) -> bool {
         self.stale.is_empty() && self.targets.iter().all(|target| target.addition.is_none())
     }
 
-    /// Whether git runs the helper for a site because of this plan.
+    /// Returns whether git runs the helper for a site because of this plan.
     pub fn is_new(&self, target: &Target) -> bool {
         let key = chain::key(target.host.as_deref());
         target.addition.is_some() || self.stale.iter().any(|stale| stale.key() == key)
@@ -172,7 +172,7 @@ pub struct Now {
     pub others: Vec<String>,
     /// The URLs for which git does not run ours, where it does for all others.
     pub exceptions: Vec<String>,
-    /// Whether git finds ours, as far as that can be told.
+    /// True if git finds ours, as far as that can be told.
     pub is_found: bool,
 }
 
@@ -252,7 +252,7 @@ impl Target {
         &self.helper
     }
 
-    /// What git does now, by its own answer.
+    /// Current behaviour of git, by its own answer.
     pub fn now(&self) -> Result<Now, Error> {
         let entries = chain::entries(Place::Here)?;
         let run = chain::run_for(&entries, self.url(), Place::Here)?;
@@ -274,7 +274,7 @@ impl Target {
     }
 }
 
-/// Whether a value runs our helper, as far as that can be told.
+/// Returns whether a value runs our helper, as far as that can be told.
 fn is_valid(value: &str) -> bool {
     is_ours(value) && !is_stale(value)
 }
@@ -402,7 +402,7 @@ pub struct Left {
     pub fix: String,
 }
 
-/// Where the scope names our helper.
+/// Places where the scope names our helper.
 pub fn left(scope: Scope) -> Result<Vec<Left>, Error> {
     let mut left = Vec::new();
     for place in scope.places() {

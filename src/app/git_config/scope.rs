@@ -118,7 +118,7 @@ pub(super) fn git(args: &[&str]) -> Result<Output, Error> {
     run(git, "")
 }
 
-/// What git answers, taken apart at the NULs that end each field.
+/// Answer of git, split at the NULs that end each field.
 pub(super) fn values(question: &[&str]) -> Result<Vec<String>, Error> {
     let output = git(question)?;
     // 1: there is none.

@@ -20,10 +20,10 @@ use crate::progress;
 use crate::secret::Secret;
 use crate::sign_in::{HostType, Upkeep};
 
-/// How long the servers may take in all: they are asked at the same time.
+/// Time limit for all servers together: they are asked at the same time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What one server is asked about.
+/// Everything that one server is asked about.
 pub struct Question {
     server: ServerUrl,
     config: Config,
@@ -31,7 +31,7 @@ pub struct Question {
     /// Those that have not expired by this machine's clock.
     sessions: Vec<Session>,
     tokens: Vec<Stored>,
-    /// What it is, where that is no wit server.
+    /// Type, if it is not a wit server.
     host: Option<HostType>,
     sign_ins: Vec<SignedIn>,
 }
@@ -103,20 +103,20 @@ fn signed_in(number: usize, entry: &Credential, server: &str, now: UnixTime) -> 
     })
 }
 
-/// What a server answered, as far as it did in time.
+/// Answer of a server, as far as it came in time.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     /// Server clock minus this machine's, in seconds.
     pub skew: Option<i64>,
-    /// Whether the session of an account is accepted.
+    /// True if the session of an account is accepted.
     pub sessions: BTreeMap<String, bool>,
-    /// Whether the token of an id is accepted.
+    /// True if the token of an id is accepted.
     pub tokens: BTreeMap<String, bool>,
-    /// Whether the token of a sign-in is accepted, by the number of its entry.
+    /// True if the token of a sign-in is accepted, by the number of its entry.
     pub sign_ins: BTreeMap<usize, bool>,
     /// Why something was not checked.
     pub problem: Option<String>,
-    /// Whether all was asked.
+    /// True if all was asked.
     pub is_complete: bool,
 }
 
@@ -269,7 +269,7 @@ fn check_host(
     Ok(())
 }
 
-/// Which of an account's stored tokens the server still has.
+/// Notes which of an account's stored tokens the server still has.
 fn note(question: &Question, answer: &mut Answer, account: &str, listed: &[Token]) {
     for token in question
         .tokens

@@ -14,10 +14,10 @@ use crate::cli::{Cli, EXIT_CODES};
 const DATE: &str = "2026-11-26";
 const SOURCE: &str = concat!("wit ", env!("CARGO_PKG_VERSION"));
 
-/// How an apostrophe is set, in groff and elsewhere.
+/// Definition of an apostrophe, for groff and others.
 const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
-/// What each variable does. docs/configuration.md has all of them.
+/// Variables, with their effects. docs/configuration.md has all of them.
 const ENVIRONMENT: [(&str, &str); 12] = [
     ("WIT_STORE", "The store to use, over the configuration."),
     (
@@ -54,7 +54,7 @@ const ENVIRONMENT: [(&str, &str); 12] = [
     ("NO_COLOR", "No colour, as no-color.org has it."),
 ];
 
-/// Where files are on Linux.
+/// Paths of files on Linux.
 const FILES: [(&str, &str); 4] = [
     (
         "~/.config/wit/config.json",

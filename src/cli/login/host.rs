@@ -30,9 +30,9 @@ use crate::sign_in::{ClientAuth, HostType, SignIn, Upkeep};
 use crate::store::choice::Decided;
 use crate::{interactive, process, progress, store};
 
-/// How long the browser is waited for.
+/// Longest wait for the browser.
 const BROWSER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// How often it is looked whether an address was pasted.
+/// Interval between two looks for a pasted address.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// The word of `--client-id` for the client that Gitea and Forgejo have built in.
 const BUILT_IN: &str = "built-in";
@@ -78,14 +78,14 @@ pub struct HostArgs {
     for_git: bool,
 }
 
-/// What `wit login` was given, as far as it matters here.
+/// Arguments of `wit login`, as far as they matter here.
 pub struct Given<'a> {
     pub host: &'a HostArgs,
     pub username: Option<&'a str>,
     pub password_stdin: bool,
     pub no_browser: bool,
     pub ca_file: Option<PathBuf>,
-    /// Whether there is an option that only a wit server has.
+    /// True if there is an option that only a wit server has.
     pub is_wit: bool,
 }
 
@@ -98,7 +98,7 @@ enum Way {
     Password,
 }
 
-/// What is known of the server before the way in is chosen.
+/// Facts about the server before the way in is chosen.
 struct Host<'a> {
     given: Given<'a>,
     kind: HostType,
@@ -109,7 +109,7 @@ struct Host<'a> {
     reach: Reach,
 }
 
-/// What a way in ends with.
+/// Result of a way in.
 struct Kept {
     secret: Secret,
     tokens: Option<Tokens>,
@@ -164,7 +164,7 @@ fn configured(server: &ServerUrl) -> anyhow::Result<Configured> {
     Configured::parse(server, &printed.stdout).context("git's configuration")
 }
 
-/// What the server is: by option, as it was remembered, by its name, by git's configuration, or as
+/// Type of the server: by option, as it was remembered, by its name, by git's configuration, or as
 /// it answers.
 fn resolve<'a>(
     given: Given<'a>,
@@ -308,7 +308,7 @@ impl Host<'_> {
         })
     }
 
-    /// Where a client is registered, and what is typed then.
+    /// Instructions for registering a client.
     fn register(&self) -> String {
         let registration = hosts::registration(self.kind, &self.server);
         let place = match registration.page {

@@ -20,16 +20,16 @@ use crate::sign_in::{SignIn, Upkeep};
 use crate::store::lock::SiteLock;
 use crate::store::{self, Store};
 
-/// How long a refresh that is under way is waited for, so that what it brings is ended too.
+/// Longest wait for a refresh that is under way, so that what it brings is ended too.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is left of a sign-in at its host.
+/// Remains of a sign-in at its host.
 struct Left {
     account: Option<String>,
     reason: String,
-    /// Where the user can end it.
+    /// Page on which the user can end it.
     page: Option<String>,
-    /// Whether it was to be ended.
+    /// True if it was to be ended.
     is_failure: bool,
 }
 

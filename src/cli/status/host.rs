@@ -10,14 +10,14 @@ use crate::item::Item;
 use crate::quote::Suggestion;
 use crate::sign_in::{HostType, InstalledApp, SignIn, Upkeep};
 
-/// How long before its end a sign-in that is not renewed needs attention, in seconds: time to
+/// Seconds before the end from which a sign-in that is not renewed needs attention: time to
 /// create another token.
 const SOON: i64 = 7 * DAY;
-/// How long before its end a token that replaces itself needs attention, in seconds: it should have
+/// Seconds before its end from which a token that replaces itself needs attention: it should have
 /// done so days before.
 const UNRENEWED: i64 = 2 * DAY;
 
-/// What is shown of one host.
+/// Lines about one host.
 pub struct Shown {
     pub lines: Vec<String>,
     pub attention: bool,

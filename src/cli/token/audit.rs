@@ -16,7 +16,7 @@ use crate::hosts::scopes;
 use crate::quote::Suggestion;
 use crate::sign_in::HostType;
 
-/// Whether it is a scope that few tokens need.
+/// Returns whether it is a scope that few tokens need.
 fn is_wide(host: HostType, scope: &str) -> bool {
     match host {
         HostType::Wit => scope == "repo:admin",
@@ -95,7 +95,7 @@ fn findings(
     found
 }
 
-/// What is known of a token here, and so what can be done about it.
+/// Relation of a token to this machine, which decides what can be done about it.
 enum Place {
     /// Git on this machine uses it: a rotation stores the new one.
     Stored,

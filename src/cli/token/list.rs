@@ -48,7 +48,7 @@ enum Format {
     Tsv,
 }
 
-/// How long before its end a token is shown as one that expires soon, in seconds.
+/// Seconds before its end from which a token is shown as one that expires soon.
 const SOON: i64 = 7 * DAY;
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {

@@ -1,4 +1,4 @@
-//! Which token a person means.
+//! Picks the token that a person means.
 
 use crate::api::Token;
 use crate::api::promises::stem;
@@ -64,7 +64,7 @@ fn line(token: &Token) -> String {
     format!("  {}  {}", escaped(&token.id), label(token))
 }
 
-/// What people know a token by: its prefix and its name.
+/// Label of a token for people: its prefix and its name.
 pub fn label(token: &Token) -> String {
     format!("{}  {}", hint(token), escaped(&token.name))
 }
@@ -77,13 +77,13 @@ pub fn hint(token: &Token) -> String {
     }
 }
 
-/// What a person typed, as it may be repeated to them.
+/// Text that a person typed, as it may be repeated to them.
 pub fn shown(text: &str) -> String {
     let cut: String = text.chars().take(100).collect();
     output::redacted(&escaped(&cut))
 }
 
-/// Whether it is a secret rather than a name for one: a token, or a session.
+/// Returns whether it is a secret rather than a name for one: a token, or a session.
 pub fn is_secret(text: &str) -> bool {
     let all = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     output::redacted(text) != text || (text.len() == 32 && all(text))

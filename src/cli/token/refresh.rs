@@ -10,7 +10,7 @@ use crate::hosts::renew::{RenewError, refresh_due};
 use crate::quote::Suggestion;
 use crate::store::Store;
 
-/// How long another process's refresh, or a rotation, at the same site is waited for.
+/// Longest wait for another process's refresh, or a rotation, at the same site.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Refreshes what is due at `site`. A failure is remembered for the next `get`, which then does not

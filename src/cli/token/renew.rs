@@ -15,7 +15,7 @@ use crate::expiry::UnixTime;
 use crate::helper::renewal;
 use crate::store::{self, Store};
 
-/// How long another rotation at the same site is waited for.
+/// Longest wait for another rotation at the same site.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 #[derive(Debug, clap::Args)]

@@ -33,7 +33,7 @@ use crate::sign_in::HostType;
 use crate::store::Store;
 use report::{again, failure, nothing, report, show};
 
-/// How long another rotation at the same site is waited for.
+/// Longest wait for another rotation at the same site.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default, clap::Args)]
@@ -138,7 +138,7 @@ struct Done {
     name: String,
     old_id: String,
     by_itself: bool,
-    /// Whether standard output is the new token's.
+    /// True if standard output is the new token's.
     printed: bool,
     outcome: Outcome,
     /// When this machine is to replace the new token, where the host gives no expiry.
@@ -174,11 +174,11 @@ fn to_receiver(sink: &Sink, token: &Secret) -> Result<(), DeliveryError> {
     written.map_err(|error| DeliveryError(error.to_string()))
 }
 
-/// What a rotation is carried out with.
+/// Tools of a rotation.
 pub(super) struct Means<'a> {
     api: &'a dyn TokenApi,
     store: &'a dyn Store,
-    /// Whether a person reads what is reported.
+    /// True if a person reads what is reported.
     attended: bool,
 }
 
@@ -358,7 +358,7 @@ fn redirect(journals: &mut [Journal], sinks: &[Sink]) -> Result<bool, Failure> {
     Ok(any)
 }
 
-/// Whether a rotation that was begun is the one that is asked for now: it keeps what it began with.
+/// Returns whether a rotation that was begun is the one that is asked for now: it keeps what it began with.
 fn is_as_asked(args: &Args, host: HostType, journal: &Journal) -> Result<bool, Failure> {
     let days = args.expires.as_deref().map(create::days).transpose()?;
     let scopes = match args.scopes.is_empty() {

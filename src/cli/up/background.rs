@@ -17,7 +17,7 @@ use crate::config;
 use crate::platform::{Ready, instance, log_file};
 use crate::progress;
 
-/// How long a server may take to start.
+/// Time limit for the start of a server.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub fn run(args: &Start, data_dir: &Path, context: &Context) -> anyhow::Result<Exit> {

@@ -78,7 +78,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Whether something is asked for that a server that runs already was not asked for.
+    /// Returns whether something is asked for that a server that runs already was not asked for.
     pub fn ask_more(&self) -> bool {
         self.user.is_some()
             || self.tls_cert.is_some()

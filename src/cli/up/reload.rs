@@ -9,7 +9,7 @@ use crate::cli::output;
 use crate::cli::{Context, Exit, Failure};
 use crate::platform::instance;
 
-/// How long a server may take.
+/// Time limit for a server.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! What `wit up` says of a server, and what it remembers of it for other commands.
+//! Report of `wit up` about a server, and the record of it for other commands.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -124,7 +124,7 @@ pub fn report(
     Ok(output::print(text.as_bytes())?)
 }
 
-/// Where this machine reaches the server, as every command writes it.
+/// URL by which this machine reaches the server, as every command writes it.
 pub fn url(address: SocketAddr, is_tls: bool) -> anyhow::Result<String> {
     let scheme = if is_tls { "https" } else { "http" };
     let url = format!("{scheme}://{}", platform::reached_at(address));

@@ -31,7 +31,7 @@ pub struct Gitea {
     login: Login,
     username: String,
     client: Client,
-    /// Whether the sign-in's token may be worth trying as the password.
+    /// True if the sign-in's token may be worth trying as the password.
     by_token: Cell<bool>,
     password: RefCell<Option<Secret>>,
     /// The last one-time code. A server that accepts a code once only refuses it the next time.

@@ -19,7 +19,7 @@ use crate::quote::escaped;
 use crate::secret::Secret;
 use crate::sign_in::{HostType, InstalledApp, Upkeep};
 
-/// What comes with any other permission.
+/// Permission that comes with any other.
 const METADATA: &str = "metadata:read";
 /// Characters of a token that it is known by.
 const PREFIX: usize = 8;

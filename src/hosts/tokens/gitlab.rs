@@ -1,6 +1,6 @@
 //! GitLab's tokens: those of projects and groups, and what a personal one does with itself.
 //!
-//! Who asks is a personal token: an OAuth sign-in can't create tokens, and nobody but an
+//! The login is a personal token: an OAuth sign-in can't create tokens, and nobody but an
 //! administrator creates personal ones. The id of a token of a project or group says where it
 //! belongs, `42@ada/hello`: GitLab has a call for each place, and a journal or a stored
 //! token has nothing but the id to revoke it by. The number comes first, so that the first
@@ -40,7 +40,7 @@ pub fn open(login: Login) -> Result<Box<dyn TokenApi>, ApiError> {
 struct Gitlab {
     calls: Calls,
     login: Login,
-    /// Whether the tokens listed last had a description, if only an empty one: older servers keep
+    /// True if the tokens listed last had a description, if only an empty one: older servers keep
     /// none.
     tells_descriptions: Cell<bool>,
 }
@@ -184,7 +184,7 @@ pub fn place_of(id: &str) -> Option<Place> {
     located(id)?.1
 }
 
-/// What a token's description holds of the request that created it.
+/// Description of a token, with the request that created it.
 fn description(request: Uuid) -> String {
     format!("wit {request}")
 }

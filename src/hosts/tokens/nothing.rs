@@ -20,7 +20,7 @@ impl Nothing {
         Nothing { login }
     }
 
-    /// Whether the host revokes whatever token is shown to it.
+    /// Returns whether the host revokes whatever token is shown to it.
     fn takes_secrets(&self) -> bool {
         self.login.host == HostType::Github && is_github_com(&self.login.server)
     }

@@ -1,4 +1,4 @@
-//! What a repository holds, as far as its page shows it.
+//! Contents of a repository, as far as its page shows them.
 
 use std::io;
 
@@ -51,7 +51,7 @@ pub struct Readme {
 }
 
 impl Git {
-    /// What a repository holds. What can't be read, or is too much, is left out.
+    /// Contents of a repository. What can't be read, or is too much, is left out.
     pub async fn contents(&self, id: Uuid, requester: Requester) -> Result<Contents, Refusal> {
         let _slot = self.slots.take(requester).await?;
         let branches = left_out(id, self.refs(id, "refs/heads/").await);

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::{CONFIG, command};
 
-/// How long the check of one repository may take.
+/// Time limit for the check of one repository.
 const FSCK_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-/// Where the settings are of what a push may have wrong.
+/// Prefix of the settings for faults that a push may have.
 const RECEIVE_FSCK: &str = "receive.fsck.";
 
 /// The first thing that git finds wrong, of all that a push is checked for; `None` where there is none.

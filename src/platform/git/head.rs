@@ -15,16 +15,16 @@ use uuid::Uuid;
 use super::Git;
 use crate::platform::refusal::Refusal;
 
-/// Where branches are among the refs.
+/// Prefix of branches among the refs.
 const BRANCHES: &str = "refs/heads/";
 /// Of several first branches, the ones that become the default, best first.
 const PREFERRED: [&str; 5] = ["main", "master", "trunk", "default", "develop"];
 /// Longest name of a branch that can be asked for, in bytes.
 const MAX_NAME: usize = 200;
 
-/// How long pushes may keep `HEAD` from being set.
+/// Longest time that pushes may keep `HEAD` from being set.
 const PUSHES_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long `HEAD` may be locked by somebody else.
+/// Longest time that `HEAD` may be locked by somebody else.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -96,7 +96,7 @@ impl Git {
         ))
     }
 
-    /// Where `HEAD` names a branch that does not exist, and others do, points it at one of them.
+    /// Points `HEAD` at an existing branch if it names one that does not exist.
     /// So the first push decides, whatever its branch is called.
     pub async fn adopt_first_branch(&self, id: Uuid) {
         if let Err(error) = self.try_to_adopt(id).await {
@@ -123,7 +123,7 @@ impl Git {
         Ok(())
     }
 
-    /// Whether the branch exists that `HEAD` names.
+    /// Returns whether the branch exists that `HEAD` names.
     async fn is_born(&self, id: Uuid) -> io::Result<bool> {
         let Some(branch) = self.default_branch(id).await else {
             // A commit by its id, as nothing here sets it.

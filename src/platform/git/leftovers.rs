@@ -1,4 +1,4 @@
-//! What gits leave behind that were killed: objects of pushes that never became part of their
+//! Leftovers of git processes that were killed: objects of pushes that never became part of their
 //! repository, and locks, which would hold up every later push.
 //!
 //! Servers may share a directory of repositories. Each holds a shared lock on it while it runs. A
@@ -20,9 +20,9 @@ const ABANDONED: Duration = Duration::from_secs(2 * GIT_TIMEOUT.as_secs());
 /// a lock that one of them still holds must not be taken from it.
 const LOCK_ABANDONED: Duration = Duration::from_secs(10 * 60);
 
-/// How long another server that has just started may hold the lock alone.
+/// Longest time that another server that has just started may hold the lock alone.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often leftovers are looked for.
+/// Interval at which leftovers are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// The sign that a server uses a directory of repositories, held until dropped.

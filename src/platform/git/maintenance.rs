@@ -23,13 +23,13 @@ use super::slots::GitSlots;
 /// A repository is looked at after its first push since the start of the server, and then after so
 /// many.
 const PUSHES: u32 = 20;
-/// How often it is looked whether the server is idle.
+/// Interval between two looks whether the server is idle.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// After how long a repository is looked at on a server that is never idle.
 const MAX_DELAY: Duration = Duration::from_secs(60 * 60);
-/// How long one repository may take.
+/// Time limit for one repository.
 const MAINTENANCE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// How long git may take to clean up when it is told to end.
+/// Time limit for git to clean up when it is told to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For git, beside what it is always told.
@@ -43,7 +43,7 @@ const SETTINGS: [&str; 5] = [
     "gc.logExpiry=now",
 ];
 
-/// What waits for maintenance.
+/// Repositories that wait for maintenance.
 #[derive(Clone, Debug, Default)]
 pub struct Maintenance {
     state: Arc<Mutex<State>>,

@@ -27,7 +27,7 @@ use crate::platform::refusal::Refusal;
 const MAX_HEAD: u64 = 16 * 1024;
 /// Most of git's output that is held at once, in bytes.
 const BUFFER: usize = 64 * 1024;
-/// How long git may take to begin its answer to a request that it has whole.
+/// Time limit for git to begin its answer to a request that it has whole.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Most that a fetch may send, in bytes, decoded: 80,000 wants.
@@ -42,9 +42,9 @@ const MAX_UNCHECKED: usize = 256 * 1024;
 /// the answer.
 const MAX_DRAINED: usize = 64 << 20;
 
-/// How often the right to an answer under way is checked again.
+/// Interval at which the right to an answer under way is checked again.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long git may take to end by itself, and then to clean up when it is told to end.
+/// Time limit for git to end by itself, and then to clean up when it is told to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Hands the request to git and its answer to the client, neither ever whole in memory.

@@ -15,7 +15,7 @@ use crate::platform::refusal::Refusal;
 const MAX_SLOTS: usize = 96;
 /// Requests of one network that wait at once. More are refused at once.
 const MAX_WAITING: usize = 128;
-/// How long a request waits for a slot before it is refused.
+/// Longest wait of a request for a slot before it is refused.
 const SLOT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Gives out the slots.
@@ -29,7 +29,7 @@ pub struct Slot {
     requester: Requester,
 }
 
-/// Who a git runs for: where the request comes from, and the account's id unless it is anonymous.
+/// Requester of a git process: the address, and the account's id unless it is anonymous.
 #[derive(Clone, Debug)]
 pub struct Requester {
     network: IpAddr,
@@ -146,7 +146,7 @@ impl GitSlots {
         given.ok().and_then(Result::ok).ok_or_else(Refusal::busy)
     }
 
-    /// Whether no git runs.
+    /// Returns whether no git runs.
     pub fn are_free(&self) -> bool {
         self.state().free == MAX_SLOTS
     }

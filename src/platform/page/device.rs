@@ -22,7 +22,7 @@ use crate::expiry::{UnixTime, ago};
 use crate::platform::Shared;
 use crate::platform::refusal::Refusal;
 
-/// Where the question is answered.
+/// Path at which the question is answered.
 const ANSWER: &str = "/device/answer";
 
 pub fn routes() -> Router<Shared> {

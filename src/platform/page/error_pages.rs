@@ -8,7 +8,7 @@ use axum::response::Response;
 use super::layout;
 use crate::platform::refusal::Refusal;
 
-/// Whether a request's sender wants to be shown a page (RFC 9110 section 12.5.1).
+/// Returns whether a request's sender wants to be shown a page (RFC 9110 section 12.5.1).
 pub fn wants_page(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).into_iter();
     let mut accepted = accepted.filter_map(|value| value.to_str().ok());

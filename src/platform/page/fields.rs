@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::layout::{Notice, sentence};
 use crate::platform::refusal::Refusal;
 
-/// What a form that comes back says.
+/// Messages of a form that comes back.
 #[derive(Debug, Default)]
 pub struct Said {
     notice: Option<Notice>,
@@ -51,24 +51,24 @@ impl Said {
         }
     }
 
-    /// What stands at the top of the page.
+    /// Notice at the top of the page.
     pub fn notice(&self) -> Option<Notice> {
         self.notice.clone()
     }
 
-    /// What is wrong with a field.
+    /// Error of a field.
     pub fn of(&self, field: &str) -> Option<&str> {
         let (name, text) = self.problem.as_ref()?;
         (*name == field).then_some(text)
     }
 
-    /// Whether a form's first field takes the focus: what is said does so before it.
+    /// Returns whether a form's first field takes the focus: what is said does so before it.
     pub fn is_nothing(&self) -> bool {
         self.notice.is_none() && self.problem.is_none()
     }
 }
 
-/// What is wrong with a field, where something is, under the id `FIELD-error`.
+/// Error of a field, if it has one, under the id `FIELD-error`.
 pub fn error(said: &Said, field: &str) -> Markup {
     html! {
         @if let Some(text) = said.of(field) { p.error id={ (field) "-error" } { (text) } }
@@ -94,9 +94,9 @@ pub struct Field<'a> {
     pub is_required: bool,
     pub min: Option<u32>,
     pub max: u32,
-    /// What a browser may fill in.
+    /// Kind of value that a browser may fill in.
     pub autocomplete: &'a str,
-    /// Whether it takes the focus of a page that says nothing else.
+    /// True if it takes the focus of a page that says nothing else.
     pub is_first: bool,
     pub is_fixed: bool,
 }

@@ -12,11 +12,11 @@ use crate::platform::refusal::Refusal;
 #[derive(Clone, Debug)]
 pub struct Viewer {
     pub name: String,
-    /// What each of its forms carries.
+    /// Token that each of its forms carries.
     pub form_token: String,
 }
 
-/// What is said at the top of a page about what was just asked for.
+/// Message at the top of a page about what was just asked for.
 #[derive(Clone, Debug)]
 pub enum Notice {
     Done(String),

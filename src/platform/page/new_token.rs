@@ -35,7 +35,7 @@ pub fn routes() -> Router<Shared> {
     Router::new().route(paths::NEW_TOKEN, get(new).post(create))
 }
 
-/// What was filled in, so that a refused form comes back as it was.
+/// Fields as they were filled in, so that a refused form comes back as it was.
 struct Draft<'a> {
     /// Of the token that will be made: a form that is sent again, by a reload, makes no other.
     id: Uuid,

@@ -12,9 +12,9 @@ pub const NEW_TOKEN: &str = "/settings/tokens/new";
 pub const SIGN_UP: &str = "/login/sign-up";
 /// An account with its sign-ins.
 pub const ACCOUNT: &str = "/settings/account";
-/// What was done with tokens, and the account.
+/// Activity of the account.
 pub const ACTIVITY: &str = "/settings/activity";
-/// What was done with one token.
+/// Activity of one token.
 pub fn activity_of(token: Uuid) -> String {
     format!("{ACTIVITY}?token={token}")
 }
@@ -78,7 +78,7 @@ impl Next {
     }
 }
 
-/// Whether a path is that of a repository's page, existing or not.
+/// Returns whether a path is that of a repository's page, existing or not.
 fn is_repository(path: &str) -> bool {
     let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
     parts.is_some_and(|(owner, name)| {

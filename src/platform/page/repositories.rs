@@ -118,7 +118,7 @@ async fn list(
     ))
 }
 
-/// What to type for a repository to which nothing was pushed.
+/// Commands for a repository to which nothing was pushed.
 fn what_to_push(address: &str) -> Markup {
     html! {
         details {
@@ -140,7 +140,7 @@ fn size(bytes: u64) -> String {
     format!("{bytes} bytes")
 }
 
-/// What an account's repositories are below.
+/// First part of the path of an account's repositories.
 fn owner(visitor: &Visitor) -> &str {
     visitor.user.username.as_deref().unwrap_or(&visitor.user.id)
 }

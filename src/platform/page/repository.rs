@@ -95,7 +95,7 @@ fn summary(repository: &Repository, branch: Option<&str>, is_own: bool) -> Marku
     }
 }
 
-/// Who can see a repository, in a word.
+/// Visibility of a repository, in a word.
 pub fn kind(repository: &Repository) -> &'static str {
     match repository.private {
         true => "Private",
@@ -103,7 +103,7 @@ pub fn kind(repository: &Repository) -> &'static str {
     }
 }
 
-/// Where a repository is cloned from.
+/// Clone address of a repository.
 pub fn clone_address(address: &str) -> Markup {
     copied(
         "Clone address",
@@ -112,7 +112,7 @@ pub fn clone_address(address: &str) -> Markup {
     )
 }
 
-/// What fills an empty repository.
+/// Commands that fill an empty repository.
 pub fn empty(address: &str) -> Markup {
     html! {
         section.aside aria-labelledby="empty" {

@@ -30,7 +30,7 @@ pub struct Visitor {
     pub session: Session,
     /// The session's secret.
     pub secret: Secret,
-    /// Where the request comes from.
+    /// Address that the request comes from.
     pub from: IpAddr,
     pub viewer: Viewer,
 }
@@ -66,7 +66,7 @@ impl Visitor {
         Ok(session.map(|session| Visitor::new(session, secret, from)))
     }
 
-    /// Where a token that the visitor creates is asked for.
+    /// Origin of the visitor's requests for tokens.
     pub fn asked_from(&self) -> AskedFrom<'_> {
         AskedFrom {
             device: self.session.client.as_deref(),
@@ -86,7 +86,7 @@ impl Visitor {
     }
 }
 
-/// What each form carries: nobody can make it without the session, nor tell the session from it.
+/// Token of each form: nobody can make it without the session, nor tell the session from it.
 fn mac(session: &Secret) -> Hmac<Sha256> {
     let mac = Hmac::new_from_slice(session.expose());
     let mut mac: Hmac<Sha256> = mac.expect("HMAC takes a key of any length");

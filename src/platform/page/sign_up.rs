@@ -56,14 +56,14 @@ async fn form(
     Ok(page(&draft, &Said::nothing()))
 }
 
-/// What was filled in, so that a refused form comes back as it was, but for the password.
+/// Fields as they were filled in, so that a refused form comes back as it was, but for the password.
 struct Draft<'a> {
-    /// Where the form is sent to.
+    /// Path that the form is sent to.
     action: &'a str,
     next: &'a Next,
     username: &'a str,
     email: &'a str,
-    /// Whether the operator has set the email.
+    /// True if the operator has set the email.
     is_email_fixed: bool,
 }
 
@@ -133,7 +133,7 @@ fn invitation_path(code: &Secret) -> String {
     format!("/login/invitation/{code}")
 }
 
-/// What can be the code of an invitation: of others, nobody is asked.
+/// Parses the code of an invitation; the database is not asked about anything else.
 fn code(typed: String) -> Result<Secret, Refusal> {
     let is_code = typed.len() <= 100 && typed.bytes().all(|byte| byte.is_ascii_alphanumeric());
     match is_code {

@@ -21,17 +21,17 @@ const SOON: i64 = 7 * DAY;
 /// Tokens that are taken in without a filter.
 const FEW: usize = 5;
 
-/// How far a lifetime may be from whole days, in seconds: where the database sets the one end and
+/// Seconds by which a lifetime may differ from whole days: the database sets the one end and
 /// the server the other.
 const SLACK: i64 = 60;
 
-/// Where a visitor lands who has revoked one.
+/// Landing page of a visitor who has revoked one.
 pub const REVOKED: &str = "/settings/tokens?done=revoked";
-/// Where a visitor lands who has changed one.
+/// Landing page of a visitor who has changed one.
 pub const CHANGED: &str = "/settings/tokens?done=changed";
-/// Where a visitor lands who wants to see a new token a second time.
+/// Landing page of a visitor who wants to see a new token a second time.
 pub const SHOWN_BEFORE: &str = "/settings/tokens?done=shown-before";
-/// Where a visitor lands who has sent the form of a new token a second time.
+/// Landing page of a visitor who has sent the form of a new token a second time.
 pub const MADE_BEFORE: &str = "/settings/tokens?done=made-before";
 
 pub fn routes() -> Router<Shared> {
@@ -183,7 +183,7 @@ pub fn name(token: &TokenRecord) -> Markup {
     }
 }
 
-/// What a token may do.
+/// Scopes of a token.
 pub fn scopes(token: &TokenRecord) -> Markup {
     html! {
         ul.scopes aria-label="Scopes" { @for scope in &token.scopes { li { code { (scope) } } } }

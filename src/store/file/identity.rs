@@ -26,7 +26,7 @@ use crate::system;
 
 /// Larger than any identity file; one of age-keygen(1) has some 200 bytes.
 const MAX_BYTES: u64 = 4096;
-/// How age files begin: the age specification (c2sp.org/age), "Version line".
+/// First bytes of age files: the age specification (c2sp.org/age), "Version line".
 const AGE_FILE: &[u8] = b"age-encryption.org/";
 /// scrypt's cost as a power of two, as age(1) writes it: about a second, and 256 MiB.
 const WORK: u8 = 18;
@@ -67,7 +67,7 @@ pub enum Protection {
 }
 
 impl Protection {
-    /// Whether a passphrase is needed to open it.
+    /// Returns whether a passphrase is needed to open it.
     pub fn is_protected(self) -> bool {
         matches!(self, Protection::Locked | Protection::Unlocked { .. })
     }

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 pub struct ForeignItem {
     /// As a keyring manager shows it.
     pub label: String,
-    /// What it is found by.
+    /// Attributes by which it is found.
     pub attributes: Attributes,
     /// The secret.
     pub secret: Secret,

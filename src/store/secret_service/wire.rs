@@ -1,7 +1,7 @@
 //! The D-Bus wire format, as far as the Secret Service needs it. Section names are of the D-Bus
 //! specification.
 //!
-//! What reads checks every length and type: the other end may be any program on the session bus.
+//! Reading checks every length and type: the other end may be any program on the session bus.
 
 /// Section "Message Format": the kinds of messages that are looked at.
 pub const METHOD_RETURN: u8 = 2;

@@ -11,7 +11,7 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::iterator::exfiltrator::origin::Origin;
 
-/// What asks a process to end.
+/// Signals that ask a process to end.
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /// Signals that are passed on to a command, and do not end this process any more.
@@ -62,7 +62,7 @@ impl Signals {
     }
 }
 
-/// Whether the terminal has sent the command a signal too, as Ctrl-C does: it goes to all of a
+/// Returns whether the terminal has sent the command a signal too, as Ctrl-C does: it goes to all of a
 /// terminal's foreground group. A hangup may be for the session's leader alone.
 fn is_for_the_group(origin: &Origin) -> bool {
     let is_from_a_process = origin.process.is_some_and(|process| process.pid != 0);

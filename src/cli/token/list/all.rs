@@ -32,7 +32,7 @@ const HEADINGS: [&str; 7] = [
 /// An account on a server; `None` for the one that is meant without a name.
 type Account = (String, Option<String>);
 
-/// What is listed of one account.
+/// List of one account.
 struct Listed {
     account: Option<String>,
     host: &'static str,
@@ -43,7 +43,7 @@ struct Listed {
 /// Why an account's tokens are not listed.
 struct Reason {
     words: String,
-    /// Whether that is nothing to put right: the host has no such call, or only for a person.
+    /// True if that is nothing to put right: the host has no such call, or only for a person.
     is_usual: bool,
 }
 

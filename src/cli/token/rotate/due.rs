@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, days: u32, context: &Context) -> anyhow::Result<E
     Ok(work.exit)
 }
 
-/// Where to look: at the one server that is meant, or with `--all` at each account of which this
+/// Servers to look at: the one that is meant, or with `--all` each account of which this
 /// machine keeps something that is due.
 fn servers(args: &Args, days: u32, context: &Context) -> anyhow::Result<Vec<ServerArgs>> {
     if !args.all {
@@ -168,7 +168,7 @@ pub fn for_a_person(journal: &Journal, context: &Context) -> anyhow::Error {
         .into()
 }
 
-/// What only a person can decide, who sees it by the command in the hint.
+/// Failure that only a person can decide, who sees it by the command in the hint.
 pub fn undecided(error: &RotationError, journal: &Journal, context: &Context) -> anyhow::Error {
     Failure::new(Exit::Attention, error.to_string())
         .hint(format!("{} --resume", again(journal, context)))

@@ -112,7 +112,7 @@ fn server(args: &Args) -> Result<ServerUrl, Failure> {
     }
 }
 
-/// Whether a rotation that began here can go on: its new token is kept, or was never made.
+/// Returns whether a rotation that began here can go on: its new token is kept, or was never made.
 fn is_left_over(journal: &Journal, server: &str, this: Option<&own::This>, item: &Item) -> bool {
     let is_this = |this: &own::This| this.token.id == journal.old_id && this.replaced_by.is_none();
     let is_kept = |entry: &Credential| {

@@ -1,4 +1,4 @@
-//! What a person is told of a rotation: its plan, its outcome, why it stopped.
+//! Report of a rotation: its plan, its outcome, why it stopped.
 
 use serde_json::{Value, json};
 
