@@ -50,7 +50,10 @@ fn a_database_that_is_not_the_platforms_is_left_as_it_is() {
     home.set("WIT_USER_ID", "u");
     home.set("DATABASE_URL", format!("sqlite:{}", file.display()));
     let said = refused(&home.run(WIT, &["token", "list"], ""), 1);
-    assert!(said.contains("is not the database of a wit server"), "{said}");
+    assert!(
+        said.contains("is not the database of a wit server"),
+        "{said}"
+    );
     assert_eq!(std::fs::read(&file).expect("there"), b"", "it made tables");
     home.set("DATABASE_URL", "sqlite:missing.db");
     let said = refused(&home.run(WIT, &["token", "list"], ""), 1);
