@@ -306,7 +306,7 @@ fn an_account_with_too_many_tokens_loses_none_by_a_rotation() {
         "/settings/tokens/{}/rotate",
         token["id"].as_str().expect("an id")
     );
-    assert_eq!(server.visit("alice").post(&path, "expires=30").status, 400);
+    assert_eq!(server.visit("alice").post(&path, "expires=30").status, 422);
     let secret = token["token"].as_str().expect("the secret");
     assert_eq!(server.bearing("GET", "/api/v1/user", secret).status, 200);
 }

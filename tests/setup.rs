@@ -235,7 +235,7 @@ fn it_says_which_helpers_are_asked_before_it() {
     home.set("GIT_CONFIG_SYSTEM", system.display().to_string());
     let out = set_up(&home, &[]);
     assert!(
-        out.contains("what they know goes first: manager\n"),
+        out.contains("run first and take precedence: manager\n"),
         "{out}"
     );
     assert!(out.contains("wit setup --host URL"), "{out}");
