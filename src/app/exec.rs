@@ -241,8 +241,8 @@ impl Lease<'_> {
     /// A scope that was not asked for.
     fn surplus(&self, asked: &[String]) -> Option<String> {
         let asked = self.session.api.normalized_scopes(asked);
-        let granted = self.created.token.scopes.iter();
-        granted.cloned().find(|scope| !asked.contains(scope))
+        let mut granted = self.created.token.scopes.iter();
+        granted.find(|scope| !asked.contains(scope)).cloned()
     }
 
     /// Brings the token's end forward to the time that was asked for. Where that fails it lives for
