@@ -598,9 +598,9 @@ fn each_request_of_a_login_fails_and_nothing_half_done_is_left() {
     let requests = proxy.take_seen();
     assert_eq!(requests.len(), 3, "{requests:?}");
     done(&desk.wit(&["logout", &proxy.url]));
-    for number in 0..requests.len() {
+    for (number, request) in requests.iter().enumerate() {
         for fate in FATES {
-            let what = format!("{:?} {fate:?}", requests[number]);
+            let what = format!("{request:?} {fate:?}");
             proxy.spoil(number, fate);
             let before = desk.apps(|apps| apps.alive());
             let output = desk.login_at(&proxy.url, &login);
