@@ -88,7 +88,7 @@ impl Calls {
         iso_date(now.plus(i64::from(days) * DAY))
     }
 
-    /// [`longest_lifetime`], by the server's clock.
+    /// `longest_lifetime`, by the server's clock.
     pub fn longest_lifetime(&self, asked: u32, refusal: &str) -> Option<u32> {
         let now = UnixTime::now().plus(self.clock_skew().unwrap_or(0));
         longest_lifetime(asked, refusal, now)
