@@ -44,6 +44,46 @@ fn actions(server: &Server, session: &str) -> Vec<String> {
         .collect()
 }
 
+/// Changes from several sign-ins at once, with the same old password: one is made.
+fn one_change_of_several_is_made(server: &Server) {
+    server.sign_up("alice");
+    let sessions: Vec<String> = (0..6)
+        .map(|_| sign_in(server, PASSWORD).expect("signed in"))
+        .collect();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let changes: Vec<_> = (sessions.iter().enumerate())
+            .map(|(at, session)| {
+                let new = format!("horse number {at}");
+                let body = json!({ "currentPassword": PASSWORD, "newPassword": new });
+                let change = move || server.post("/api/account/password", session, body).status;
+                scope.spawn(change)
+            })
+            .collect();
+        let done = changes
+            .into_iter()
+            .map(|change| change.join().expect("an answer"));
+        done.collect()
+    });
+    let made = statuses.iter().position(|status| *status == 200);
+    let made = made.unwrap_or_else(|| panic!("{statuses:?}"));
+    // The others' sessions end with it.
+    let others = statuses
+        .iter()
+        .filter(|status| [401, 403].contains(*status));
+    assert_eq!(others.count(), 5, "{statuses:?}");
+    assert!(sign_in(server, &format!("horse number {made}")).is_some());
+}
+
+#[test]
+fn of_several_changes_of_a_password_at_once_one_is_made() {
+    one_change_of_several_is_made(&Server::start());
+}
+
+#[test]
+fn so_it_is_on_postgresql() {
+    one_change_of_several_is_made(&Server::start_on(&Postgres::start()));
+}
+
 fn a_password_is_changed(server: &Server) {
     let session = server.sign_up("alice");
     let other = sign_in(server, PASSWORD).expect("signed in");

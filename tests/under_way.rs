@@ -165,7 +165,7 @@ fn a_push_of_an_account_that_is_suspended_changes_nothing() {
     let suspend = |_: &Pushing| {
         database.sql(r#"UPDATE "user" SET suspended = true"#);
     };
-    is_refused(&pushing, suspend, 401);
+    is_refused(&pushing, suspend, 403);
     assert_eq!(pushing.branches(), "");
 }
 

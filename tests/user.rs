@@ -4,6 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
+use crate::support::machine::Machine;
 use crate::support::platform::{PASSWORD, Server};
 use crate::support::postgres::Postgres;
 use crate::support::{WIT, done, refused, text};
@@ -112,4 +113,28 @@ fn where_no_server_has_data_that_is_said() {
     let said = refused(&output, 1);
     assert!(said.contains("no server has data in"), "{said}");
     assert!(text(&output.stdout).is_empty());
+}
+
+#[test]
+fn a_stored_token_survives_the_suspension_of_its_account() {
+    let machine = Machine::with_a_token();
+    done(&machine.git());
+    done(&wit(&machine.server, &["user", "suspend", "ada"]));
+    let output = machine.git();
+    let said = text(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("this account is suspended"), "{said}");
+    // A push asks in another way.
+    let push = machine.server.request(
+        "GET",
+        "/ada/work.git/info/refs?service=git-receive-pack",
+        &[(
+            "Authorization",
+            "Bearer wit_0123456789012345678901234567890123456789",
+        )],
+        "",
+    );
+    assert_eq!(push.status, 401, "an unknown token");
+    done(&wit(&machine.server, &["user", "restore", "ada"]));
+    done(&machine.git());
 }

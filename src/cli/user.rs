@@ -268,9 +268,7 @@ fn reset_password(args: ResetPassword, context: &Context) -> anyhow::Result<Exit
             (password.clone(), Some(password))
         }
     };
-    let setting = operator
-        .database
-        .set_password(&user.id, password, None, None);
+    let setting = operator.database.set_password(&user.id, password);
     operator.runtime.block_on(setting)?;
     let name = called(&user);
     let shown = shown.as_ref().and_then(Secret::expose_str);

@@ -64,6 +64,9 @@ pub struct Claimed {
 }
 from_row!(Claimed { password } nested { user });
 
+/// The hash of a password that was told just now.
+pub struct ConfirmedPassword(pub(super) String);
+
 /// Takes an account's row for one transaction alone, on either kind of database;
 /// [`DatabaseError::NotFound`] where there is none.
 macro_rules! hold_account {
@@ -185,23 +188,32 @@ impl Database {
         claimed: Option<Claimed>,
         password: Secret,
     ) -> Result<User, DatabaseError> {
+        let confirmed = Self::confirm(claimed, password).await;
+        confirmed.map(|(user, _)| user)
+    }
+
+    /// The same with the password as it is stored, for a change that is to replace this one only.
+    pub async fn confirm(
+        claimed: Option<Claimed>,
+        password: Secret,
+    ) -> Result<(User, ConfirmedPassword), DatabaseError> {
         let (user, stored) = match claimed {
             Some(Claimed { user, password }) => (Some(user), password),
             None => (None, None),
         };
         let right = slowly(move || match stored {
-            Some(stored) => password::matches(&password, &stored),
+            Some(stored) => password::matches(&password, &stored).then_some(stored),
             // The time of an answer must not tell which accounts there are.
             None => {
                 password::hash(&password);
-                false
+                None
             }
         })
         .await?;
-        match user {
-            Some(user) if right && user.suspended => Err(DatabaseError::Suspended),
-            Some(user) if right => Ok(user),
-            _ => Err(DatabaseError::NotFound),
+        match user.zip(right) {
+            Some((user, _)) if user.suspended => Err(DatabaseError::Suspended),
+            Some((user, stored)) => Ok((user, ConfirmedPassword(stored))),
+            None => Err(DatabaseError::NotFound),
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use time::PrimitiveDateTime;
 use uuid::Uuid;
 
-use super::accounts::{User, check_password, hold_account, slowly};
+use super::accounts::{ConfirmedPassword, User, check_password, hold_account, slowly};
 use super::audit::{AccountAction, record_account};
 use super::row::from_row;
 use super::sessions::end_sessions;
@@ -56,16 +56,13 @@ impl Database {
         }))
     }
 
-    /// Sets an account's password and ends its sessions, but for the one whose id is `keep`; how many
-    /// it were. Devices that were let in and have not been back yet are turned away too. Tokens live
-    /// on. Without an address it is the operator who does it.
+    /// Sets an account's password and ends its sessions; how many it were. Devices that were let in and
+    /// have not been back yet are turned away too. Tokens live on. It is the operator who does it.
     /// [`DatabaseError::InvalidField`] outside the limits, [`DatabaseError::NotFound`] for no account.
     pub async fn set_password(
         &self,
         user_id: &str,
         password: Secret,
-        keep: Option<&str>,
-        from: Option<IpAddr>,
     ) -> Result<u64, DatabaseError> {
         check_password(&password)?;
         let hash = slowly(move || password::hash(&password)).await?;
@@ -94,12 +91,49 @@ impl Database {
                 .execute(&mut *connection)
                 .await?;
             }
-            let action = match from {
-                Some(_) => AccountAction::PasswordChanged,
-                None => AccountAction::PasswordReset,
-            };
-            record_account!(self, connection, action, user_id, None::<&str>, from);
-            Ok(end_sessions!(self, connection, user_id, keep))
+            record_account!(self, connection, AccountAction::PasswordReset, user_id, None::<&str>, None);
+            Ok(end_sessions!(self, connection, user_id, None::<&str>))
+        })
+    }
+
+    /// The same for the account's owner, and but for the session whose id is `keep`.
+    /// [`DatabaseError::NotFound`] also where the password is not `old` any more: of several changes
+    /// at once, one is made.
+    pub async fn change_password(
+        &self,
+        user_id: &str,
+        old: &ConfirmedPassword,
+        password: Secret,
+        keep: &str,
+        from: IpAddr,
+    ) -> Result<u64, DatabaseError> {
+        check_password(&password)?;
+        let hash = slowly(move || password::hash(&password)).await?;
+        let at = without_zone(now());
+        transaction!(self, connection => {
+            hold_account!(connection, user_id);
+            let set = sqlx::query(
+                "UPDATE account SET password = $2, updated_at = $3
+                 WHERE user_id = $1 AND provider_id = 'credential' AND password = $4",
+            )
+            .bind(user_id)
+            .bind(&hash)
+            .bind(at)
+            .bind(&old.0)
+            .execute(&mut *connection)
+            .await?;
+            if set.rows_affected() == 0 {
+                return Err(DatabaseError::NotFound);
+            }
+            record_account!(
+                self,
+                connection,
+                AccountAction::PasswordChanged,
+                user_id,
+                None::<&str>,
+                Some(from)
+            );
+            Ok(end_sessions!(self, connection, user_id, Some(keep)))
         })
     }
 

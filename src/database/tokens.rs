@@ -150,9 +150,9 @@ pub struct Use {
 }
 
 impl Grant {
-    /// Returns whether the token has a scope. None implies another.
+    /// Returns whether the token has a scope. None implies another. That of a suspended account has none.
     pub fn allows(&self, scope: &str) -> bool {
-        self.scopes.iter().any(|had| had == scope)
+        !self.user.suspended && self.scopes.iter().any(|had| had == scope)
     }
 }
 
@@ -582,10 +582,12 @@ impl Database {
             return Ok(None);
         };
         let found = self.check_tokens(&[&hash]).await?.remove(&hash.0);
+        let found = found.filter(|grant| !grant.user.suspended);
         Ok(found.map(Arc::unwrap_or_clone))
     }
 
-    /// The same for several tokens at once: those that allow anything, by their hashes.
+    /// The grants of several tokens at once, by their hashes. Those of an account that is suspended
+    /// are among them, and allow nothing ([`Grant::allows`]).
     pub async fn check_tokens(
         &self,
         hashes: &[&TokenHash],
@@ -624,9 +626,7 @@ impl Database {
             .await?),
         };
         let now = now();
-        let good = rows.into_iter().filter(|row| {
-            !row.user.suspended && row.expires_at.is_none_or(|expires| expires > now)
-        });
+        let good = (rows.into_iter()).filter(|row| row.expires_at.is_none_or(|end| end > now));
         let grant = |row: Checked| Grant {
             token_id: row.token_id,
             use_counts: (row.last_used_at).is_none_or(|used| now - used >= USE_KEPT_TO),

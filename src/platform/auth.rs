@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::limits::Left;
 use super::refusal::Refusal;
 use super::{Platform, Shared};
-use crate::database::accounts::{Login, NewUser, User};
+use crate::database::accounts::{ConfirmedPassword, Login, NewUser, User};
 use crate::database::sessions::{Client, Session, Way};
 use crate::database::tokens::{AskedFrom, Grant, TokenHash};
 use crate::database::{Database, DatabaseError};
@@ -57,6 +57,16 @@ pub fn sign_up_disabled() -> Refusal {
         "SIGN_UP_DISABLED",
         "this server takes no new accounts; ask whoever runs it",
     )
+}
+
+/// The refusal of somebody who is signed in and does not know the account's password.
+fn wrong_password() -> Refusal {
+    Refusal::new(
+        StatusCode::FORBIDDEN,
+        "INVALID_PASSWORD",
+        "that is not your password",
+    )
+    .at("current")
 }
 
 /// One answer for an invitation that is unknown, used or expired.
@@ -164,10 +174,16 @@ impl Platform {
         new: Secret,
         from: IpAddr,
     ) -> Result<u64, Refusal> {
-        self.confirm_password(&session.user, current, from).await?;
-        let (user_id, keep) = (&session.user.id, Some(session.id.as_str()));
-        let changed = self.database.set_password(user_id, new, keep, Some(from));
-        Ok(changed.await?)
+        let confirmed = self.confirm_password(&session.user, current, from).await?;
+        let (user_id, keep) = (&session.user.id, session.id.as_str());
+        let changed = self
+            .database
+            .change_password(user_id, &confirmed, new, keep, from);
+        changed.await.map_err(|error| match error {
+            // Another change came before this one.
+            DatabaseError::NotFound => wrong_password(),
+            other => other.into(),
+        })
     }
 
     /// Checks the password of somebody who is signed in already; 429 where it was tried too often.
@@ -176,12 +192,12 @@ impl Platform {
         user: &User,
         password: Secret,
         from: IpAddr,
-    ) -> Result<(), Refusal> {
+    ) -> Result<ConfirmedPassword, Refusal> {
         self.limits.code(&user.id, from)?;
         let login = Login::Email(user.email.clone());
         let claimed = self.database.claimed(&login).await?;
-        match Database::sign_in(claimed, password).await {
-            Ok(_) => Ok(()),
+        match Database::confirm(claimed, password).await {
+            Ok((_, confirmed)) => Ok(confirmed),
             Err(DatabaseError::NotFound) => {
                 // Whoever sits at a screen that was left open may try it too.
                 let client = Client {
@@ -190,12 +206,7 @@ impl Platform {
                     address: from,
                 };
                 self.note_failed(user.id.clone(), client);
-                Err(Refusal::new(
-                    StatusCode::FORBIDDEN,
-                    "INVALID_PASSWORD",
-                    "that is not your password",
-                )
-                .at("current"))
+                Err(wrong_password())
             }
             Err(error) => Err(error.into()),
         }
@@ -221,6 +232,33 @@ impl Platform {
         headers: &HeaderMap,
         from: IpAddr,
     ) -> Result<Option<Arc<Grant>>, Refusal> {
+        let grant = self.presented_token(headers).await?;
+        let grant = grant.filter(|grant| !grant.user.suspended);
+        if let Some(grant) = &grant {
+            self.uses.note(grant, from);
+        }
+        Ok(grant)
+    }
+
+    /// The same for git, which erases a password that is answered with 401. A token of an account
+    /// that is suspended is good again when the account is restored, so it is refused with 403.
+    pub async fn token_for_git(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Option<Arc<Grant>>, Refusal> {
+        let grant = self.presented_token(headers).await?;
+        if let Some(grant) = &grant {
+            if grant.user.suspended {
+                return Err(DatabaseError::Suspended.into());
+            }
+            self.uses.note(grant, from);
+        }
+        Ok(grant)
+    }
+
+    /// The grant of a request's token, also of an account that is suspended.
+    async fn presented_token(&self, headers: &HeaderMap) -> Result<Option<Arc<Grant>>, Refusal> {
         let (username, secret) = match presented(headers) {
             None => return Ok(None),
             Some(Presented::Bearer(secret)) => (None, secret),
@@ -230,16 +268,12 @@ impl Platform {
             return Ok(None);
         };
         let grant = self.checks.check(hash).await?;
-        let grant = grant.filter(|grant| match &username {
+        Ok(grant.filter(|grant| match &username {
             None => true,
             Some(username) => {
                 ANY_OWNER.contains(&username.as_str()) || grant.user.is_called(username)
             }
-        });
-        if let Some(grant) = &grant {
-            self.uses.note(grant, from);
-        }
-        Ok(grant)
+        }))
     }
 }
 

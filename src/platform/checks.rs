@@ -62,7 +62,7 @@ impl Checks {
         Checks(ask)
     }
 
-    /// Grant of a token at this moment.
+    /// Grant of a token at this moment; also where its account is suspended.
     pub async fn check(&self, token: TokenHash) -> Answer {
         let (answer, answered) = oneshot::channel();
         let asked = self.0.send((token, answer)).await;

@@ -508,7 +508,7 @@ async fn allowed(
             _ => Err(unknown()),
         };
     }
-    let grant = platform.token(headers, from.ip()).await?;
+    let grant = platform.token_for_git(headers, from.ip()).await?;
     let grant = grant.ok_or_else(unknown)?;
     if !grant.allows(service.scope()) {
         return Err(Refusal::needs_scope(service.scope()));
