@@ -190,6 +190,27 @@ pub fn update<T>(
     update_locked(successor.as_deref().unwrap_or(store), site, change)
 }
 
+/// Shows that a store works before it is relied on: a probe is written, read and deleted. Files whose
+/// passphrase was not told yet are well: `wit unlock` opens them.
+pub fn check(store: &dyn Store) -> Result<(), StoreError> {
+    let failed = |reason: &str| StoreError::Unavailable {
+        reason: reason.to_owned(),
+    };
+    let name = format!("probe-{}.invalid", uuid::Uuid::new_v4());
+    let site = Site::new(b"https", name.as_bytes());
+    let site = site.ok_or_else(|| failed("the probe has no site"))?;
+    let probe = Item::default().encode(&site);
+    let read = (store.write(&site, &probe)).and_then(|()| store.read(&site));
+    // Also where it could not be read. The first failure is the one to tell.
+    let deleted = store.delete(&site);
+    match read {
+        Err(StoreError::Locked { .. }) if store.name() == "file" => deleted,
+        Err(error) => Err(error),
+        Ok(Some(read)) if read == probe => deleted,
+        Ok(_) => Err(failed("it does not give back what is written to it")),
+    }
+}
+
 /// [`update`] of a store that nothing can take the place of, under a lock that is held already.
 fn update_locked<T>(
     store: &dyn Store,

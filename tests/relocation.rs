@@ -235,7 +235,7 @@ fn it_says_where_secrets_lie_and_where_else() {
     );
     assert!(said.contains("wit store move keyutils file\n"), "{said}");
     assert!(
-        said.contains("The file store is without a passphrase.\n"),
+        said.contains("The file store has no passphrase.\n"),
         "{said}"
     );
 }

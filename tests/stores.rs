@@ -636,3 +636,28 @@ mod keyring {
         assert!(begun.elapsed() < Duration::from_secs(3));
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_that_does_not_work_is_not_chosen() {
+    use crate::support::{Home, WIT, done, refused};
+    let mut home = Home::new();
+    home.set("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent");
+    home.set("XDG_RUNTIME_DIR", home.path().display().to_string());
+    for choose in [
+        &["store", "move", "file", "keychain"][..],
+        &["setup", "--store", "keychain"],
+    ] {
+        let said = refused(&home.run(WIT, choose, ""), 1);
+        assert!(
+            said.contains("the store can't be reached"),
+            "{choose:?}: {said}"
+        );
+        let config = home.path().join(".config/wit/config.json");
+        let config = std::fs::read_to_string(config).unwrap_or_default();
+        assert!(!config.contains("keychain"), "{choose:?}: {config}");
+    }
+    done(&home.run(WIT, &["setup", "--store", "file"], ""));
+    let listed = done(&home.run(WIT, &["store", "list", "--json"], ""));
+    assert!(!listed.contains("probe"), "{listed}");
+}

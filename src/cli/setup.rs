@@ -127,6 +127,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     // The store first: where it can't be reached, git stays as it was.
     let decided = choice::decide(&context.paths, args.store.as_deref())?;
     if let Some(name) = args.store {
+        if name != "auto" {
+            crate::store::check(decided.store.as_ref())?;
+        }
         Config::update(&context.paths, |config| config.store = Some(name))?;
     }
     let schedule = record.schedule.clone();
