@@ -179,6 +179,15 @@ pub struct Server {
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
+impl Server {
+    /// Returns whether somebody has logged in there, as far as the configuration tells. `wit up` alone
+    /// makes no login.
+    pub fn has_login(&self) -> bool {
+        // An account at a git host need not be known.
+        self.account.is_some() || self.host_type.is_some()
+    }
+}
+
 impl Config {
     /// Reads the config file; a missing one is an empty one.
     pub fn load(paths: &Paths) -> io::Result<Self> {
@@ -195,6 +204,12 @@ impl Config {
     pub fn forget(&mut self, url: &str) {
         self.servers.remove(url);
         self.default_server.take_if(|default| default == url);
+    }
+
+    /// The servers at which somebody has logged in, by base URL.
+    pub fn logins(&self) -> impl Iterator<Item = &String> {
+        let logins = self.servers.iter().filter(|(_, known)| known.has_login());
+        logins.map(|(url, _)| url)
     }
 
     /// Reads, changes and writes the config file under a lock of its own.

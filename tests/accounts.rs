@@ -101,6 +101,32 @@ fn a_login_elsewhere_takes_the_place_of_a_default_that_nobody_uses() {
 }
 
 #[test]
+fn a_server_without_a_login_is_not_meant_where_there_is_one_elsewhere() {
+    let machine = Machine::logged_in();
+    let up = machine.home.run(WIT, &["up", "--port", "0", "--json"], "");
+    let up: Value = serde_json::from_str(&done(&up)).expect("JSON");
+    let other = up["url"].as_str().expect("a URL");
+    assert_eq!(machine.list().len(), 0);
+    // As an earlier `wit up` left it.
+    machine.configure("default_server", other);
+    assert_eq!(machine.list().len(), 0);
+    let said = done(&machine.wit(&["logout"]));
+    assert_eq!(said, format!("Logged out of {}.\n", machine.url));
+    // Now the server of this machine is the only one, and nobody has logged in there.
+    let said = refused(&machine.wit(&["logout"]), 4);
+    assert!(
+        said.contains(&format!("not logged in to {other}")),
+        "{said}"
+    );
+    done(&machine.log_in("ada"));
+    assert_eq!(machine.list().len(), 0);
+    let said = done(&machine.wit(&["logout", other]));
+    let told = format!("Not logged in to {other}; it is forgotten here.\n");
+    assert_eq!(said, told);
+    done(&machine.home.run(WIT, &["down"], ""));
+}
+
+#[test]
 fn a_server_is_named_in_each_way_with_each_command() {
     let machine = Machine::new();
     let (url, password) = (machine.url.as_str(), "correct horse\n");

@@ -20,6 +20,8 @@ pub struct LoggedOut {
     pub server: String,
     /// True if the login was kept: a token of its account was to be revoked, and was not.
     pub is_kept: bool,
+    /// True if the server's tokens were managed directly in its database.
+    pub is_direct: bool,
     pub sessions: Vec<EndedSession>,
     pub revoked: Vec<TokenInfo>,
     pub not_revoked: Vec<NotRevoked>,
@@ -94,6 +96,7 @@ pub fn log_out(
     let mut done = LoggedOut {
         server: name.clone(),
         is_kept: false,
+        is_direct: session::is_direct(&config, &server),
         sessions: Vec::new(),
         revoked,
         not_revoked,
@@ -114,9 +117,11 @@ pub fn log_out(
         let ended: Vec<Session> = item.sessions.extract_if(.., is_meant).collect();
         (ended, Left::of(item, &name, remembered.as_deref()))
     })?;
-    let direct = session::is_direct(&config, &server);
+    let direct = done.is_direct;
     let is_idle = config.servers.contains_key(&name) && !left.tokens && left.account.is_none();
-    if ended.is_empty() && !direct && !is_idle {
+    // Which server was not logged in to is to be told, unless it was named to be forgotten.
+    let is_forgotten = is_idle && (meant.server.is_some() || !done.revoked.is_empty());
+    if ended.is_empty() && !direct && !is_forgotten {
         let item = store::load(store.as_ref(), &site)?;
         return Err(session::not_logged_in(name, &item, meant.account.as_ref()).into());
     }

@@ -446,22 +446,30 @@ pub fn site_of(server: &ServerUrl) -> Result<Site, SessionError> {
     site.ok_or(SessionError::BadUrl("git has no site for it"))
 }
 
-/// The server that is meant: the one named, `WIT_URL`, the config's default, the only one.
+/// The server that is meant: the one named, `WIT_URL`, the config's default, the only one. Those that
+/// nobody has logged in to count where there is no login at all.
 pub fn server(config: &Config, named: Option<&str>) -> Result<ServerUrl, SessionError> {
     let environment = config::variable("WIT_URL");
-    let only = || match config.servers.len() {
-        1 => config.servers.keys().next(),
+    let mut meant: Vec<&String> = config.logins().collect();
+    if meant.is_empty() {
+        meant = config.servers.keys().collect();
+    }
+    // One that is not known was configured by hand.
+    let default = (config.default_server.as_ref())
+        .filter(|url| meant.contains(url) || !config.servers.contains_key(*url));
+    let only = || match meant.as_slice() {
+        [url] => Some(url.as_str()),
         _ => None,
     };
     let chosen = named
         .or(environment.as_deref())
-        .or(config.default_server.as_deref())
-        .or_else(|| only().map(String::as_str));
+        .or(default.map(String::as_str))
+        .or_else(only);
     match chosen {
         Some(text) => parse_url(text),
         None if config.servers.is_empty() => Err(SessionError::NoServer),
         None => Err(SessionError::SeveralServers(
-            config.servers.keys().cloned().collect(),
+            meant.into_iter().cloned().collect(),
         )),
     }
 }

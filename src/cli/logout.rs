@@ -121,7 +121,11 @@ fn report(done: &LoggedOut) -> anyhow::Result<()> {
         1 => " and revoked 1 token".into(),
         many => format!(" and revoked {many} tokens"),
     };
-    output::print(format!("Logged out of {server}{tokens}.\n").as_bytes())?;
+    let told = match done.sessions.is_empty() && done.revoked.is_empty() && !done.is_direct {
+        true => format!("Not logged in to {server}; it is forgotten here.\n"),
+        false => format!("Logged out of {server}{tokens}.\n"),
+    };
+    output::print(told.as_bytes())?;
     for session in &done.sessions {
         let Err(error) = &session.ended else { continue };
         let account = escaped(&session.account);

@@ -47,13 +47,18 @@ pub fn remember(ready: &Ready, data_dir: &Path, context: &Context) -> anyhow::Re
         let earlier: Vec<(String, bool)> = earlier
             .map(|(other, known)| (other.clone(), known.account.is_some()))
             .collect();
+        let was_default = (config.default_server.as_ref())
+            .is_some_and(|default| earlier.iter().any(|(other, _)| other == default));
         for (other, _) in &earlier {
             config.forget(other);
         }
+        let has_login = config.logins().next().is_some();
         let known = config.servers.entry(url.clone()).or_default();
         known.api.get_or_insert_with(|| "rest".to_owned());
         known.data_dir = Some(data_dir.to_owned());
-        config.default_server.get_or_insert(url);
+        if was_default || !has_login {
+            config.default_server.get_or_insert(url);
+        }
         earlier.iter().any(|(_, logged_in)| *logged_in)
     })
     .context("can't write the server into the config")
