@@ -146,6 +146,17 @@ fn mend(acting: &Acting, token: &Token, kind: &str, tokens: &[Token]) -> Suggest
             .last(&token.name)
             .and(revoke);
     }
+    // It keeps its scopes when it replaces itself: only another token is narrower.
+    let mut entries = acting.item.credentials.0.iter();
+    let replaces_itself = entries.any(|entry| {
+        let is_it = (entry.token.as_ref()).is_some_and(|info| info.id == token.id);
+        is_it && entry.rotates_itself()
+    });
+    if is_wide && replaces_itself {
+        return Suggestion::new("wit login")
+            .arg(&acting.name)
+            .arg("--paste-token");
+    }
     let mut rotate = acting.suggest("wit token rotate").arg(id);
     let expires = acting.api.promises().expiry != Precision::None;
     if token.expiry.is_none() && expires {

@@ -253,7 +253,7 @@ fn layout(
         let _ = write!(
             text,
             "\n{}\n  ID: {}  Scopes: {}{only}\n  {used}  •  {expires}\n",
-            heading,
+            heading.trim_start(),
             escaped(short_id(token, tokens)),
             escaped(&token.scopes.join(", ")),
         );

@@ -66,14 +66,16 @@ fn line(token: &Token) -> String {
 
 /// Label of a token for people: its prefix and its name.
 pub fn label(token: &Token) -> String {
-    format!("{}  {}", hint(token), escaped(&token.name))
+    let label = format!("{}  {}", hint(token), escaped(&token.name));
+    label.trim_start().to_owned()
 }
 
-/// The characters of the secret that the host tells: its first or its last.
+/// The characters of the secret that the host tells: its first, its last, or none.
 pub fn hint(token: &Token) -> String {
-    match token.suffix.is_empty() {
-        true => format!("{}...", escaped(&token.prefix)),
-        false => format!("...{}", escaped(&token.suffix)),
+    match (token.prefix.is_empty(), token.suffix.is_empty()) {
+        (_, false) => format!("...{}", escaped(&token.suffix)),
+        (false, true) => format!("{}...", escaped(&token.prefix)),
+        (true, true) => String::new(),
     }
 }
 
@@ -89,9 +91,13 @@ pub fn is_secret(text: &str) -> bool {
     output::redacted(text) != text || (text.len() == 32 && all(text))
 }
 
-/// The shortest form of an id that names no other token: 8 characters, or all of them.
+/// The shortest form of an id that names no other token: 8 characters of a UUID, or all of it.
 pub fn short_id<'a>(token: &'a Token, tokens: &[Token]) -> &'a str {
-    let short = token.id.get(..8).unwrap_or(&token.id);
+    let is_hex = |c: char| c.is_ascii_hexdigit() || c == '-';
+    let short = match token.id.get(..8) {
+        Some(short) if token.id.chars().all(is_hex) => short,
+        _ => return &token.id,
+    };
     let fits = |other: &&Token| {
         other.id.starts_with(short) || other.name == short || other.prefix == short
     };
@@ -158,5 +164,8 @@ mod tests {
             token("ffffffff-e69e", "cf44cc33", "wit_a1b2"),
         ];
         assert_eq!(short_id(&tokens[0], &tokens), "cf44cc33-e69e");
+        let of_project = [token("1042@ada/hello", "ci", "")];
+        assert_eq!(short_id(&of_project[0], &of_project), "1042@ada/hello");
+        assert_eq!(label(&of_project[0]), "ci");
     }
 }
