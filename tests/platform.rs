@@ -549,3 +549,26 @@ fn a_profile_is_read_with_user_read_and_changed_with_user_write() {
     let none = server.request("GET", "/api/v1/profile", &[], "");
     assert_eq!(none.status, 401);
 }
+
+#[test]
+fn an_expiry_that_is_not_understood_is_refused() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    let create = |field: &str, value: Value| {
+        let mut body = json!({ "name": "ci", "scopes": ["repo:read"] });
+        body[field] = value;
+        server.post("/api/tokens", &session, body).status
+    };
+    for field in [
+        "expiresAt",
+        "expires_at",
+        "expires_in_days",
+        "expiry",
+        "ttl",
+    ] {
+        assert_eq!(create(field, "1999-01-01T00:00:00Z".into()), 400, "{field}");
+        assert_eq!(create(field, Value::Null), 201, "{field}");
+    }
+    assert_eq!(create("expiresInDays", 30.into()), 201);
+    assert_eq!(create("note", "of another client".into()), 201);
+}

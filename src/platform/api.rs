@@ -1,5 +1,6 @@
 //! Accounts and tokens as JSON, for who is signed in.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use axum::Json;
@@ -193,6 +194,34 @@ pub(super) fn token_json(token: &TokenRecord) -> Value {
     })
 }
 
+/// Fields of a request that are not known. The platform's own clients may send some, which are
+/// ignored; but a token must not outlive an end that was asked for in words that are not understood.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Unknown(HashMap<String, Value>);
+
+impl Unknown {
+    /// Refuses fields that can only be about an expiry. `null` asks for nothing.
+    pub fn refuse_expiry(&self) -> Result<(), Refusal> {
+        let is_expiry = |name: &str| {
+            let name = name.replace(['_', '-'], "").to_lowercase();
+            name.contains("expir") || ["ttl", "lifetime", "maxage", "validuntil"].contains(&&*name)
+        };
+        match self
+            .0
+            .iter()
+            .any(|(name, value)| is_expiry(name) && !value.is_null())
+        {
+            false => Ok(()),
+            true => Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "BAD_REQUEST",
+                "a field about the expiry is not known here; POST takes expiresInDays, PATCH expiresAt",
+            )),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CreateToken {
@@ -203,6 +232,8 @@ struct CreateToken {
     /// The id that the client wants the token to have.
     #[serde(default)]
     request_id: Option<Uuid>,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 async fn create_token(
@@ -210,6 +241,7 @@ async fn create_token(
     signed: Signed,
     Input(input): Input<CreateToken>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
+    input.unknown.refuse_expiry()?;
     let (token, secret) = platform
         .database
         .create_token(

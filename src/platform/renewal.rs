@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Shared;
-use super::api::{Input, Reason, time_json, token_json, token_not_found};
+use super::api::{Input, Reason, Unknown, time_json, token_json, token_not_found};
 use super::auth::{Presented, Signed, counted, presented};
 use super::refusal::Refusal;
 use crate::database::DatabaseError;
@@ -56,6 +56,8 @@ async fn this_token(
 struct Rotate {
     /// The id that the client wants the new token to have.
     request_id: Option<Uuid>,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 fn not_the_json() -> Refusal {
@@ -81,6 +83,7 @@ async fn rotate(
         true => Rotate::default(),
         false => serde_json::from_slice(&body).map_err(|_| not_the_json())?,
     };
+    input.unknown.refuse_expiry()?;
     match (platform.database)
         .succeed_token(&token, input.request_id, Some(from.ip()))
         .await?
@@ -128,6 +131,8 @@ struct ChangeToken {
     name: Option<String>,
     #[serde(default)]
     description: Option<String>,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 /// Changes a token's name or description, or ends it sooner. One that ends sooner anyway keeps its
@@ -138,6 +143,7 @@ async fn change(
     Path(id): Path<String>,
     Input(input): Input<ChangeToken>,
 ) -> Result<Json<Value>, Refusal> {
+    input.unknown.refuse_expiry()?;
     let user = signed.user();
     let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
     let database = &platform.database;
