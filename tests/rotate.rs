@@ -526,3 +526,24 @@ fn a_crash_after_any_write_is_mended_by_typing_the_command_again() {
     });
     assert!(crashes > 40, "only {crashes} writes");
 }
+
+#[test]
+fn in_the_grace_nothing_here_holds_a_token_that_was_printed() {
+    let machine = Machine::with_a_token();
+    done(&machine.wit(&["token", "create", "ci", "--expires", "30"]));
+    done(&machine.rotate(&["ci", "--print", "--grace", "1h"]));
+    let here = |name: &str| {
+        let named = |token: &&serde_json::Value| token["name"] == name;
+        machine
+            .list()
+            .iter()
+            .filter(named)
+            .any(|token| token["thisMachine"] == true)
+    };
+    assert!(here("laptop") && !here("ci"));
+    let said = done(&machine.wit(&["store", "list"]));
+    assert!(!said.contains("unfinished"), "{said}");
+    let said = done(&machine.wit(&["status"]));
+    assert!(!said.contains("to be ended"), "{said}");
+    done(&machine.rotate(&["--resume"]));
+}

@@ -552,6 +552,12 @@ impl Rotator<'_> {
         }
         if !journal.is_due((self.now)()) {
             let until = journal.revoke_at.unwrap_or(journal.started);
+            if !journal.stored {
+                // Its receivers have it, and nothing on this machine is to use it.
+                store::update(self.store, self.paths, site, |item| {
+                    remove_id(&mut item.pending, &new_id);
+                })?;
+            }
             return Ok(Outcome::InGrace {
                 new_id,
                 expiry,
