@@ -14,6 +14,12 @@ pub const SCOPES: [(&str, &str); 7] = [
     ("packages:write", "Publish packages"),
 ];
 
+/// The scopes that are offered: nothing here asks for those of the platform's packages.
+pub fn offered_scopes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let scopes = SCOPES.into_iter();
+    scopes.filter(|(scope, _)| !scope.starts_with("packages:"))
+}
+
 /// Returns whether a text may be an owner's or a repository's name: 1 to 100 of A-Z, a-z, 0-9, `.`, `_`
 /// and `-`, without a leading `.` or `-`, `..`, or the ending `.git` that a URL adds.
 pub fn is_name(text: &str) -> bool {

@@ -152,8 +152,8 @@ fn values_are_offered_for_scopes_stores_accounts_and_repositories() {
     );
     assert!(!offered(&["wit", "token", ""]).contains(&"rm".to_owned()));
     assert_eq!(
-        offered(&["wit", "token", "create", "--scopes", "repo:read,packages:r"]),
-        ["repo:read,packages:read"]
+        offered(&["wit", "token", "create", "--scopes", "repo:read,user:r"]),
+        ["repo:read,user:read"]
     );
     assert_eq!(offered(&["wit", "store", "move", "fi"]), ["file"]);
     assert_eq!(

@@ -17,7 +17,7 @@ use super::output::escaped;
 use crate::api::Token;
 use crate::config::{Config, Paths, write_private};
 use crate::files::{self, Fault, FileError};
-use crate::names::{SCOPES, is_name};
+use crate::names::{is_name, offered_scopes};
 use crate::store::choice::NAMES;
 
 const VARIABLE: &str = "WIT_COMPLETE";
@@ -169,8 +169,7 @@ fn scopes(typed: &OsStr) -> Vec<CompletionCandidate> {
         Some(at) => typed.split_at(at + 1),
         None => ("", &*typed),
     };
-    SCOPES
-        .into_iter()
+    offered_scopes()
         .filter(|(name, _)| name.starts_with(last))
         .map(|(name, about)| {
             CompletionCandidate::new(format!("{before}{name}")).help(Some(about.into()))

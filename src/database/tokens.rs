@@ -12,7 +12,7 @@ use super::accounts::{User, hold_account};
 use super::audit::{Action, record, written};
 use super::row::from_row;
 use super::{Database, DatabaseError, Pool, hash, now, random_bytes, read, transaction};
-use crate::names::SCOPES;
+use crate::names::{SCOPES, offered_scopes};
 use crate::secret::Secret;
 
 /// Most tokens of an account.
@@ -688,9 +688,9 @@ pub struct ScopeRecord {
     pub description: &'static str,
 }
 
-/// The scopes that a token may have.
+/// The scopes that are offered for a token.
 pub fn scopes() -> impl Iterator<Item = ScopeRecord> {
-    (SCOPES.into_iter()).map(|(name, description)| ScopeRecord { name, description })
+    offered_scopes().map(|(name, description)| ScopeRecord { name, description })
 }
 
 /// A new secret and what is written down of it.

@@ -20,7 +20,7 @@ use super::shown;
 use super::tokens;
 use crate::database::DatabaseError;
 use crate::database::tokens::TokenRecord;
-use crate::names::SCOPES;
+use crate::names::offered_scopes;
 use crate::platform::Shared;
 use crate::platform::origin::Origin;
 use crate::platform::refusal::Refusal;
@@ -65,7 +65,7 @@ fn form(visitor: &Visitor, draft: &Draft<'_>, said: &Said) -> Markup {
         ..Field::text("name", "Name", 100)
     };
     let is_wrong = said.of("scope").is_some();
-    let offered = SCOPES.into_iter().filter(|(scope, _)| is_used(scope));
+    let offered = offered_scopes();
     let content = html! {
         form.card method="post" action=(paths::NEW_TOKEN) {
             (name.render(said))
@@ -93,11 +93,6 @@ fn form(visitor: &Visitor, draft: &Draft<'_>, said: &Said) -> Markup {
         }
     };
     layout::page("New token", Some(&visitor.viewer), said.notice(), content)
-}
-
-/// Scopes of the platform's that nothing here asks for are not offered.
-fn is_used(scope: &str) -> bool {
-    !scope.starts_with("packages:")
 }
 
 /// The choice of an expiry.
