@@ -3,6 +3,7 @@
 #![cfg(feature = "platform")]
 
 use crate::support::machine::Machine;
+use crate::support::platform::Server;
 use crate::support::{HELPER, Home, WIT, done, refused, text, trpc};
 use serde_json::Value;
 
@@ -290,4 +291,79 @@ fn status_says_what_needs_attention_and_ends_with_3() {
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(status["attention"], true);
+}
+
+#[test]
+fn a_clone_address_and_a_token_are_no_login_at_a_wit_server() {
+    let machine = Machine::logged_in();
+    let address = format!("{}/ada/hello.git", machine.url);
+    let said = refused(&machine.wit(&["login", &address]), 2);
+    assert!(
+        said.contains(&format!("hint: wit login {}\n", machine.url)),
+        "{said}"
+    );
+    let token = format!("wit_{}\n", "0".repeat(40));
+    for url in [machine.url.as_str(), "--server"] {
+        let login = match url {
+            "--server" => vec!["login", "--server", &machine.url, "--token-stdin"],
+            url => vec!["login", url, "--token-stdin"],
+        };
+        let said = refused(&machine.home.run(WIT, &login, &token), 2);
+        assert!(said.contains("the login is a session"), "{said}");
+    }
+}
+
+#[test]
+fn what_the_account_refuses_is_told_with_a_hint_that_fits() {
+    let machine = Machine::logged_in();
+    let said = |words: &[&str], input: &str, code: i32| {
+        refused(&machine.home.run(WIT, words, input), code)
+    };
+    let password = ["account", "password", "--password-stdin"];
+    for typed in ["wrong horse\nanother horse\n", "correct horse\nshort\n"] {
+        let said = said(&password, typed, 1);
+        assert!(said.contains("hint: wit account password\n"), "{said}");
+    }
+    let email = ["account", "email", "nope", "--password-stdin"];
+    let told = said(&email, "correct horse\n", 2);
+    assert!(told.contains("not an email address: nope"), "{told}");
+    let email = ["account", "email", "ada@example.org", "--password-stdin"];
+    let told = said(&email, "wrong horse\n", 1);
+    assert!(told.contains("hint: wit account email EMAIL\n"), "{told}");
+    done(&machine.wit(&["repo", "create", "hello"]));
+    let told = said(&["repo", "share", "hello", "--with", "nobody"], "", 1);
+    let why = "not shared with nobody: there is no account of that username";
+    assert!(told.contains(why), "{told}");
+    assert!(told.contains("hint: wit repo share hello\n"), "{told}");
+    let server = &machine.server.home;
+    let told = refused(
+        &server.run(WIT, &["user", "invite", "--email", "nope"], ""),
+        2,
+    );
+    assert!(told.contains("not an email address"), "{told}");
+    let reset = ["user", "reset-password", "ada", "--password-stdin"];
+    let told = refused(&server.run(WIT, &reset, "short\n"), 1);
+    assert!(!told.contains("wit doctor"), "{told}");
+    let told = said(&["--json"], "", 2);
+    assert!(!told.contains("generate"), "{told}");
+    let scopes = done(&machine.wit(&["token", "scopes"]));
+    assert!(!scopes.contains("packages:"), "{scopes}");
+    std::fs::write(machine.home.path().join("bad.yml"), "{{{\n").expect("written");
+    let told = said(&["import", "gh", "--file", "bad.yml"], "", 1);
+    assert!(told.contains("bad.yml is no file of gh or glab"), "{told}");
+}
+
+#[test]
+fn where_sign_up_is_disabled_an_account_that_one_has_is_hinted_at() {
+    let server = Server::start_with(Home::new(), &["--no-sign-up"]);
+    let url = format!("http://{}", server.address);
+    let login = ["login", &url, "--sign-up", "--password-stdin"];
+    let account = ["--email", "ada@example.com", "--username", "ada"];
+    let home = Home::new();
+    let said = refused(
+        &home.run(WIT, &[&login[..], &account].concat(), "correct horse\n"),
+        1,
+    );
+    let hint = format!("hint: with an account that you have: wit login {url}\n");
+    assert!(said.contains(&hint), "{said}");
 }

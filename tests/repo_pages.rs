@@ -95,7 +95,11 @@ fn a_repository_is_created_shown_changed_and_deleted_in_a_browser_without_script
     browser.follow("Remove bob");
     browser.fill("#username", "nobody");
     browser.follow("Share");
-    assert!(browser.text("#username-error").contains("no other account"));
+    assert!(
+        browser
+            .text("#username-error")
+            .contains("no account of that username")
+    );
     browser.follow("Open the repository");
     let shown = browser.text("main");
     assert!(shown.contains("Public") && shown.contains("Default branch next"));

@@ -85,6 +85,9 @@ pub enum LoginError {
     /// With the server's sentence, escaped.
     #[error("{message}")]
     SignUpRefused { server: String, message: String },
+    /// The server lets nobody create an account by themselves; its sentence, escaped.
+    #[error("{message}")]
+    NoSignUp { server: String, message: String },
     /// A person said no in the browser, or nothing in time.
     #[error("{message}")]
     Denied { server: String, message: String },
@@ -223,6 +226,10 @@ fn sign_in(
             let done = login::sign_up(client, email, username, &password);
             return done.map_err(|error| match error {
                 ApiError::Refused { message } => LoginError::SignUpRefused {
+                    server: server(),
+                    message,
+                },
+                ApiError::Forbidden { message } => LoginError::NoSignUp {
                     server: server(),
                     message,
                 },

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::ask::{asked, first_line};
+use super::login::checked_email;
 use super::output::{self, ago, date, escaped, rfc3339};
 use super::session::{self, Login, ServerArgs};
 use super::{Context, Exit, Failure, examples};
@@ -115,6 +116,16 @@ fn told(error: ApiError, login: &Login) -> anyhow::Error {
     }
 }
 
+/// The same of a change, which the server refuses for what was typed.
+fn not_changed(error: ApiError, login: &Login, again: &'static str) -> anyhow::Error {
+    match error {
+        ApiError::Forbidden { message } | ApiError::Refused { message } => {
+            Failure::new(Exit::Failed, message).hint(again).into()
+        }
+        other => told(other, login),
+    }
+}
+
 fn show(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
     let login = login(args, context)?;
     let shown = account::show(&login.client, &login.session.token);
@@ -154,7 +165,7 @@ fn password(args: &Password, context: &Context) -> anyhow::Result<Exit> {
     };
     let (client, session) = (&login.client, &login.session.token);
     let ended = account::change_password(client, session, &current, &new);
-    let ended = ended.map_err(|error| told(error, &login))?;
+    let ended = ended.map_err(|error| not_changed(error, &login, "wit account password"))?;
     let text = format!("Changed the password, and ended {}\n", counted(ended));
     say(context, &json!({ "endedSignIns": ended }), &text)
 }
@@ -168,12 +179,13 @@ fn counted(others: u64) -> String {
 }
 
 fn email(args: &Email, context: &Context) -> anyhow::Result<Exit> {
+    checked_email(&args.email)?;
     let login = login(&args.server, context)?;
     let hint = "wit account email EMAIL --password-stdin < password";
     let current = current(args.password_stdin, hint)?;
     let (client, session) = (&login.client, &login.session.token);
     let changed = account::change_email(client, session, &args.email, &current);
-    let changed = changed.map_err(|error| told(error, &login))?;
+    let changed = changed.map_err(|error| not_changed(error, &login, "wit account email EMAIL"))?;
     let text = format!("Your email is {} now\n", escaped(&changed.email));
     say(context, &json!({ "email": changed.email }), &text)
 }

@@ -12,6 +12,8 @@ use crate::app::issue::IssueError;
 use crate::app::login::LoginError;
 use crate::app::logout::LogoutError;
 use crate::app::session::SessionError;
+#[cfg(feature = "platform")]
+use crate::database::DatabaseError;
 use crate::expiry::{DAY, iso_date};
 use crate::hosts;
 use crate::hosts::renew::RenewError;
@@ -114,6 +116,14 @@ fn kind(cause: &(dyn Error + 'static)) -> Option<Kind> {
     if let Some(error) = cause.downcast_ref() {
         return Some(api(error));
     }
+    #[cfg(feature = "platform")]
+    if let Some(DatabaseError::Invalid(_) | DatabaseError::InvalidField(..)) = cause.downcast_ref()
+    {
+        return Some((
+            Exit::Failed,
+            Some("wit help COMMAND says what is taken".into()),
+        ));
+    }
     cause.downcast_ref().map(store)
 }
 
@@ -153,6 +163,10 @@ fn login(error: &LoginError) -> Kind {
         ),
         LoginError::NoSignIn { .. } => (Exit::Failed, "wit login https://your.server".into()),
         LoginError::SignUpRefused { server, .. } => (Exit::Failed, sign_up(server).into()),
+        LoginError::NoSignUp { server, .. } => (
+            Exit::Failed,
+            Hint::from("with an account that you have: ").command(&log_in(server)),
+        ),
         LoginError::Denied { server, .. } => (Exit::NotLoggedIn, log_in(server).into()),
         LoginError::OtherForm { server, .. } => (
             Exit::Failed,

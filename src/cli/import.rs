@@ -127,6 +127,14 @@ fn read(args: &Args) -> anyhow::Result<(Findings, Vec<PathBuf>)> {
             Ok(text) => {
                 let text = import::without_mark(&text)
                     .map_err(|error| unread(&args.source, path, error))?;
+                if matches!(args.source, Source::Gh | Source::Glab)
+                    && !import::cli_hosts::is_readable(text)
+                {
+                    let message = format!("{} is no file of gh or glab", path.display());
+                    return Err(Failure::new(Exit::Failed, message)
+                        .hint("gh has its accounts in hosts.yml, glab in config.yml")
+                        .into());
+                }
                 parse(&path.display().to_string(), text, &mut findings);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && !named => continue,

@@ -21,7 +21,7 @@ use crate::app::login::{self, Request, Way};
 use crate::app::setup_record::Record;
 use crate::config::Config;
 use crate::names::{USERNAME_RULE, is_email, is_username};
-use crate::quote::Suggestion;
+use crate::quote::{Hint, Suggestion};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -73,6 +73,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Some(url) => parse_url(url)?,
         None => session::server(&config, None)?,
     };
+    refuse_clone_address(&server, &config)?;
     let given = host::Given {
         host: &args.host,
         username: args.username.as_deref(),
@@ -91,6 +92,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     };
     if let Some(exit) = host::run(given, &server, &config, context)? {
         return Ok(exit);
+    }
+    if args.host.takes_token() {
+        let message = format!(
+            "at a wit server such as {server} the login is a session, which no token stands in for"
+        );
+        let hint = Hint::from(
+            "paste the token where git asks for a password, and it is stored; for another: ",
+        )
+        .command(&Suggestion::new("wit login").arg(server.to_string()));
+        return Err(Failure::new(Exit::Usage, message).hint(hint).into());
     }
     if args.api == Some(Form::Database) {
         return link(&server, context);
@@ -135,6 +146,30 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     next(&server, context);
     Ok(Exit::Done)
+}
+
+/// Refuses the address of a repository, which is pasted easily, and names the server's.
+fn refuse_clone_address(server: &ServerUrl, config: &Config) -> Result<(), Failure> {
+    let text = server.to_string();
+    if !text.ends_with(".git") || config.servers.contains_key(&text) {
+        return Ok(());
+    }
+    // A server may lie below a path.
+    let is_below = |known: &&String| {
+        let rest = text.strip_prefix(known.as_str());
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    let known = config
+        .servers
+        .keys()
+        .filter(is_below)
+        .max_by_key(|known| known.len());
+    let place = match known {
+        Some(known) => known.clone(),
+        None => server.at("").origin().ascii_serialization(),
+    };
+    let message = format!("{text} is the address of a repository, not of a server");
+    Err(Failure::new(Exit::Usage, message).hint(Suggestion::new("wit login").arg(place)))
 }
 
 /// The way in that the options name. By a browser, where nothing was said of a password and there
@@ -196,7 +231,8 @@ fn sign_up(args: &Args, server: &ServerUrl) -> anyhow::Result<Way> {
     })
 }
 
-fn checked_email(email: &str) -> Result<(), Failure> {
+/// Refuses what no server takes, before anything else is asked.
+pub(super) fn checked_email(email: &str) -> Result<(), Failure> {
     match is_email(email) {
         true => Ok(()),
         false => {

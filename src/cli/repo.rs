@@ -330,9 +330,14 @@ fn share(args: Share, context: &Context) -> anyhow::Result<Exit> {
     }
     let body = json!({ "username": username, "role": args.role });
     let answer = login.client.post_json(&path, token, &body)?;
-    answer
-        .done()
-        .map_err(|error| no_such(error, name, &login))?;
+    answer.done().map_err(|error| match error {
+        ApiError::Refused { message } => {
+            let message = format!("not shared with {username}: {message}");
+            let hint = Suggestion::new("wit repo share").arg(name);
+            Failure::new(Exit::Failed, message).hint(hint).into()
+        }
+        other => no_such(other, name, &login),
+    })?;
     let may = match args.role.as_str() {
         "write" => "fetch from and push to",
         _ => "fetch from",
@@ -399,10 +404,12 @@ fn no_such(error: ApiError, name: &str, login: &Login) -> anyhow::Error {
     }
 }
 
-/// A name that is taken is told with those that are.
+/// A name that is taken, or one too many, is told with those that there are.
 fn refused(error: ApiError) -> anyhow::Error {
     match error {
-        ApiError::Refused { message } => Failure::new(Exit::Failed, message).hint(LIST).into(),
+        ApiError::Refused { message } | ApiError::Forbidden { message } => {
+            Failure::new(Exit::Failed, message).hint(LIST).into()
+        }
         other => other.into(),
     }
 }

@@ -1,8 +1,9 @@
 //! clap's errors in the form of ours: one line that says what, then how it is used and what to type.
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
 
-use super::{Exit, Failure, output};
+use super::{Cli, Exit, Failure, output};
 
 /// Failure for a wrong command line; `words` are the commands in it.
 pub fn failure(error: &clap::Error, words: &str) -> Failure {
@@ -22,6 +23,23 @@ pub fn failure(error: &clap::Error, words: &str) -> Failure {
         {
             message = format!("{message}\nusage: {usage}");
         }
+    }
+    if error.kind() == ErrorKind::MissingSubcommand {
+        // clap lists hidden ones too.
+        let (mut command, mut name) = (Cli::command(), "wit".to_owned());
+        for word in words.split_whitespace() {
+            let Some(below) = command.find_subcommand(word).cloned() else {
+                break;
+            };
+            command = below;
+            name = format!("{name} {word}");
+        }
+        let shown = command
+            .get_subcommands()
+            .filter(|below| !below.is_hide_set());
+        let shown: Vec<&str> = shown.map(clap::Command::get_name).collect();
+        let shown = shown.join(", ");
+        message = format!("'{name}' needs a subcommand, one of: {shown}");
     }
     let help = match words {
         "" => "wit --help".to_owned(),

@@ -226,6 +226,9 @@ fn document(one: &AccountRecord) -> Value {
 }
 
 fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
+    if let Some(email) = &args.email {
+        super::login::checked_email(email)?;
+    }
     let operator = Operator::open(&args.place, context)?;
     let server = match (&args.url, instance::running(&operator.data_dir)?) {
         (Some(url), _) => parse_url(url)?.to_string(),

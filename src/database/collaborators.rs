@@ -89,16 +89,17 @@ impl Database {
             .await?;
             Ok(shared.rows_affected())
         })?;
-        match shared {
-            0 => Err(DatabaseError::InvalidField(
-                "username",
-                format!(
-                    "there is no other account of that username, or {MAX_COLLABORATORS} have a role \
-                 already"
-                ),
-            )),
-            _ => Ok(()),
+        if shared > 0 {
+            return Ok(());
         }
+        let why = match self.user_named(username).await? {
+            None => "there is no account of that username".to_owned(),
+            Some(user) if user.id == repository.owner_id => "it is that account's own".to_owned(),
+            Some(_) => {
+                format!("{MAX_COLLABORATORS} accounts have a role already, which is the most")
+            }
+        };
+        Err(DatabaseError::InvalidField("username", why))
     }
 
     /// Takes a role back. [`DatabaseError::NotFound`] where the account has none.

@@ -9,6 +9,17 @@ use crate::secret::Secret;
 /// The secret that a keyring keeps for a service and a user; `Err` where it can't be asked.
 pub type Keyring<'a> = &'a dyn Fn(&str, &str) -> Result<Option<Secret>, ()>;
 
+/// Returns whether a file can be one of the two programs': mappings, or nothing at all.
+pub fn is_readable(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return false;
+    };
+    let has_content = text.lines().map(str::trim).any(|line| {
+        !line.is_empty() && !line.starts_with('#') && !["---", "...", "{}"].contains(&line)
+    });
+    !has_content || !yaml::parse(text).0.is_empty()
+}
+
 /// Reads the file of `gh`. The active account of a host goes first.
 pub fn gh(name: &str, text: &[u8], keyring: Keyring, findings: &mut Findings) {
     let hosts = yaml::parse(std::str::from_utf8(text).unwrap_or_default());

@@ -78,6 +78,13 @@ pub struct HostArgs {
     for_git: bool,
 }
 
+impl HostArgs {
+    /// Returns whether a token is to be taken for the login.
+    pub fn takes_token(&self) -> bool {
+        self.token_stdin || self.paste_token
+    }
+}
+
 /// Arguments of `wit login`, as far as they matter here.
 pub struct Given<'a> {
     pub host: &'a HostArgs,
