@@ -247,6 +247,15 @@ impl Credential {
             })
     }
 
+    /// Returns whether it has replaced itself, and the answer with its successor was lost.
+    pub fn was_lost(&self) -> bool {
+        let sign_in = self.sign_in.as_ref();
+        self.token.is_some()
+            && sign_in.is_some_and(|sign_in| {
+                sign_in.ended && matches!(sign_in.upkeep, Upkeep::RotateItself)
+            })
+    }
+
     /// Returns whether its access token has to be refreshed before git gets it: it has expired or will
     /// within two minutes. One that lives no longer than twice that is due in its last quarter, or
     /// each process would refresh what another has just refreshed.
@@ -271,7 +280,8 @@ impl Credential {
 
     /// Returns whether it can be given to git now, or after a refresh.
     fn is_usable(&self, now: UnixTime) -> bool {
-        !self.is_over(now) || self.is_refreshable()
+        // One that was found to be dead a moment ago ends later than `now`, when a `get` began.
+        !self.was_lost() && (!self.is_over(now) || self.is_refreshable())
     }
 
     /// Returns whether `other` has the same username and a proof of the same kind. What comes from a sign-in
@@ -454,7 +464,7 @@ impl Credentials {
     }
 
     /// A sign-in that the server has ended and that would answer the request otherwise.
-    pub fn ended_sign_in(&self, request: &Description) -> Option<&SignIn> {
+    pub fn ended_sign_in(&self, request: &Description) -> Option<(&Credential, &SignIn)> {
         let paths =
             |entry: &&Credential| agrees(&request.path, &entry.path) || entry.path.is_none();
         let mut fitting = self
@@ -462,7 +472,10 @@ impl Credentials {
             .iter()
             .filter(paths)
             .filter(|entry| request.fits(entry));
-        fitting.find_map(|entry| entry.sign_in.as_ref().filter(|sign_in| sign_in.ended))
+        fitting.find_map(|entry| {
+            let sign_in = entry.sign_in.as_ref().filter(|sign_in| sign_in.ended);
+            sign_in.map(|sign_in| (entry, sign_in))
+        })
     }
 
     /// The entry with the path, username and kind of `new`, which `put` would replace.

@@ -224,14 +224,23 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
     match found {
         Some(entry) => write_entry(&mut answer, site, request, &entry, world),
         None => {
-            if let Some(ended) = credentials.ended_sign_in(request) {
+            if let Some((entry, ended)) = credentials.ended_sign_in(request) {
                 let SignIn {
                     server, account, ..
                 } = ended;
                 let words = ended.login_words();
-                let ended = sign_in::ended(server, account.as_deref());
                 let login = words.join(" ");
-                trace::tell(format_args!("{ended}; type: wit login {login}"));
+                match entry.token.as_ref().filter(|_| entry.was_lost()) {
+                    Some(token) => {
+                        let lost = sign_in::lost(server, &token.name);
+                        let next = sign_in::after_lost(server, &token.name);
+                        trace::tell(format_args!("{lost}; {next}"));
+                    }
+                    None => {
+                        let ended = sign_in::ended(server, account.as_deref());
+                        trace::tell(format_args!("{ended}; type: wit login {login}"));
+                    }
+                }
             }
             trace::note(format_args!("nothing that fits is stored for {site}"));
         }

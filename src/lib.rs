@@ -10,7 +10,7 @@
 //! | [`process`] | trace; child processes that have to end in time |
 //! | [`interactive`] | config, process; whether somebody may be asked something |
 //! | [`progress`] | config, trace; used by whatever waits long, and only `wit` lets it be shown |
-//! | [`sign_in`] | secret, expiry; types only |
+//! | [`sign_in`] | secret, expiry, quote; types, and words about them |
 //! | [`credential`] | secret, expiry, sign_in |
 //! | [`item`] | secret, expiry, sign_in, credential |
 //! | [`store`] | secret, expiry, system, files, config, trace, interactive, process, credential, item |
@@ -20,7 +20,7 @@
 //! | [`api`] | secret, expiry, quote, names, config, trace, progress, credential, database |
 //! | [`oauth`] | secret, expiry, quote, config, trace, progress, sign_in, credential, item, store, api |
 //! | [`hosts`] | secret, expiry, quote, names, config, trace, progress, sign_in, credential, item, store, api, oauth |
-//! | [`rotation`] | secret, expiry, quote, system, files, config, trace, process, credential, item, store, api |
+//! | [`rotation`] | secret, expiry, quote, system, files, config, trace, process, sign_in, credential, item, store, api |
 //! | [`app`] | secret, expiry, quote, names, system, files, config, trace, interactive, process, progress, sign_in, credential, item, store, helper, import, api, oauth, hosts, rotation; never `cli` |
 //! | [`platform`] | secret, expiry, quote, names, system, files, config, trace, process, database |
 //! | [`cli`] | all of them; the only printer |

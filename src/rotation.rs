@@ -26,6 +26,7 @@ use crate::credential::{Credential, Site};
 use crate::expiry::{CLOCK_MARGIN, Expiry, UnixTime, rfc3339};
 use crate::item::Item;
 use crate::secret::Secret;
+use crate::sign_in;
 use crate::store::lock::SiteLock;
 use crate::store::{Store, StoreError};
 use deliver::{DeliveryError, Sink};
@@ -258,12 +259,7 @@ impl fmt::Display for RotationError {
             RotationError::NewGone => {
                 f.write_str("the server has ended the new token; the old one was not revoked")
             }
-            RotationError::Lost { server, name } => write!(
-                f,
-                "{server} has replaced the token '{}', but its answer with the new one was lost; the \
-                 old one has ended, and nobody has the new one",
-                escaped(name)
-            ),
+            RotationError::Lost { server, name } => f.write_str(&sign_in::lost(server, name)),
             RotationError::TooLateToAbort(why) => {
                 write!(f, "{why}, so the rotation can only be finished")
             }

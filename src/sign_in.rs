@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::expiry::{Expiry, UnixTime};
+use crate::quote::escaped;
 use crate::secret::Secret;
 
 /// The kinds of server that can be signed in to.
@@ -163,6 +164,12 @@ pub enum ClientAuth {
 }
 
 impl SignIn {
+    /// Returns whether that name means it. One whose account is not known is meant by the username
+    /// that its host wants, which its token has for an account too.
+    pub fn is_of(&self, account: &str) -> bool {
+        self.account.as_deref().unwrap_or(&self.git_username) == account
+    }
+
     /// The words after `wit login` that sign in again in the same way. None of them needs quoting in a
     /// shell but the server's URL, which comes first.
     pub fn login_words(&self) -> Vec<String> {
@@ -174,6 +181,24 @@ impl SignIn {
         }
         words
     }
+}
+
+/// Message about a token that has replaced itself, and whose successor nobody has, without a hint.
+pub fn lost(server: &str, name: &str) -> String {
+    let name = escaped(name);
+    format!(
+        "{server} has replaced the token '{name}', but its answer with the new one was lost; the old \
+         one has ended, and nobody has the new one"
+    )
+}
+
+/// The next steps after [`lost`].
+pub fn after_lost(server: &str, name: &str) -> String {
+    let name = escaped(name);
+    format!(
+        "revoke '{name}' at {server}/-/user_settings/personal_access_tokens, then: wit login {server} \
+         --paste-token"
+    )
 }
 
 /// Message about a sign-in that the server has ended, without a hint.

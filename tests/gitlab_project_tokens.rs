@@ -408,6 +408,26 @@ fn a_crash_at_each_step_leaves_one_token_that_works() {
 }
 
 #[test]
+fn status_shows_a_rotation_that_has_not_stored_anything_yet() {
+    let mut setup = Setup::maintainer();
+    setup.create("laptop", &["--store", "-e", "30"]);
+    setup.home.set("WIT_CRASH_AT", "created");
+    let crashed = setup.wit(&["token", "rotate"]);
+    assert_eq!(crashed.status.code(), None);
+    setup.home.set("WIT_CRASH_AT", "");
+    let unfinished = || {
+        let shown = setup.wit(&["status"]);
+        let is_told = text(&shown.stdout).contains("A rotation is not finished");
+        (shown.status.code(), is_told)
+    };
+    assert_eq!(unfinished(), (Some(3), true));
+    done(&setup.wit(&["token", "rotate", "--resume"]));
+    assert_eq!(unfinished(), (Some(0), false));
+    refused(&setup.wit(&["token", "rotate", "--deliver", "exit 3"]), 5);
+    assert_eq!(unfinished().0, Some(3));
+}
+
+#[test]
 fn a_token_is_for_one_place() {
     let setup = Setup::maintainer();
     let create = [

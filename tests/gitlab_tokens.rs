@@ -20,6 +20,7 @@ struct Setup {
     token: String,
     /// Where wit and git find the host.
     url: String,
+    scopes: &'static [&'static str],
 }
 
 impl Setup {
@@ -30,6 +31,10 @@ impl Setup {
 
     /// The same by way of a proxy, or below a path.
     fn at(url: Option<&dyn Fn(&Forge) -> String>) -> Self {
+        Self::with(url, &SCOPES)
+    }
+
+    fn with(url: Option<&dyn Fn(&Forge) -> String>, scopes: &'static [&'static str]) -> Self {
         let forge = Forge::start(Kind::Gitlab);
         let mut home = Home::new();
         home.set("WIT_SETTLE_TIMEOUT", "0.2");
@@ -39,6 +44,7 @@ impl Setup {
             home,
             token: String::new(),
             url,
+            scopes,
         };
         setup.paste();
         setup
@@ -46,7 +52,7 @@ impl Setup {
 
     /// Signs in with a new token that is due.
     fn paste(&mut self) {
-        self.token = self.forge.person_creates(&SCOPES);
+        self.token = self.forge.person_creates(self.scopes);
         self.forge.with(|state| state.ages(&self.token, 100, 3));
         let login = ["login", &self.url, "--host-type", "gitlab", "--token-stdin"];
         let said = done(&self.home.run(WIT, &login, &format!("{}\n", self.token)));
@@ -263,7 +269,7 @@ fn what_was_lost_is_said_and_a_new_token_helps() {
     );
     let get = setup.home.run(HELPER, &["get"], &request);
     assert!(
-        text(&get.stderr).contains("has ended; type: wit login"),
+        text(&get.stderr).contains("its answer with the new one was lost"),
         "{}",
         text(&get.stderr)
     );
@@ -449,7 +455,82 @@ fn a_refusal_is_said_and_changes_nothing() {
         let sent = seen.iter().filter(|seen| seen.starts_with("POST "));
         assert_eq!(sent.count(), 1, "it is not tried in vain");
         setup.assert_tidy("refused");
+        let shown = setup.wit(&["status"]);
+        assert_eq!(shown.status.code(), Some(3));
+        let shown = text(&shown.stdout);
+        assert!(shown.contains("the last renewal failed"), "{shown}");
     }
+}
+
+#[test]
+fn a_token_of_an_unknown_account_is_meant_by_its_username() {
+    let setup = Setup::with(None, &["write_repository", "self_rotate"]);
+    done(&setup.wit(&["token", "rotate", "--due", "7", "--all"]));
+    assert_eq!(setup.rotations(), 1);
+    done(&setup.wit(&["token", "rotate", "--account", "oauth2"]));
+    assert_eq!(setup.rotations(), 2);
+    refused(&setup.wit(&["token", "rotate", "--account", "eve"]), 4);
+    let failed = setup.wit(&["token", "rotate", "--deliver", "exit 3"]);
+    let said = refused(&failed, 5);
+    let hint = said
+        .lines()
+        .find_map(|line| line.split_once("wit token rotate"));
+    let (_, options) = hint.expect("a hint");
+    let mut resume = vec!["token", "rotate"];
+    resume.extend(options.split(' ').filter(|word| !word.is_empty()));
+    resume.extend(["--deliver-file", "new"]);
+    done(&setup.wit(&resume));
+    assert_eq!(setup.rotations(), 3);
+    setup.assert_tidy("resumed");
+    done(&setup.wit(&["logout", &setup.url, "--account", "oauth2"]));
+    assert_eq!(setup.given(), None);
+}
+
+#[test]
+fn an_answer_that_is_lost_while_git_asks_is_said_and_git_gets_nothing() {
+    let proxy = std::cell::OnceCell::new();
+    let by_proxy = |forge: &Forge| {
+        let proxy = proxy.get_or_init(|| Proxy::to(forge.server.address()));
+        proxy.url.clone()
+    };
+    let setup = Setup::at(Some(&by_proxy));
+    let proxy = proxy.get().expect("a proxy");
+    proxy.set(|first| match first.starts_with("POST ") {
+        true => Fate::CutAfter,
+        false => Fate::Forwarded,
+    });
+    let host = setup.site().replace("http://", "");
+    let request = format!("protocol=http\nhost={host}\n\n");
+    let get = setup.home.run(HELPER, &["get"], &request);
+    assert_eq!(text(&get.stdout), "");
+    let said = text(&get.stderr);
+    assert!(!said.contains("expires in"), "{said}");
+    let shown = setup.wit(&["status"]);
+    assert_eq!(shown.status.code(), Some(3));
+    for said in [said, text(&shown.stdout)] {
+        for words in [
+            "was lost",
+            "/-/user_settings/personal_access_tokens",
+            "--paste-token",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+    setup.assert_tidy("lost");
+}
+
+#[test]
+fn git_is_told_that_a_token_was_refused() {
+    let setup = Setup::due();
+    setup.forge.with(|state| {
+        let token = state.tokens.get_mut(&setup.token).expect("known");
+        token.alive = false;
+    });
+    let host = setup.site().replace("http://", "");
+    let request = format!("protocol=http\nhost={host}\n\n");
+    let said = text(&setup.home.run(HELPER, &["get"], &request).stderr);
+    assert!(said.contains("the server refuses the token"), "{said}");
+    assert!(!said.contains("expires in"), "{said}");
 }
 
 /// All rounds together, and how many machines share them.

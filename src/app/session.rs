@@ -315,8 +315,12 @@ fn open_host(
     let store = store::choice::open(paths, None)?;
     let is_meant = |entry: &&Credential| {
         entry.sign_in.as_ref().is_some_and(|sign_in| {
-            let named = meant.account.is_some() || sign_in.account.is_some();
-            sign_in.server == name && (!named || account.is_none() || sign_in.account == account)
+            let is_account = match (&sign_in.account, &meant.account) {
+                // The account that signed in last says nothing of one that the host did not tell.
+                (None, None) => true,
+                _ => (account.as_deref()).is_none_or(|account| sign_in.is_of(account)),
+            };
+            sign_in.server == name && is_account
         })
     };
     let mut item = store::load(store.as_ref(), &site)?;

@@ -11,7 +11,7 @@ use wit::helper::renewal::{self, Renewal};
 use wit::helper::{self, EnvironmentToken, Operation, World};
 use wit::helper::{asking, refresh};
 use wit::secret::Secret;
-use wit::store::choice;
+use wit::store::{self, choice};
 use wit::trace;
 
 const USAGE: &str = "usage: git-credential-wit [--store NAME] (get | store | erase | capability)
@@ -81,13 +81,28 @@ fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) ->
         }
         return done;
     }
-    let renewal = renewal::renew(paths, site, entry, store, now);
+    let renewal = match renewal::renew(paths, site, entry, store, now) {
+        Renewal::Failed if was_lost(paths, site, entry, store) => Renewal::Lost,
+        other => other,
+    };
     if config::variable("WIT_QUIET").is_none()
         && let Some(warning) = renewal::warning(paths, site, entry, renewal, now)
     {
         trace::tell(format_args!("{warning}"));
     }
-    renewal == Renewal::Done
+    matches!(renewal, Renewal::Done | Renewal::Lost)
+}
+
+/// Returns whether the renewal of a token that replaces itself has found it dead.
+fn was_lost(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) -> bool {
+    let Some(token) = entry.token.as_ref().filter(|_| entry.rotates_itself()) else {
+        return false;
+    };
+    let item = choice::open(paths, store).and_then(|store| store::load(store.as_ref(), site));
+    item.is_ok_and(|item| {
+        let mut entries = item.credentials.0.iter();
+        entries.any(|entry| entry.is_token(&token.server, &token.id) && entry.was_lost())
+    })
 }
 
 fn environment_token() -> Option<EnvironmentToken> {

@@ -63,7 +63,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         if let Some(host) = known.and_then(|known| HostType::parse(known.host_type.as_deref()?)) {
             let url = url.to_string();
             let failure = failure.as_deref();
-            let shown = host::show(&url, host, item, answer, failure, report.renews, report.now);
+            let has_failed = |entry: &Credential| report.has_failed(entry, &url);
+            let (renews, now) = (report.renews, report.now);
+            let shown = host::show(&url, host, item, answer, failure, renews, has_failed, now);
             report.line(format!("\n{url}"));
             report.attention |= shown.attention;
             shown.lines.into_iter().for_each(|line| report.line(line));
@@ -72,16 +74,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             let tokens = item.credentials.0.iter().filter(theirs);
             let tokens = tokens.map(|entry| report.token(&url, entry, item, answer, false));
             document["tokens"] = tokens.collect();
-            report.left_over(item);
+            report.left_over(&url, item);
             document["pending"] = item.pending.len().into();
             document["previous"] = item.previous.len().into();
-            let is_unfinished = |journal: &&Journal| journal.is_in_place() && journal.server == url;
-            if let Some(journal) = status.journals.iter().find(is_unfinished) {
-                let resume = "wit token rotate --resume";
-                let resume = session::suggest(resume, &status.config, &url, &journal.account);
-                report.attention = true;
-                report.line(format!("  A rotation is not finished: {resume}"));
-            }
             documents.push(document);
             continue;
         }
@@ -183,7 +178,7 @@ impl Report<'_> {
         for entry in &item.credentials.0 {
             tokens.push(self.token(server, entry, item, answer, direct));
         }
-        self.left_over(item);
+        self.left_over(server, item);
         json!({
             "server": server,
             "checked": answer.is_complete && answer.problem.is_none(),
@@ -196,8 +191,16 @@ impl Report<'_> {
         })
     }
 
-    /// Tokens that rotations have not finished or left behind.
-    fn left_over(&mut self, item: &Item) {
+    /// Returns whether a token that replaces itself is due and its last renewal did not succeed.
+    fn has_failed(&self, entry: &Credential, server: &str) -> bool {
+        let site = session::parse_url(server).and_then(|url| session::site_of(&url));
+        let days = renewal::days(self.config);
+        days.is_some_and(|days| renewal::is_due(entry, days, self.now))
+            && site.is_ok_and(|site| renewal::has_failed(&self.context.paths, &site, self.now))
+    }
+
+    /// Rotations that are not finished, and tokens that they have left behind.
+    fn left_over(&mut self, server: &str, item: &Item) {
         let mut left_over = Vec::new();
         for entry in &item.previous {
             let id = entry.token.as_ref().map(|token| token.id.as_str());
@@ -214,13 +217,27 @@ impl Report<'_> {
             ));
         }
         let pending: Vec<&Credential> = item.pending.iter().collect();
+        let mut said = Vec::new();
         for (entries, what) in [(pending, "unfinished"), (left_over, "replaced")] {
             if let Some(command) = self.end_of(&entries) {
                 self.attention = true;
+                said.push(command.to_string());
                 self.line(format!(
                     "  {} {what}, to be ended: {command}",
                     entries.len()
                 ));
+            }
+        }
+        for journal in self.journals {
+            if journal.server != server || !journal.is_due(self.now) {
+                continue;
+            }
+            let resume = "wit token rotate --resume";
+            let resume = session::suggest(resume, self.config, server, &journal.account);
+            if !said.contains(&resume.to_string()) {
+                self.attention = true;
+                self.line(format!("  A rotation is not finished: {resume}"));
+                said.push(resume.to_string());
             }
         }
     }

@@ -28,6 +28,8 @@ const JUST_BEGUN: i64 = 60;
 
 /// The exit code of `wit token renew` that leaves something to a person (`Exit::Attention`).
 const UNDECIDED: i32 = 3;
+/// The one where the server refuses the token that it is about (`Exit::NotLoggedIn`).
+const REFUSED: i32 = 4;
 
 /// Returns whether `entry` is a token of ours in its last quarter of life, at most `days` before its end.
 pub fn is_due(entry: &Credential, days: i64, now: UnixTime) -> bool {
@@ -83,6 +85,10 @@ pub enum Renewal {
     UnderWay,
     /// It failed. Where nobody knows yet, the one before it did.
     Failed,
+    /// The server refuses the token, which so can't replace itself.
+    Refused,
+    /// The token has replaced itself, and the answer with the new one was lost.
+    Lost,
     /// It stopped at what only a person can decide.
     Undecided,
     /// There is no `wit` beside the helper that could be run.
@@ -133,6 +139,9 @@ pub fn renew(
     let (renewal, outcome) = match run_wit(site, store, PATIENCE) {
         Ok(Some(0)) => (Renewal::Done, "done".to_owned()),
         Ok(Some(UNDECIDED)) => (Renewal::Undecided, "a person must decide".to_owned()),
+        Ok(Some(REFUSED)) if entry.rotates_itself() => {
+            (Renewal::Refused, "the token was refused".to_owned())
+        }
         Ok(Some(_)) => (Renewal::Failed, "failed".to_owned()),
         Ok(None) => (unknown, "not done in time".to_owned()),
         Err(error) => {
@@ -235,6 +244,11 @@ fn failed_before(paths: &Paths, site: &Site, now: UnixTime) -> bool {
     begun.is_some_and(|begun| (JUST_BEGUN..DAYS * DAY).contains(&now.since(begun)))
 }
 
+/// Returns whether the last renewal, of the last week, did not succeed.
+pub fn has_failed(paths: &Paths, site: &Site, now: UnixTime) -> bool {
+    was_within(&file(paths, site, "begun"), DAYS * DAY, now)
+}
+
 /// Returns whether a renewal was begun within the hour and did not succeed.
 pub fn is_paused(paths: &Paths, site: &Site, now: UnixTime) -> bool {
     was_within(&file(paths, site, "begun"), PAUSE, now)
@@ -265,7 +279,16 @@ pub fn warning(
     let server = &entry.token.as_ref()?.server;
     let rotate = format!("wit token rotate --server {server}");
     let mend = match renewal {
-        Renewal::Done | Renewal::NotDue | Renewal::UnderWay => return None,
+        // The helper tells what was lost, at each call.
+        Renewal::Done | Renewal::NotDue | Renewal::UnderWay | Renewal::Lost => return None,
+        Renewal::Refused => {
+            return is_due_today(paths, site, now).then(|| {
+                format!(
+                    "the server refuses the token for {site}, so it was not renewed; type: wit login \
+                     {server} --paste-token"
+                )
+            });
+        }
         Renewal::SwitchedOff => format!("type: {rotate}"),
         // It works on, and the command says whether a login is needed too.
         Renewal::Failed if entry.expiry.is_none() => format!("type: {rotate}"),

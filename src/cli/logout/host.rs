@@ -51,7 +51,7 @@ pub fn run(
     let store = store::choice::open(&context.paths, None)?;
     let is_meant = |entry: &Credential| {
         entry.sign_in.as_ref().is_some_and(|sign_in| {
-            sign_in.server == name && (account.is_none() || sign_in.account.as_deref() == account)
+            sign_in.server == name && account.is_none_or(|account| sign_in.is_of(account))
         })
     };
     let item = store::load(store.as_ref(), &site)?;

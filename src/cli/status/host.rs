@@ -8,7 +8,7 @@ use crate::credential::Credential;
 use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::item::Item;
 use crate::quote::Suggestion;
-use crate::sign_in::{HostType, InstalledApp, SignIn, Upkeep};
+use crate::sign_in::{self, HostType, InstalledApp, SignIn, Upkeep};
 
 /// Seconds before the end from which a sign-in that is not renewed needs attention: time to
 /// create another token.
@@ -32,6 +32,7 @@ pub fn show(
     answer: &Answer,
     failure: Option<&str>,
     renews: bool,
+    has_failed: impl Fn(&Credential) -> bool,
     now: UnixTime,
 ) -> Shown {
     let mut lines = vec![format!("  {}", host.title())];
@@ -48,7 +49,12 @@ pub fn show(
             continue;
         }
         let accepted = answer.sign_ins.get(&number).copied();
-        let (line, needs_attention) = line(entry, sign_in, accepted, failure, renews, now);
+        let (mut line, needs_attention) = line(entry, sign_in, accepted, failure, renews, now);
+        if entry.rotates_itself() && !needs_attention && has_failed(entry) {
+            attention = true;
+            let rotate = Suggestion::new("wit token rotate").option("--server", server);
+            line = format!("{line}, but the last renewal failed: {rotate}");
+        }
         attention |= needs_attention;
         lines.push(line);
         documents.push(document(entry, sign_in, accepted, renews));
@@ -98,6 +104,12 @@ fn line(
         scopes => format!(": {}", escaped(&scopes.join(", "))),
     };
     let (state, attention) = match &sign_in.upkeep {
+        _ if entry.was_lost() => {
+            let name = entry.token.as_ref().map(|token| token.name.as_str());
+            let next = sign_in::after_lost(&sign_in.server, name.unwrap_or_default());
+            let why = "it was replaced, but the answer with the new token was lost";
+            (format!("{why}: {next}"), true)
+        }
         _ if sign_in.ended => (format!("the server has ended it: {login}"), true),
         _ if accepted == Some(false) => (format!("the server no longer accepts it: {login}"), true),
         _ if entry.is_refreshable() && entry.is_over(now) => match failure {

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::credential::{Credential, Site};
 use crate::expiry::UnixTime;
 use crate::helper::renewal;
+use crate::rotation::RotationError;
 use crate::store::{self, Store};
 
 /// Longest wait for another rotation at the same site.
@@ -92,6 +93,9 @@ fn renew_by(
         Err(RenewalError::WaitsForPrint(journal)) => Err(for_a_person(&journal, context)),
         Err(RenewalError::Undecided { error, journal }) => {
             Err(undecided(&error, &journal, context))
+        }
+        Err(RenewalError::Rotation(error @ RotationError::OldRefused)) => {
+            Err(Failure::new(Exit::NotLoggedIn, error.to_string()).into())
         }
         Err(RenewalError::Rotation(error)) => Err(error.into()),
         Err(RenewalError::Store(error)) => Err(error.into()),
