@@ -72,6 +72,23 @@ impl DatabaseError {
         // undefined_table; SQLite has one code for all that is wrong with a statement.
         error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
     }
+
+    /// Returns whether SQLite can't read or write its files, whatever is in them.
+    pub fn is_of_disk(&self) -> bool {
+        match self {
+            DatabaseError::Failed(sqlx::Error::Io(_)) => true,
+            DatabaseError::Failed(sqlx::Error::Database(error)) => {
+                let is_sqlite = error
+                    .try_downcast_ref::<sqlx::sqlite::SqliteError>()
+                    .is_some();
+                let code = error.code().and_then(|code| code.parse().ok());
+                // SQLITE_PERM, SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN.
+                let is_of_disk = |code: u32| matches!(code & 0xff, 3 | 8 | 10 | 13 | 14);
+                is_sqlite && code.is_some_and(is_of_disk)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for DatabaseError {

@@ -19,6 +19,7 @@ mod git;
 mod hosts;
 mod hsts;
 pub mod instance;
+pub mod last_start;
 pub mod layout;
 mod limits;
 mod log;
@@ -63,6 +64,7 @@ use connection::Connections;
 use hosts::Hosts;
 use hsts::Hsts;
 use instance::Instance;
+use last_start::LastStart;
 
 /// Largest body of a request that is no git traffic, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -149,6 +151,18 @@ pub struct Ready {
     pub password_file: Option<PathBuf>,
 }
 
+/// Data that a server does not start on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{} holds repositories, and the database has no account", .repositories.display())]
+    NoDatabase {
+        data_dir: PathBuf,
+        repositories: PathBuf,
+    },
+    #[error("the repositories were in {} at the last start, and that is not there", .0.display())]
+    RepositoriesGone(PathBuf),
+}
+
 /// Serves until SIGTERM or SIGINT, and calls `ready` once requests are answered.
 pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()> {
     crate::config::private_dir(&options.data_dir)
@@ -164,11 +178,12 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         let is_tls = tls.is_some();
         let listener = address::listen(&options.data_dir, options.listen, options.port).await?;
         let address = listener.local_addr()?;
-        let repositories = match &options.repositories {
-            Some(dir) => dir.clone(),
-            None => options.data_dir.join(layout::REPOSITORIES),
-        };
+        let repositories = repositories(options)?;
+        refuse_lost_database(options, &repositories)?;
         let database = open_database(options).await?;
+        if database.first_users().await?.is_empty() {
+            refuse_repositories_of_none(&options.data_dir, &repositories)?;
+        }
         let ensured = match &options.first_user {
             Some(wanted) => Some(first_user::ensure(wanted, &database, &options.data_dir).await?),
             None => None,
@@ -206,11 +221,14 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         }
         let stop = stop_signal()?;
         address::remember(&options.data_dir, address.port())?;
+        LastStart::new(&options.data_dir, &repositories, !options.sign_up)
+            .remember(&options.data_dir)?;
         let hangup = match options.log {
             Some(_) => Some(signal(SignalKind::hangup())?),
             None => None,
         };
-        instance.announce(address, is_tls, hangup.is_some())?;
+        let public_url = options.public_url.as_ref().map(Url::to_string);
+        instance.announce(address, is_tls, public_url, hangup.is_some())?;
         ready(Ready {
             address,
             is_tls,
@@ -248,6 +266,47 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
     // What git still does for a client that went away ends with the runtime.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
+}
+
+/// Directory of the repositories. One that is remembered and gone is on a disk that is not there now.
+fn repositories(options: &Options) -> anyhow::Result<PathBuf> {
+    let named = options.repositories.as_deref();
+    let directory = last_start::repositories(&options.data_dir, named)?;
+    let is_usual = directory == options.data_dir.join(layout::REPOSITORIES);
+    match named.is_none() && !is_usual && !directory.is_dir() {
+        false => Ok(directory),
+        true => Err(StartError::RepositoriesGone(directory).into()),
+    }
+}
+
+/// An empty database beside repositories is not what anybody wants: the right one is lost, and each
+/// of its accounts with it.
+fn refuse_lost_database(options: &Options, repositories: &Path) -> anyhow::Result<()> {
+    if options.database_url.is_some() {
+        return Ok(());
+    }
+    match std::fs::metadata(sqlite_file(&options.data_dir)) {
+        Ok(file) if file.len() > 0 => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => refuse_repositories_of_none(&options.data_dir, repositories),
+    }
+}
+
+/// Refuses repositories that no account of the database can have.
+fn refuse_repositories_of_none(data_dir: &Path, repositories: &Path) -> anyhow::Result<()> {
+    let found = match layout::repositories(repositories) {
+        Ok(found) => found.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error).with_context(|| repositories.display().to_string()),
+    };
+    match found {
+        0 => Ok(()),
+        _ => Err(StartError::NoDatabase {
+            data_dir: data_dir.to_owned(),
+            repositories: repositories.to_owned(),
+        }
+        .into()),
+    }
 }
 
 async fn open_database(options: &Options) -> anyhow::Result<Database> {

@@ -260,18 +260,152 @@ fn the_data_of_an_older_server_are_backed_up_as_they_are() {
 
 #[test]
 fn a_repository_that_is_gone_is_left_out_and_named() {
-    let (home, _) = a_backup();
+    let (home, archive) = a_backup();
     fs::remove_dir_all(&all_repositories(&data_dir(&home))[0]).expect("removed");
-    let output = home.run(WIT, &["up", "backup", "wit.backup"], "");
-    done(&output);
-    assert!(
-        text(&output.stderr).contains("has no directory"),
-        "{}",
-        text(&output.stderr)
-    );
-    let restore = ["up", "restore", "wit.backup", "--data-dir", "to"];
+    without_replacing(&home, &archive, "has no directory");
+    let restore = ["up", "restore", "wit.backup.incomplete", "--data-dir", "to"];
     let said = done(&home.run(WIT, &restore, ""));
     assert!(said.contains("Restored 0 repositories"), "{said}");
+}
+
+/// Makes a backup that lacks something, and checks that the last one is still there.
+fn without_replacing(home: &Home, archive: &Path, why: &str) {
+    let before = fs::read(archive).expect("read");
+    let output = home.run(WIT, &["up", "backup", "wit.backup", "--json"], "");
+    let (said, document) = (text(&output.stderr), text(&output.stdout));
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains(why), "{said}");
+    assert!(document.contains("wit.backup.incomplete"), "{document}");
+    assert_eq!(fs::read(archive).expect("read"), before);
+    let piped = home.run("sh", &["-c", "wit up backup - >piped"], "");
+    assert_eq!(piped.status.code(), Some(3), "{}", text(&piped.stderr));
+}
+
+#[test]
+fn a_repository_that_is_damaged_is_named_and_the_last_backup_kept() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let secret = server.secret(&session, &["repo:read", "repo:write"]);
+    server.work("work");
+    let remote = server.remote("alice", &secret, "/alice/demo.git");
+    done(&server.git(&["-C", "work", "push", "-q", &remote, "main"]));
+    let home = &server.home;
+    let archive = home.path().join("wit.backup");
+    let backup = ["up", "backup", "wit.backup"];
+    done(&home.run(WIT, &backup, ""));
+
+    let repository = server.only_repository();
+    let tip = repository.join("refs/heads/main");
+    let before = fs::read_to_string(&tip).expect("a ref");
+    fs::write(&tip, "garbage\n").expect("written");
+    without_replacing(home, &archive, "is damaged");
+    fs::write(&tip, &before).expect("written");
+    let (first, rest) = before.trim().split_at(2);
+    let object = repository.join("objects").join(first).join(rest);
+    let aside = home.path().join("object");
+    fs::rename(&object, &aside).expect("moved");
+    without_replacing(home, &archive, "is damaged");
+    fs::rename(aside, object).expect("moved");
+    done(&home.run(WIT, &backup, ""));
+}
+
+#[test]
+fn the_directory_of_repositories_is_that_of_the_last_start() {
+    let home = Home::new();
+    let elsewhere = home.path().join("elsewhere");
+    let server = Server::start_with(home, &["--repositories", "elsewhere"]);
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let home = &server.home;
+    done(&home.run(WIT, &["up", "check"], ""));
+    let said = done(&home.run(WIT, &["up", "backup", "wit.backup"], ""));
+    assert!(said.contains("(1 repositories)"), "{said}");
+    let restore = ["--data-dir", "to", "--repositories", "there"];
+    done(&home.run(
+        WIT,
+        &[&["up", "restore", "wit.backup"], &restore[..]].concat(),
+        "",
+    ));
+    let said = done(&home.run(WIT, &["up", "check", "--data-dir", "to"], ""));
+    assert!(said.contains("No problems"), "{said}");
+    done(&home.run(WIT, &["down"], ""));
+
+    // Its disk is not mounted.
+    let unmounted = home.path().join("unmounted");
+    fs::rename(&elsewhere, &unmounted).expect("moved");
+    let said = refused(&home.run(WIT, &["up"], ""), 1);
+    assert!(said.contains("--repositories DIR"), "{said}");
+    assert!(!elsewhere.exists());
+    fs::rename(&unmounted, &elsewhere).expect("moved");
+    done(&home.run(WIT, &["up"], ""));
+    done(&home.run(WIT, &["user", "delete", "alice", "--yes"], ""));
+    let left = fs::read_dir(elsewhere).expect("read").count();
+    assert_eq!(left, 0);
+    done(&home.run(WIT, &["down"], ""));
+}
+
+#[test]
+fn a_database_that_is_lost_is_not_begun_anew() {
+    let (home, _) = a_backup();
+    let place = data_dir(&home);
+    let database = place.join("wit.sqlite3");
+    let saved = fs::read(&database).expect("read");
+    fs::remove_file(&database).expect("removed");
+    for _ in 0..2 {
+        let said = refused(&home.run(WIT, &["up"], ""), 1);
+        assert!(said.contains("holds repositories"), "{said}");
+        assert!(said.contains("wit up restore"), "{said}");
+        // The next time with an empty file.
+        fs::write(&database, "").expect("written");
+    }
+    fs::remove_file(&database).expect("removed");
+    // Tables without a row.
+    done(&home.run(WIT, &["up", "--data-dir", "other", "--port", "0"], ""));
+    done(&home.run(WIT, &["down", "--data-dir", "other"], ""));
+    fs::copy(home.path().join("other/wit.sqlite3"), &database).expect("copied");
+    refused(&home.run(WIT, &["up"], ""), 1);
+    fs::write(&database, saved).expect("written");
+    done(&home.run(WIT, &["up", "--port", "0"], ""));
+    done(&home.run(WIT, &["down"], ""));
+}
+
+#[test]
+fn what_is_restored_is_private_whatever_the_umask() {
+    let (home, _) = a_backup();
+    let script = "umask 022; wit up restore wit.backup --data-dir to; \
+                  wit up restore wit.backup --data-dir two --repositories three";
+    done(&home.run("sh", &["-c", script], ""));
+    for place in ["to", "two"] {
+        done(&home.run(WIT, &["up", "check", "--data-dir", place], ""));
+    }
+}
+
+#[test]
+fn a_full_disk_is_not_said_to_be_a_damaged_archive() {
+    let (home, _) = a_backup();
+    fs::create_dir(home.path().join("disk")).expect("made");
+    let mut restored = false;
+    let mut refusals = 0;
+    for size in (16..).step_by(32).take(64) {
+        let script = format!(
+            "mount -t tmpfs -o size={size}k none disk && \
+             exec wit up restore wit.backup --data-dir disk/to"
+        );
+        let output = home.run("unshare", &["-rm", "sh", "-c", &script], "");
+        let said = text(&output.stderr);
+        if said.contains("unshare") || said.contains("mount:") {
+            // No such right here, as in many containers.
+            return;
+        }
+        restored = output.status.success();
+        if restored {
+            break;
+        }
+        refusals += 1;
+        assert!(!said.contains("damaged"), "{size}: {said}");
+    }
+    assert!(restored && refusals > 0);
 }
 
 #[test]

@@ -164,6 +164,84 @@ fn a_damaged_database_is_found() {
 }
 
 #[test]
+fn a_file_that_is_no_database_is_a_finding_too() {
+    let server = server();
+    done(&server.home.run(WIT, &["down"], ""));
+    let file = server.data_dir().join("wit.sqlite3");
+    let whole = fs::read(&file).expect("read");
+    let mut torn = whole.clone();
+    torn.truncate(whole.len() / 2);
+    // Page 1 is left, so that it opens.
+    let mut overwritten = whole.clone();
+    overwritten[4096..].fill(0xff);
+    for content in [&b"garbage".repeat(1000), &torn, &overwritten] {
+        fs::write(&file, content).expect("written");
+        let (code, findings) = found(&server.home, &[]);
+        assert_eq!(code, Some(3));
+        let is_database = |(kind, _): &(String, String)| kind == "database";
+        assert!(findings.iter().any(is_database), "{findings:?}");
+    }
+}
+
+#[test]
+fn where_another_user_may_not_look_it_is_said() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root can become somebody else.
+        return;
+    }
+    let server = server();
+    let data_dir = server.data_dir();
+    let place = data_dir.to_str().expect("text");
+    // The directory above is private, as a home is.
+    let above = data_dir.parent().expect("a parent");
+    fs::set_permissions(above, fs::Permissions::from_mode(0o700)).expect("set");
+    let program = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+    fs::copy(WIT, program.path().join("wit")).expect("copied");
+    let wit = program.path().join("wit");
+    let nobody = |arguments: &[&str]| {
+        let wit = wit.to_str().expect("text");
+        let user = [
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+            wit,
+        ];
+        let more = [&user[..], arguments].concat();
+        refused(&server.home.run("setpriv", &more, ""), 1)
+    };
+    for command in [
+        &["up", "check"][..],
+        &["up", "backup", "-"],
+        &["up", "reload"],
+        &["user", "list"],
+        &["down"],
+    ] {
+        let said = nobody(&[command, &["--data-dir", place]].concat());
+        assert!(said.contains("ermission denied"), "{command:?}: {said}");
+    }
+    let own = tempfile::tempdir().expect("a directory");
+    let shut = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::chown(own.path(), Some(65_534), None).expect("given away");
+    fs::set_permissions(&shut, fs::Permissions::from_mode(0o755)).expect("set");
+    let (own, shut) = (own.path().to_str(), shut.path().to_str());
+    let (own, shut) = (own.expect("text"), shut.expect("text"));
+    let up = [
+        "up",
+        "--port",
+        "0",
+        "--data-dir",
+        own,
+        "--repositories",
+        shut,
+    ];
+    let said = nobody(&up);
+    assert!(said.contains("can't write into"), "{said}");
+}
+
+#[test]
 fn with_postgresql_the_repositories_are_checked_all_the_same() {
     let database = Postgres::start();
     let server = filled(Server::start_on(&database));

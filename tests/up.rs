@@ -35,6 +35,33 @@ fn up_names_the_one_command_to_type_next_and_down_ends_it() {
 }
 
 #[test]
+fn a_port_that_a_running_server_does_not_have_is_told() {
+    let server = Server::start();
+    let port = server.address.rsplit(':').next().expect("a port");
+    let other = wit::platform::address::free_port([127, 0, 0, 1].into()).expect("a port");
+    for (port, is_told) in [(port, false), (&other.to_string(), true)] {
+        let again = server.home.run(WIT, &["up", "--port", port], "");
+        let said = text(&again.stderr);
+        assert_eq!(said.contains("options were ignored"), is_told, "{said}");
+    }
+}
+
+#[test]
+fn sign_up_is_not_opened_again_without_a_word() {
+    let home = Home::new();
+    let up = |more: &[&str]| {
+        let up = home.run(WIT, &[&["up", "--port", "0"], more].concat(), "");
+        assert!(up.status.success(), "{}", text(&up.stderr));
+        assert!(home.run(WIT, &["down"], "").status.success());
+        text(&up.stderr).contains("can sign up now")
+    };
+    assert!(!up(&[]));
+    assert!(!up(&["--no-sign-up"]));
+    assert!(!up(&["--no-sign-up"]));
+    assert!(up(&[]));
+}
+
+#[test]
 fn up_makes_the_first_account_without_a_keyboard() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::new();

@@ -9,6 +9,7 @@ mod reload;
 mod report;
 mod restore;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -17,7 +18,7 @@ pub use report::url;
 
 use super::{Context, Exit, Failure, examples};
 use crate::config;
-use crate::platform::layout;
+use crate::platform::{last_start, sqlite_file};
 use crate::system;
 
 #[derive(Debug, clap::Args)]
@@ -72,10 +73,7 @@ impl Place {
     }
 
     fn repositories(&self, data_dir: &Path) -> anyhow::Result<PathBuf> {
-        match &self.repositories {
-            Some(directory) => Ok(std::path::absolute(directory)?),
-            None => Ok(data_dir.join(layout::REPOSITORIES)),
-        }
+        last_start::repositories(data_dir, self.repositories.as_deref())
     }
 }
 
@@ -90,6 +88,23 @@ fn require_sqlite(hint: &'static str) -> anyhow::Result<()> {
         .hint(hint)
         .into()),
     }
+}
+
+/// Refuses a data directory that no server has been started on.
+pub fn require_data(data_dir: &Path) -> anyhow::Result<()> {
+    let file = sqlite_file(data_dir);
+    match std::fs::metadata(&file) {
+        Ok(file) if file.is_file() => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can't look at {}", file.display()))
+        }
+        _ => Err(no_data(data_dir)),
+    }
+}
+
+fn no_data(place: &Path) -> anyhow::Error {
+    let message = format!("no server has data in {}", place.display());
+    Failure::new(Exit::Failed, message).hint("wit up").into()
 }
 
 /// Refuses to work as another user than the server's: what is created in its directories would be out

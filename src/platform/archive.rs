@@ -6,12 +6,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use anyhow::Context as _;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use tar::{EntryType, Header};
 
+use crate::config::private_dir;
 use crate::expiry::{UnixTime, rfc3339};
 
 /// The format of an archive. One of a higher version is not read.
@@ -177,7 +179,9 @@ pub fn unpack(
         let target = below(into, &path).filter(|_| may_be(&path));
         let target = target.ok_or_else(|| refused("does not belong into one"))?;
         match entry.header().entry_type() {
-            EntryType::Directory => std::fs::create_dir_all(&target)?,
+            EntryType::Directory => {
+                private_dir(&target).with_context(|| format!("can't make {}", target.display()))?
+            }
             EntryType::Regular => {
                 let mode = entry.header().mode().map_err(damaged)?;
                 let size = write(&target, mode, &mut entry)?;
@@ -246,13 +250,14 @@ fn below(directory: &Path, path: &Path) -> Option<PathBuf> {
 
 /// Writes a new file. Through no link: what is unpacked has none, and nobody else writes there.
 fn write(target: &Path, mode: u32, content: &mut impl Read) -> anyhow::Result<u64> {
+    let failed = || format!("can't write {}", target.display());
     if let Some(parent) = target.parent() {
-        std::fs::create_dir_all(parent)?;
+        private_dir(parent).with_context(failed)?;
     }
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, (mode & 0o755) | 0o400);
-    let mut file = options.open(target)?;
+    let mut file = options.open(target).with_context(failed)?;
     let mut buffer = vec![0; 64 * 1024];
     let mut size = 0;
     loop {
@@ -261,7 +266,7 @@ fn write(target: &Path, mode: u32, content: &mut impl Read) -> anyhow::Result<u6
         if length == 0 {
             return Ok(size);
         }
-        file.write_all(&buffer[..length])?;
+        file.write_all(&buffer[..length]).with_context(failed)?;
         size += length as u64;
     }
 }

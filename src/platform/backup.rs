@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use uuid::Uuid;
 
 use super::archive::Writer;
+use super::git::fsck;
 use super::layout::{self, ADDRESS_FILE, DATABASE_FILE, REPOSITORIES};
 use crate::config::{open_or_create, private_dir};
 use crate::database::Database;
@@ -37,6 +38,15 @@ pub struct Summary {
     pub repositories: usize,
     /// Repositories that the database knows and that have no directory; the backup has neither.
     pub left_out: Vec<Uuid>,
+    /// Repositories that are in the backup as they are: damaged. With what git says.
+    pub damaged: Vec<(Uuid, String)>,
+}
+
+impl Summary {
+    /// Returns whether the backup has all that the server is to have.
+    pub fn is_whole(&self) -> bool {
+        self.left_out.is_empty() && self.damaged.is_empty()
+    }
 }
 
 /// Another backup of the same server is under way.
@@ -61,6 +71,7 @@ pub async fn write<W: Write>(
         let summary = Summary {
             repositories: copied.len(),
             left_out: Vec::new(),
+            damaged: damaged(&source.repositories, &copied).await?,
         };
         return Ok((summary, writer.end()?));
     }
@@ -108,8 +119,26 @@ pub async fn write<W: Write>(
     let summary = Summary {
         repositories: copied.len(),
         left_out,
+        damaged: damaged(&source.repositories, &copied).await?,
     };
     Ok((summary, writer.end()?))
+}
+
+/// The repositories of which something that a ref leads to is missing. They are looked at where they
+/// are: what is there after the copying was there before it, or is newer.
+async fn damaged(repositories: &Path, ids: &HashSet<Uuid>) -> anyhow::Result<Vec<(Uuid, String)>> {
+    let mut damaged = Vec::new();
+    for id in ids {
+        let root = layout::repository(repositories, *id);
+        // One that was deleted meanwhile is not at fault.
+        if let Some(what) = fsck::missing(&root).await?
+            && root.is_dir()
+        {
+            damaged.push((*id, what));
+        }
+    }
+    damaged.sort();
+    Ok(damaged)
 }
 
 /// Path of the copy of the database until it is in the archive. It is removed at the end; what a

@@ -10,18 +10,21 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::git::{fsck, leftovers};
-use super::layout::{self, ADDRESS_FILE, DATABASE_FILE, SCRATCH};
-use crate::database::Database;
+
+use super::layout::{self, ADDRESS_FILE, DATABASE_FILE, LAST_START_FILE, SCRATCH};
+use super::sqlite_file;
+use crate::database::{Database, DatabaseError};
 
 /// From what age on a directory without a row is no repository that is just being created.
 const ABANDONED: Duration = Duration::from_secs(10 * 60);
 
 /// Files of a data directory that nobody else may read.
-const PRIVATE_FILES: [&str; 8] = [
+const PRIVATE_FILES: [&str; 9] = [
     DATABASE_FILE,
     "wit.sqlite3-wal",
     "wit.sqlite3-shm",
     ADDRESS_FILE,
+    LAST_START_FILE,
     "server.pid",
     "server.log",
     "server.log.1",
@@ -60,7 +63,8 @@ pub enum Kind {
 pub struct Subject<'a> {
     pub data_dir: &'a Path,
     pub repositories: &'a Path,
-    pub database: &'a Database,
+    /// `None` where it is too damaged to be opened.
+    pub database: Option<&'a Database>,
     /// True if its file is looked at, as that of SQLite.
     pub is_sqlite: bool,
     /// Leaves the objects of repositories alone.
@@ -71,16 +75,16 @@ pub struct Subject<'a> {
 pub async fn check(subject: &Subject<'_>) -> anyhow::Result<(usize, Vec<Finding>)> {
     let mut findings = Vec::new();
     permissions(subject, &mut findings);
-    let database = subject.database;
-    if subject.is_sqlite {
-        let path = subject.data_dir.join(DATABASE_FILE);
-        findings.extend(database.faults().await?.into_iter().map(|what| Finding {
-            kind: Kind::Database,
-            path: path.clone(),
-            what,
-        }));
-    }
-    let count = rows_and_directories(subject, &mut findings).await?;
+    let count = match in_database(subject, &mut findings).await {
+        Ok(count) => count,
+        Err(error) => {
+            if !subject.is_sqlite {
+                return Err(error.into());
+            }
+            findings.push(damage(&sqlite_file(subject.data_dir), error)?);
+            None
+        }
+    };
     left_behind(subject, &mut findings);
     if !subject.quick {
         for id in layout::repositories(subject.repositories).unwrap_or_default() {
@@ -97,15 +101,52 @@ pub async fn check(subject: &Subject<'_>) -> anyhow::Result<(usize, Vec<Finding>
             }
         }
     }
+    let count = match count {
+        Some(count) => count,
+        None => layout::repositories(subject.repositories).map_or(0, |all| all.len()),
+    };
     Ok((count, findings))
+}
+
+/// Looks at the database; how many repositories it has.
+async fn in_database(
+    subject: &Subject<'_>,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<usize>, DatabaseError> {
+    let Some(database) = subject.database else {
+        return Ok(None);
+    };
+    if subject.is_sqlite {
+        let path = subject.data_dir.join(DATABASE_FILE);
+        findings.extend(database.faults().await?.into_iter().map(|what| Finding {
+            kind: Kind::Database,
+            path: path.clone(),
+            what,
+        }));
+    }
+    let count = rows_and_directories(subject, database, findings).await?;
+    Ok(Some(count))
+}
+
+/// An error of SQLite's as a finding, unless it says nothing about the database.
+pub fn damage(file: &Path, error: DatabaseError) -> Result<Finding, DatabaseError> {
+    match error {
+        DatabaseError::Failed(cause) => Ok(Finding {
+            kind: Kind::Database,
+            path: file.to_owned(),
+            what: format!("it can't be read: {cause}"),
+        }),
+        other => Err(other),
+    }
 }
 
 async fn rows_and_directories(
     subject: &Subject<'_>,
+    database: &Database,
     findings: &mut Vec<Finding>,
-) -> anyhow::Result<usize> {
-    let ids = async || -> anyhow::Result<HashSet<Uuid>> {
-        let all = subject.database.all_repositories().await?;
+) -> Result<usize, DatabaseError> {
+    let ids = async || -> Result<HashSet<Uuid>, DatabaseError> {
+        let all = database.all_repositories().await?;
         Ok(all.into_iter().map(|(id, _)| id).collect())
     };
     let known = ids().await?;

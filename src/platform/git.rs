@@ -21,6 +21,7 @@ use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
+use rustix::fs;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
@@ -133,6 +134,8 @@ impl Git {
         };
         crate::config::private_dir(repositories)
             .with_context(|| format!("can't make {}", repositories.display()))?;
+        fs::access(repositories, fs::Access::WRITE_OK | fs::Access::EXEC_OK)
+            .with_context(|| format!("can't write into {}", repositories.display()))?;
         let in_use = leftovers::start(repositories)
             .with_context(|| format!("can't read {}", repositories.display()))?;
         Ok(Git {

@@ -29,6 +29,9 @@ pub struct Running {
     pub address: SocketAddr,
     #[serde(default)]
     pub is_tls: bool,
+    /// URL that other machines reach it at, where that is another.
+    #[serde(default)]
+    pub public_url: Option<String>,
     /// Number of its reloads; `None` where SIGHUP would end it.
     #[serde(default)]
     pub reloads: Option<u64>,
@@ -40,6 +43,8 @@ pub struct Running {
 /// Outcome of a reload.
 #[derive(Debug)]
 pub struct Reload {
+    /// The server has a certificate.
+    pub is_tls: bool,
     pub error: Option<String>,
 }
 
@@ -84,12 +89,14 @@ impl Instance {
         &mut self,
         address: SocketAddr,
         is_tls: bool,
+        public_url: Option<String>,
         reloads: bool,
     ) -> anyhow::Result<()> {
         self.tell(Running {
             pid: rustix::process::getpid().as_raw_pid(),
             address,
             is_tls,
+            public_url,
             reloads: reloads.then_some(0),
             reload_error: None,
         })
@@ -145,7 +152,9 @@ fn answers(address: SocketAddr) -> bool {
 }
 
 fn is_held(data_dir: &Path) -> anyhow::Result<bool> {
-    if !pid_file(data_dir).exists() {
+    let file = pid_file(data_dir);
+    let exists = file.try_exists();
+    if !exists.with_context(|| format!("can't look at {}", file.display()))? {
         return Ok(false);
     }
     // Shared, so that two that look are not in each other's way.
@@ -193,6 +202,7 @@ pub fn reload(data_dir: &Path, timeout: Duration) -> anyhow::Result<Option<Reloa
         match running(data_dir)? {
             Some(now) if now.pid == found.pid && now.reloads > found.reloads => {
                 return Ok(Some(Reload {
+                    is_tls: now.is_tls,
                     error: now.reload_error,
                 }));
             }

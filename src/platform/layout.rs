@@ -10,6 +10,8 @@ use uuid::Uuid;
 pub const DATABASE_FILE: &str = "wit.sqlite3";
 /// The last port.
 pub const ADDRESS_FILE: &str = "address.json";
+/// Options of the last start.
+pub const LAST_START_FILE: &str = "last-start.json";
 /// The directory of repositories.
 pub const REPOSITORIES: &str = "repositories";
 /// The copy of the database that a backup makes.

@@ -10,9 +10,10 @@ use anyhow::Context as _;
 
 use super::archive::{ArchiveError, unpack};
 use super::instance::Instance;
+use super::last_start::LastStart;
 use super::layout::{self, ADDRESS_FILE, DATABASE_FILE, REPOSITORIES};
 use crate::config::private_dir;
-use crate::database::Database;
+use crate::database::{Database, DatabaseError};
 use crate::files::free_name;
 use crate::system::sync_dir;
 
@@ -77,6 +78,9 @@ pub async fn restore(target: &Target, archive: impl Read) -> anyhow::Result<Rest
     }
     let count = layout::repositories(&repositories)?.len();
     let mut aside = Vec::new();
+    if let (Some(directory), false) = (&target.repositories, target.repositories_only) {
+        LastStart::new(&target.data_dir, directory, false).remember(&unpacked)?;
+    }
     if target.repositories_only {
         sync(&repositories)?;
         aside.extend(main.put(&repositories)?);
@@ -117,10 +121,13 @@ async fn check(unpacked: &Path) -> anyhow::Result<()> {
         return Err(damaged("it has no database".to_owned()).into());
     }
     fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    let opened = Database::open_sqlite(&file).await;
-    let database = opened.map_err(|error| damaged(format!("its database: {error}")))?;
-    let faults = database.faults().await;
-    let faults = faults.map_err(|error| damaged(format!("its database: {error}")))?;
+    // A disk that is full says nothing about the archive.
+    let failed = |error: DatabaseError| match error.is_of_disk() {
+        true => anyhow::Error::new(error).context(format!("can't write {}", file.display())),
+        false => damaged(format!("its database: {error}")).into(),
+    };
+    let database = Database::open_sqlite(&file).await.map_err(failed)?;
+    let faults = database.faults().await.map_err(failed)?;
     if let Some(fault) = faults.first() {
         return Err(damaged(format!("its database: {fault}")).into());
     }
@@ -247,7 +254,7 @@ fn move_directory(from: &Path, to: &Path) -> anyhow::Result<()> {
             let to = to.join(entry.file_name());
             match entry.file_type()?.is_dir() {
                 true => {
-                    fs::create_dir(&to)?;
+                    private_dir(&to)?;
                     open.push((entry.path(), to));
                 }
                 false => drop(fs::copy(entry.path(), to)?),

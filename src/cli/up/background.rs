@@ -24,6 +24,7 @@ pub fn run(args: &Start, data_dir: &Path, context: &Context) -> anyhow::Result<E
     if let Some(running) = instance::answering(data_dir)? {
         return report::already(&running, args, data_dir, context);
     }
+    report::warn_of_sign_up(args, data_dir)?;
     config::private_dir(data_dir).with_context(|| format!("can't make {}", data_dir.display()))?;
     let log_path = log_file::path(data_dir);
     if std::fs::metadata(&log_path).is_ok_and(|log| log.len() > log_file::MAX_SIZE) {

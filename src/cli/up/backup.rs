@@ -12,7 +12,6 @@ use crate::cli::{Context, Exit, Failure};
 use crate::config;
 use crate::expiry::UnixTime;
 use crate::platform::backup::{self, Source, Summary};
-use crate::platform::sqlite_file;
 use crate::progress;
 use crate::system;
 
@@ -36,18 +35,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = args.place.data_dir(context)?;
     super::require_owner(&data_dir)?;
     let repositories = args.place.repositories(&data_dir)?;
-    let has_data = match args.repositories_only {
-        true => repositories.is_dir(),
-        false => sqlite_file(&data_dir).is_file(),
-    };
-    if !has_data {
-        let place = if args.repositories_only {
-            &repositories
-        } else {
-            &data_dir
-        };
-        let message = format!("no server has data in {}", place.display());
-        return Err(Failure::new(Exit::Failed, message).hint("wit up").into());
+    match args.repositories_only {
+        true if !repositories.is_dir() => return Err(super::no_data(&repositories)),
+        true => {}
+        false => super::require_data(&data_dir)?,
     }
     let source = Source {
         data_dir,
@@ -71,7 +62,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         }
         let summary = write(&mut BufWriter::new(io::stdout().lock()))?;
         warn(&summary);
-        return Ok(Exit::Done);
+        return Ok(exit(&summary));
     }
     let file = destination(&args.file)?;
     let directory = file.parent().unwrap_or(Path::new("/"));
@@ -80,17 +71,38 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let summary = write(&mut BufWriter::new(temporary.as_file_mut())).with_context(failed)?;
     temporary.as_file().sync_all().with_context(failed)?;
     let size = temporary.as_file().metadata()?.len();
+    // The last good backup is worth more than one that lacks something.
+    let file = match summary.is_whole() {
+        true => file.clone(),
+        false => incomplete(&file),
+    };
     system::put_in_place(temporary, &file).with_context(failed)?;
     system::sync_dir(directory).with_context(failed)?;
     warn(&summary);
     if context.json {
+        let damaged = summary.damaged.iter();
+        let damaged: Vec<_> = damaged
+            .map(|(id, what)| json!({ "id": id, "what": what }))
+            .collect();
         output::json(&json!({
             "file": file,
             "bytes": size,
             "repositories": summary.repositories,
             "leftOut": summary.left_out,
+            "damaged": damaged,
         }))?;
-        return Ok(Exit::Done);
+        return Ok(exit(&summary));
+    }
+    if !summary.is_whole() {
+        let text = format!(
+            "Wrote what there is to {} ({} repositories)\n\n{} was not written.\n",
+            file.display(),
+            summary.repositories,
+            args.file.display(),
+        );
+        output::print(text.as_bytes())?;
+        eprintln!("hint: wit up check; where the repositories are elsewhere, --repositories DIR");
+        return Ok(exit(&summary));
     }
     let text = format!(
         "Wrote {} ({} repositories)\n\nIt holds all that the server has, private repositories too. To restore it:\n\n  \
@@ -101,6 +113,20 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     );
     output::print(text.as_bytes())?;
     Ok(Exit::Done)
+}
+
+fn exit(summary: &Summary) -> Exit {
+    match summary.is_whole() {
+        true => Exit::Done,
+        false => Exit::Attention,
+    }
+}
+
+/// Name beside a file for a backup that lacks something.
+fn incomplete(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".incomplete");
+    name.into()
 }
 
 /// The file that is written, behind links. What is there and is no file is not replaced.
@@ -121,5 +147,8 @@ fn destination(file: &Path) -> anyhow::Result<PathBuf> {
 fn warn(summary: &Summary) {
     for id in &summary.left_out {
         eprintln!("warning: the repository {id} has no directory; the backup is without it");
+    }
+    for (id, what) in &summary.damaged {
+        eprintln!("warning: the repository {id} is damaged, and so is its backup: {what}");
     }
 }

@@ -1,13 +1,14 @@
 //! `wit up check`: what is wrong with the data of a server.
 
 use std::fmt::Write;
+use std::fs::File;
 
 use anyhow::Context as _;
 use serde_json::json;
 
 use super::Place;
 use crate::cli::output;
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::{Context, Exit};
 use crate::config;
 use crate::database::Database;
 use crate::platform::check::{self, Finding, Kind, Subject};
@@ -31,28 +32,37 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let url = config::variable("DATABASE_URL");
     let checked = progress::during("Checking the server's data", || {
         runtime.block_on(async {
+            let mut damage = None;
             let database = match &url {
-                Some(url) => Database::connect_postgres(url)
-                    .await
-                    .context("can't open the database that DATABASE_URL names")?,
+                Some(url) => {
+                    let opened = Database::connect_postgres(url).await;
+                    Some(opened.context("can't open the database that DATABASE_URL names")?)
+                }
                 None => {
+                    super::require_data(&data_dir)?;
                     let file = sqlite_file(&data_dir);
-                    if !file.is_file() {
-                        let message = format!("no server has data in {}", data_dir.display());
-                        return Err(Failure::new(Exit::Failed, message).hint("wit up").into());
+                    let failed = || format!("can't open {}", file.display());
+                    // SQLite's own words for a file that may not be read are those for damage.
+                    File::open(&file).with_context(failed)?;
+                    match Database::connect_sqlite(&file).await {
+                        Ok(database) => Some(database),
+                        Err(error) => {
+                            damage = Some(check::damage(&file, error).with_context(failed)?);
+                            None
+                        }
                     }
-                    let opened = Database::connect_sqlite(&file).await;
-                    opened.with_context(|| format!("can't open {}", file.display()))?
                 }
             };
             let subject = Subject {
                 data_dir: &data_dir,
                 repositories: &repositories,
-                database: &database,
+                database: database.as_ref(),
                 is_sqlite: url.is_none(),
                 quick: args.quick,
             };
-            check::check(&subject).await
+            let (count, mut findings) = check::check(&subject).await?;
+            findings.extend(damage);
+            anyhow::Ok((count, findings))
         })
     });
     let (count, findings) = checked?;

@@ -14,12 +14,15 @@ use crate::config;
 use crate::platform::address::{self, CantListen};
 use crate::platform::first_user::Wanted;
 use crate::platform::quota::Quota;
-use crate::platform::{self, Ready, instance, log_file, tls};
+use crate::platform::{self, Ready, StartError, instance, log_file, tls};
 use crate::quote::Suggestion;
 
 pub fn run(args: &Start, data_dir: PathBuf, context: &Context) -> anyhow::Result<Exit> {
     if args.detach {
         rustix::process::setsid().context("can't leave the terminal")?;
+    }
+    if !args.detach {
+        report::warn_of_sign_up(args, &data_dir)?;
     }
     let log = log_file::Log::new(&data_dir);
     // There, SIGHUP says that the terminal is gone.
@@ -93,6 +96,19 @@ fn with_hint(error: anyhow::Error, data_dir: &Path) -> anyhow::Error {
             false => 0,
         };
         at(Suggestion::new("wit up").option("--port", port.to_string()))
+    } else if let Some(refused) = error.downcast_ref::<StartError>() {
+        let hint = match refused {
+            StartError::NoDatabase { repositories, .. } => format!(
+                "restore the database from a backup (wit up restore FILE --force), or move {} away",
+                repositories.display()
+            ),
+            StartError::RepositoriesGone(_) => {
+                "mount its disk, or name the directory: wit up --repositories DIR".to_owned()
+            }
+        };
+        return Failure::new(Exit::Failed, error.to_string())
+            .hint(hint)
+            .into();
     } else {
         return error;
     };

@@ -1,7 +1,7 @@
 //! The options of a server that `wit up` starts.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -18,7 +18,7 @@ pub struct Start {
     /// Directory for the database and the repositories
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Directory for the repositories, for several servers on one PostgreSQL [default: the data directory]
+    /// Directory for the repositories, for several servers on one PostgreSQL [default: the last one, or the data directory]
     #[arg(long, value_name = "DIR")]
     pub repositories: Option<PathBuf>,
     /// Create this account if it is missing, with a password that is written into the data directory
@@ -79,8 +79,14 @@ pub struct Start {
 
 impl Start {
     /// Returns whether something is asked for that a server that runs already was not asked for.
-    pub fn ask_more(&self) -> bool {
-        self.user.is_some()
+    pub fn ask_more(&self, running: SocketAddr) -> bool {
+        let asks_port = self
+            .port
+            .is_some_and(|port| port != 0 && port != running.port());
+        let is_usual = self.listen == IpAddr::V4(Ipv4Addr::LOCALHOST);
+        asks_port
+            || (!is_usual && self.listen != running.ip())
+            || self.user.is_some()
             || self.tls_cert.is_some()
             || self.repositories.is_some()
             || self.public_url.is_some()

@@ -12,6 +12,7 @@ use crate::cli::session::parse_url;
 use crate::cli::{Context, Exit};
 use crate::config::{self, Config};
 use crate::platform::instance::Running;
+use crate::platform::last_start::LastStart;
 use crate::platform::{self, Ready};
 
 /// Says that there is a server.
@@ -28,11 +29,22 @@ pub fn already(
         let data_dir = data_dir.display();
         output::print(format!("wit already runs at {url} (data in {data_dir})\n").as_bytes())?;
     }
-    if args.ask_more() {
+    if args.ask_more(running.address) {
         eprintln!("warning: already running; the new options were ignored");
         eprintln!("hint: wit down, then run the same command again");
     }
     Ok(Exit::Done)
+}
+
+/// Says that sign-up is open again, which nobody need have meant.
+pub fn warn_of_sign_up(args: &Start, data_dir: &Path) -> anyhow::Result<()> {
+    if !args.no_sign_up && LastStart::read(data_dir)?.no_sign_up {
+        eprintln!(
+            "warning: anyone who reaches the server can sign up now; the last start had --no-sign-up"
+        );
+        eprintln!("hint: wit down, then wit up --no-sign-up");
+    }
+    Ok(())
 }
 
 /// Writes the server into the config, so that no other command needs to be told of it. It takes

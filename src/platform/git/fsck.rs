@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use tokio::process::Command;
+
 use super::{CONFIG, command};
 
 /// Time limit for the check of one repository.
@@ -27,6 +29,21 @@ pub async fn fault(repository: &Path) -> io::Result<Option<String>> {
     git.arg("--git-dir").arg(repository);
     git.args(["fsck", "--strict", "--no-dangling", "--no-progress"]);
     git.stdin(Stdio::null());
+    said(git, "git fsck").await
+}
+
+/// Names the first ref that is none, or an object that a ref leads to and that is missing; `None` where
+/// all is there. Objects are not read further than that needs.
+pub async fn missing(repository: &Path) -> io::Result<Option<String>> {
+    let mut git = command(Path::new("nice"), repository);
+    git.args(["-n", "19", "git", "--git-dir"]).arg(repository);
+    git.args(["rev-list", "--objects", "--all", "--quiet"]);
+    git.stdin(Stdio::null());
+    said(git, "git rev-list").await
+}
+
+/// The first line that a git says that fails.
+async fn said(mut git: Command, name: &str) -> io::Result<Option<String>> {
     let output = tokio::time::timeout(FSCK_TIMEOUT, git.output()).await??;
     if output.status.success() {
         return Ok(None);
@@ -35,5 +52,5 @@ pub async fn fault(repository: &Path) -> io::Result<Option<String>> {
     let said = String::from_utf8_lossy(&said);
     let first = said.lines().find(|line| !line.trim().is_empty());
     let why = first.map_or_else(|| output.status.to_string(), crate::quote::escaped);
-    Ok(Some(format!("git fsck: {why}")))
+    Ok(Some(format!("{name}: {why}")))
 }
