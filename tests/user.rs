@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::machine::Machine;
 use crate::support::platform::{PASSWORD, Server};
 use crate::support::postgres::Postgres;
-use crate::support::{WIT, done, refused, text};
+use crate::support::{Home, WIT, done, refused, text};
 
 fn wit(server: &Server, arguments: &[&str]) -> Output {
     server.home.run(WIT, arguments, "")
@@ -88,12 +88,28 @@ fn accounts_are_operated(server: &Server) {
     );
 
     let repository = server.only_repository();
+    let said = refused(&wit(server, &["user", "delete", "alice"]), 2);
+    assert!(said.contains("hint: wit user delete alice --yes"), "{said}");
+    assert!(repository.exists());
     done(&wit(server, &["user", "delete", "alice", "--yes"]));
     assert_eq!(by_token(server, &token), 401);
     assert!(!repository.exists(), "it is still on the disk");
     let said = refused(&wit(server, &["user", "delete", "alice", "--yes"]), 1);
     assert!(said.contains("hint: wit user list"), "{said}");
     assert_eq!(by_session(server, &other), 200);
+}
+
+#[test]
+fn an_invitation_names_the_public_url_and_nobody_who_has_an_account() {
+    let url = ["--public-url", "https://git.example.com"];
+    let server = Server::start_with(Home::new(), &url);
+    server.sign_up("alice");
+    let said = done(&wit(&server, &["user", "invite"]));
+    let link = "https://git.example.com/login/invitation/";
+    assert!(said.contains(link), "{said}");
+    let again = ["user", "invite", "--email", "Alice@example.com"];
+    let said = refused(&wit(&server, &again), 1);
+    assert!(said.contains("has an account: alice"), "{said}");
 }
 
 #[test]

@@ -2,13 +2,14 @@
 //! the server runs or not.
 
 use std::fmt::Write;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::ask::first_line;
+use super::ask::{first_line, no_terminal};
 use super::confirm::confirm;
 use super::duration::some_days;
 use super::output::{self, escaped};
@@ -18,7 +19,7 @@ use crate::config;
 use crate::database::accounts::User;
 use crate::database::operator::AccountRecord;
 use crate::database::{Database, random_name};
-use crate::platform::{instance, sqlite_file};
+use crate::platform::{instance, last_start, sqlite_file};
 use crate::quote::Suggestion;
 use crate::secret::Secret;
 
@@ -142,10 +143,7 @@ impl Operator {
                     .context("can't open the database that DATABASE_URL names"),
                 None => {
                     let file = sqlite_file(&data_dir);
-                    if !file.is_file() {
-                        let message = format!("no server has data in {}", data_dir.display());
-                        return Err(Failure::new(Exit::Failed, message).hint("wit up").into());
-                    }
+                    super::up::require_data(&data_dir)?;
                     let opened = Database::connect_sqlite(&file).await;
                     opened.with_context(|| format!("can't open {}", file.display()))
                 }
@@ -232,13 +230,24 @@ fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
     let operator = Operator::open(&args.place, context)?;
     let server = match (&args.url, instance::running(&operator.data_dir)?) {
         (Some(url), _) => parse_url(url)?.to_string(),
-        (None, Some(running)) => super::up::url(running.address, running.is_tls)?,
+        (None, Some(running)) => match &running.public_url {
+            Some(url) => parse_url(url)?.to_string(),
+            None => super::up::url(running.address, running.is_tls)?,
+        },
         (None, None) => {
             let message = "no server runs here, so its address is not known";
             let hint = "wit up, or name it: wit user invite --url URL";
             return Err(Failure::new(Exit::Usage, message).hint(hint).into());
         }
     };
+    if let Some(email) = &args.email
+        && let Some(user) = (operator.runtime).block_on(operator.database.account_called(email))?
+    {
+        let message = format!("{} has an account: {}", escaped(email), called(&user));
+        return Err(Failure::new(Exit::Failed, message)
+            .hint(Suggestion::new("wit user reset-password").arg(email))
+            .into());
+    }
     let life = time::Duration::days(args.expires.into());
     let inviting = operator.database.invite(args.email.as_deref(), life);
     let (code, invitation) = operator.runtime.block_on(inviting)?;
@@ -307,14 +316,16 @@ fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
     let operator = Operator::open(&args.named.place, context)?;
     let user = operator.user(&args.named.user)?;
     let name = called(&user);
+    if !args.yes && !io::stdin().is_terminal() {
+        let again = Suggestion::new("wit user delete").arg(&args.named.user);
+        return Err(no_terminal(again.arg("--yes")));
+    }
+    // Before anything is deleted: it may not be readable.
+    let place = last_start::repositories(&operator.data_dir, args.repositories.as_deref())?;
     let question = format!("Delete {name} with all its tokens and repositories?");
     confirm(&question, args.yes)?;
     let deleting = operator.database.delete_account(&user.id);
     let repositories = operator.runtime.block_on(deleting)?;
-    let place = match args.repositories {
-        Some(dir) => dir,
-        None => operator.data_dir.join("repositories"),
-    };
     // Without its row nobody can reach one any more.
     let mut left = 0;
     for id in &repositories {
