@@ -32,7 +32,9 @@ impl Files {
             .with_context(|| bad(&self.certificate))?;
         let key = PrivateKeyDer::from_pem_file(&self.key).with_context(|| bad(&self.key))?;
         let certificate = chain.first().cloned();
-        let certificate = certificate.with_context(|| bad(&self.certificate))?;
+        let certificate = certificate.with_context(|| {
+            format!("{} holds no certificate in PEM", self.certificate.display())
+        })?;
         let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()

@@ -32,10 +32,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         )
         .into());
     }
+    let text = match reload.is_tls {
+        true => "The certificate was read again, and the log opened anew.\n",
+        false => "The log was opened anew. The server has no certificate.\n",
+    };
     if context.json {
         output::json(&json!({ "reloaded": true, "dataDir": data_dir }))?;
     } else {
-        output::print(b"The certificate was read again, and the log opened anew.\n")?;
+        output::print(text.as_bytes())?;
     }
     Ok(Exit::Done)
 }
