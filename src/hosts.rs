@@ -215,6 +215,16 @@ pub fn token_page(host: HostType, server: &ServerUrl, machine: &str) -> Option<U
     }
 }
 
+/// The page on which the user sees and ends tokens that were created by hand.
+pub fn tokens_page(host: HostType, server: &ServerUrl) -> Option<Url> {
+    if host == HostType::Github {
+        return Some(server.at("/settings/tokens"));
+    }
+    let mut page = token_page(host, server, "")?;
+    page.set_query(None);
+    Some(page)
+}
+
 /// The page on which the user sees and ends what was granted or created.
 pub fn grants_page(host: HostType, server: &ServerUrl) -> Option<Url> {
     let path = match host {

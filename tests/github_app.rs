@@ -1038,6 +1038,11 @@ fn a_token_is_created_as_narrow_as_asked_and_printed() {
     assert_eq!(token.permissions.len(), 2);
     // Git goes on with its own.
     assert_ne!(desk.token(), Some(secret.clone()));
+    let (_, shown) = create.split_last().expect("--json");
+    let shown = done(&desk.wit(shown));
+    let end = shown.lines().find(|line| line.starts_with("Expires: "));
+    // The time of day.
+    assert!(end.is_some_and(|end| end.contains('T')), "{shown}");
     let revoke = ["token", "revoke", "--token-stdin"];
     let said = done(&desk.home.run(WIT, &revoke, &format!("{secret}\n")));
     assert_eq!(said, "Revoked the token.\n");

@@ -317,7 +317,7 @@ fn a_pasted_token_needs_no_username_and_is_ended_only_where_that_is_asked_for() 
 
         let out = home.run(WIT, &["logout", &forge.url], "");
         let said = done(&out) + &text(&out.stderr);
-        assert!(said.contains("--revoke"), "{said}");
+        assert!(said.contains("still works"), "{said}");
         assert_eq!(forge.alive().len(), 1);
 
         done(&home.run(WIT, &login, &token));
@@ -365,6 +365,25 @@ fn a_password_creates_a_token_and_is_not_kept() {
         let out = home.run(WIT, &["logout", &forge.url], "");
         assert_eq!(out.status.code(), Some(5), "{}", text(&out.stderr));
         assert!(text(&out.stderr).contains("/user/settings/applications"));
+    }
+}
+
+#[test]
+fn a_second_login_by_password_revokes_the_token_of_the_first() {
+    for kind in [Kind::Gitea, Kind::Forgejo] {
+        let forge = Forge::start(kind);
+        let home = Home::new();
+        let login = ["login", &forge.url, "--username", "ada", "--password-stdin"];
+        done(&home.run(WIT, &login, &format!("{PASSWORD}\n")));
+        let first = forge.alive()[0].name.clone();
+        let second = home.run(WIT, &login, &format!("{PASSWORD}\n"));
+        done(&second);
+        let [left] = &forge.alive()[..] else {
+            panic!("one token: {:?}", forge.alive());
+        };
+        assert_ne!(left.name, first);
+        assert!(text(&second.stderr).contains(&first));
+        done(&ls_remote(&home, &forge.url));
     }
 }
 

@@ -11,6 +11,7 @@ use crate::support::forge::{Forge, Kind};
 use crate::support::machine::{Machine, paths};
 use crate::support::oidc::{Login, Provider};
 use crate::support::platform::request;
+use crate::support::proxy::{Fate, Proxy};
 use crate::support::server::{Server, answer};
 use crate::support::terminal::Terminal;
 use crate::support::{HELPER, Home, WIT, done, refused, text, until};
@@ -460,4 +461,107 @@ fn git_signs_in_at_a_new_host_where_that_is_always_wanted() {
     );
     let ended = waiting.wait_with_output().expect("an end");
     assert!(ended.status.success(), "{}", text(&ended.stderr));
+}
+
+/// Tries to sign in with a token that nobody made.
+fn paste_garbage(home: &Home, url: &str, kind: &str) -> String {
+    let login = ["login", url, "--host-type", kind, "--token-stdin"];
+    refused(&home.run(WIT, &login, "0123456789abcdef\n"), 1)
+}
+
+#[test]
+fn a_token_that_could_not_be_checked_takes_the_place_of_none() {
+    for (kind, name, scopes) in [
+        (Kind::Github, "github", &["repo"][..]),
+        (Kind::Gitlab, "gitlab", &["write_repository", "read_user"]),
+        (Kind::Gitea, "gitea", &["write:repository", "read:user"]),
+    ] {
+        let forge = Forge::start(kind);
+        let proxy = Proxy::to(forge.server.address());
+        let home = Home::new();
+        let token = forge.person_creates(scopes);
+        let login = ["login", &proxy.url, "--host-type", name, "--token-stdin"];
+        done(&home.run(WIT, &login, &format!("{token}\n")));
+        for fate in [
+            Fate::Refused(500),
+            Fate::Refused(404),
+            Fate::Refused(403),
+            Fate::Refused(429),
+            Fate::CutBefore,
+        ] {
+            proxy.set(move |_| fate);
+            let said = paste_garbage(&home, &proxy.url, name);
+            assert!(said.contains("not stored"), "{kind:?} {fate:?}: {said}");
+            let fresh = Home::new();
+            paste_garbage(&fresh, &proxy.url, name);
+            proxy.set(|_| Fate::Forwarded);
+            let given = done(&get(&home, &proxy.url));
+            assert!(given.contains(&format!("password={token}\n")), "{fate:?}");
+            assert!(get(&fresh, &proxy.url).stdout.is_empty(), "{fate:?}");
+        }
+        let other = match kind {
+            Kind::Gitea => "gitlab",
+            _ => "gitea",
+        };
+        let said = paste_garbage(&home, &proxy.url, other);
+        assert!(said.contains("--host-type"), "{said}");
+        assert!(done(&get(&home, &proxy.url)).contains(&token));
+    }
+}
+
+#[test]
+fn a_server_that_can_not_be_asked_what_it_is_is_taken_for_nothing() {
+    for status in [403, 429, 500, 503] {
+        let server = Server::new(move |_, _| answer(status, r#"{"message":"Request blocked"}"#));
+        let home = Home::new();
+        let said = refused(&home.run(WIT, &["login", &server.url], ""), 1);
+        assert!(
+            said.contains("could not be asked what it is") && said.contains("--host-type"),
+            "{status}: {said}"
+        );
+        let config = fs::read_to_string(home.path().join(".config/wit/config.json"));
+        assert!(!config.unwrap_or_default().contains(&server.url));
+    }
+}
+
+#[test]
+fn a_forgotten_token_is_not_said_to_be_ended_by_a_command_that_can_not_any_more() {
+    for (kind, scope, page) in [
+        (Kind::Github, "repo", "/settings/tokens\n"),
+        (
+            Kind::Gitlab,
+            "read_repository",
+            "/-/user_settings/personal_access_tokens\n",
+        ),
+    ] {
+        let forge = Forge::start(kind);
+        let home = Home::new();
+        let token = forge.person_creates(&[scope]) + "\n";
+        done(&home.run(WIT, &["login", &forge.url, "--token-stdin"], &token));
+        let output = home.run(WIT, &["logout", &forge.url, "--yes"], "");
+        done(&output);
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("still works") && said.contains(page),
+            "{said}"
+        );
+        assert!(!said.contains("--revoke"), "{said}");
+    }
+}
+
+#[test]
+fn a_token_of_gitlab_that_git_can_not_use_is_not_taken_silently() {
+    let forge = Forge::start(Kind::Gitlab);
+    for (scopes, warns) in [
+        (&["read_user"][..], true),
+        (&["read_repository", "read_user"], false),
+        (&["api"], false),
+    ] {
+        let token = forge.person_creates(scopes) + "\n";
+        let login = ["login", &forge.url, "--token-stdin"];
+        let output = Home::new().run(WIT, &login, &token);
+        done(&output);
+        let said = text(&output.stderr);
+        assert_eq!(said.contains("git can't use"), warns, "{scopes:?}: {said}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Account and properties of a token, as its host tells them.
 
+use reqwest::Method;
 use serde::Deserialize;
 use url::Url;
 
@@ -9,7 +10,7 @@ use crate::api::http::{Answer, Auth};
 use crate::api::server::ServerUrl;
 use crate::expiry::{Expiry, UnixTime};
 use crate::oauth::discovery::{discover, get};
-use crate::oauth::{OAuthError, Reach, split_scopes};
+use crate::oauth::{OAuthError, Reach, client, split_scopes};
 use crate::quote::is_plain;
 use crate::secret::Secret;
 use crate::sign_in::HostType;
@@ -67,7 +68,8 @@ fn user(answer: &Answer) -> Option<String> {
     named.filter(fits).map(str::to_owned)
 }
 
-/// Asks a host about a token that was pasted. [`ApiError::Unauthorized`] where it is refused.
+/// Asks a host about a token that was pasted. [`ApiError::Unauthorized`] where it is refused, another
+/// error where the host could not say. Only a server without a call for it leaves a token unchecked.
 pub fn of_pasted(
     host: HostType,
     server: &ServerUrl,
@@ -81,9 +83,7 @@ pub fn of_pasted(
             let Some(url) = api(host, server, "/user") else {
                 return Ok(About::default());
             };
-            let Some(answer) = get(&url, Auth::Bearer(token), reach)? else {
-                return Ok(About::default());
-            };
+            let answer = ask(&url, Auth::Bearer(token), reach)?;
             check(&answer)?;
             let scopes = answer.header("x-oauth-scopes").filter(|s| !s.is_empty());
             let expiry = answer.header("github-authentication-token-expiration");
@@ -99,10 +99,11 @@ pub fn of_pasted(
             let Some(url) = userinfo else {
                 return Ok(About::default());
             };
-            let Some(answer) = get(url, Auth::Bearer(token), reach)? else {
-                return Ok(About::default());
-            };
-            check(&answer)?;
+            let answer = ask(url, Auth::Bearer(token), reach)?;
+            // It may be no token for OpenID, of which nobody tells anything.
+            if !matches!(answer.status, 403 | 404) {
+                check(&answer)?;
+            }
             Ok(About {
                 account: user(&answer),
                 is_accepted: answer.status == 200,
@@ -147,13 +148,26 @@ pub fn accepts(
     }))
 }
 
+/// GET, sent once. Unlike [`get`] it tells an answer that did not come from one that says nothing.
+fn ask(url: &Url, auth: Auth, reach: &Reach) -> Result<Answer, OAuthError> {
+    Ok(client(url, reach)?.request(Method::GET, url.clone(), auth, None)?)
+}
+
+/// An error unless the answer shows that the host accepts the token. A proxy and a rate limiter
+/// answer with 403 too.
 fn check(answer: &Answer) -> Result<(), OAuthError> {
-    match answer.status {
-        401 => Err(ApiError::Unauthorized.into()),
-        429 => Ok(answer.done()?),
-        // 403 is a token that lives and may not ask this.
-        _ => Ok(()),
+    if may_not_ask(answer) {
+        return Ok(());
     }
+    answer.done()?;
+    answer.json::<serde::de::IgnoredAny>()?;
+    Ok(())
+}
+
+/// Returns whether the host knows the token, which lives and may not ask this.
+fn may_not_ask(answer: &Answer) -> bool {
+    let says = |sentence: String| sentence.contains("scope") || sentence.contains("not accessible");
+    answer.status == 403 && answer.sentence().is_some_and(says)
 }
 
 fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About, OAuthError> {
@@ -168,16 +182,18 @@ fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About,
     }
     let auth = Auth::Header("private-token", token);
     let ask = |path| match api(HostType::Gitlab, server, path) {
-        Some(url) => get(&url, auth, reach),
-        None => Ok(None),
+        Some(url) => ask(&url, auth, reach),
+        None => Err(ApiError::NotFound.into()),
     };
     let mut about = About::default();
-    // Every personal, project and group token may ask about itself, whatever its scopes.
-    if let Some(answer) = ask("/personal_access_tokens/self")? {
+    // Every personal, project and group token may ask about itself, whatever its scopes. An old
+    // GitLab has no such call.
+    let answer = ask("/personal_access_tokens/self")?;
+    if answer.status != 404 {
         check(&answer)?;
+        about.is_accepted = true;
         if answer.status == 200 {
             let wire: Wire = answer.json()?;
-            about.is_accepted = true;
             about.expiry = wire.expires_at.as_deref().and_then(end_of_date);
             about.scopes = Some(wire.scopes);
             let created = wire.created_at.as_deref().and_then(end_of_date);
@@ -188,10 +204,10 @@ fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About,
             });
         }
     }
-    if let Some(answer) = ask("/user")? {
-        about.is_accepted |= answer.status == 200;
-        about.account = user(&answer);
-    }
+    let answer = ask("/user")?;
+    check(&answer)?;
+    about.is_accepted = true;
+    about.account = user(&answer);
     Ok(about)
 }
 

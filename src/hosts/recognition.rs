@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::ApiError;
 use crate::api::http::{Answer, Auth, sentence};
 use crate::api::server::ServerUrl;
-use crate::oauth::discovery::{self, discover};
-use crate::oauth::{Endpoints, OAuthError, Reach};
+use crate::oauth::discovery::discover;
+use crate::oauth::{Endpoints, OAuthError, Reach, client};
 use crate::sign_in::HostType;
 
 /// Time limit for one question.
@@ -27,23 +28,53 @@ pub struct Recognized {
 }
 
 /// Asks `server`, and then its root where it lies below a path. `None` is a server that fits none
-/// of the types. It fails only where the server can't be reached or plain http would leave this
-/// machine.
+/// of the types. It fails where the server can't be reached, where plain http would leave this
+/// machine, and with [`ApiError::Failed`] where what fits none of them refused to answer.
 pub fn recognize(server: &ServerUrl, reach: &Reach) -> Result<Option<Recognized>, OAuthError> {
     let reach = Reach {
         limit: Some(TIMEOUT),
         ..reach.clone()
     };
-    let found = recognize_at(server, &reach)?;
+    let mut refusal = None;
+    let mut found = recognize_at(server, &reach, &mut refusal)?;
     let root = server.at("").origin().ascii_serialization();
     match ServerUrl::parse(&root) {
-        Ok(root) if found.is_none() && root != *server => recognize_at(&root, &reach),
-        _ => Ok(found),
+        Ok(root) if found.is_none() && root != *server => {
+            found = recognize_at(&root, &reach, &mut refusal)?;
+        }
+        _ => {}
+    }
+    match (found, refusal) {
+        // A proxy, a rate limiter, or a server that is down says nothing of what it is.
+        (None, Some(status)) => Err(ApiError::Failed { status }.into()),
+        (found, _) => Ok(found),
     }
 }
 
-fn recognize_at(server: &ServerUrl, reach: &Reach) -> Result<Option<Recognized>, OAuthError> {
-    let get = |path: &str| discovery::get(&server.at(path), Auth::Nobody, reach);
+/// `refusal` is the status of a question that was not answered.
+fn recognize_at(
+    server: &ServerUrl,
+    reach: &Reach,
+    refusal: &mut Option<u16>,
+) -> Result<Option<Recognized>, OAuthError> {
+    let mut get = |path: &str| {
+        let url = server.at(path);
+        let answer = client(&url, reach)?.request(Method::GET, url, Auth::Nobody, None);
+        match answer {
+            Ok(answer) => {
+                if matches!(answer.status, 403 | 429 | 500..) {
+                    refusal.get_or_insert(answer.status);
+                }
+                Ok(Some(answer))
+            }
+            Err(ApiError::Failed { status }) => {
+                refusal.get_or_insert(status);
+                Ok(None)
+            }
+            Err(ApiError::Malformed { .. } | ApiError::Lost { .. }) => Ok(None),
+            Err(error) => Err(OAuthError::from(error)),
+        }
+    };
     let is = |host, version, endpoints| {
         Ok(Some(Recognized {
             host,
@@ -125,9 +156,13 @@ fn message(answer: &Answer) -> Option<String> {
     Some(wire.message)
 }
 
-/// A server that wants a sign-in even for its version says so in JSON.
+/// A server that wants a sign-in even for its version says so in JSON. A proxy's 403 is none.
 fn is_refusal_in_json(answer: &Answer) -> bool {
-    matches!(answer.status, 401 | 403) && message(answer).is_some()
+    match answer.status {
+        401 => message(answer).is_some(),
+        403 => message(answer).is_some_and(|said| said.starts_with("Only signed in user")),
+        _ => false,
+    }
 }
 
 /// Returns whether a failure to recognize is one to reach the server at all.

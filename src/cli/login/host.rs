@@ -126,6 +126,8 @@ struct Kept {
     expiry: Option<crate::expiry::Expiry>,
     /// The token as the host describes it, where it does.
     described: Option<account::Described>,
+    /// The password that created it, and the one-time code.
+    password: Option<(Secret, Option<Secret>)>,
 }
 
 /// Signs in; `None` where the server is a wit server, which is signed in to in its own way.
@@ -208,7 +210,18 @@ fn resolve<'a>(
             false => return Ok(None),
         }
     } else {
-        match recognition::recognize(server, &reach)? {
+        let found = recognition::recognize(server, &reach);
+        let found = found.map_err(|error| match error {
+            OAuthError::Api(ApiError::Failed { status }) => {
+                let why = format!("{server} could not be asked what it is: it answered {status}");
+                let login = format!("wit login {server} --host-type TYPE");
+                Failure::new(Exit::Failed, why)
+                    .hint(format!("try again later, or name its type: {login}"))
+                    .into()
+            }
+            other => anyhow::Error::from(other),
+        })?;
+        match found {
             Some(found) => {
                 place = found.server;
                 described = found.endpoints;
@@ -490,6 +503,7 @@ impl Host<'_> {
             expiry: tokens.expiry,
             tokens: Some(tokens),
             described: None,
+            password: None,
         })
     }
 
@@ -664,6 +678,9 @@ impl Host<'_> {
                 };
                 Failure::new(Exit::NotLoggedIn, why).hint(hint).into()
             }
+            OAuthError::Api(error) if !matches!(error, ApiError::Unreachable { .. }) => {
+                self.unchecked(&error).into()
+            }
             other => anyhow::Error::from(other),
         })?;
         if !about.is_accepted && !context.json {
@@ -673,6 +690,14 @@ impl Host<'_> {
             );
         }
         let scopes = about.scopes.unwrap_or_default();
+        let for_git = ["api", "write_repository", "read_repository"];
+        let is_for_git = scopes.is_empty() || scopes.iter().any(|s| for_git.contains(&s.as_str()));
+        if self.kind == HostType::Gitlab && !is_for_git && !context.json {
+            eprintln!(
+                "warning: git can't use this token: it has neither read_repository nor \
+                 write_repository"
+            );
+        }
         let rotates = scopes.iter().any(|scope| scope == "self_rotate");
         Ok(Kept {
             secret: token,
@@ -685,7 +710,28 @@ impl Host<'_> {
             },
             expiry: about.expiry,
             described: about.described,
+            password: None,
         })
+    }
+
+    /// A token of which the host said neither yes nor no. It might take the place of one that works.
+    fn unchecked(&self, error: &ApiError) -> Failure {
+        let server = &self.server;
+        let title = self.kind.title();
+        let (reason, hint) = match error {
+            ApiError::NotFound => (
+                format!("it has no API of {title} there"),
+                format!("is it {title}? wit login {server} --host-type TYPE --token-stdin"),
+            ),
+            other => (
+                other.to_string(),
+                format!("try again: wit login {server} --token-stdin"),
+            ),
+        };
+        let why = format!(
+            "{server} did not say whether it accepts this token, which was not stored: {reason}"
+        );
+        Failure::new(Exit::Failed, why).hint(hint)
     }
 
     /// Has the host create a token for the password, which is not kept.
@@ -761,7 +807,42 @@ impl Host<'_> {
             },
             expiry: None,
             described: None,
+            password: Some((secret, code)),
         })
+    }
+
+    /// Revokes a token that an earlier login created, which nobody has any more, or says that it lives on.
+    fn end_replaced(&self, replaced: &Credential, password: Option<&(Secret, Option<Secret>)>) {
+        let sign_in = replaced.sign_in.as_ref();
+        let Some((Upkeep::Replace { id, name }, account)) =
+            sign_in.map(|sign_in| (&sign_in.upkeep, sign_in.account.as_deref()))
+        else {
+            return;
+        };
+        let why = match (password, account) {
+            (Some((password, code)), Some(username)) => {
+                let code = code.as_ref();
+                let login = password::Login {
+                    username,
+                    password,
+                    code,
+                };
+                match password::revoke(self.kind, &self.server, &login, id, &self.reach) {
+                    Ok(()) => {
+                        return eprintln!("Revoked the token {} that it replaces.", escaped(name));
+                    }
+                    Err(error) => format!(": {error}"),
+                }
+            }
+            _ => String::new(),
+        };
+        eprintln!(
+            "warning: the replaced token {} still works{why}",
+            escaped(name)
+        );
+        if let Some(page) = hosts::grants_page(self.kind, &self.server) {
+            eprintln!("hint: revoke it at {page}");
+        }
     }
 
     fn keep(&self, kept: Kept, decided: Decided, context: &Context) -> anyhow::Result<Exit> {
@@ -833,6 +914,7 @@ impl Host<'_> {
                 return Err(error.into());
             }
             Ok(Some(replaced)) if app.is_some() => end(&replaced),
+            Ok(Some(replaced)) => self.end_replaced(&replaced, kept.password.as_ref()),
             Ok(_) => {}
         }
         // A server that was away, or a person who was not asked again, are so no longer.

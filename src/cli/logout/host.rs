@@ -13,7 +13,7 @@ use crate::cli::{Context, Exit, Failure};
 use crate::config::Config;
 use crate::credential::{Credential, Site};
 use crate::hosts::end::{End, end};
-use crate::hosts::{grants_page, token_page};
+use crate::hosts::{grants_page, tokens_page};
 use crate::oauth::Reach;
 use crate::quote::Suggestion;
 use crate::sign_in::{SignIn, Upkeep};
@@ -145,11 +145,8 @@ impl Left {
     fn pasted(sign_in: &SignIn, server: &ServerUrl) -> Self {
         Left {
             account: sign_in.account.clone(),
-            reason: "the token was created elsewhere and still works; --revoke ends it".to_owned(),
-            page: token_page(sign_in.host, server, "").map(|mut page| {
-                page.set_query(None);
-                page.to_string()
-            }),
+            reason: "the token was created elsewhere and still works".to_owned(),
+            page: tokens_page(sign_in.host, server).map(|page| page.to_string()),
             is_failure: false,
         }
     }
@@ -162,10 +159,17 @@ impl Left {
             Upkeep::Watch | Upkeep::RotateItself => "the token".to_owned(),
         };
         let host = sign_in.host.title();
+        let page = match &sign_in.upkeep {
+            Upkeep::Watch | Upkeep::RotateItself => tokens_page(sign_in.host, server),
+            _ => grants_page(sign_in.host, server),
+        };
         Left {
             account: sign_in.account.clone(),
-            reason: format!("{host} lets no program end {what}"),
-            page: grants_page(sign_in.host, server).map(|page| page.to_string()),
+            reason: match &sign_in.upkeep {
+                Upkeep::Replace { .. } => format!("{host} ends {what} for your password only"),
+                _ => format!("{host} lets no program end {what}"),
+            },
+            page: page.map(|page| page.to_string()),
             is_failure: true,
         }
     }

@@ -326,6 +326,10 @@ fn report(
         return Ok(output::print(&text)?);
     }
     let expires = match token.expiry {
+        // A date says nothing of a token of an hour.
+        Some(expiry) if acting.api.promises().max_lifetime_days == Some(1) => {
+            output::rfc3339(expiry.0)
+        }
         Some(expiry) => output::iso_date(expiry.0),
         None => match shown.replace_by {
             Some(by) => format!(

@@ -131,6 +131,7 @@ impl Host<'_> {
             tokens: Some(tokens),
             upkeep: Upkeep::Mint(app),
             described: None,
+            password: None,
         })
     }
 
