@@ -687,11 +687,8 @@ fn what_a_host_can_not_do_is_refused_with_the_page_before_anything_is_sent() {
 
 #[test]
 fn all_that_is_known_is_listed_in_one_table() {
-    let (gitea, forgejo, away) = (
-        Forge::start(Kind::Gitea),
-        Forge::start(Kind::Forgejo),
-        Proxy::to("127.0.0.1:1"),
-    );
+    let (gitea, forgejo) = (Forge::start(Kind::Gitea), Forge::start(Kind::Forgejo));
+    let away = Proxy::to(gitea.server.address());
     let home = Home::new();
     for forge in [&gitea, &forgejo] {
         let pasted = forge.person_creates(&["write:user", "write:repository"]);
@@ -717,7 +714,6 @@ fn all_that_is_known_is_listed_in_one_table() {
     assert!(listed.contains(&line), "{listed}");
 
     // One that is away does not spoil the rest.
-    away.set(|_| Fate::CutBefore);
     let pasted = gitea.person_creates(&["write:user", "write:repository"]);
     let words = [
         "login",
@@ -728,7 +724,8 @@ fn all_that_is_known_is_listed_in_one_table() {
         "--username",
         "ada",
     ];
-    home.run(WIT, &words, &pasted);
+    done(&home.run(WIT, &words, &pasted));
+    away.set(|_| Fate::CutBefore);
     let listed = home.run(WIT, &["token", "list", "--all", "--json"], "");
     assert_eq!(listed.status.code(), Some(3), "{}", text(&listed.stderr));
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
