@@ -167,6 +167,8 @@ pub enum RotationError {
     Full(usize),
     /// The token to rotate is not in the server's list. Nothing was done.
     Missing,
+    /// Another process has replaced the stored token meanwhile. Nothing was done.
+    Replaced,
     /// The server refuses the old token although it has not expired. Nothing was done.
     OldRefused,
     /// The new token would have nowhere to go. Nothing was done.
@@ -214,6 +216,9 @@ impl fmt::Display for RotationError {
                 "the account has {max} tokens, so there is no room for a new one"
             ),
             RotationError::Missing => f.write_str("the server has no such token any more"),
+            RotationError::Replaced => {
+                f.write_str("the token was rotated by another process meanwhile")
+            }
             RotationError::OldRefused => f.write_str("the server refuses the old token"),
             RotationError::NoReceiver => {
                 f.write_str("this token is not stored here, so the new one needs a receiver")

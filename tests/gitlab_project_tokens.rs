@@ -428,6 +428,17 @@ fn status_shows_a_rotation_that_has_not_stored_anything_yet() {
 }
 
 #[test]
+fn a_token_has_to_have_an_end() {
+    let setup = Setup::maintainer();
+    setup.proxy.take_seen();
+    let create = ["token", "create", "x", "--expires", "never"];
+    let said = refused(&setup.wit(&[&create[..], &PROJECT].concat()), 2);
+    assert!(said.contains("have to expire"), "{said}");
+    let seen = setup.proxy.take_seen();
+    assert!(!seen.iter().any(|seen| seen.starts_with("POST ")));
+}
+
+#[test]
 fn a_token_is_for_one_place() {
     let setup = Setup::maintainer();
     let create = [

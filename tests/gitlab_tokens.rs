@@ -325,6 +325,8 @@ fn a_crash_at_each_step_ends_no_family() {
     }
 }
 
+const DUE_NEVER: [&str; 6] = ["token", "rotate", "--due", "7", "--expires", "never"];
+
 #[test]
 fn the_command_delivers_the_new_token_and_can_not_take_it_back() {
     let setup = Setup::due();
@@ -332,6 +334,10 @@ fn the_command_delivers_the_new_token_and_can_not_take_it_back() {
     assert!(said.contains("keeps its scopes"), "{said}");
     let said = refused(&setup.wit(&["token", "rotate", "--grace", "1h"]), 1);
     assert!(said.contains("grace"), "{said}");
+    for never in [&["token", "rotate", "--expires", "never"][..], &DUE_NEVER] {
+        let said = refused(&setup.wit(never), 2);
+        assert!(said.contains("have to expire"), "{said}");
+    }
     assert_eq!(setup.rotations(), 0);
     let failed = setup.wit(&["token", "rotate", "--deliver", "false"]);
     let said = text(&failed.stderr);
@@ -346,7 +352,10 @@ fn the_command_delivers_the_new_token_and_can_not_take_it_back() {
         "{}",
         text(&abort.stderr)
     );
-    done(&setup.wit(&["token", "rotate", "--resume", "--deliver", "cat >new"]));
+    let resumed = setup.wit(&["token", "rotate", "--resume", "--deliver", "cat >new"]);
+    let said = text(&resumed.stderr);
+    assert!(said.contains("does not have the new token"), "{said}");
+    done(&resumed);
     let new = std::fs::read_to_string(setup.home.path().join("new")).expect("delivered");
     assert_eq!(new.trim(), stored);
     assert_eq!(setup.rotations(), 1);

@@ -519,6 +519,9 @@ fn a_rotation_leaves_the_new_token_alone_in_the_old_ones_place() {
         panic!("not rotated");
     };
     world.assert_tidy("rotated");
+    // As another process had planned it at the same time.
+    let late = world.run(|rotator| rotator.start(&plan));
+    assert!(matches!(late, Ok(Err(RotationError::Replaced))));
     let item = world.item();
     let stored = &item.credentials.0[0];
     let info = stored.token.as_ref().expect("token info");

@@ -16,6 +16,8 @@ pub struct Promises {
     /// A token can revoke itself: [`super::TokenApi::revoke_by_secret`] works.
     pub revoke_itself: bool,
     pub expiry: Precision,
+    /// A token without an end is not given: one of the host's choice takes its place.
+    pub requires_end: bool,
     /// Longest lifetime of a token, in days.
     pub max_lifetime_days: Option<u32>,
     /// Most tokens of an account, expired ones included.
@@ -71,6 +73,7 @@ impl Promises {
         revoke_others: true,
         revoke_itself: false,
         expiry: Precision::Second,
+        requires_end: false,
         max_lifetime_days: Some(365),
         max_tokens: Some(50),
         unique_names: false,

@@ -57,6 +57,9 @@ pub enum IssueError {
         server: String,
         longest: Option<u32>,
     },
+    /// It gives no token without an end. Nothing was sent.
+    #[error("tokens of {server} have to expire")]
+    EndRequired { server: String },
     /// Names are unique there. Nothing was sent, or the host refused it.
     #[error("there is a token called '{}' already", escaped(name))]
     NameTaken { name: String, free: String },
@@ -200,6 +203,10 @@ fn create(
         true => new.expires_in_days.take(),
         false => None,
     };
+    if promises.requires_end && new.expires_in_days.is_none() {
+        let server = session.name.clone();
+        return Err(IssueError::EndRequired { server });
+    }
     let longest = promises.lifetime(new.expires_in_days);
     if new.expires_in_days != longest {
         let server = session.name.clone();

@@ -290,7 +290,7 @@ impl Upkeep<'_> {
         }
         match self.start(&plan) {
             Ok(outcome) => Ok(Renewed::Rotated(outcome)),
-            Err(RotationError::Missing) => Ok(Renewed::Already),
+            Err(RotationError::Missing | RotationError::Replaced) => Ok(Renewed::Already),
             Err(error) => Err(error.into()),
         }
     }

@@ -213,6 +213,9 @@ fn issue(error: &IssueError) -> Kind {
                 .then(|| "--store, or --expires never".into());
             return (Exit::Usage, hint);
         }
+        IssueError::EndRequired { .. } => {
+            return (Exit::Usage, Some("--expires DAYS".into()));
+        }
         IssueError::NameTaken { free, .. } => {
             let create = Suggestion::new("wit token create").last(free);
             (Exit::Failed, create.into())

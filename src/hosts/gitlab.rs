@@ -31,6 +31,7 @@ pub const ITSELF: Promises = Promises {
     list: true,
     revoke_itself: true,
     expiry: Precision::Date,
+    requires_end: true,
     self_rotation: SelfRotation::WithoutOverlap,
     describes_itself: true,
     ..Promises::NOTHING

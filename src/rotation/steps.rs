@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::api::CreatedToken;
 use crate::api::lost::{self, Search};
-use crate::api::promises::{Precision, SelfRotation, require};
+use crate::api::promises::{Precision, SelfRotation, require, stem};
 use crate::credential::{Proof, TokenInfo};
 use crate::expiry::{DAY, notable_skew};
 use crate::store;
@@ -31,7 +31,15 @@ impl Rotator<'_> {
                 now.redirect(&sinks);
                 self.drive(&mut now)
             }
-            None => Ok(Outcome::Gone),
+            None => {
+                // The process that ended it meanwhile may have replaced nothing.
+                let item = store::load(self.store, &site_of(journal)?)?;
+                let is_kept = with_id(&item.credentials.0, &journal.old_id).is_some();
+                Ok(match journal.is_in_place() && is_kept {
+                    true => Outcome::Undone,
+                    false => Outcome::Gone,
+                })
+            }
         }
     }
 
@@ -177,7 +185,20 @@ impl Rotator<'_> {
             item
         };
         if plan.stored {
-            let old = with_id(&item.credentials.0, &plan.old_id).ok_or(RotationError::Missing)?;
+            let Some(old) = with_id(&item.credentials.0, &plan.old_id) else {
+                let is_successor = |info: &TokenInfo| {
+                    info.server == plan.server
+                        && info.account == plan.account
+                        && stem(&info.name) == stem(&plan.new.name)
+                };
+                let mut entries = item.credentials.0.iter();
+                let is_replaced =
+                    entries.any(|entry| entry.token.as_ref().is_some_and(is_successor));
+                return Err(match is_replaced {
+                    true => RotationError::Replaced,
+                    false => RotationError::Missing,
+                });
+            };
             match self.api.verify(old.proof.secret()) {
                 Ok(account) => journal.account_id = Some(account.id),
                 // An expired token has nothing to lose, but can't replace itself.

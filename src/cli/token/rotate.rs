@@ -26,7 +26,7 @@ use crate::credential::{Credential, Site};
 use crate::expiry::{Expiry, UnixTime};
 use crate::progress;
 use crate::rotation::deliver::{self, DeliveryError, Sink};
-use crate::rotation::journal::{self, Journal, Step};
+use crate::rotation::journal::{self, Delivery, Journal, Step};
 use crate::rotation::{Outcome, Plan, Reason, RotationError};
 use crate::secret::Secret;
 use crate::sign_in::HostType;
@@ -353,6 +353,17 @@ fn redirect(journals: &mut [Journal], sinks: &[Sink]) -> Result<bool, Failure> {
         return Err(Failure::new(Exit::Usage, message)
             .hint("name the one whose new token goes there: wit token rotate ID --resume"));
     }
+    let left_out = |delivery: &&Delivery| !delivery.done && !sinks.contains(&delivery.sink);
+    for (one, delivery) in (begun.iter())
+        .flat_map(|one| one.deliveries.iter().map(move |delivery| (one, delivery)))
+        .filter(|(_, delivery)| left_out(delivery))
+    {
+        let (sink, name) = (delivery.sink.to_string(), escaped(&one.name));
+        eprintln!(
+            "warning: {} does not have the new token of {name}, and is not asked any more",
+            escaped(&sink)
+        );
+    }
     let any = !begun.is_empty();
     begun.into_iter().for_each(|one| one.redirect(sinks));
     Ok(any)
@@ -494,6 +505,15 @@ fn pick_current<'a>(
     Err(Failure::new(Exit::Attention, message).hint(hint))
 }
 
+/// Days that a new token was asked to live there, which may have to be a number.
+fn lifetime(days: Option<u32>, signed_in: &SignedIn) -> Result<Option<u32>, Failure> {
+    if days.is_none() && signed_in.api.promises().requires_end {
+        let message = format!("tokens of {} have to expire", signed_in.server);
+        return Err(Failure::new(Exit::Usage, message).hint("--expires DAYS"));
+    }
+    Ok(days)
+}
+
 fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<Plan> {
     let server = signed_in.server.to_string();
     let is_ours = |entry: &&Credential| {
@@ -537,7 +557,7 @@ fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<
     }
     .context("the stored token was not made by wit")?;
     if let Some(text) = &args.expires {
-        plan.new.expires_in_days = create::days(text)?;
+        plan.new.expires_in_days = lifetime(create::days(text)?, signed_in)?;
     }
     if !args.scopes.is_empty() {
         if plan.is_in_place() {

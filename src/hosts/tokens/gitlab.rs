@@ -218,6 +218,7 @@ impl TokenApi for Gitlab {
             revoke_others: !self.is_oauth(),
             revoke_itself: !self.is_oauth(),
             expiry: Precision::Date,
+            requires_end: true,
             self_rotation: match self.may(&["api", "self_rotate"]) {
                 true => SelfRotation::WithoutOverlap,
                 false => SelfRotation::None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::report::{again, report, show};
-use super::{Args, Done, Means, resume, start, unfinished};
+use super::{Args, Done, Means, lifetime, resume, start, unfinished};
 use crate::api::server::ServerUrl;
 use crate::app::known;
 use crate::app::upkeep::{self, rotation_id};
@@ -144,7 +144,7 @@ impl Work<'_> {
             }
             plan.grace = self.args.grace;
             if let Some(days) = self.lifetime {
-                plan.new.expires_in_days = days;
+                plan.new.expires_in_days = lifetime(days, &signed_in)?;
             }
             if self.args.dry_run {
                 self.plans.push(plan);
