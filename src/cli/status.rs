@@ -62,10 +62,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let known = session::known(&status.config, url);
         if let Some(host) = known.and_then(|known| HostType::parse(known.host_type.as_deref()?)) {
             let url = url.to_string();
-            let failure = failure.as_deref();
             let has_failed = |entry: &Credential| report.has_failed(entry, &url);
-            let (renews, now) = (report.renews, report.now);
-            let shown = host::show(&url, host, item, answer, failure, renews, has_failed, now);
+            let renewals = host::Renewals {
+                failure: failure.as_deref(),
+                renews: report.renews,
+                now: report.now,
+            };
+            let shown = host::show(&url, host, item, answer, &renewals, has_failed);
             report.line(format!("\n{url}"));
             report.attention |= shown.attention;
             shown.lines.into_iter().for_each(|line| report.line(line));

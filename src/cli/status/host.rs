@@ -24,17 +24,30 @@ pub struct Shown {
     pub document: Value,
 }
 
-/// Shows the sign-ins of `server` that an item has; `renews` where tokens are renewed at all.
+/// State of the renewals at a site.
+pub struct Renewals<'a> {
+    /// Reason why the last refresh failed.
+    pub failure: Option<&'a str>,
+    /// True if tokens are renewed at all.
+    pub renews: bool,
+    /// By this machine's clock.
+    pub now: UnixTime,
+}
+
+/// Shows the sign-ins of `server` that an item has.
 pub fn show(
     server: &str,
     host: HostType,
     item: &Item,
     answer: &Answer,
-    failure: Option<&str>,
-    renews: bool,
+    renewals: &Renewals,
     has_failed: impl Fn(&Credential) -> bool,
-    now: UnixTime,
 ) -> Shown {
+    let Renewals {
+        failure,
+        renews,
+        now,
+    } = *renewals;
     let mut lines = vec![format!("  {}", host.title())];
     if let Some(problem) = &answer.problem {
         lines.push(format!("  Not checked: {}", output::redacted(problem)));
