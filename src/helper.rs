@@ -232,8 +232,9 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
                 let login = words.join(" ");
                 match entry.token.as_ref().filter(|_| entry.was_lost()) {
                     Some(token) => {
-                        let lost = sign_in::lost(server, &token.name);
-                        let next = sign_in::after_lost(server, &token.name);
+                        let name = token.name.replace(|c: char| c.is_control(), " ");
+                        let lost = sign_in::lost(server, &name);
+                        let next = sign_in::after_lost(server, &name);
                         trace::tell(format_args!("{lost}; {next}"));
                     }
                     None => {

@@ -10,7 +10,7 @@
 //! | [`process`] | trace; child processes that have to end in time |
 //! | [`interactive`] | config, process; whether somebody may be asked something |
 //! | [`progress`] | config, trace; used by whatever waits long, and only `wit` lets it be shown |
-//! | [`sign_in`] | secret, expiry, quote; types, and words about them |
+//! | [`sign_in`] | secret, expiry; types, and words about them |
 //! | [`credential`] | secret, expiry, sign_in |
 //! | [`item`] | secret, expiry, sign_in, credential |
 //! | [`store`] | secret, expiry, system, files, config, trace, interactive, process, credential, item |

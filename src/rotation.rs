@@ -264,7 +264,9 @@ impl fmt::Display for RotationError {
             RotationError::NewGone => {
                 f.write_str("the server has ended the new token; the old one was not revoked")
             }
-            RotationError::Lost { server, name } => f.write_str(&sign_in::lost(server, name)),
+            RotationError::Lost { server, name } => {
+                f.write_str(&sign_in::lost(server, &escaped(name)))
+            }
             RotationError::TooLateToAbort(why) => {
                 write!(f, "{why}, so the rotation can only be finished")
             }

@@ -6,7 +6,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::expiry::{Expiry, UnixTime};
-use crate::quote::escaped;
 use crate::secret::Secret;
 
 /// The kinds of server that can be signed in to.
@@ -183,9 +182,9 @@ impl SignIn {
     }
 }
 
-/// Message about a token that has replaced itself, and whose successor nobody has, without a hint.
+/// Message about a token that has replaced itself, and whose successor nobody has, without a hint;
+/// `name` as it may be shown.
 pub fn lost(server: &str, name: &str) -> String {
-    let name = escaped(name);
     format!(
         "{server} has replaced the token '{name}', but its answer with the new one was lost; the old \
          one has ended, and nobody has the new one"
@@ -194,7 +193,6 @@ pub fn lost(server: &str, name: &str) -> String {
 
 /// The next steps after [`lost`].
 pub fn after_lost(server: &str, name: &str) -> String {
-    let name = escaped(name);
     format!(
         "revoke '{name}' at {server}/-/user_settings/personal_access_tokens, then: wit login {server} \
          --paste-token"

@@ -119,7 +119,8 @@ fn line(
     let (state, attention) = match &sign_in.upkeep {
         _ if entry.was_lost() => {
             let name = entry.token.as_ref().map(|token| token.name.as_str());
-            let next = sign_in::after_lost(&sign_in.server, name.unwrap_or_default());
+            let name = escaped(name.unwrap_or_default());
+            let next = sign_in::after_lost(&sign_in.server, &name);
             let why = "it was replaced, but the answer with the new token was lost";
             (format!("{why}: {next}"), true)
         }
