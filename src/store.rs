@@ -196,7 +196,9 @@ pub fn check(store: &dyn Store) -> Result<(), StoreError> {
     let failed = |reason: &str| StoreError::Unavailable {
         reason: reason.to_owned(),
     };
-    let name = format!("probe-{}.invalid", uuid::Uuid::new_v4());
+    // The helper alone has no crate of random ids.
+    let (process, now) = (std::process::id(), crate::expiry::UnixTime::now().0);
+    let name = format!("probe-{now}-{process}.invalid");
     let site = Site::new(b"https", name.as_bytes());
     let site = site.ok_or_else(|| failed("the probe has no site"))?;
     let probe = Item::default().encode(&site);
