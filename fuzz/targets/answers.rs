@@ -71,8 +71,10 @@ fuzz_target!(|bytes: &[u8]| {
     let new = NewToken {
         name: "n".to_owned(),
         scopes: vec!["repo:read".to_owned()],
+        repositories: Vec::new(),
         expires_in_days: Some(1),
         request_id: None,
+        replaces: None,
     };
     let secret = Secret::new(b"secret".to_vec());
     // A message about any of it is shown to a person.
