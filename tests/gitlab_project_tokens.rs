@@ -461,3 +461,23 @@ fn a_token_is_for_one_place() {
     let posts = setup.proxy.take_seen();
     assert!(!posts.iter().any(|seen| seen.starts_with("POST ")));
 }
+
+#[test]
+fn a_command_has_a_token_of_its_project_which_ends_with_it() {
+    let setup = Setup::maintainer();
+    let script = "printf %s \"$WIT_TOKEN\" >seen; git ls-remote \"$WIT_URL/ada/hello.git\"";
+    let exec = [
+        "token",
+        "exec",
+        "--repo",
+        "ada/hello",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    done(&setup.wit(&exec));
+    let seen = std::fs::read_to_string(setup.home.path().join("seen")).expect("a token");
+    assert!(seen.starts_with("glpat-") && !setup.lives(&seen));
+    assert_eq!(setup.living(), 0);
+}
