@@ -174,6 +174,15 @@ impl Context {
         self.asked.replace(Some(server.to_owned()));
     }
 
+    /// Prints what a command has done: the document with `--json`, else the text.
+    fn answer(&self, document: &serde_json::Value, text: &str) -> anyhow::Result<Exit> {
+        match self.json {
+            true => output::json(document)?,
+            false => output::print(text.as_bytes())?,
+        }
+        Ok(Exit::Done)
+    }
+
     /// A refused session with the login that replaces it: several servers may be known.
     fn told(&self, error: anyhow::Error) -> anyhow::Error {
         match self.asked.take() {

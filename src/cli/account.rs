@@ -2,17 +2,15 @@
 
 use std::fmt::Write;
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::ask::{asked, first_line};
 use super::login::checked_email;
-use super::output::{self, ago, date, escaped, rfc3339};
+use super::output::{ago, date, escaped, rfc3339};
 use super::session::{self, Login, ServerArgs};
 use super::{Context, Exit, Failure, examples};
 use crate::api::ApiError;
 use crate::api::account::{self, SignIn};
-use crate::config::Config;
 use crate::expiry::UnixTime;
 use crate::quote::Suggestion;
 use crate::secret::Secret;
@@ -89,19 +87,6 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-fn login(args: &ServerArgs, context: &Context) -> anyhow::Result<Login> {
-    let config = Config::load(&context.paths).context("can't read the configuration")?;
-    Ok(session::login(&config, context, args)?)
-}
-
-fn say(context: &Context, document: &Value, text: &str) -> anyhow::Result<Exit> {
-    match context.json {
-        true => output::json(document)?,
-        false => output::print(text.as_bytes())?,
-    }
-    Ok(Exit::Done)
-}
-
 /// A server without such an API, in words.
 fn told(error: ApiError, login: &Login) -> anyhow::Error {
     match error {
@@ -127,7 +112,7 @@ fn not_changed(error: ApiError, login: &Login, again: &'static str) -> anyhow::E
 }
 
 fn show(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
-    let login = login(args, context)?;
+    let login = session::login(context, args)?;
     let shown = account::show(&login.client, &login.session.token);
     let shown = shown.map_err(|error| told(error, &login))?;
     let name = shown.username.as_deref().unwrap_or_default();
@@ -144,7 +129,7 @@ fn show(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
         "id": shown.id,
         "server": login.client.server().to_string(),
     });
-    say(context, &document, &text)
+    context.answer(&document, &text)
 }
 
 /// Your password, from stdin or asked for.
@@ -157,7 +142,7 @@ fn current(is_stdin: bool, hint: &'static str) -> anyhow::Result<Secret> {
 
 fn password(args: &Password, context: &Context) -> anyhow::Result<Exit> {
     let hint = "wit account password --password-stdin < passwords";
-    let login = login(&args.server, context)?;
+    let login = session::login(context, &args.server)?;
     let current = current(args.password_stdin, hint)?;
     let new = match args.password_stdin {
         true => first_line("new password")?,
@@ -167,7 +152,7 @@ fn password(args: &Password, context: &Context) -> anyhow::Result<Exit> {
     let ended = account::change_password(client, session, &current, &new);
     let ended = ended.map_err(|error| not_changed(error, &login, "wit account password"))?;
     let text = format!("Changed the password, and ended {}\n", counted(ended));
-    say(context, &json!({ "endedSignIns": ended }), &text)
+    context.answer(&json!({ "endedSignIns": ended }), &text)
 }
 
 /// `1 other sign-in`.
@@ -180,14 +165,14 @@ fn counted(others: u64) -> String {
 
 fn email(args: &Email, context: &Context) -> anyhow::Result<Exit> {
     checked_email(&args.email)?;
-    let login = login(&args.server, context)?;
+    let login = session::login(context, &args.server)?;
     let hint = "wit account email EMAIL --password-stdin < password";
     let current = current(args.password_stdin, hint)?;
     let (client, session) = (&login.client, &login.session.token);
     let changed = account::change_email(client, session, &args.email, &current);
     let changed = changed.map_err(|error| not_changed(error, &login, "wit account email EMAIL"))?;
     let text = format!("Your email is {} now\n", escaped(&changed.email));
-    say(context, &json!({ "email": changed.email }), &text)
+    context.answer(&json!({ "email": changed.email }), &text)
 }
 
 fn all(login: &Login) -> anyhow::Result<Vec<SignIn>> {
@@ -196,7 +181,7 @@ fn all(login: &Login) -> anyhow::Result<Vec<SignIn>> {
 }
 
 fn sign_ins(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
-    let login = login(args, context)?;
+    let login = session::login(context, args)?;
     let all = all(&login)?;
     let now = UnixTime::now();
     let from = |address: &Option<String>| match address {
@@ -222,7 +207,7 @@ fn sign_ins(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
         );
     }
     let documents: Vec<Value> = all.iter().map(document).collect();
-    say(context, &documents.into(), &text)
+    context.answer(&documents.into(), &text)
 }
 
 fn name(one: &SignIn) -> String {
@@ -243,7 +228,7 @@ fn document(one: &SignIn) -> Value {
 }
 
 fn sign_out(args: &SignOut, context: &Context) -> anyhow::Result<Exit> {
-    let login = login(&args.server, context)?;
+    let login = session::login(context, &args.server)?;
     let (client, session) = (&login.client, &login.session.token);
     let Some(id) = &args.id else {
         let ended = account::end_all(client, session, args.others);
@@ -255,7 +240,7 @@ fn sign_out(args: &SignOut, context: &Context) -> anyhow::Result<Exit> {
                 format!("Ended all sign-ins ({ended})\n\nTo sign in again:\n\n  {again}\n")
             }
         };
-        return say(context, &json!({ "ended": ended }), &text);
+        return context.answer(&json!({ "ended": ended }), &text);
     };
     let all = all(&login)?;
     let fitting: Vec<&SignIn> = (all.iter())
@@ -278,5 +263,5 @@ fn sign_out(args: &SignOut, context: &Context) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     }
     let text = format!("Ended the sign-in of {}\n", name(one));
-    say(context, &json!({ "ended": 1, "id": one.id }), &text)
+    context.answer(&json!({ "ended": 1, "id": one.id }), &text)
 }

@@ -47,10 +47,9 @@ pub fn protect(args: PassphraseArgs, context: &Context) -> anyhow::Result<Exit> 
     }
     let passphrase = args.read(true, "wit store protect")?;
     deriving(|| identity.protect(&passphrase, &crash_point))?;
-    say(
-        context,
+    context.answer(
+        &json!({"protected": true, "locked": true}),
         "The file store now needs its passphrase.\nTo open it for 8 hours: wit unlock\n",
-        json!({"protected": true, "locked": true}),
     )
 }
 
@@ -59,10 +58,9 @@ pub fn unprotect(args: PassphraseArgs, context: &Context) -> anyhow::Result<Exit
     needs_one(&identity)?;
     let passphrase = args.read(false, "wit store unprotect")?;
     deriving(|| identity.unprotect(&passphrase, &crash_point))?;
-    say(
-        context,
+    context.answer(
+        &json!({"protected": false, "locked": false}),
         "The file store needs no passphrase any more.\n",
-        json!({"protected": false, "locked": false}),
     )
 }
 
@@ -73,19 +71,17 @@ pub fn unlock(args: UnlockArgs, context: &Context) -> anyhow::Result<Exit> {
     deriving(|| identity.unlock(&passphrase, args.time))?;
     let seconds = i64::try_from(args.time.as_secs()).unwrap_or(i64::MAX);
     let end = UnixTime::now().plus(seconds);
-    say(
-        context,
+    context.answer(
+        &json!({"protected": true, "locked": false, "until": output::rfc3339(end)}),
         &format!("The file store is open for {}.\n", output::span(seconds)),
-        json!({"protected": true, "locked": false, "until": output::rfc3339(end)}),
     )
 }
 
 pub fn lock(context: &Context) -> anyhow::Result<Exit> {
     IdentityFile::new(&context.paths).lock().map_err(failure)?;
-    say(
-        context,
+    context.answer(
+        &json!({"protected": true, "locked": true}),
         "The file store is locked.\n",
-        json!({"protected": true, "locked": true}),
     )
 }
 
@@ -118,12 +114,4 @@ fn failure(error: ProtectionError) -> Failure {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
-}
-
-fn say(context: &Context, text: &str, document: serde_json::Value) -> anyhow::Result<Exit> {
-    match context.json {
-        true => output::json(&document)?,
-        false => output::print(text.as_bytes())?,
-    }
-    Ok(Exit::Done)
 }

@@ -3,17 +3,15 @@
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::ask::no_terminal;
 use super::confirm::confirm;
-use super::output::{self, escaped};
+use super::output::escaped;
 use super::session::{self, Login, ServerArgs};
 use super::{Context, Exit, Failure, completion, examples};
 use crate::api::ApiError;
-use crate::app::known;
 use crate::names::is_name;
 use crate::quote::{Hint, Suggestion};
 
@@ -173,11 +171,6 @@ impl Repository {
     }
 }
 
-fn login(args: &ServerArgs, context: &Context) -> anyhow::Result<Login> {
-    let config = known::config(&context.paths).context("can't read the configuration")?;
-    Ok(session::login(&config, context, args)?)
-}
-
 /// A name as the server takes it, without the `.git` that a URL adds.
 fn checked(name: &str, hint: impl Into<Hint>) -> Result<&str, Failure> {
     let name = name.strip_suffix(".git").unwrap_or(name);
@@ -194,7 +187,7 @@ fn checked(name: &str, hint: impl Into<Hint>) -> Result<&str, Failure> {
 
 fn create(args: Create, context: &Context) -> anyhow::Result<Exit> {
     let name = checked(&args.name, "wit repo create demo")?;
-    let login = login(&args.server, context)?;
+    let login = session::login(context, &args.server)?;
     let body = json!({
         "name": name,
         "private": !args.public,
@@ -216,7 +209,7 @@ fn create(args: Create, context: &Context) -> anyhow::Result<Exit> {
         "Created the {kind} repository {name}\n\n  {clone}\n\n\
          Or push a history that you have:\n\n  {remote}\n  git push -u origin HEAD\n"
     );
-    say(context, &made.json(&login), &text)
+    context.answer(&made.json(&login), &text)
 }
 
 /// Remembers names for completions.
@@ -226,7 +219,7 @@ fn seen(context: &Context, login: &Login, change: impl FnOnce(&mut Vec<String>))
 }
 
 fn list(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
-    let login = login(args, context)?;
+    let login = session::login(context, args)?;
     let answer = login.client.get(PLACE, Some(&login.session.token))?;
     let all: Vec<Repository> = answer
         .json()
@@ -241,7 +234,7 @@ fn list(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
         let _ = write!(text, "\n{name}  ({})\n  {url}\n", one.kind());
     }
     let documents: Vec<Value> = all.iter().map(|one| one.json(&login)).collect();
-    say(context, &documents.into(), &text)?;
+    context.answer(&documents.into(), &text)?;
     if all.is_empty() && !context.json {
         eprintln!("hint: wit repo create NAME");
     }
@@ -254,11 +247,11 @@ fn rename(args: Rename, context: &Context) -> anyhow::Result<Exit> {
         &args.new_name,
         Suggestion::new("wit repo rename").args([name, "demo"]),
     )?;
-    let login = login(&args.server, context)?;
+    let login = session::login(context, &args.server)?;
     let renamed = change(&login, name, &json!({ "name": new_name }))?;
     let set = Suggestion::new("git remote set-url origin").arg(renamed.url(&login));
     let text = format!("Renamed {name} to {new_name}\n\nIn each clone:\n\n  {set}\n");
-    say(context, &renamed.json(&login), &text)
+    context.answer(&renamed.json(&login), &text)
 }
 
 fn edit(args: Edit, context: &Context) -> anyhow::Result<Exit> {
@@ -268,7 +261,7 @@ fn edit(args: Edit, context: &Context) -> anyhow::Result<Exit> {
         let hint = format!("wit repo edit {name} --private");
         return Err(Failure::new(Exit::Usage, message).hint(hint).into());
     }
-    let login = login(&args.server, context)?;
+    let login = session::login(context, &args.server)?;
     let mut body = serde_json::Map::new();
     if args.private || args.public {
         body.insert("private".to_owned(), args.private.into());
@@ -287,12 +280,12 @@ fn edit(args: Edit, context: &Context) -> anyhow::Result<Exit> {
         let branch = escaped(branch);
         text += &format!("The default branch of {name} is {branch} now\n");
     }
-    say(context, &changed.json(&login), &text)
+    context.answer(&changed.json(&login), &text)
 }
 
 fn share(args: Share, context: &Context) -> anyhow::Result<Exit> {
     let name = checked(&args.name, LIST)?;
-    let login = login(&args.server, context)?;
+    let login = session::login(context, &args.server)?;
     let path = format!("{PLACE}/{name}/collaborators");
     let token = Some(&login.session.token);
     let Some(username) = &args.with else {
@@ -304,7 +297,7 @@ fn share(args: Share, context: &Context) -> anyhow::Result<Exit> {
         for one in &all {
             let _ = writeln!(text, "  {}  {}", escaped(&one.username), escaped(&one.role));
         }
-        return say(context, &json!(all), &text);
+        return context.answer(&json!(all), &text);
     };
     if !is_name(username) {
         let message = "that is no username";
@@ -322,11 +315,7 @@ fn share(args: Share, context: &Context) -> anyhow::Result<Exit> {
             other => refused(other),
         })?;
         let text = format!("{username} may no longer use {name}\n");
-        return say(
-            context,
-            &json!({ "name": name, "removed": username }),
-            &text,
-        );
+        return context.answer(&json!({ "name": name, "removed": username }), &text);
     }
     let body = json!({ "username": username, "role": args.role });
     let answer = login.client.post_json(&path, token, &body)?;
@@ -344,12 +333,12 @@ fn share(args: Share, context: &Context) -> anyhow::Result<Exit> {
     };
     let text = format!("{username} may {may} {name}\n");
     let document = json!({ "name": name, "username": username, "role": args.role });
-    say(context, &document, &text)
+    context.answer(&document, &text)
 }
 
 fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
     let name = checked(&args.name, LIST)?;
-    let login = login(&args.server, context)?;
+    let login = session::login(context, &args.server)?;
     if !args.yes && !io::stdin().is_terminal() {
         return Err(no_terminal(format!("wit repo delete {name} --yes")));
     }
@@ -361,8 +350,7 @@ fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
     answer
         .done()
         .map_err(|error| no_such(error, name, &login))?;
-    say(
-        context,
+    context.answer(
         &json!({ "deleted": name }),
         &format!("Deleted the repository {name}\n"),
     )
@@ -372,14 +360,6 @@ fn change(login: &Login, name: &str, change: &Value) -> anyhow::Result<Repositor
     let place = format!("{PLACE}/{name}");
     let answer = (login.client).patch_json(&place, Some(&login.session.token), change)?;
     answer.json().map_err(|error| no_such(error, name, login))
-}
-
-fn say(context: &Context, document: &Value, text: &str) -> anyhow::Result<Exit> {
-    match context.json {
-        true => output::json(document)?,
-        false => output::print(text.as_bytes())?,
-    }
-    Ok(Exit::Done)
 }
 
 /// A server without such an API, in words.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
+
 use super::Context;
 use super::ask::Account;
 use super::output::escaped;
@@ -149,8 +151,10 @@ pub fn signed_in(context: &Context, args: &ServerArgs) -> Result<SignedIn, Sessi
 }
 
 /// The stored session that is meant.
-pub fn login(config: &Config, context: &Context, args: &ServerArgs) -> Result<Login, SessionError> {
-    let login = session::stored(config, &context.paths, &args.into())?;
+pub fn login(context: &Context, args: &ServerArgs) -> anyhow::Result<Login> {
+    let config =
+        crate::app::known::config(&context.paths).context("can't read the configuration")?;
+    let login = session::stored(&config, &context.paths, &args.into())?;
     context.asks(&login.session.server);
     Ok(login)
 }

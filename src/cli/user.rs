@@ -173,14 +173,6 @@ fn called(user: &User) -> String {
     escaped(user.username.as_deref().unwrap_or(&user.id))
 }
 
-fn say(context: &Context, document: Value, text: &str) -> anyhow::Result<Exit> {
-    match context.json {
-        true => output::json(&document)?,
-        false => output::print(text.as_bytes())?,
-    }
-    Ok(Exit::Done)
-}
-
 fn list(place: &Place, context: &Context) -> anyhow::Result<Exit> {
     let operator = Operator::open(place, context)?;
     let all = (operator.runtime).block_on(operator.database.accounts())?;
@@ -205,7 +197,7 @@ fn list(place: &Place, context: &Context) -> anyhow::Result<Exit> {
         );
     }
     let documents: Vec<Value> = all.iter().map(document).collect();
-    say(context, documents.into(), &text)
+    context.answer(&documents.into(), &text)
 }
 
 fn document(one: &AccountRecord) -> Value {
@@ -263,7 +255,7 @@ fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
         "email": invitation.email,
         "expiresAt": output::rfc3339(ends),
     });
-    say(context, document, &text)
+    context.answer(&document, &text)
 }
 
 fn reset_password(args: ResetPassword, context: &Context) -> anyhow::Result<Exit> {
@@ -289,7 +281,7 @@ fn reset_password(args: ResetPassword, context: &Context) -> anyhow::Result<Exit
         let _ = write!(text, "\n  {password}\n\nIt is not shown again.\n");
     }
     let document = json!({ "id": user.id, "username": user.username, "password": shown });
-    say(context, document, &text)
+    context.answer(&document, &text)
 }
 
 fn suspend(args: &Suspend, context: &Context) -> anyhow::Result<Exit> {
@@ -300,7 +292,7 @@ fn suspend(args: &Suspend, context: &Context) -> anyhow::Result<Exit> {
     operator.runtime.block_on(suspending)?;
     let undo = Suggestion::new("wit user restore").arg(&args.named.user);
     let text = format!("Suspended {}\n\nTo undo that: {undo}\n", called(&user));
-    say(context, json!({ "id": user.id, "suspended": true }), &text)
+    context.answer(&json!({ "id": user.id, "suspended": true }), &text)
 }
 
 fn restore(named: &Named, context: &Context) -> anyhow::Result<Exit> {
@@ -309,7 +301,7 @@ fn restore(named: &Named, context: &Context) -> anyhow::Result<Exit> {
     let restoring = operator.database.set_suspended(&user.id, false, None);
     operator.runtime.block_on(restoring)?;
     let text = format!("Restored {}\n", called(&user));
-    say(context, json!({ "id": user.id, "suspended": false }), &text)
+    context.answer(&json!({ "id": user.id, "suspended": false }), &text)
 }
 
 fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
@@ -340,7 +332,7 @@ fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
     }
     let text = format!("Deleted {name}\n");
     let document = json!({ "id": user.id, "deleted": true, "repositories": repositories.len() });
-    say(context, document, &text)
+    context.answer(&document, &text)
 }
 
 /// Removes a repository from the disk; whether it is gone.
