@@ -9,7 +9,8 @@ use uuid::Uuid;
 pub use form::Form;
 use promises::Promises;
 
-use crate::expiry::{Expiry, UnixTime};
+use crate::credential::TokenInfo;
+use crate::expiry::{Expiry, UnixTime, notable_skew};
 use crate::secret::Secret;
 
 pub mod account;
@@ -57,6 +58,28 @@ impl Token {
     /// Returns whether it has expired by the server's clock.
     pub fn is_expired(&self, now: UnixTime) -> bool {
         self.expiry.is_some_and(|expiry| expiry.is_past(now))
+    }
+
+    /// Facts about it that are stored with it. `now` is the server's time, for a host that does not say
+    /// when a token was created.
+    pub fn info(
+        &self,
+        server: String,
+        account: &str,
+        now: UnixTime,
+        clock_skew: Option<i64>,
+    ) -> TokenInfo {
+        TokenInfo {
+            server,
+            id: self.id.clone(),
+            name: self.name.clone(),
+            account: account.to_owned(),
+            scopes: self.scopes.clone(),
+            repositories: self.repositories.clone(),
+            created: self.created.unwrap_or(now),
+            replace_by: None,
+            clock_skew: notable_skew(clock_skew),
+        }
     }
 
     /// Seconds since it was used, or created where it never was; `None` where neither is known.

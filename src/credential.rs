@@ -109,6 +109,17 @@ impl Proof {
         }
     }
 
+    /// The same with another secret.
+    pub fn with(&self, secret: Secret) -> Proof {
+        match self {
+            Proof::Password(_) => Proof::Password(secret),
+            Proof::Header { authtype, .. } => Proof::Header {
+                authtype: authtype.clone(),
+                credential: secret,
+            },
+        }
+    }
+
     fn same_kind(&self, other: &Proof) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
@@ -180,6 +191,11 @@ impl Credential {
     /// keeps.
     pub fn replace_by(&self) -> Option<Expiry> {
         self.expiry.or_else(|| self.token.as_ref()?.replace_by)
+    }
+
+    /// Returns whether it holds the token of that id, which `wit` created.
+    pub fn has_id(&self, id: &str) -> bool {
+        self.token.as_ref().is_some_and(|token| token.id == id)
     }
 
     /// Returns whether it is the token of that id at a server: one that `wit` created, or one that a sign-in

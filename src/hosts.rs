@@ -215,14 +215,15 @@ pub fn token_page(host: HostType, server: &ServerUrl, machine: &str) -> Option<U
     }
 }
 
-/// The page on which the user sees and ends tokens that were created by hand.
+/// The page on which a user lists, creates and revokes tokens by hand.
 pub fn tokens_page(host: HostType, server: &ServerUrl) -> Option<Url> {
-    if host == HostType::Github {
-        return Some(server.at("/settings/tokens"));
-    }
-    let mut page = token_page(host, server, "")?;
-    page.set_query(None);
-    Some(page)
+    let path = match host {
+        HostType::Github => "/settings/tokens",
+        HostType::Gitlab => "/-/user_settings/personal_access_tokens",
+        HostType::Gitea | HostType::Forgejo => "/user/settings/applications",
+        HostType::Wit | HostType::Oauth => return None,
+    };
+    Some(server.at(path))
 }
 
 /// The page on which the user sees and ends what was granted or created.

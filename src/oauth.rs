@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::api::ApiError;
 use crate::api::http::{Answer, Auth, Client, sentence};
 use crate::api::server::ServerUrl;
+use crate::config::Config;
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::{Secret, SecretBuffer};
 use crate::sign_in::{ClientAuth, OAuthClient};
@@ -58,6 +59,17 @@ pub struct Reach {
     pub ca_file: Option<PathBuf>,
     /// Time limit for one request, if it is not the usual one.
     pub limit: Option<Duration>,
+}
+
+impl Reach {
+    /// For a server: with the certificates that are given, else those of its login.
+    pub fn to(config: &Config, server: &str, ca_file: Option<PathBuf>) -> Self {
+        let known = || config.servers.get(server)?.ca_file.clone();
+        Reach {
+            ca_file: ca_file.or_else(known),
+            limit: None,
+        }
+    }
 }
 
 /// Tokens of a token endpoint.

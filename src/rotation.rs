@@ -368,10 +368,9 @@ pub struct Rotator<'a> {
 
 /// The entry of an item's list that holds the token `id`.
 fn with_id<'a>(entries: &'a [Credential], id: &str) -> Option<&'a Credential> {
-    let has_id = |entry: &&Credential| entry.token.as_ref().is_some_and(|info| info.id == id);
-    entries.iter().find(has_id)
+    entries.iter().find(|entry| entry.has_id(id))
 }
 
 fn remove_id(entries: &mut Vec<Credential>, id: &str) {
-    entries.retain(|entry| entry.token.as_ref().is_none_or(|info| info.id != id));
+    entries.retain(|entry| !entry.has_id(id));
 }

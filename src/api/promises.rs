@@ -149,10 +149,15 @@ impl Promises {
         if !self.unique_names {
             return name.to_owned();
         }
-        let stem: String = stem(name).chars().take(MAX_STEM).collect();
-        let random = Uuid::new_v4().simple().to_string();
-        format!("{} ({})", stem.trim_end(), &random[..4])
+        generation(stem(name))
     }
+}
+
+/// A name for one more token of that stem: `laptop (3f2a)`.
+pub fn generation(stem: &str) -> String {
+    let stem: String = stem.chars().take(MAX_STEM).collect();
+    let random = Uuid::new_v4().simple().to_string();
+    format!("{} ({})", stem.trim_end(), &random[..4])
 }
 
 /// Longest part of a name before its generation, in characters.

@@ -6,12 +6,10 @@
 use std::io;
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use super::issue;
 use super::session::{ApiSession, SessionError, git_site};
 use crate::api::lost::{self, Search};
-use crate::api::promises::{Precision, require};
+use crate::api::promises::{self, Precision, require};
 use crate::api::{ApiError, CreatedToken, NewToken};
 use crate::config::Paths;
 use crate::credential::{Credential, Site};
@@ -331,7 +329,7 @@ fn by_secret(paths: &Paths, session: &ApiSession, journal: &Journal) -> Result<(
     let Some((place, id)) = session.place.as_ref().zip(journal.token_id.as_ref()) else {
         return Ok(());
     };
-    let is_meant = |entry: &Credential| entry.token.as_ref().is_some_and(|token| token.id == *id);
+    let is_meant = |entry: &Credential| entry.has_id(id);
     let unread = |error: StoreError| ApiError::Unreachable {
         server: session.name.clone(),
         reason: error.to_string(),
@@ -402,12 +400,10 @@ fn name(order: &Order, is_unique: bool) -> String {
     if !order.machine.is_empty() {
         name = format!("{name} on {}", order.machine);
     }
-    let mut name: String = name.chars().take(MAX_NAME).collect();
-    if is_unique {
-        let random = Uuid::new_v4().simple().to_string();
-        name = format!("{} ({})", name.trim_end(), &random[..4]);
+    match is_unique {
+        true => promises::generation(&name),
+        false => name.chars().take(MAX_NAME).collect(),
     }
-    name
 }
 
 /// The fewest whole days that cover a time from now on.

@@ -10,7 +10,7 @@ use crate::api::promises::{Precision, Promises, require};
 use crate::api::{ApiError, CreatedToken, NewToken, Token};
 use crate::config::Paths;
 use crate::credential::{Credential, Proof, TokenInfo};
-use crate::expiry::{DAY, Expiry, UnixTime, counted, notable_skew};
+use crate::expiry::{DAY, Expiry, UnixTime, counted};
 use crate::quote::{Suggestion, escaped};
 use crate::store::{self, StoreError};
 
@@ -326,15 +326,13 @@ pub(super) fn credential(
         sign_in: None,
         imported: false,
         token: Some(TokenInfo {
-            server: place.server.to_string(),
-            id: token.id.clone(),
-            name: token.name.clone(),
-            account: session.account.clone(),
-            scopes: token.scopes.clone(),
-            repositories: token.repositories.clone(),
-            created: token.created.unwrap_or_else(|| session.now()),
             replace_by,
-            clock_skew: notable_skew(session.api.clock_skew()),
+            ..token.info(
+                place.server.to_string(),
+                &session.account,
+                session.now(),
+                session.api.clock_skew(),
+            )
         }),
     }
 }

@@ -350,10 +350,7 @@ fn open_host(
     {
         return Err(SessionError::Expired { server: name });
     }
-    let reach = Reach {
-        ca_file: (meant.ca_file.clone()).or_else(|| known(&config, &server)?.ca_file.clone()),
-        limit: None,
-    };
+    let reach = Reach::to(&config, &name, meant.ca_file.clone());
     let login = tokens::Login::new(&server, &entry, &reach, &meant.person);
     let mut login = login.ok_or_else(not_logged_in)?;
     login.places.clone_from(&meant.places);

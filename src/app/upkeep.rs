@@ -142,11 +142,7 @@ pub fn itself(
         reason: why.to_owned(),
     })?;
     let config = Config::load(paths).unwrap_or_default();
-    let known = config.servers.get(&server.to_string());
-    let reach = Reach {
-        ca_file: known.and_then(|known| known.ca_file.clone()),
-        limit: None,
-    };
+    let reach = Reach::to(&config, &server.to_string(), None);
     let token = entry.map(|entry| entry.proof.secret().clone());
     let token = token.unwrap_or_else(|| Secret::from(String::new()));
     Ok(Box::new(Itself::new(&server, token, &reach)?))
@@ -218,7 +214,7 @@ impl Upkeep<'_> {
         let item = store::load(self.store, site)?;
         let with_id = |id: &&str| {
             let mut entries = item.credentials.0.iter();
-            entries.find(|entry| entry.token.as_ref().is_some_and(|token| token.id == **id))
+            entries.find(|entry| entry.has_id(id))
         };
         let entry = ids.iter().find_map(with_id);
         itself(self.paths, server, entry).map_err(|error| RotationError::Api {

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::api;
 use crate::api::ApiError;
-use crate::api::http::{Answer, Auth};
+use crate::api::http::{self, Answer, Auth};
 use crate::api::server::ServerUrl;
 use crate::expiry::{Expiry, UnixTime};
 use crate::oauth::discovery::{discover, get};
@@ -213,10 +213,9 @@ fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About,
 
 /// GitLab's tokens end when their date begins, in UTC. Its document of the API has a time there.
 pub(super) fn end_of_date(text: &str) -> Option<Expiry> {
-    use time::format_description::well_known::Rfc3339;
     use time::macros::format_description;
-    if let Ok(at) = time::OffsetDateTime::parse(text, &Rfc3339) {
-        return Some(Expiry(UnixTime(at.unix_timestamp())));
+    if let Ok(at) = http::time(text) {
+        return Some(Expiry(at));
     }
     let date = time::Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
     Some(Expiry(UnixTime(

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::api;
 use crate::api::ApiError;
-use crate::api::http::{Answer, Auth, Client, sentence};
+use crate::api::http::{Answer, Auth, Client, sentence, time};
 use crate::api::server::ServerUrl;
 use crate::expiry::{Expiry, UnixTime};
 use crate::oauth::{OAuthError, Reach, Tokens, client};
@@ -61,18 +61,10 @@ pub fn read_key(pem: &Secret) -> Result<Secret, KeyError> {
     }
     let key = PrivateKeyDer::from_pem_slice(pem.expose())
         .map_err(|_| KeyError("there is no private key (PEM) in it"))?;
-    let key = Wiped(key);
-    let text = Secret::from(STANDARD.encode(key.0.secret_der()));
+    let key = Zeroizing::new(key);
+    let text = Secret::from(STANDARD.encode(key.secret_der()));
     signer(&text)?;
     Ok(text)
-}
-
-struct Wiped(PrivateKeyDer<'static>);
-
-impl Drop for Wiped {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.0);
-    }
 }
 
 fn signer(key: &Secret) -> Result<Box<dyn rustls::sign::Signer>, KeyError> {
@@ -312,11 +304,8 @@ impl<'a> AppApi<'a> {
             let _ = self.end(&wire.token);
             return Err(malformed("a token for more than was asked"));
         }
-        let format = &time::format_description::well_known::Rfc3339;
-        let expiry = time::OffsetDateTime::parse(&wire.expires_at, format)
-            .map_err(|_| malformed("a time that is not RFC 3339"))?;
         let skew = self.client.clock_skew().unwrap_or_default();
-        let expiry = UnixTime(expiry.unix_timestamp()).plus(-skew);
+        let expiry = time(&wire.expires_at)?.plus(-skew);
         let permissions = wire.permissions.iter();
         let permissions = permissions.map(|(name, level)| sentence(&format!("{name}:{level}")));
         Ok(Tokens {

@@ -4,15 +4,15 @@
 use reqwest::Method;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
+use time::Date;
 use time::macros::format_description;
-use time::{Date, OffsetDateTime};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::account::end_of_date;
 use super::api as api_url;
 use crate::api::checked;
-use crate::api::http::{Answer, Auth, Client, sentence};
+use crate::api::http::{Answer, Auth, Client, sentence, time};
 use crate::api::promises::{Precision, Promises, SelfRotation};
 use crate::api::server::ServerUrl;
 use crate::api::{Account, ApiError, CreatedToken, Form, NewToken, Scope, Token, TokenApi};
@@ -124,7 +124,7 @@ fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>
 impl WireToken {
     /// The token under the id that the caller gives it.
     pub fn into_token(self, id: String) -> Result<Token, ApiError> {
-        let time = |text: &Option<String>| text.as_deref().and_then(moment);
+        let time = |text: &Option<String>| text.as_deref().and_then(|text| time(text).ok());
         checked::listed(Token {
             id,
             name: self.name,
@@ -153,13 +153,6 @@ impl WireToken {
         })?;
         checked::secret(secret)
     }
-}
-
-/// A time, to the second.
-fn moment(text: &str) -> Option<UnixTime> {
-    use time::format_description::well_known::Rfc3339;
-    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    Some(UnixTime(at.unix_timestamp()))
 }
 
 /// The error that an answer is; `None` for a success. GitLab's sentence is in `message`, as text or as

@@ -35,12 +35,6 @@ pub fn is_supported(host: HostType) -> bool {
     matches!(host, HostType::Gitea | HostType::Forgejo)
 }
 
-/// The name of a token for this machine. Names are unique at these hosts, so each has a number of
-/// its own: `git on vm (3f2a)`.
-pub fn token_name(machine: &str, number: u16) -> String {
-    format!("git on {machine} ({number:04x})")
-}
-
 /// Creates a token, sent once. [`ApiError::Unauthorized`] means a wrong name, password or code, or
 /// that a code is missing.
 pub fn create(
@@ -106,7 +100,8 @@ pub fn revoke(
     }
 }
 
-fn tokens(host: HostType, server: &ServerUrl, username: &str) -> Option<url::Url> {
+/// The URL of an account's tokens; `None` where the host has no such call.
+pub(super) fn tokens(host: HostType, server: &ServerUrl, username: &str) -> Option<url::Url> {
     if !is_supported(host) {
         return None;
     }
@@ -115,7 +110,8 @@ fn tokens(host: HostType, server: &ServerUrl, username: &str) -> Option<url::Url
     Some(url)
 }
 
-fn auth<'a>(host: HostType, login: &Login<'a>) -> Auth<'a> {
+/// Basic authentication, with the host's header for a one-time code.
+pub(super) fn auth<'a>(host: HostType, login: &Login<'a>) -> Auth<'a> {
     let header = match host {
         HostType::Forgejo => "x-forgejo-otp",
         _ => "x-gitea-otp",

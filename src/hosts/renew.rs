@@ -122,11 +122,7 @@ fn renew(
     let Some(sign_in) = &entry.sign_in else {
         return Ok(());
     };
-    let known = config.servers.get(&sign_in.server);
-    let reach = Reach {
-        ca_file: known.and_then(|known| known.ca_file.clone()),
-        limit: None,
-    };
+    let reach = Reach::to(config, &sign_in.server, None);
     let issued = UnixTime::now();
     let tokens = match new_tokens(entry, sign_in, &reach) {
         Ok(Some(tokens)) => tokens,

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use url::Url;
-
+use super::tokens_page;
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, TokenApi};
 use crate::credential::Credential;
@@ -109,22 +108,11 @@ pub fn open(login: Login) -> Result<Box<dyn TokenApi>, ApiError> {
     })
 }
 
-/// The page on which a user lists, creates and revokes tokens by hand.
-pub fn page(host: HostType, server: &ServerUrl) -> Option<Url> {
-    let path = match host {
-        HostType::Github => "/settings/tokens",
-        HostType::Gitlab => "/-/user_settings/personal_access_tokens",
-        HostType::Gitea | HostType::Forgejo => "/user/settings/applications",
-        HostType::Wit | HostType::Oauth => return None,
-    };
-    Some(server.at(path))
-}
-
 /// The error for a call that the host does not have for a sign-in.
 pub fn refusal(host: HostType, server: &ServerUrl, what: &'static str) -> ApiError {
     ApiError::Impossible {
         host: host.title(),
         what,
-        page: page(host, server).map(String::from),
+        page: tokens_page(host, server).map(String::from),
     }
 }

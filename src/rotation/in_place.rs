@@ -14,8 +14,7 @@ use super::steps::{doing, site_of};
 use super::*;
 use crate::api::CreatedToken;
 use crate::config;
-use crate::credential::{Proof, TokenInfo};
-use crate::expiry::notable_skew;
+use crate::credential::TokenInfo;
 use crate::store;
 
 /// Time after the request in which a token that still works may yet be replaced by it: a proxy or a
@@ -166,25 +165,9 @@ impl Rotator<'_> {
             sign_in
         });
         Credential {
-            proof: match &old.proof {
-                Proof::Header { authtype, .. } => Proof::Header {
-                    authtype: authtype.clone(),
-                    credential: secret.clone(),
-                },
-                Proof::Password(_) => Proof::Password(secret.clone()),
-            },
+            proof: old.proof.with(secret.clone()),
             expiry: token.expiry,
-            token: Some(TokenInfo {
-                server: journal.server.clone(),
-                id: token.id.clone(),
-                name: token.name.clone(),
-                account: journal.account.clone(),
-                scopes: token.scopes.clone(),
-                repositories: token.repositories.clone(),
-                created: token.created.unwrap_or_else(|| self.server_time()),
-                replace_by: None,
-                clock_skew: notable_skew(self.api.clock_skew()),
-            }),
+            token: Some(self.info_of(token, journal)),
             sign_in,
             ..old.clone()
         }
@@ -220,11 +203,8 @@ impl Rotator<'_> {
     ) -> Result<RotationError, RotationError> {
         let now = (self.now)();
         store::update(self.store, self.paths, site, |item| {
-            let has_id = |entry: &&mut Credential| {
-                let token = entry.token.as_ref();
-                token.is_some_and(|token| token.id == journal.old_id)
-            };
-            if let Some(entry) = item.credentials.0.iter_mut().find(has_id) {
+            let mut entries = item.credentials.0.iter_mut();
+            if let Some(entry) = entries.find(|entry| entry.has_id(&journal.old_id)) {
                 // By either clock.
                 let skew = entry.token.as_ref().map_or(0, |token| token.clock_skew);
                 entry.expiry = Some(Expiry(now.plus(skew.min(0))));
@@ -285,9 +265,13 @@ fn successor(item: &Item, journal: &Journal) -> Option<String> {
 
 /// The new token for the old one, also where that is stored for a path as well.
 fn put_in_place(item: &mut Item, old_id: &str, new: &Credential) {
-    let is_old = |entry: &Credential| entry.token.as_ref().is_some_and(|info| info.id == old_id);
     let mut old = None;
-    for entry in item.credentials.0.iter_mut().filter(|entry| is_old(entry)) {
+    for entry in item
+        .credentials
+        .0
+        .iter_mut()
+        .filter(|entry| entry.has_id(old_id))
+    {
         let successor = Credential {
             username: entry.username.clone(),
             path: entry.path.clone(),

@@ -7,7 +7,7 @@ use crate::api::CreatedToken;
 use crate::api::lost::{self, Search};
 use crate::api::promises::{Precision, SelfRotation, require, stem};
 use crate::credential::{Proof, TokenInfo};
-use crate::expiry::{DAY, notable_skew};
+use crate::expiry::DAY;
 use crate::store;
 
 const REVOKING_LOST: &str = "revoking a token whose secret was lost";
@@ -234,6 +234,16 @@ impl Rotator<'_> {
         expiry.is_some_and(|expiry| expiry.is_past(self.server_time().plus(CLOCK_MARGIN)))
     }
 
+    /// Facts about a new token, as they are stored with it.
+    pub(super) fn info_of(&self, token: &Token, journal: &Journal) -> TokenInfo {
+        token.info(
+            journal.server.clone(),
+            &journal.account,
+            self.server_time(),
+            self.api.clock_skew(),
+        )
+    }
+
     /// The time by the server's clock, or by this machine's before the server has answered.
     pub(super) fn server_time(&self) -> UnixTime {
         (self.now)().plus(self.api.clock_skew().unwrap_or(0))
@@ -371,37 +381,24 @@ impl Rotator<'_> {
             return Err(error.into());
         }
         (self.reached)("journal-created");
-        let made = token.created.unwrap_or_else(|| self.server_time());
-        let replace_by =
-            (journal.replace_in_days).map(|days| Expiry(made.plus(i64::from(days) * DAY)));
+        let mut info = self.info_of(&token, journal);
+        info.replace_by =
+            (journal.replace_in_days).map(|days| Expiry(info.created.plus(i64::from(days) * DAY)));
         let entry = |old: Option<&Credential>| Credential {
             username: match old {
                 Some(old) => old.username.clone(),
                 None => Some(journal.account.clone().into_bytes()),
             },
             path: old.and_then(|old| old.path.clone()),
-            proof: match old.map(|old| &old.proof) {
-                Some(Proof::Header { authtype, .. }) => Proof::Header {
-                    authtype: authtype.clone(),
-                    credential: secret.clone(),
-                },
-                _ => Proof::Password(secret.clone()),
+            proof: match old {
+                Some(old) => old.proof.with(secret.clone()),
+                None => Proof::Password(secret.clone()),
             },
             expiry: token.expiry,
             refresh_token: None,
             sign_in: None,
             imported: false,
-            token: Some(TokenInfo {
-                server: journal.server.clone(),
-                id: token.id.clone(),
-                name: token.name.clone(),
-                account: journal.account.clone(),
-                scopes: token.scopes.clone(),
-                repositories: token.repositories.clone(),
-                created: made,
-                replace_by,
-                clock_skew: notable_skew(self.api.clock_skew()),
-            }),
+            token: Some(info.clone()),
         };
         let kept = store::update(self.store, self.paths, &site, |item| {
             let new = entry(with_id(&item.credentials.0, &journal.old_id));
@@ -726,8 +723,8 @@ fn promote(item: &mut Item, old_id: &str, new_id: &str) -> bool {
         return false;
     };
     remove_id(&mut item.pending, new_id);
-    let is_old = |entry: &Credential| entry.token.as_ref().is_some_and(|info| info.id == old_id);
-    match item.credentials.0.iter().position(is_old) {
+    let mut entries = item.credentials.0.iter();
+    match entries.position(|entry| entry.has_id(old_id)) {
         Some(at) => {
             let old = std::mem::replace(&mut item.credentials.0[at], new);
             item.retire(old.proof.secret());
@@ -743,8 +740,7 @@ fn promote(item: &mut Item, old_id: &str, new_id: &str) -> bool {
 fn put_back(item: &mut Item, journal: &Journal) -> Option<String> {
     let old = with_id(&item.previous, &journal.old_id).cloned();
     if let (Some(new_id), Some(old)) = (&journal.new_id, old) {
-        let is_new =
-            |entry: &Credential| entry.token.as_ref().is_some_and(|info| info.id == *new_id);
+        let is_new = |entry: &Credential| entry.has_id(new_id);
         if let Some(at) = item.credentials.0.iter().position(is_new) {
             let new = std::mem::replace(&mut item.credentials.0[at], old);
             item.retire(new.proof.secret());

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::browser::open_in_browser;
 use crate::api::ApiError;
+use crate::api::promises;
 use crate::api::server::ServerUrl;
 use crate::cli::ask::{asked, first_line, no_terminal, time};
 use crate::cli::output::{self, escaped};
@@ -183,11 +184,7 @@ fn resolve<'a>(
     context: &Context,
 ) -> anyhow::Result<Option<Host<'a>>> {
     let known = config.servers.get(&server.to_string());
-    let ca_file = known.and_then(|known| known.ca_file.clone());
-    let reach = Reach {
-        ca_file: given.ca_file.clone().or(ca_file),
-        limit: None,
-    };
+    let reach = Reach::to(config, &server.to_string(), given.ca_file.clone());
     let root = || ServerUrl::parse(&server.at("").origin().ascii_serialization()).ok();
     let remembered = known.and_then(|known| known.host_type.as_deref());
     let mut described = None;
@@ -762,9 +759,8 @@ impl Host<'_> {
             Some(scopes) => crate::oauth::split_scopes(scopes),
             None => vec!["write:repository".to_owned()],
         };
-        let mut number = [0; 2];
-        getrandom::fill(&mut number).map_err(|error| anyhow::anyhow!("{error}"))?;
-        let name = password::token_name(&output::machine(), u16::from_be_bytes(number));
+        // Names are unique at these hosts.
+        let name = promises::generation(&format!("git on {}", output::machine()));
         let create = |code: Option<&Secret>| {
             let login = password::Login {
                 username: &username,

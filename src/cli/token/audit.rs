@@ -148,10 +148,7 @@ fn mend(acting: &Acting, token: &Token, kind: &str, tokens: &[Token]) -> Suggest
     }
     // It keeps its scopes when it replaces itself: only another token is narrower.
     let mut entries = acting.item.credentials.0.iter();
-    let replaces_itself = entries.any(|entry| {
-        let is_it = (entry.token.as_ref()).is_some_and(|info| info.id == token.id);
-        is_it && entry.rotates_itself()
-    });
+    let replaces_itself = entries.any(|entry| entry.has_id(&token.id) && entry.rotates_itself());
     if is_wide && replaces_itself {
         return Suggestion::new("wit login")
             .arg(&acting.name)

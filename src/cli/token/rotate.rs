@@ -540,9 +540,7 @@ fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<
         Some(text) => {
             let tokens = signed_in.api.list()?;
             let token = pick_current(&tokens, text, signed_in, context)?;
-            let held = |entry: &&Credential| {
-                is_ours(entry) && entry.token.as_ref().is_some_and(|info| info.id == token.id)
-            };
+            let held = |entry: &&Credential| is_ours(entry) && entry.has_id(&token.id);
             match stored.iter().find(held) {
                 Some(entry) => Plan::of_stored(rotation_id(), &signed_in.site, entry),
                 None => Some(Plan::of_listed(

@@ -17,7 +17,7 @@ use crate::api::{
     Account, ApiError, CreatedToken, Form, NewToken, Scope, Token, TokenApi, checked,
 };
 use crate::expiry::{Expiry, UnixTime};
-use crate::hosts::{api, scopes};
+use crate::hosts::{api, password, scopes};
 use crate::secret::Secret;
 use crate::sign_in::HostType;
 
@@ -131,10 +131,9 @@ impl Gitea {
                 ),
             });
         }
-        let url = api(self.login.host, &self.login.server, "/users").and_then(|mut url| {
-            let mut path = url.path_segments_mut().ok()?;
-            path.extend([self.username.as_str(), "tokens"]).extend(rest);
-            drop(path);
+        let url = password::tokens(self.login.host, &self.login.server, &self.username);
+        let url = url.and_then(|mut url| {
+            url.path_segments_mut().ok()?.extend(rest);
             Some(url)
         });
         url.ok_or_else(|| self.refusal("be asked for tokens"))
@@ -191,16 +190,13 @@ impl Gitea {
         body: Option<&Value>,
         password: &Secret,
     ) -> Result<Answer, ApiError> {
-        let header = match self.login.host {
-            HostType::Forgejo => "x-forgejo-otp",
-            _ => "x-gitea-otp",
+        let code = self.code.borrow();
+        let login = password::Login {
+            username: &self.username,
+            password,
+            code: code.as_ref(),
         };
-        let code = self.code.borrow().clone();
-        let auth = match &code {
-            Some(code) => Auth::OneTimeCode(&self.username, password, header, code),
-            None => Auth::Basic(&self.username, password),
-        };
-        self.send(method, url, auth, body)
+        self.send(method, url, password::auth(self.login.host, &login), body)
     }
 
     fn password(&self) -> Result<Secret, ApiError> {
