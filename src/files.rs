@@ -132,6 +132,11 @@ pub fn free_name(path: &Path) -> PathBuf {
         .unwrap_or_else(|| named(".aside"))
 }
 
+/// Names the file in an error about it.
+pub fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

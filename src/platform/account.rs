@@ -2,7 +2,6 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
@@ -135,11 +134,7 @@ async fn end_several(
 ) -> Result<Json<Value>, Refusal> {
     let Ok(Query(query)) = query else {
         let message = "keep can only be current";
-        return Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "BAD_REQUEST",
-            message,
-        ));
+        return Err(Refusal::bad_request(message));
     };
     let keep = match query.keep {
         Some(Keep::Current) => Some(signed.session.id.as_str()),

@@ -81,8 +81,7 @@ pub fn remember(data_dir: &Path, port: u16) -> anyhow::Result<()> {
     };
     let file = file(data_dir);
     let written = write_private(&file, &serde_json::to_vec(&remembered)?);
-    Ok(written
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?)
+    Ok(written.map_err(files::named(&file))?)
 }
 
 /// A port that nobody listens on now.

@@ -114,9 +114,7 @@ async fn sign_in(
         (Some(email), None) => Login::Email(email),
         (None, Some(username)) => Login::Username(username),
         _ => {
-            return Err(Refusal::new(
-                StatusCode::BAD_REQUEST,
-                "BAD_REQUEST",
+            return Err(Refusal::bad_request(
                 "sign in with either an email or a username",
             ));
         }
@@ -213,9 +211,7 @@ impl Unknown {
             .any(|(name, value)| is_expiry(name) && !value.is_null())
         {
             false => Ok(()),
-            true => Err(Refusal::new(
-                StatusCode::BAD_REQUEST,
-                "BAD_REQUEST",
+            true => Err(Refusal::bad_request(
                 "a field about the expiry is not known here; POST takes expiresInDays, PATCH expiresAt",
             )),
         }
@@ -321,11 +317,7 @@ async fn delete_token(
     let id = Uuid::try_parse(&id).map_err(|_| token_not_found())?;
     let Ok(Query(query)) = query else {
         let message = "successors is either revoke or keep, and reason can be rotated";
-        return Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "BAD_REQUEST",
-            message,
-        ));
+        return Err(Refusal::bad_request(message));
     };
     let (database, from) = (&platform.database, Some(signed.from));
     let action = match query.reason {

@@ -19,6 +19,7 @@ use super::layout::{self, ADDRESS_FILE, DATABASE_FILE, REPOSITORIES};
 use crate::config::{open_or_create, private_dir};
 use crate::database::Database;
 use crate::expiry::UnixTime;
+use crate::files::named;
 
 /// Most tries to list the objects of a repository while others repack them.
 const MAX_LISTINGS: usize = 50;
@@ -76,7 +77,7 @@ pub async fn write<W: Write>(
         return Ok((summary, writer.end()?));
     }
     let scratch = Scratch::take(&source.data_dir)?;
-    let file = source.data_dir.join(DATABASE_FILE);
+    let file = super::sqlite_file(&source.data_dir);
     let database = Database::connect_sqlite(&file).await;
     let database = database.with_context(|| format!("can't open {}", file.display()))?;
     let before = database.all_repositories().await?;
@@ -311,10 +312,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            let why = format!("{}: {error}", path.display());
-            Err(io::Error::new(error.kind(), why))
-        }
+        Err(error) => Err(named(path)(error)),
     }
 }
 
@@ -323,9 +321,6 @@ fn read_dir(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
     match fs::read_dir(path) {
         Ok(entries) => entries.collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => {
-            let why = format!("{}: {error}", path.display());
-            Err(io::Error::new(error.kind(), why))
-        }
+        Err(error) => Err(named(path)(error)),
     }
 }

@@ -117,7 +117,7 @@ async fn in_database(
         return Ok(None);
     };
     if subject.is_sqlite {
-        let path = subject.data_dir.join(DATABASE_FILE);
+        let path = sqlite_file(subject.data_dir);
         findings.extend(database.faults().await?.into_iter().map(|what| Finding {
             kind: Kind::Database,
             path: path.clone(),

@@ -1,6 +1,5 @@
 //! Options of a server's last start that its operator's commands and its next start go by.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -44,9 +43,7 @@ impl LastStart {
         }
         let file = data_dir.join(LAST_START_FILE);
         let written = write_private(&file, &serde_json::to_vec(self)?);
-        Ok(written.map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", file.display()))
-        })?)
+        Ok(written.map_err(files::named(&file))?)
     }
 }
 

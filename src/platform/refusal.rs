@@ -36,6 +36,19 @@ impl Refusal {
         self
     }
 
+    /// The request makes no sense.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
+    }
+
+    /// The status of a page that shows the form again.
+    pub fn form_status(&self) -> StatusCode {
+        match self.status {
+            StatusCode::BAD_REQUEST => StatusCode::UNPROCESSABLE_ENTITY,
+            other => other,
+        }
+    }
+
     /// One answer for what does not exist and for what the caller may not see.
     pub fn not_found() -> Self {
         Refusal::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Not found")
@@ -118,12 +131,8 @@ impl IntoResponse for Refusal {
 impl From<DatabaseError> for Refusal {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Invalid(what) => {
-                Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", what)
-            }
-            DatabaseError::InvalidField(field, what) => {
-                Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", what).at(field)
-            }
+            DatabaseError::Invalid(what) => Refusal::bad_request(what),
+            DatabaseError::InvalidField(field, what) => Refusal::bad_request(what).at(field),
             DatabaseError::Taken { code, what } => {
                 Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, what)
             }

@@ -61,11 +61,7 @@ struct Rotate {
 }
 
 fn not_the_json() -> Refusal {
-    Refusal::new(
-        StatusCode::BAD_REQUEST,
-        "BAD_REQUEST",
-        "the body is not the JSON that this asks for",
-    )
+    Refusal::bad_request("the body is not the JSON that this asks for")
 }
 
 /// Replaces the token that the request carries, once.

@@ -139,11 +139,7 @@ fn broken_off(_: axum::Error) -> Refusal {
 }
 
 fn not_gzip(_: io::Error) -> Refusal {
-    Refusal::new(
-        StatusCode::BAD_REQUEST,
-        "BAD_REQUEST",
-        "the body is not valid gzip",
-    )
+    Refusal::bad_request("the body is not valid gzip")
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Query, State};
-use axum::http::StatusCode;
 use axum::http::header::SET_COOKIE;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use axum::routing::get;
@@ -232,7 +231,7 @@ async fn change(
         }
         "password" if fields.secret("password") != fields.secret("repeated") => {
             let message = "the two new passwords differ";
-            Err(Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message).at("repeated"))
+            Err(Refusal::bad_request(message).at("repeated"))
         }
         "password" => {
             let (current, new) = (fields.secret("current"), fields.secret("password"));
@@ -252,11 +251,7 @@ async fn change(
             let cookie = AppendHeaders([(SET_COOKIE, no_session_cookie(&origin))]);
             return Ok((cookie, Redirect::to("/login?done=signed-out")).into_response());
         }
-        _ => Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "BAD_REQUEST",
-            "the form can't be read",
-        )),
+        _ => Err(Refusal::bad_request("the form can't be read")),
     };
     match done {
         Ok(done) => Ok(Redirect::to(&format!("{ACCOUNT}?done={done}")).into_response()),
@@ -266,11 +261,7 @@ async fn change(
                 false => email,
             };
             let page = page(&platform, &visitor, typed, &Said::refused(&refusal)).await?;
-            let status = match refusal.status {
-                StatusCode::BAD_REQUEST => StatusCode::UNPROCESSABLE_ENTITY,
-                other => other,
-            };
-            let mut response = (status, page).into_response();
+            let mut response = (refusal.form_status(), page).into_response();
             refusal.add_wait(&mut response);
             Ok(response)
         }

@@ -119,7 +119,7 @@ async fn answer(
         "deny" => (false, "/device?done=denied"),
         _ => {
             let message = "the answer is neither yes nor no";
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message).into());
+            return Err(Refusal::bad_request(message).into());
         }
     };
     let answered = (platform.database)

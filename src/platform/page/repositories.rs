@@ -401,11 +401,7 @@ async fn change(
             "that is not the name of this repository; nothing was deleted",
         )
         .at("confirm")),
-        _ => Err(Refusal::new(
-            axum::http::StatusCode::BAD_REQUEST,
-            "BAD_REQUEST",
-            "the form can't be read",
-        )),
+        _ => Err(Refusal::bad_request("the form can't be read")),
     };
     match done {
         // After a redirect, a reload does nothing again.

@@ -111,12 +111,8 @@ async fn signed_up(
     let user = match made {
         Ok(user) => user,
         Err(refusal) if refusal.status.is_client_error() => {
-            let status = match refusal.status {
-                StatusCode::BAD_REQUEST => StatusCode::UNPROCESSABLE_ENTITY,
-                other => other,
-            };
             let page = page(draft, &Said::refused(&refusal));
-            let mut response = (status, page).into_response();
+            let mut response = (refusal.form_status(), page).into_response();
             refusal.add_wait(&mut response);
             return Ok(response);
         }
