@@ -256,20 +256,18 @@ impl Credential {
 
     /// Returns whether the token can replace itself by one call, after which it has ended.
     pub fn rotates_itself(&self) -> bool {
-        let sign_in = self.sign_in.as_ref();
-        self.token.is_some()
-            && sign_in.is_some_and(|sign_in| {
-                !sign_in.ended && matches!(sign_in.upkeep, Upkeep::RotateItself)
-            })
+        self.self_rotation().is_some_and(|sign_in| !sign_in.ended)
     }
 
     /// Returns whether it has replaced itself, and the answer with its successor was lost.
     pub fn was_lost(&self) -> bool {
-        let sign_in = self.sign_in.as_ref();
-        self.token.is_some()
-            && sign_in.is_some_and(|sign_in| {
-                sign_in.ended && matches!(sign_in.upkeep, Upkeep::RotateItself)
-            })
+        self.self_rotation().is_some_and(|sign_in| sign_in.ended)
+    }
+
+    /// The sign-in of a token that replaces itself, also once it has ended.
+    fn self_rotation(&self) -> Option<&SignIn> {
+        let sign_in = self.sign_in.as_ref().filter(|_| self.token.is_some());
+        sign_in.filter(|sign_in| matches!(sign_in.upkeep, Upkeep::RotateItself))
     }
 
     /// Returns whether its access token has to be refreshed before git gets it: it has expired or will

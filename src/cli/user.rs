@@ -131,10 +131,7 @@ struct Operator {
 
 impl Operator {
     fn open(place: &Place, context: &Context) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("can't start a runtime")?;
+        let runtime = super::up::runtime()?;
         let data_dir = super::up::data_dir(place.data_dir.as_deref(), context)?;
         let opening = async {
             match config::variable("DATABASE_URL") {

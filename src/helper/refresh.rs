@@ -61,36 +61,35 @@ fn file(paths: &Paths, site: &Site) -> PathBuf {
     paths.state_dir().join("renewals").join(name)
 }
 
+/// A failure as [`failed`] wrote it down: when and for how many seconds to pause, and the reason.
+fn remembered(paths: &Paths, site: &Site) -> Option<(Option<(UnixTime, i64)>, String)> {
+    let text = std::fs::read_to_string(file(paths, site)).ok()?;
+    let (times, reason) = text.split_once('\n')?;
+    let times = times
+        .split_once(' ')
+        .and_then(|(at, pause)| Some((UnixTime(at.parse().ok()?), pause.parse().ok()?)));
+    Some((times, reason.trim_end().to_owned()))
+}
+
 /// Why the last refresh failed, within the pause after it. A time that lies ahead, from a clock that
 /// was wrong, counts for nothing.
 pub fn paused(paths: &Paths, site: &Site, now: UnixTime) -> Option<String> {
-    let text = std::fs::read_to_string(file(paths, site)).ok()?;
-    let (times, reason) = text.split_once('\n')?;
-    let (at, pause) = times.split_once(' ')?;
-    let at = UnixTime(at.parse().ok()?);
-    (0..pause.parse().ok()?)
-        .contains(&now.since(at))
-        .then(|| reason.trim_end().to_owned())
+    let (times, reason) = remembered(paths, site)?;
+    let (at, pause) = times?;
+    (0..pause).contains(&now.since(at)).then_some(reason)
 }
 
 /// Why the last refresh failed, however long ago; `None` where it succeeded.
 pub fn last_failure(paths: &Paths, site: &Site) -> Option<String> {
-    let text = std::fs::read_to_string(file(paths, site)).ok()?;
-    let (_, reason) = text.split_once('\n')?;
-    Some(reason.trim_end().to_owned())
+    Some(remembered(paths, site)?.1)
 }
 
 /// Ends the pause after a failure because a person asks, unless the server itself wants to be left
 /// alone for longer.
 pub fn ask_again(paths: &Paths, site: &Site) -> io::Result<()> {
-    let text = std::fs::read_to_string(file(paths, site)).unwrap_or_default();
-    let times = text.lines().next().unwrap_or_default();
-    let pause = times
-        .split_once(' ')
-        .and_then(|(_, pause)| pause.parse().ok());
-    match pause.is_some_and(|pause: i64| pause > PAUSE) {
-        true => Ok(()),
-        false => succeeded(paths, site),
+    match remembered(paths, site) {
+        Some((Some((_, pause)), _)) if pause > PAUSE => Ok(()),
+        _ => succeeded(paths, site),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::app::rotations::Rotations;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs, SessionError};
 use crate::cli::token::pick::short_id;
-use crate::cli::{Context, Exit};
+use crate::cli::{Context, Exit, table};
 use crate::config::{Config, Paths};
 use crate::store;
 
@@ -36,7 +36,8 @@ type Account = (String, Option<String>);
 struct Listed {
     account: Option<String>,
     host: &'static str,
-    rows: Vec<[String; 7]>,
+    /// A cell for each of [`HEADINGS`].
+    rows: Vec<Vec<String>>,
     documents: Vec<Value>,
 }
 
@@ -79,7 +80,8 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         return Ok(exit);
     }
     let rows = answers.iter().flatten().flat_map(|listed| &listed.rows);
-    let mut text = table(&rows.collect::<Vec<_>>());
+    // Nothing is cut: ids are here to be copied.
+    let mut text = table::layout(&HEADINGS, &rows.cloned().collect::<Vec<_>>(), None);
     for ((server, account), answer) in all {
         if let Err(reason) = answer {
             let account = account
@@ -173,7 +175,7 @@ fn list(paths: &Paths, server: &str, account: Option<&str>) -> anyhow::Result<Li
     let now = acting.now();
     let rotations = Rotations::load(paths);
     let rows = tokens.iter().map(|token| {
-        [
+        vec![
             server.to_owned(),
             escaped(&acting.account),
             escaped(short_id(token, &tokens)),
@@ -210,25 +212,4 @@ fn one((server, account): &Account, answer: &Result<Listed, Reason>) -> Value {
             "problem": reason.words,
         }),
     }
-}
-
-/// Columns as wide as what is in them.
-fn table(rows: &[&[String; 7]]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([HEADINGS[column].len()]).max().unwrap_or(0)
-    };
-    let widths: [usize; 7] = std::array::from_fn(width);
-    let line = |cells: [&str; 7]| {
-        let cells = cells.iter().zip(widths).map(|(cell, width)| {
-            let gap = width.saturating_sub(cell.chars().count());
-            format!("{cell}{}", " ".repeat(gap))
-        });
-        let cells: Vec<String> = cells.collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    let rows = rows
-        .iter()
-        .map(|row| line(row.each_ref().map(String::as_str)));
-    std::iter::once(line(HEADINGS)).chain(rows).collect()
 }
