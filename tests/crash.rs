@@ -19,20 +19,14 @@ fn entry(worker: u64, round: u64) -> String {
 /// must be there afterwards: the passwords that may be stored, none meaning a miss.
 fn work(home: &Home, worker: u64) -> Vec<Option<u64>> {
     // Any sequence will do; this one differs by worker and repeats exactly.
-    let mut random = 0x9e37_79b9_7f4a_7c15 ^ (worker + 1);
-    let mut next = |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut random = fastrand::Rng::with_seed(worker);
     let mut possible = vec![None];
     let begun = Instant::now();
     for round in 0.. {
         if begun.elapsed() > LASTS {
             break;
         }
-        let erase = next(4) == 0;
+        let erase = random.u64(..4) == 0;
         let (operation, input) = match (erase, possible.as_slice()) {
             (true, [Some(known)]) => ("erase", entry(worker, *known)),
             _ => ("store", entry(worker, round)),
@@ -47,10 +41,10 @@ fn work(home: &Home, worker: u64) -> Vec<Option<u64>> {
             .spawn()
             .unwrap();
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let kill = next(3) == 0;
+        let kill = random.u64(..3) == 0;
         if kill {
             // Not a wait for anything: the kill is meant to fall anywhere in the run.
-            std::thread::sleep(Duration::from_micros(next(20_000)));
+            std::thread::sleep(Duration::from_micros(random.u64(..20_000)));
             let _ = child.kill();
         }
         if child.wait().unwrap().success() {

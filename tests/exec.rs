@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::machine::Machine;
 use crate::support::platform::{PASSWORD, Server};
 use crate::support::proxy::{Fate, Proxy};
-use crate::support::{HELPER, Home, WIT, done, refused, text, trpc, until};
+use crate::support::{HELPER, Home, WIT, done, kill_within, refused, text, trpc, until};
 
 /// Runs a shell's line with a token.
 fn sh(machine: &Machine, options: &[&str], line: &str) -> Output {
@@ -426,16 +426,11 @@ fn a_process_that_is_killed_at_any_moment_leaves_no_token() {
     let mut random = fastrand::Rng::with_seed(16);
     let begun = Instant::now();
     done(&sh(&machine, &[], "true"));
-    let usual = u64::try_from(begun.elapsed().as_micros())
-        .expect("seconds")
-        .max(1);
+    let usual = begun.elapsed();
     let mut killed = 0;
     for round in 0..ROUNDS {
         let mut child = start(&machine.home, "true");
-        // Not a wait for anything: the kill is meant to fall anywhere in the run.
-        std::thread::sleep(Duration::from_micros(random.u64(..usual)));
-        let _ = child.kill();
-        killed += u64::from(!child.wait().expect("an end").success());
+        killed += u64::from(kill_within(&mut child, usual, &mut random));
         if round % 5 == 4 {
             done(&machine.wit(&["status"]));
         }

@@ -4,24 +4,21 @@
 #![cfg(all(target_os = "linux", feature = "platform"))]
 
 use std::process::{Output, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::forge::github_app::{APP, Apps, CLIENT_ID, Key};
 use crate::support::forge::{Forge, Kind};
 use crate::support::http_proxy::HttpProxy;
-use crate::support::machine::paths;
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::session::{self, Session};
+use crate::support::stored::{change, expire_in, field, get, item, site};
 use crate::support::terminal::Terminal;
 use crate::support::tls::Certificate;
-use crate::support::{HELPER, Home, WIT, done, files, refused, text};
-use wit::credential::{Credential, Site};
+use crate::support::{HELPER, Home, WIT, done, files, kill_within, refused, text};
 use wit::expiry::{Expiry, UnixTime};
 use wit::item::Item;
 use wit::store::lock::name_of;
-use wit::store::{self, choice};
 
 /// Life of a token, in seconds.
 const HOUR: i64 = 3_600;
@@ -114,47 +111,6 @@ impl Desk {
         let output = self.wit(&["status", "--json"]);
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
-}
-
-fn site(url: &str) -> Site {
-    let (protocol, host) = url.split_once("://").expect("a URL");
-    Site::new(protocol.as_bytes(), host.as_bytes()).expect("a site")
-}
-
-fn get(home: &Home, url: &str, more: &str) -> Output {
-    let (protocol, host) = url.split_once("://").expect("a URL");
-    let request = format!("protocol={protocol}\nhost={host}\n{more}\n");
-    home.run(HELPER, &["get"], &request)
-}
-
-fn item(home: &Home, url: &str) -> Item {
-    let store = choice::open(&paths(home), Some("file")).expect("a store");
-    store::load(store.as_ref(), &site(url)).expect("an item")
-}
-
-fn change(home: &Home, url: &str, change: impl Fn(&mut Credential)) {
-    let paths = paths(home);
-    let store = choice::open(&paths, Some("file")).expect("a store");
-    store::update(store.as_ref(), &paths, &site(url), |item| {
-        item.credentials.0.iter_mut().for_each(&change);
-    })
-    .expect("updated");
-}
-
-/// Has the stored tokens expire in so many seconds, an hour after they were issued.
-fn expire_in(home: &Home, url: &str, seconds: i64) {
-    let now = UnixTime::now();
-    change(home, url, |entry| {
-        entry.expiry = Some(Expiry(now.plus(seconds)));
-        let sign_in = entry.sign_in.as_mut().expect("a sign-in");
-        sign_in.issued = now.plus(seconds - HOUR);
-    });
-}
-
-fn field(answer: &str, name: &str) -> Option<String> {
-    let prefix = format!("{name}=");
-    let mut lines = answer.lines();
-    lines.find_map(|line| Some(line.strip_prefix(&prefix)?.to_owned()))
 }
 
 fn lines_of_wit(said: &str) -> Vec<&str> {
@@ -710,7 +666,7 @@ fn a_renewal_is_killed_at_any_moment_and_git_has_a_token_that_works() {
     let begun = std::time::Instant::now();
     done(&desk.wit(&renew));
     let mut usual = begun.elapsed();
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = fastrand::Rng::with_seed(1);
     let mut killed = 0;
     for round in 0..rounds {
         // Some of the tokens have a moment left, others none.
@@ -722,17 +678,9 @@ fn a_renewal_is_killed_at_any_moment_and_git_has_a_token_that_works() {
             .stderr(Stdio::null())
             .spawn()
             .expect("started");
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        // Not a wait for anything: the kill is meant to fall anywhere in the run.
-        let most = u64::try_from(usual.as_micros()).expect("seconds").max(1);
-        std::thread::sleep(Duration::from_micros(random % most));
-        let _ = process.kill();
-        let ended = process.wait().expect("an end");
-        match ended.success() {
-            true => usual = (usual * 3 + begun.elapsed()) / 4,
-            false => killed += 1,
+        match kill_within(&mut process, usual, &mut random) {
+            false => usual = (usual * 3 + begun.elapsed()) / 4,
+            true => killed += 1,
         }
         let item = desk.item();
         assert_eq!(item.credentials.0.len(), 1, "round {round}");

@@ -3,11 +3,11 @@
 #![cfg(feature = "platform")]
 
 use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::support::forge::{Forge, Kind};
 use crate::support::proxy::{Fate, Proxy};
-use crate::support::{HELPER, Home, WIT, done, refused, text};
+use crate::support::{HELPER, Home, WIT, done, kill_within, refused, text};
 use serde_json::Value;
 
 /// What the person pastes.
@@ -551,13 +551,7 @@ const WORKERS: usize = 8;
 fn kill(number: usize) -> (usize, usize) {
     let mut setup = Setup::due();
     // Any sequence will do; this one differs by worker and repeats exactly.
-    let mut random = 0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1);
-    let mut next = |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut random = fastrand::Rng::with_seed(number as u64);
     let begun = Instant::now();
     done(&setup.wit(&["token", "rotate"]));
     let mut usual = begun.elapsed();
@@ -570,11 +564,7 @@ fn kill(number: usize) -> (usize, usize) {
             .stderr(Stdio::null())
             .spawn()
             .expect("started");
-        // Not a wait for anything: the kill is meant to fall anywhere in the run.
-        let most = u64::try_from(usual.as_micros()).expect("seconds").max(1);
-        std::thread::sleep(Duration::from_micros(next(most)));
-        let _ = rotation.kill();
-        killed += usize::from(!rotation.wait().expect("an end").success());
+        killed += usize::from(kill_within(&mut rotation, usual, &mut random));
         let begun = Instant::now();
         let again = setup.wit(&["token", "rotate"]);
         if again.status.success() {

@@ -3,7 +3,7 @@
 #![cfg(all(unix, feature = "platform"))]
 
 use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::support::oidc::Login;
 use crate::support::proxy::{Fate, Proxy};
 #[cfg(target_os = "linux")]
 use crate::support::terminal::Terminal;
-use crate::support::{HELPER, Home, WIT, done, refused, text};
+use crate::support::{HELPER, Home, WIT, done, kill_within, refused, text};
 use wit::api::promises::stem;
 use wit::credential::Site;
 use wit::expiry::{Expiry, UnixTime};
@@ -854,13 +854,7 @@ fn kill_at_random(kind: Kind, number: usize) -> usize {
     let way = Way::new(kind);
     done(&way.token(&["create"]));
     // Any sequence will do; this one differs by worker and repeats exactly.
-    let mut random = 0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1);
-    let mut next = |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut random = fastrand::Rng::with_seed(number as u64);
     let mut words = vec!["token", "rotate"];
     if kind == Kind::Forgejo {
         words.push("--password-stdin");
@@ -880,11 +874,7 @@ fn kill_at_random(kind: Kind, number: usize) -> usize {
         let mut stdin = rotation.stdin.take().expect("piped");
         let _ = std::io::Write::write_all(&mut stdin, way.answers.as_bytes());
         drop(stdin);
-        // Not a wait for anything: the kill is meant to fall anywhere in the run.
-        let most = u64::try_from(usual.as_micros()).expect("seconds").max(1);
-        std::thread::sleep(Duration::from_micros(next(most)));
-        let _ = rotation.kill();
-        killed += usize::from(!rotation.wait().expect("an end").success());
+        killed += usize::from(kill_within(&mut rotation, usual, &mut random));
         assert!(way.works(&way.credential()), "{what}: nothing works");
         let begun = Instant::now();
         let again = way.token(&["rotate"]);

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::forge::{CLIENT, CLIENT_SECRET, Forge, Kind, ONE_TIME_CODE, PASSWORD, Sort};
 use crate::support::http_proxy::HttpProxy;
 use crate::support::oidc::Login;
+use crate::support::stored::get;
 use crate::support::terminal::Terminal;
 use crate::support::tls::Certificate;
 use crate::support::{HELPER, Home, WIT, done, refused, text};
@@ -27,12 +28,6 @@ fn ls_remote(home: &Home, url: &str) -> Output {
         &repository,
     ];
     home.run("git", &arguments, "")
-}
-
-fn get(home: &Home, url: &str, more: &str) -> Output {
-    let (protocol, host) = url.split_once("://").expect("a URL");
-    let request = format!("protocol={protocol}\nhost={host}\n{more}\n");
-    home.run(HELPER, &["get"], &request)
 }
 
 fn status(home: &Home) -> Value {

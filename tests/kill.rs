@@ -4,11 +4,11 @@
 #![cfg(all(unix, feature = "platform"))]
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::support::machine::paths;
 use crate::support::platform::{PASSWORD, Server};
-use crate::support::{HELPER, Home, WIT, done, text};
+use crate::support::{HELPER, Home, WIT, done, kill_within, text};
 use wit::credential::Site;
 use wit::rotation::journal;
 use wit::store::{self, choice};
@@ -46,13 +46,7 @@ fn work(server: &Server, number: usize) -> usize {
     };
 
     // Any sequence will do; this one differs by worker and repeats exactly.
-    let mut random = 0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1);
-    let mut next = |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut random = fastrand::Rng::with_seed(number as u64);
     let begun = Instant::now();
     done(&home.run(WIT, &ROTATE, ""));
     let mut usual = begun.elapsed();
@@ -65,12 +59,7 @@ fn work(server: &Server, number: usize) -> usize {
             .stderr(Stdio::null())
             .spawn()
             .expect("started");
-        // Not a wait for anything: the kill is meant to fall anywhere in the run.
-        let most = u64::try_from(usual.as_micros()).expect("seconds").max(1);
-        std::thread::sleep(Duration::from_micros(next(most)));
-        let _ = rotation.kill();
-        let ended = rotation.wait().expect("an end");
-        killed += usize::from(!ended.success());
+        killed += usize::from(kill_within(&mut rotation, usual, &mut random));
         assert!(works(), "{what}: nothing works");
         let before = live();
         let begun = Instant::now();

@@ -3,61 +3,15 @@
 #![cfg(all(unix, feature = "platform"))]
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::browser::Browser;
-use crate::support::machine::paths;
 use crate::support::oidc::{Login, Provider};
 use crate::support::platform::request;
-use crate::support::{HELPER, Home, WIT, done, refused, text, until};
-use wit::credential::{Credential, Site};
+use crate::support::stored::{change, expire_in, field, get, item, put_opener, site};
+use crate::support::{HELPER, Home, WIT, done, kill_within, refused, text, until};
 use wit::expiry::{Expiry, UnixTime};
-use wit::item::Item;
-use wit::store::{self, choice};
-
-fn site(url: &str) -> Site {
-    let (protocol, host) = url.split_once("://").expect("a URL");
-    Site::new(protocol.as_bytes(), host.as_bytes()).expect("a site")
-}
-
-fn item(home: &Home, url: &str) -> Item {
-    let store = choice::open(&paths(home), Some("file")).expect("a store");
-    store::load(store.as_ref(), &site(url)).expect("an item")
-}
-
-fn change(home: &Home, url: &str, change: impl Fn(&mut Credential)) {
-    let paths = paths(home);
-    let store = choice::open(&paths, Some("file")).expect("a store");
-    store::update(store.as_ref(), &paths, &site(url), |item| {
-        item.credentials.0.iter_mut().for_each(&change);
-    })
-    .expect("updated");
-}
-
-/// Has the stored access tokens expire in so many seconds, an hour after they were issued.
-fn expire_in(home: &Home, url: &str, seconds: i64) {
-    let now = UnixTime::now();
-    change(home, url, |entry| {
-        entry.expiry = Some(Expiry(now.plus(seconds)));
-        let sign_in = entry.sign_in.as_mut().expect("a sign-in");
-        sign_in.issued = now.plus(seconds - 3_600);
-    });
-}
-
-fn get(home: &Home, url: &str, more: &str) -> std::process::Output {
-    let site = site(url);
-    let (protocol, host) = (site.protocol(), site.host());
-    let request = format!("protocol={protocol}\nhost={host}\n{more}\n");
-    home.run(HELPER, &["get"], &request)
-}
-
-fn field(answer: &str, name: &str) -> Option<String> {
-    let prefix = format!("{name}=");
-    let mut lines = answer.lines();
-    lines.find_map(|line| Some(line.strip_prefix(&prefix)?.to_owned()))
-}
 
 /// The access token that git is given.
 fn token(home: &Home, url: &str) -> Option<String> {
@@ -105,16 +59,6 @@ fn a_code_that_is_denied_or_expires_is_one_line() {
         said.contains("error: the sign-in was not confirmed in time\n"),
         "{said}"
     );
-}
-
-/// What opens a browser, where there is a screen, tells the test the address.
-fn put_opener(home: &mut Home) {
-    let script = "#!/bin/sh\nprintf '%s\\n' \"$1\" >~/opening && mv ~/opening ~/opened\n";
-    std::fs::write(home.path().join("xdg-open"), script).expect("written");
-    done(&home.run("chmod", &["+x", "xdg-open"], ""));
-    let path = std::env::var("PATH").unwrap_or_default();
-    home.set("PATH", format!("{}:{path}", home.path().display()));
-    home.set("DISPLAY", ":99");
 }
 
 /// The address that was to be opened, once.
@@ -444,7 +388,7 @@ fn a_refresh_is_killed_at_any_moment_and_at_most_its_own_sign_in_is_lost() {
     let begun = std::time::Instant::now();
     done(&home.run(WIT, &renew, ""));
     let mut usual = begun.elapsed();
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = fastrand::Rng::with_seed(1);
     let (mut killed, mut lost) = (0, 0);
     for round in 0..rounds {
         expire_in(&home, &provider.git, -1);
@@ -456,17 +400,10 @@ fn a_refresh_is_killed_at_any_moment_and_at_most_its_own_sign_in_is_lost() {
             .stderr(Stdio::null())
             .spawn()
             .expect("started");
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        // Not a wait for anything: the kill is meant to fall anywhere in the run.
-        let most = u64::try_from(usual.as_micros()).expect("seconds").max(1);
-        std::thread::sleep(Duration::from_micros(random % most));
-        let _ = process.kill();
-        let ended = process.wait().expect("an end");
-        match ended.success() {
-            true => usual = (usual * 3 + begun.elapsed()) / 4,
-            false => killed += 1,
+        let was_killed = kill_within(&mut process, usual, &mut random);
+        match was_killed {
+            false => usual = (usual * 3 + begun.elapsed()) / 4,
+            true => killed += 1,
         }
         // It can be read, whatever happened.
         assert_eq!(
@@ -482,7 +419,7 @@ fn a_refresh_is_killed_at_any_moment_and_at_most_its_own_sign_in_is_lost() {
         }
         // The answer was on its way: the one loss that one-time refresh tokens leave.
         assert_eq!(reuses, 1, "round {round}: it was lost without need");
-        assert!(!ended.success(), "round {round}: nothing was killed");
+        assert!(was_killed, "round {round}: nothing was killed");
         lost += 1;
         provider.sign_in(&home, "ada");
     }

@@ -8,41 +8,14 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::forge::{Forge, Kind};
-use crate::support::machine::{Machine, paths};
+use crate::support::machine::Machine;
 use crate::support::oidc::{Login, Provider};
 use crate::support::platform::request;
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::server::{Server, answer};
+use crate::support::stored::{expire_in, get, put_opener};
 use crate::support::terminal::Terminal;
-use crate::support::{HELPER, Home, WIT, done, refused, text, until};
-use wit::credential::Site;
-use wit::expiry::{Expiry, UnixTime};
-use wit::store::{self, choice};
-
-/// Has the stored access tokens expire in so many seconds, an hour after they were issued.
-fn expire_in(home: &Home, url: &str, seconds: i64) {
-    let (protocol, host) = url.split_once("://").expect("a URL");
-    let site = Site::new(protocol.as_bytes(), host.as_bytes()).expect("a site");
-    let paths = paths(home);
-    let store = choice::open(&paths, Some("file")).expect("a store");
-    let end = UnixTime::now().plus(seconds);
-    store::update(store.as_ref(), &paths, &site, |item| {
-        for entry in &mut item.credentials.0 {
-            entry.expiry = Some(Expiry(end));
-            entry.sign_in.as_mut().expect("a sign-in").issued = end.plus(-3_600);
-        }
-    })
-    .expect("updated");
-}
-
-fn get(home: &Home, url: &str) -> Output {
-    let (protocol, host) = url.split_once("://").expect("a URL");
-    home.run(
-        HELPER,
-        &["get"],
-        &format!("protocol={protocol}\nhost={host}\n\n"),
-    )
-}
+use crate::support::{Home, WIT, done, refused, text, until};
 
 /// The exit code of `wit status`, and what it shows.
 fn status(home: &Home) -> (Option<i32>, String) {
@@ -120,7 +93,7 @@ fn a_refresh_that_fails_needs_attention_and_status_tries_again_at_once() {
     let home = provider.signed_in_home();
     expire_in(&home, &provider.git, -60);
     provider.set("failing", 1);
-    let asked = get(&home, &provider.git);
+    let asked = get(&home, &provider.git, "");
     assert!(asked.stdout.is_empty());
     let said = text(&asked.stderr);
     assert!(
@@ -145,7 +118,7 @@ fn a_refresh_that_fails_needs_attention_and_status_tries_again_at_once() {
     let (code, shown) = status(&home);
     assert_eq!(code, Some(0), "{shown}");
     assert!(shown.contains("renewed automatically"), "{shown}");
-    assert!(done(&get(&home, &provider.git)).contains("password="));
+    assert!(done(&get(&home, &provider.git, "")).contains("password="));
     assert_eq!(provider.seen("refreshed"), 1);
 }
 
@@ -165,7 +138,7 @@ fn sign_ins_are_found_without_the_config_file() {
         said.contains(&format!("Logged out of {}", forge.url)),
         "{said}"
     );
-    assert!(get(&home, &forge.url).stdout.is_empty());
+    assert!(get(&home, &forge.url, "").stdout.is_empty());
 
     let machine = Machine::with_a_token();
     fs::remove_file(machine.home.path().join(".config/wit/config.json")).expect("removed");
@@ -245,21 +218,18 @@ fn endpoints_of_another_server_are_not_mixed_with_the_servers_own() {
     }
 }
 
+fn by_device(server: &Server) -> Output {
+    let client = ["--client-id", "x", "--device", "--host-type", "oauth"];
+    let login = [&["login", &server.url][..], &client].concat();
+    Home::new().run(WIT, &login, "")
+}
+
 #[test]
 fn a_page_for_a_code_that_is_no_web_page_is_not_shown() {
     let server = describing(
         r#"{"issuer":"SELF","token_endpoint":"SELF/token","device_authorization_endpoint":"SELF/device"}"#,
     );
-    let login = [
-        "login",
-        &server.url,
-        "--client-id",
-        "x",
-        "--device",
-        "--host-type",
-        "oauth",
-    ];
-    let said = refused(&Home::new().run(WIT, &login, ""), 4);
+    let said = refused(&by_device(&server), 4);
     assert!(
         said.contains("the page for the code has to be https"),
         "{said}"
@@ -272,16 +242,7 @@ fn an_error_is_told_once() {
     let server = describing(
         r#"{"issuer":"SELF","token_endpoint":"SELF/token","device_authorization_endpoint":"SELF/broken"}"#,
     );
-    let login = [
-        "login",
-        &server.url,
-        "--client-id",
-        "x",
-        "--device",
-        "--host-type",
-        "oauth",
-    ];
-    let said = refused(&Home::new().run(WIT, &login, ""), 1);
+    let said = refused(&by_device(&server), 1);
     assert_eq!(said.matches("status 500").count(), 1, "{said}");
 }
 
@@ -379,12 +340,12 @@ fn a_pasted_token_is_not_forgotten_before_it_is_said_that_it_lives_on() {
     for (answer, code) in [("n", 1), ("y", 0)] {
         let mut terminal = Terminal::run(&home, &line);
         terminal.shows("It goes on working; --revoke ends it. [y/N] ");
-        assert!(done(&get(&home, &forge.url)).contains("password="));
+        assert!(done(&get(&home, &forge.url, "")).contains("password="));
         terminal.types(answer);
         let (ended, screen) = terminal.ends();
         assert_eq!(ended, Some(code), "{screen}");
     }
-    assert!(get(&home, &forge.url).stdout.is_empty());
+    assert!(get(&home, &forge.url, "").stdout.is_empty());
 }
 
 #[test]
@@ -403,17 +364,7 @@ fn a_pasted_token_is_not_shown() {
         screen.contains("Logged in to ") && !screen.contains(&token),
         "{screen}"
     );
-    assert!(done(&get(&home, &forge.url)).contains(&format!("password={token}\n")));
-}
-
-/// What opens a browser tells the test the address.
-fn put_opener(home: &mut Home) {
-    let script = "#!/bin/sh\nprintf '%s\\n' \"$1\" >~/opening && mv ~/opening ~/opened\n";
-    fs::write(home.path().join("xdg-open"), script).expect("written");
-    done(&home.run("chmod", &["+x", "xdg-open"], ""));
-    let path = std::env::var("PATH").unwrap_or_default();
-    home.set("PATH", format!("{}:{path}", home.path().display()));
-    home.set("DISPLAY", ":99");
+    assert!(done(&get(&home, &forge.url, "")).contains(&format!("password={token}\n")));
 }
 
 #[test]
@@ -495,9 +446,9 @@ fn a_token_that_could_not_be_checked_takes_the_place_of_none() {
             let fresh = Home::new();
             paste_garbage(&fresh, &proxy.url, name);
             proxy.set(|_| Fate::Forwarded);
-            let given = done(&get(&home, &proxy.url));
+            let given = done(&get(&home, &proxy.url, ""));
             assert!(given.contains(&format!("password={token}\n")), "{fate:?}");
-            assert!(get(&fresh, &proxy.url).stdout.is_empty(), "{fate:?}");
+            assert!(get(&fresh, &proxy.url, "").stdout.is_empty(), "{fate:?}");
         }
         let other = match kind {
             Kind::Gitea => "gitlab",
@@ -505,7 +456,7 @@ fn a_token_that_could_not_be_checked_takes_the_place_of_none() {
         };
         let said = paste_garbage(&home, &proxy.url, other);
         assert!(said.contains("--host-type"), "{said}");
-        assert!(done(&get(&home, &proxy.url)).contains(&token));
+        assert!(done(&get(&home, &proxy.url, "")).contains(&token));
     }
 }
 

@@ -26,6 +26,8 @@ pub mod server;
 pub mod session;
 #[cfg(feature = "platform")]
 pub mod soak;
+#[cfg(feature = "platform")]
+pub mod stored;
 #[cfg(target_os = "linux")]
 pub mod terminal;
 pub mod tls;
@@ -34,7 +36,8 @@ pub mod trpc;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 pub const HELPER: &str = env!("CARGO_BIN_EXE_git-credential-wit");
 pub const WIT: &str = env!("CARGO_BIN_EXE_wit");
@@ -135,6 +138,16 @@ pub fn gits() -> Vec<String> {
     gits.dedup();
     assert!(!gits.is_empty(), "no git: apt-get install git");
     gits.iter().map(|git| git.display().to_string()).collect()
+}
+
+/// Kills a program at a random moment of a run that usually takes so long. Returns whether that was before
+/// its end.
+pub fn kill_within(child: &mut Child, usual: Duration, random: &mut fastrand::Rng) -> bool {
+    // Not a wait for anything: the kill is meant to fall anywhere in the run.
+    let most = u64::try_from(usual.as_micros()).expect("seconds").max(1);
+    std::thread::sleep(Duration::from_micros(random.u64(..most)));
+    let _ = child.kill();
+    !child.wait().expect("an end").success()
 }
 
 /// Waits until something is so, for 20 seconds at most.
