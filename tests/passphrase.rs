@@ -96,7 +96,7 @@ fn git_asks_on_where_it_is_locked() {
 fn the_time_limit_is_the_kernels() {
     let home = home();
     protect(&home);
-    assert!(wit(&home, &["unlock", "--for", "2s"]).status.success());
+    assert!(wit(&home, &["unlock", "--for", "5s"]).status.success());
     let unlocked = Instant::now();
     assert_found(&get(&home));
     let mut output = get(&home);
