@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::platform::{Reply, request};
 
 /// How long an element or a page is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 const INSTALL: &str = "apt-get install chromium chromium-driver";
 /// The key under which WebDriver names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
