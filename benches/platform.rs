@@ -331,12 +331,15 @@ fn repositories(count: u64, clients: u64, time: Duration, rows: &mut Vec<Value>)
     let server = Server::start_with(Home::new(), &["--max-repositories", "1000000"]);
     let session = server.sign_up("alice");
     server.repository(&session, "r0", true);
-    fill_repositories(&server, count);
     let secret = server.secret(&session, &["repo:read", "repo:write"]);
     let used = clients.min(count);
     for client in 0..clients {
         server.work(&format!("w{client}"));
     }
+    let first = server.remote("alice", &secret, "/alice/r0.git");
+    let pushed = server.git(&["-C", "w0", "push", "-q", &first, "HEAD:refs/heads/main"]);
+    assert!(pushed.status.success(), "{}", text(&pushed.stderr));
+    fill_repositories(&server, count);
     let a_minute = |what: &str, step: &(dyn Fn(u64, u64) + Sync)| {
         let begun = Instant::now();
         let done: u64 = std::thread::scope(|scope| {
@@ -379,13 +382,14 @@ fn repositories(count: u64, clients: u64, time: Duration, rows: &mut Vec<Value>)
         git(&["clone", "-q", "--bare", &remote(client), &into]);
         std::fs::remove_dir_all(server.home.path().join(into)).expect("removed");
     };
-    let (what, pushes) = a_minute("pushes", &push);
-    say(rows, &what, json!(pushes.round()));
+    // Before the pushes: one repository gets more branches by them than each of many.
     let (what, clones) = a_minute("clones", &clone);
     say(rows, &what, json!(clones.round()));
+    let (what, pushes) = a_minute("pushes", &push);
+    say(rows, &what, json!(pushes.round()));
 }
 
-/// Adds empty repositories `r1` and so on, beside the server: by its API it would take as many gits.
+/// Adds copies of the first repository, `r1` and so on, beside the server: by its API it would take as many gits.
 fn fill_repositories(server: &Server, count: u64) {
     let first = server.only_repository();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

@@ -72,6 +72,22 @@ fn colour_is_for_terminals_that_take_it() {
 }
 
 #[test]
+fn status_and_doctor_have_colour_beside_their_words() {
+    let machine = Machine::logged_in();
+    let (green, red) = ("\u{1b}[32m", "\u{1b}[31m");
+    let shown = |line: &str| Terminal::run(&machine.home, line).ends().1;
+    assert!(shown("wit status").contains(&format!("{green}  Logged in as ada")));
+    assert!(shown("wit doctor").contains(&format!("{green}ok ")));
+    for line in ["wit status", "wit doctor"] {
+        let plain = shown(&format!("env NO_COLOR=1 {line}"));
+        assert!(!plain.contains('\u{1b}'), "{plain}");
+    }
+    done(&machine.wit(&["logout", &machine.url]));
+    let screen = shown(&format!("wit status --server {}", machine.url));
+    assert!(screen.contains(&format!("{red}  Not logged in: ")), "{screen}");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let machine = Machine::with_a_token();
     for line in [

@@ -101,15 +101,16 @@ fn report(findings: &[Finding], context: &Context) -> anyhow::Result<Exit> {
 fn layout(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
-        let state = match finding.state {
-            State::Ok => "ok",
-            State::Note => "note",
-            State::Wrong => "WRONG",
+        let (state, style) = match finding.state {
+            State::Ok => ("ok    ", output::GOOD),
+            State::Note => ("note  ", output::WARNING),
+            State::Wrong => ("WRONG ", output::WRONG),
         };
+        let state = output::styled(state, style);
         // Writing to a String can't fail.
-        let _ = writeln!(text, "{state:<6}{}", finding.what);
+        let _ = writeln!(text, "{state}{}", output::tilde(&finding.what));
         if let Some(why) = &finding.why {
-            let _ = writeln!(text, "      {why}");
+            let _ = writeln!(text, "      {}", output::tilde(why));
         }
         if let Some(cure) = &finding.cure {
             let _ = writeln!(text, "      fix: {cure}");

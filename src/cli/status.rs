@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 mod host;
 
-use super::output::{self, escaped};
+use anstyle::Style;
+
+use super::output::{self, GOOD, WARNING, WRONG, escaped};
 use super::session::{self, ServerArgs};
 use super::{Context, Exit};
 use crate::api::database;
@@ -43,6 +45,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut report = Report {
         text: String::new(),
         attention: false,
+        style: None,
         now: UnixTime::now(),
         context,
         config: &status.config,
@@ -125,6 +128,8 @@ fn others(others: Others) -> String {
 struct Report<'a> {
     text: String,
     attention: bool,
+    /// Of the next line.
+    style: Option<Style>,
     now: UnixTime,
     context: &'a Context,
     config: &'a Config,
@@ -144,7 +149,7 @@ impl Report<'_> {
             self.line(format!("  Not checked: {}", output::redacted(problem)));
         }
         if let Some(skew) = answer.skew.filter(|skew| skew.abs() >= CLOCK_MARGIN) {
-            self.attention = true;
+            self.attend(WARNING);
             let clock = output::clock(skew, server);
             self.line(format!("  {clock}: sudo timedatectl set-ntp true"));
         }
@@ -157,13 +162,18 @@ impl Report<'_> {
             let state = self.state(session.expiry, is_soon, &log_in);
             match (accepted, state) {
                 (Some(false), _) => {
-                    self.attention = true;
+                    self.attend(WRONG);
                     self.line(format!(
                         "  Logged in as {account}, but the server no longer accepts it: {log_in}"
                     ));
                 }
-                (_, Some(state)) => self.line(format!("  Logged in as {account}, {state}")),
-                (_, None) => self.line(format!("  Logged in as {account}")),
+                (_, state) => {
+                    if accepted == Some(true) && self.style.is_none() {
+                        self.style = Some(GOOD);
+                    }
+                    let state = state.map(|state| format!(", {state}")).unwrap_or_default();
+                    self.line(format!("  Logged in as {account}{state}"));
+                }
             }
             sessions.push(json!({
                 "account": session.account,
@@ -174,7 +184,7 @@ impl Report<'_> {
         if sessions.is_empty() && direct {
             self.line(format!("  Managed directly in {}", database::SERVER));
         } else if sessions.is_empty() {
-            self.attention = true;
+            self.attend(WRONG);
             self.line(format!("  Not logged in: {log_in}"));
         }
         let mut tokens = Vec::new();
@@ -223,7 +233,7 @@ impl Report<'_> {
         let mut said = Vec::new();
         for (entries, what) in [(pending, "unfinished"), (left_over, "replaced")] {
             if let Some(command) = self.end_of(&entries) {
-                self.attention = true;
+                self.attend(WARNING);
                 said.push(command.to_string());
                 self.line(format!(
                     "  {} {what}, to be ended: {command}",
@@ -238,7 +248,7 @@ impl Report<'_> {
             let resume = "wit token rotate --resume";
             let resume = session::suggest(resume, self.config, server, &journal.account);
             if !said.contains(&resume.to_string()) {
-                self.attention = true;
+                self.attend(WARNING);
                 self.line(format!("  A rotation is not finished: {resume}"));
                 said.push(resume.to_string());
             }
@@ -334,7 +344,7 @@ impl Report<'_> {
         };
         let mut state = match accepted {
             Some(false) => {
-                self.attention = true;
+                self.attend(WRONG);
                 let is_over = is_within(entry.expiry, 0, self.now);
                 let words = if is_over {
                     "expired"
@@ -350,7 +360,7 @@ impl Report<'_> {
             && accepted != Some(false)
             && !is_within(entry.expiry, 0, self.now)
         {
-            self.attention = true;
+            self.attend(WARNING);
             state = state.map(|state| {
                 let words = state.split(':').next().unwrap_or_default();
                 format!("{words}, not renewed since {reason}: {command}")
@@ -399,7 +409,7 @@ impl Report<'_> {
         match hindrance {
             None => format!("never expires, replaced by {date}"),
             Some((reason, command)) => {
-                self.attention = true;
+                self.attend(WARNING);
                 format!("never expires, to be replaced by {date}, but {reason}: {command}")
             }
         }
@@ -425,11 +435,21 @@ impl Report<'_> {
         if !is_soon {
             return Some(words);
         }
-        self.attention = true;
+        self.attend(if left <= 0 { WRONG } else { WARNING });
         Some(format!("{words}: {command}"))
     }
 
+    /// The next line says something that needs attention.
+    fn attend(&mut self, style: Style) {
+        self.attention = true;
+        self.style = Some(style);
+    }
+
     fn line(&mut self, line: String) {
+        let line = match self.style.take() {
+            Some(style) => output::styled(&line, style),
+            None => line,
+        };
         // Writing to a String can't fail.
         let _ = writeln!(self.text, "{line}");
     }

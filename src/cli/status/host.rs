@@ -62,20 +62,25 @@ pub fn show(
             continue;
         }
         let accepted = answer.sign_ins.get(&number).copied();
-        let (mut line, needs_attention) = line(entry, sign_in, accepted, failure, renews, now);
+        let (mut line, mut needs_attention) = line(entry, sign_in, accepted, failure, renews, now);
         if entry.rotates_itself() && !needs_attention && has_failed(entry) {
-            attention = true;
+            needs_attention = true;
             let rotate = Suggestion::new("wit token rotate").option("--server", server);
             line = format!("{line}, but the last renewal failed: {rotate}");
         }
         attention |= needs_attention;
-        lines.push(line);
+        lines.push(match (needs_attention, accepted) {
+            (true, Some(true)) => output::styled(&line, output::WARNING),
+            (true, _) => output::styled(&line, output::WRONG),
+            (false, Some(true)) => output::styled(&line, output::GOOD),
+            (false, _) => line,
+        });
         documents.push(document(entry, sign_in, accepted, renews));
     }
     if documents.is_empty() {
         attention = true;
         let login = Suggestion::new("wit login").arg(server);
-        lines.push(format!("  Not logged in: {login}"));
+        lines.push(output::styled(&format!("  Not logged in: {login}"), output::WRONG));
     }
     Shown {
         lines,

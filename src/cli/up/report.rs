@@ -118,7 +118,7 @@ pub fn report(
             "userExisted": ready.is_user_old,
         }))?);
     }
-    let place = data_dir.display();
+    let place = output::tilde(&data_dir.display().to_string());
     let mut text = format!("wit runs at {url}\nData directory: {place}\n");
     if ready.is_user_old {
         text += "The account of --user exists; nothing in it was changed\n";
