@@ -25,13 +25,14 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("sudo ", "systemd.rs", "packaging/wit.service"),
     ("wit up restore", "backup.rs", "\"restore\""),
     ("--api database", "direct.rs", "database"),
-    ("--client-id", "hosts.rs", "--client-id"),
+    ("https://github.com", "host_pages.rs", "README.md"),
+    ("https://gitlab.com", "host_pages.rs", "README.md"),
+    ("https://codeberg.org", "host_pages.rs", "README.md"),
     ("--token-stdin", "hosts.rs", "--token-stdin"),
-    ("wit logout https://github.com", "hosts.rs", "logout"),
     ("--self --deliver", "self_rotation.rs", "--self"),
 ];
 
-fn file(name: &str) -> String {
+pub fn file(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
 }
@@ -50,7 +51,7 @@ const PAGES: [&str; 9] = [
 ];
 
 /// The blocks that are set off by four spaces, each with their lines.
-fn blocks(readme: &str) -> Vec<Vec<&str>> {
+pub fn blocks(readme: &str) -> Vec<Vec<&str>> {
     let mut blocks = vec![Vec::new()];
     let mut fenced = false;
     for line in readme.lines() {
@@ -323,6 +324,11 @@ fn every_other_command_does_what_it_is_said_to_do() {
                 "wit token create CI --print >token && wit token create --expires 30",
             );
             known = true;
+        }
+        if command == "wit login https://wit.example.com" {
+            let by_password = format!("{command} --username ada --password-stdin < password");
+            example.run(&home, &by_password);
+            continue;
         }
         if command.contains("clone") {
             example.run(&home, "rm -rf hello");

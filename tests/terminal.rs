@@ -84,7 +84,10 @@ fn status_and_doctor_have_colour_beside_their_words() {
     }
     done(&machine.wit(&["logout", &machine.url]));
     let screen = shown(&format!("wit status --server {}", machine.url));
-    assert!(screen.contains(&format!("{red}  Not logged in: ")), "{screen}");
+    assert!(
+        screen.contains(&format!("{red}  Not logged in: ")),
+        "{screen}"
+    );
 }
 
 #[test]

@@ -80,7 +80,10 @@ pub fn show(
     if documents.is_empty() {
         attention = true;
         let login = Suggestion::new("wit login").arg(server);
-        lines.push(output::styled(&format!("  Not logged in: {login}"), output::WRONG));
+        lines.push(output::styled(
+            &format!("  Not logged in: {login}"),
+            output::WRONG,
+        ));
     }
     Shown {
         lines,

@@ -1,0 +1,200 @@
+//! Each command that README.md and the pages of docs/hosts show for a git host, against that host's
+//! stand-in.
+
+#![cfg(all(target_os = "linux", feature = "platform"))]
+
+use serde_json::{Value, json};
+
+use crate::readme::{blocks, file};
+use crate::support::forge::github_app::{APP, Key};
+use crate::support::forge::{CLIENT, Forge, Kind};
+use crate::support::http_proxy::HttpProxy;
+use crate::support::oidc::{Login, Provider};
+use crate::support::platform::request;
+use crate::support::tls::Certificate;
+use crate::support::{HELPER, Home, WIT, done};
+
+/// The commands of a page for which `is_ours`, without their comments.
+fn commands(page: &str, is_ours: impl Fn(&str) -> bool) -> Vec<String> {
+    let page = file(page);
+    let lines = blocks(&page).into_iter().flatten();
+    let commands = lines.map(|line| line.split("  #").next().unwrap_or(line).trim());
+    let ours = commands.filter(|line| !line.is_empty() && is_ours(line));
+    ours.map(str::to_owned).collect()
+}
+
+/// A person, and a stand-in in the place of a host of the pages.
+struct Walk {
+    home: Home,
+    forge: Forge,
+    host: &'static str,
+    /// For github.com, which the stand-in answers for behind a proxy.
+    github: Option<(Certificate, HttpProxy)>,
+}
+
+impl Walk {
+    fn new(kind: Kind, host: &'static str) -> Self {
+        let mut home = Home::new();
+        let helper = format!("git config --global credential.helper {HELPER}");
+        done(&home.run("sh", &["-c", &helper], ""));
+        if kind != Kind::Github {
+            let forge = Forge::start(kind);
+            let github = None;
+            return Walk {
+                home,
+                forge,
+                host,
+                github,
+            };
+        }
+        let certificate = Certificate::new(&home, "tls", "DNS:github.com,DNS:api.github.com");
+        let forge = Forge::github_com(&certificate);
+        let proxy = HttpProxy::to(forge.server.address());
+        home.set("HTTPS_PROXY", &proxy.url);
+        home.set("GIT_SSL_CAINFO", certificate.path());
+        Walk {
+            home,
+            forge,
+            host,
+            github: Some((certificate, proxy)),
+        }
+    }
+
+    /// A command of a page, here.
+    fn here(&self, command: &str) -> String {
+        let command = command.replace(self.host, &self.forge.url);
+        match &self.github {
+            Some((certificate, _)) if command.starts_with("wit login") => {
+                format!("{command} --ca-file {}", certificate.path())
+            }
+            _ => command,
+        }
+    }
+
+    fn run(&self, command: &str) {
+        match command.strip_prefix("wit login ") {
+            Some(words) if command.contains("--client-id") => self.sign_in(words),
+            _ => {
+                let directory = std::path::Path::new(WIT).parent().expect("a directory");
+                let line = format!("PATH={}:$PATH; {command}", directory.display());
+                done(&self.home.run("sh", &["-c", &line], ""));
+            }
+        }
+    }
+
+    /// The person confirms the code, or says yes in the browser, which then comes back.
+    fn sign_in(&self, words: &str) {
+        let words = words.replace(" ID", &format!(" {CLIENT}"));
+        let words: Vec<&str> = ["login"].into_iter().chain(words.split(' ')).collect();
+        let mut login = Login::start(&self.home, &words);
+        match self.forge.kind {
+            Kind::Github | Kind::Gitlab => self.forge.person_says(&login.code(), true),
+            Kind::Gitea | Kind::Forgejo => {
+                let sent_to = self.forge.person_opens(&login.address());
+                let rest = sent_to.strip_prefix("http://").expect("this machine");
+                let (address, path) = rest.split_once('/').expect("a path");
+                request(address, "GET", &format!("/{path}"), &[], "");
+            }
+        }
+        let (code, said) = login.ends();
+        assert_eq!(code, Some(0), "{said}");
+    }
+}
+
+#[test]
+fn the_three_lines_of_each_host_in_the_readme_do_what_they_say() {
+    for (kind, host) in [
+        (Kind::Github, "https://github.com"),
+        (Kind::Gitlab, "https://gitlab.com"),
+        (Kind::Gitea, "https://codeberg.org"),
+        (Kind::Forgejo, "https://codeberg.org"),
+    ] {
+        let walk = Walk::new(kind, host);
+        let shown = commands("README.md", |line| line.contains(host));
+        assert!(shown.len() >= 2, "{host}: {shown:?}");
+        let mut cloned = false;
+        for command in &shown {
+            if command.starts_with("git clone") {
+                // What the helper gave is what the host took.
+                assert!(!walk.forge.alive().is_empty(), "{host}");
+                cloned = true;
+            }
+            walk.run(&walk.here(command));
+        }
+        assert!(cloned, "{host}");
+        if kind == Kind::Github {
+            assert_eq!(
+                shown.last().expect("three"),
+                "wit logout https://github.com"
+            );
+            assert!(
+                walk.forge.alive().is_empty(),
+                "it revokes what the sign-in holds"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_commands_of_githubs_page_do_what_they_say() {
+    let walk = Walk::new(Kind::Github, "https://github.com");
+    let key = Key::new(&walk.home, "builds");
+    walk.forge.with(|state| state.apps.install(&key));
+    let shown = commands("docs/hosts/github.md", |_| true);
+    assert!(shown.len() >= 2, "{shown:?}");
+    for command in shown {
+        assert!(!command.contains("--app-id") || command.contains(APP));
+        walk.run(&walk.here(&command).replace("builds.pem", key.path()));
+    }
+}
+
+#[test]
+fn the_commands_of_gitlabs_page_do_what_they_say() {
+    let walk = Walk::new(Kind::Gitlab, "https://gitlab.com");
+    let token = walk.forge.person_creates(&["api"]) + "\n";
+    let login = ["login", &walk.forge.url, "--token-stdin"];
+    done(&walk.home.run(WIT, &login, &token));
+    let shown = commands("docs/hosts/gitlab.md", |_| true);
+    assert!(shown.len() >= 4, "{shown:?}");
+    let created = |home: &Home| {
+        let list = ["token", "list", "--project", "ada/hello", "--json"];
+        let listed: Value = serde_json::from_str(&done(&home.run(WIT, &list, ""))).expect("JSON");
+        let all = listed.as_array().expect("a list").clone();
+        let one = all.iter().find(|one| one["name"] == "ci").expect("created");
+        one["id"].as_str().expect("an id").to_owned()
+    };
+    for command in shown {
+        let mut command = command
+            .replace("acme/site", "ada/hello")
+            .replace("--group acme", "--group acme/tools")
+            .replace("COMMAND", "cat");
+        if command.contains("42@ada/hello") {
+            command = command.replace("42@ada/hello", &created(&walk.home));
+        }
+        walk.run(&walk.here(&command));
+    }
+}
+
+#[test]
+fn the_command_of_the_page_on_other_servers_does_what_it_says() {
+    let provider = Provider::start(&json!({}));
+    let home = Home::new();
+    let shown = commands("docs/hosts/oauth.md", |_| true);
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    let command = shown[0]
+        .replace("https://git.example.com", &provider.issuer)
+        .replace(" ID", " public");
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    let mut login = Login::start(&home, &words);
+    provider.approve(&login.code(), "ada");
+    let (code, said) = login.ends();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn every_page_of_a_host_with_commands_is_walked() {
+    for page in ["README", "forgejo", "gitea"] {
+        let page = format!("docs/hosts/{page}.md");
+        assert!(commands(&page, |_| true).is_empty(), "{page}");
+    }
+}
