@@ -133,6 +133,8 @@ pub struct Options {
     pub sign_up: bool,
     /// Longest silence of a client in the middle of a request or an answer.
     pub patience: Duration,
+    /// The options as the next start is to find them.
+    pub last_start: LastStart,
 }
 
 /// Facts about a platform that is ready.
@@ -221,7 +223,10 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         }
         let stop = stop_signal()?;
         address::remember(&options.data_dir, address.port())?;
-        LastStart::new(&options.data_dir, &repositories, !options.sign_up)
+        options
+            .last_start
+            .clone()
+            .with_repositories(&options.data_dir, &repositories)
             .remember(&options.data_dir)?;
         let hangup = match options.log {
             Some(_) => Some(signal(SignalKind::hangup())?),

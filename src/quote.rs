@@ -87,6 +87,18 @@ pub fn sentence(text: &str) -> String {
     redacted(&escaped(&cut))
 }
 
+/// A number of bytes for a person, such as `1.5 MiB`.
+pub fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    for (unit, name) in units {
+        if bytes >= unit {
+            let tenths = bytes.saturating_mul(10) / unit;
+            return format!("{}.{} {name}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{bytes} bytes")
+}
+
 /// A path or word as a shell reads it. Escape text from outside first: [`Suggestion`] does both.
 pub fn quoted(word: impl AsRef<Path>) -> String {
     let word = word.as_ref().display().to_string();

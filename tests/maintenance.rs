@@ -93,7 +93,7 @@ fn an_idle_server_packs_what_was_pushed_and_keeps_what_is_new() {
     let file = desk.repository.join("objects").join(first).join(rest);
     let touch = ["-d", "3 weeks ago", file.to_str().expect("text")];
     done(&desk.server.home.run("touch", &touch, ""));
-    desk.restart(&[]);
+    desk.restart(&["--defaults"]);
     desk.push();
     // At the lowest priority it takes its time on a busy machine.
     until_within(180, "the packs are one and what is old is gone", || {

@@ -6,7 +6,7 @@ use crate::support::machine::Machine;
 use crate::support::server::{Server, answer};
 use crate::support::terminal::Terminal;
 use crate::support::{HELPER, Home, WIT, done, refused};
-use serde_json::json;
+use serde_json::{Value, json};
 
 impl Machine {
     fn repo(&self, arguments: &[&str]) -> String {
@@ -43,12 +43,22 @@ fn a_repository_is_made_listed_shown_renamed_and_deleted() {
         made.starts_with("Created the public repository site\n"),
         "{made}"
     );
-    let listed = format!(
-        "Repositories (2)\n\nhello  (private)\n  {}\n\nsite  (public)\n  {}\n",
-        url("hello"),
-        url("site")
-    );
-    assert_eq!(machine.repo(&["list"]), listed);
+    let listed = machine.repo(&["list"]);
+    // Their size is the file system's matter.
+    let is_size = |line: &&str| line.ends_with("iB, nothing was pushed yet");
+    assert_eq!(listed.lines().filter(is_size).count(), 2, "{listed}");
+    let other: Vec<&str> = listed.lines().filter(|line| !is_size(line)).collect();
+    let (hello, site) = (format!("  {}", url("hello")), format!("  {}", url("site")));
+    let expected = [
+        "Repositories (2)",
+        "",
+        "hello  (private)",
+        &hello,
+        "",
+        "site  (public)",
+        &site,
+    ];
+    assert_eq!(other, expected);
     assert!(!machine.is_open("hello") && machine.is_open("site"));
 
     let said = machine.repo(&["edit", "hello", "--public"]);
@@ -106,10 +116,13 @@ fn a_script_is_answered_in_json() {
     assert_eq!(edited, one("hello", false));
     let renamed = machine.json(&["repo", "rename", "hello", "world"]);
     assert_eq!(renamed, one("world", false));
-    assert_eq!(
-        machine.json(&["repo", "list"]),
-        json!([one("world", false)])
-    );
+    let list = machine.json(&["repo", "list"]);
+    for (key, value) in one("world", false).as_object().expect("an object") {
+        assert_eq!(&list[0][key], value);
+    }
+    assert_eq!(list[0]["owner"], "ada");
+    assert_eq!(list[0]["role"], "owner");
+    assert!(list[0]["size"].is_u64() && list[0]["pushedAt"].is_null());
     let deleted = machine.json(&["repo", "delete", "world", "--yes"]);
     assert_eq!(deleted, json!({ "deleted": "world" }));
 }
@@ -290,6 +303,27 @@ fn a_repository_is_shared_to_read_or_write_and_no_longer() {
     assert_eq!(listed, "Accounts that may use work (1)\n  bob  write\n");
     let listed = machine.json(&["repo", "share", "work"]);
     assert_eq!(listed, json!([{ "username": "bob", "role": "write" }]));
+    // The other account finds it in its list.
+    let other = Home::new();
+    let login = ["login", &machine.url, "--username", "bob"];
+    done(&other.run(WIT, &[&login[..], &["--session-stdin"]].concat(), &bob));
+    done(&other.run(WIT, &["repo", "create", "own"], ""));
+    let list = done(&other.run(WIT, &["repo", "list"], ""));
+    let line = "\nada/work  (private, shared with you: fetch and push)\n";
+    assert!(list.contains(line) && list.contains("\nown  ("), "{list}");
+    assert!(list.contains("iB, last push "), "{list}");
+    let list = done(&other.run(WIT, &["repo", "list", "--json"], ""));
+    let list: Value = serde_json::from_str(&list).expect("JSON");
+    let shared = &list[1];
+    assert_eq!(shared["url"], format!("{}/ada/work.git", machine.url));
+    assert_eq!(
+        (&shared["owner"], &shared["role"]),
+        (&json!("ada"), &json!("write"))
+    );
+    assert!(shared["pushedAt"].is_string() && shared["size"].is_u64());
+    // A program that asks as before gets its own alone.
+    let own = server.bearing("GET", "/api/repos", &bob).json();
+    assert_eq!(own.as_array().map(Vec::len), Some(1), "{own}");
     // What is the owner's stays the owner's.
     for (method, path) in [
         ("DELETE", "/api/repos/work"),

@@ -2,8 +2,10 @@
 
 #![cfg(feature = "platform")]
 
-use crate::support::platform::{PASSWORD, Server};
-use crate::support::{Home, WIT, text};
+use crate::support::platform::{PASSWORD, Server, try_request};
+use crate::support::postgres::Postgres;
+use crate::support::tls::Certificate;
+use crate::support::{Home, WIT, done, refused, text};
 use serde_json::{Value, json};
 
 #[test]
@@ -47,18 +49,121 @@ fn a_port_that_a_running_server_does_not_have_is_told() {
 }
 
 #[test]
-fn sign_up_is_not_opened_again_without_a_word() {
+fn sign_up_is_opened_again_only_by_a_word_and_told() {
     let home = Home::new();
     let up = |more: &[&str]| {
-        let up = home.run(WIT, &[&["up", "--port", "0"], more].concat(), "");
-        assert!(up.status.success(), "{}", text(&up.stderr));
-        assert!(home.run(WIT, &["down"], "").status.success());
-        text(&up.stderr).contains("can sign up now")
+        let up = home.run(WIT, &[&["up", "--port", "0", "--json"], more].concat(), "");
+        let said: Value = serde_json::from_str(&done(&up)).expect("JSON");
+        let url = said["url"].as_str().expect("a URL");
+        let address = url.strip_prefix("http://").expect("http");
+        let sign_up = try_request(address, "GET", "/login/sign-up", &[], "");
+        let is_open = sign_up.expect("an answer").status == 200;
+        done(&home.run(WIT, &["down"], ""));
+        (is_open, text(&up.stderr).contains("can sign up now"))
     };
-    assert!(!up(&[]));
-    assert!(!up(&["--no-sign-up"]));
-    assert!(!up(&["--no-sign-up"]));
-    assert!(up(&[]));
+    assert_eq!(up(&[]), (true, false));
+    assert_eq!(up(&["--no-sign-up"]), (false, false));
+    assert_eq!(up(&[]), (false, false));
+    assert_eq!(up(&["--max-disk", "1G"]), (false, false));
+    assert_eq!(up(&["--sign-up"]), (true, true));
+    assert_eq!(up(&["--no-sign-up"]), (false, false));
+    assert_eq!(up(&["--defaults"]), (true, true));
+}
+
+#[test]
+fn a_server_comes_back_with_the_options_of_its_last_start() {
+    let home = Home::new();
+    Certificate::new(&home, "wit", "DNS:localhost,IP:127.0.0.1");
+    let up = |more: &[&str]| {
+        let up = home.run(WIT, &[&["up", "--port", "0"], more].concat(), "");
+        let said = done(&up);
+        assert!(
+            !text(&up.stderr).contains("warning"),
+            "{}",
+            text(&up.stderr)
+        );
+        let again = home.run(WIT, &["up"], "");
+        assert_eq!(text(&again.stderr), "");
+        done(&home.run(WIT, &["down"], ""));
+        let line = said
+            .lines()
+            .find(|line| line.starts_with("As at its last start: "));
+        let line = line.map(|line| line.replace(&home.path().display().to_string(), "~"));
+        (said.contains("https://"), line)
+    };
+    let each = [
+        "--tls-cert",
+        "wit.pem",
+        "--tls-key",
+        "wit.key",
+        "--public-url",
+        "https://git.example.com",
+        "--proxy",
+        "127.0.0.9",
+        "--proxy",
+        "::1",
+        "--host-name",
+        "git.example.test",
+        "--max-repositories",
+        "7",
+        "--max-disk",
+        "500M",
+        "--patience",
+        "90",
+        "--metrics",
+        "--no-hsts",
+        "--no-maintenance",
+        "--no-sign-up",
+    ];
+    assert_eq!(up(&each), (true, None));
+    let line = "As at its last start: --tls-cert ~/wit.pem --tls-key ~/wit.key \
+                --public-url https://git.example.com/ --proxy 127.0.0.9 --proxy ::1 \
+                --host-name git.example.test --max-repositories 7 --max-disk 500M --patience 90 \
+                --metrics --no-hsts --no-maintenance --no-sign-up (wit up --defaults forgets them)";
+    assert_eq!(up(&[]), (true, Some(line.to_owned())));
+    assert_eq!(up(&[]), (true, Some(line.to_owned())));
+    // What is given takes the place of what is remembered.
+    let given = ["--proxy", "127.0.0.8", "--max-disk", "10G"];
+    up(&given);
+    let (_, now) = up(&[]);
+    let line = line.replace("--proxy 127.0.0.9 --proxy ::1", "--proxy 127.0.0.8");
+    assert_eq!(now, Some(line.replace(" --max-disk 500M", "")));
+    let defaults = ["--defaults", "--no-sign-up"];
+    assert_eq!(up(&defaults), (false, None));
+    let line = "As at its last start: --no-sign-up (wit up --defaults forgets them)";
+    assert_eq!(up(&[]), (false, Some(line.to_owned())));
+}
+
+#[test]
+fn plain_http_for_others_is_remembered_once_it_was_allowed() {
+    let home = Home::new();
+    let open = ["up", "--port", "0", "--listen", "0.0.0.0", "--allow-http"];
+    done(&home.run(WIT, &open, ""));
+    let running = ["up", "--listen", "127.0.0.1"];
+    let said = text(&home.run(WIT, &running, "").stderr);
+    assert!(said.contains("the new options were ignored"), "{said}");
+    done(&home.run(WIT, &["down"], ""));
+    let said = done(&home.run(WIT, &["up"], ""));
+    assert!(said.contains("--listen 0.0.0.0 --allow-http"), "{said}");
+    done(&home.run(WIT, &["down"], ""));
+    let forgotten = ["up", "--defaults", "--listen", "0.0.0.0"];
+    let said = refused(&home.run(WIT, &forgotten, ""), 2);
+    assert!(said.contains("http is not encrypted"), "{said}");
+}
+
+#[test]
+fn a_server_of_a_postgresql_starts_on_no_other_database() {
+    let database = Postgres::start();
+    let server = Server::start_on(&database);
+    done(&server.home.run(WIT, &["down"], ""));
+    let without = |arguments: &str| {
+        let script = format!("unset DATABASE_URL; exec wit up {arguments}");
+        server.home.run("sh", &["-c", &script], "")
+    };
+    let said = refused(&without(""), 2);
+    assert!(said.contains("DATABASE_URL is not set now"), "{said}");
+    done(&without("--defaults"));
+    done(&server.home.run(WIT, &["down"], ""));
 }
 
 #[test]

@@ -201,7 +201,7 @@ impl Client {
     }
 
     /// [`Client::get`] of a URL that has a query, made with [`ServerUrl::at`].
-    pub(super) fn get_url(&self, url: Url, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
+    pub fn get_url(&self, url: Url, bearer: Option<&Secret>) -> Result<Answer, ApiError> {
         self.get_by(url, bearer.map_or(Auth::Nobody, Auth::Bearer))
     }
 

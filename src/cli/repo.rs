@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::ask::no_terminal;
 use super::confirm::confirm;
@@ -12,8 +14,9 @@ use super::output::escaped;
 use super::session::{self, Login, ServerArgs};
 use super::{Context, Exit, Failure, completion, examples};
 use crate::api::ApiError;
+use crate::expiry::{UnixTime, ago};
 use crate::names::is_name;
-use crate::quote::{Hint, Suggestion};
+use crate::quote::{Hint, Suggestion, size};
 
 const PLACE: &str = "/api/repos";
 /// Command that shows the names that can be given.
@@ -30,7 +33,7 @@ enum Command {
     /// Create an empty repository
     #[command(after_help = examples::REPO_CREATE)]
     Create(Create),
-    /// Show your repositories
+    /// Show your repositories, and those that are shared with you
     #[command(visible_alias = "ls", after_help = examples::REPO_LIST)]
     List(ServerArgs),
     /// Give a repository another name; clones of it must then be told the new one
@@ -139,6 +142,40 @@ struct Repository {
     path: String,
     #[serde(default)]
     default_branch: Option<String>,
+    #[serde(flatten)]
+    listed: Listed,
+}
+
+/// What a list of repositories has besides. A server that knows nothing of it leaves it out.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Listed {
+    owner: Option<String>,
+    role: Option<String>,
+    /// Bytes.
+    size: Option<u64>,
+    pushed_at: Option<String>,
+}
+
+impl Listed {
+    /// Role in a repository of another's.
+    fn shared(&self) -> Option<&str> {
+        self.role.as_deref().filter(|role| *role != "owner")
+    }
+
+    /// Size and last push.
+    fn facts(&self, now: UnixTime) -> Option<String> {
+        let size = size(self.size?);
+        let pushed = self.pushed_at.as_deref();
+        let pushed = pushed.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        Some(match pushed {
+            Some(at) => format!(
+                "{size}, last push {}",
+                ago(UnixTime(at.unix_timestamp()), now)
+            ),
+            None => format!("{size}, nothing was pushed yet"),
+        })
+    }
 }
 
 /// An account that may use a repository of another's.
@@ -220,20 +257,42 @@ fn seen(context: &Context, login: &Login, change: impl FnOnce(&mut Vec<String>))
 
 fn list(args: &ServerArgs, context: &Context) -> anyhow::Result<Exit> {
     let login = session::login(context, args)?;
-    let answer = login.client.get(PLACE, Some(&login.session.token))?;
+    let mut place = login.client.server().at(PLACE);
+    place.set_query(Some("affiliation=owner,collaborator"));
+    let answer = login.client.get_url(place, Some(&login.session.token))?;
     let all: Vec<Repository> = answer
         .json()
         .map_err(|error| no_repositories(error, &login))?;
     seen(context, &login, |names| {
-        *names = all.iter().map(|one| one.name.clone()).collect();
+        let own = all.iter().filter(|one| one.listed.shared().is_none());
+        *names = own.map(|one| one.name.clone()).collect();
     });
+    let now = UnixTime::now();
     let mut text = format!("Repositories ({})\n", all.len());
+    let mut documents = Vec::with_capacity(all.len());
     for one in &all {
-        let (name, url) = (escaped(&one.name), escaped(&one.url(&login)));
+        let (mut name, url) = (escaped(&one.name), escaped(&one.url(&login)));
+        let mut kind = one.kind().to_owned();
+        if let Some(role) = one.listed.shared() {
+            let owner = one.listed.owner.as_deref().unwrap_or_default();
+            name = format!("{}/{name}", escaped(owner));
+            kind += match role {
+                "write" => ", shared with you: fetch and push",
+                _ => ", shared with you: fetch",
+            };
+        }
         // Writing to a String can't fail.
-        let _ = write!(text, "\n{name}  ({})\n  {url}\n", one.kind());
+        let _ = write!(text, "\n{name}  ({kind})\n  {url}\n");
+        if let Some(facts) = one.listed.facts(now) {
+            let _ = writeln!(text, "  {facts}");
+        }
+        let mut document = one.json(&login);
+        document["owner"] = json!(one.listed.owner);
+        document["role"] = json!(one.listed.role);
+        document["size"] = json!(one.listed.size);
+        document["pushedAt"] = json!(one.listed.pushed_at);
+        documents.push(document);
     }
-    let documents: Vec<Value> = all.iter().map(|one| one.json(&login)).collect();
     context.answer(&documents.into(), &text)?;
     if all.is_empty() && !context.json {
         eprintln!("hint: wit repo create NAME");

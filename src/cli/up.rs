@@ -18,7 +18,8 @@ pub use report::url;
 
 use super::{Context, Exit, Failure, examples};
 use crate::config;
-use crate::platform::{last_start, sqlite_file};
+use crate::platform::last_start::{self, LastStart};
+use crate::platform::sqlite_file;
 use crate::system;
 
 #[derive(Debug, clap::Args)]
@@ -130,18 +131,6 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {
-    if !args.listen.is_loopback() && !args.allow_http && args.tls_cert.is_none() {
-        let message = format!(
-            "{} is more than this machine, and http is not encrypted",
-            args.listen
-        );
-        return Err(Failure::new(Exit::Usage, message)
-            .hint(format!(
-                "wit up --listen {} --tls-cert FILE --tls-key FILE, or --allow-http",
-                args.listen
-            ))
-            .into());
-    }
     let data_dir = data_dir(args.data_dir.as_deref(), context)?;
     refuse_sudo(&data_dir)?;
     let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
@@ -152,9 +141,25 @@ fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {
         repositories: absolute(args.repositories)?,
         ..args
     };
+    let last = LastStart::read(&data_dir)?;
+    let args = args.after(&last);
+    if !args.listen().is_loopback() && !args.allow_http && args.tls_cert.is_none() {
+        let listen = args.listen();
+        let message = format!("{listen} is more than this machine, and http is not encrypted");
+        return Err(Failure::new(Exit::Usage, message)
+            .hint(format!(
+                "wit up --listen {listen} --tls-cert FILE --tls-key FILE, or --allow-http"
+            ))
+            .into());
+    }
+    if last.postgres && !args.defaults && config::variable("DATABASE_URL").is_none() {
+        let message = "the last start used a PostgreSQL, and DATABASE_URL is not set now";
+        let hint = "set DATABASE_URL; for a database in the data directory: wit up --defaults";
+        return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+    }
     match args.foreground {
-        true => foreground::run(&args, data_dir, context),
-        false => background::run(&args, &data_dir, context),
+        true => foreground::run(&args, data_dir, &last, context),
+        false => background::run(&args, &data_dir, &last, context),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Options of a server's last start that its operator's commands and its next start go by.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,30 +12,50 @@ use crate::files::{self, FileError};
 /// The format of the file.
 const VERSION: u64 = 1;
 
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What differs from the defaults. No secret: `DATABASE_URL` is not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LastStart {
-    version: u64,
+    pub version: u64,
     /// Directory of the repositories; `None` for the one in the data directory.
     pub repositories: Option<PathBuf>,
     /// True if sign-up was disabled.
     pub no_sign_up: bool,
+    pub listen: Option<IpAddr>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub public_url: Option<String>,
+    pub proxies: Vec<IpAddr>,
+    pub hosts: Vec<String>,
+    pub max_repositories: Option<u64>,
+    /// Bytes.
+    pub max_disk: Option<u64>,
+    /// Seconds.
+    pub patience: Option<u16>,
+    /// True if other machines were served without TLS.
+    pub allow_http: bool,
+    pub metrics: bool,
+    pub no_hsts: bool,
+    pub no_maintenance: bool,
+    /// True if the database was a PostgreSQL.
+    pub postgres: bool,
 }
 
 impl LastStart {
-    pub fn new(data_dir: &Path, repositories: &Path, no_sign_up: bool) -> Self {
-        let is_usual = repositories == data_dir.join(layout::REPOSITORIES);
-        LastStart {
-            version: VERSION,
-            repositories: (!is_usual).then(|| repositories.to_owned()),
-            no_sign_up,
-        }
-    }
-
     /// The last start of a data directory; the defaults where there was none.
     pub fn read(data_dir: &Path) -> Result<Self, FileError> {
         let last = files::read_json(&data_dir.join(LAST_START_FILE), VERSION)?;
         Ok(last.unwrap_or_default())
+    }
+
+    /// The same options with repositories in that directory.
+    pub fn with_repositories(self, data_dir: &Path, repositories: &Path) -> Self {
+        let is_usual = repositories == data_dir.join(layout::REPOSITORIES);
+        LastStart {
+            version: VERSION,
+            repositories: (!is_usual).then(|| repositories.to_owned()),
+            ..self
+        }
     }
 
     pub fn remember(&self, data_dir: &Path) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, patch};
@@ -84,18 +84,41 @@ async fn create_repository(
     Ok((StatusCode::CREATED, Json(body)))
 }
 
+/// Selection of repositories.
+#[derive(Deserialize)]
+struct ListRepositories {
+    /// Roles of the account, in a list with commas: `owner`, which is the default, and `collaborator`.
+    #[serde(default)]
+    affiliation: String,
+}
+
 async fn list_repositories(
     State(platform): State<Shared>,
     caller: Caller,
+    Query(asked): Query<ListRepositories>,
 ) -> Result<Json<Value>, Refusal> {
     let user = platform.acting(caller, "repo:admin").await?;
-    let repositories = platform.database.repositories(&user.id).await?;
+    let has = |role: &str| asked.affiliation.split(',').any(|asked| asked == role);
+    let own = match asked.affiliation.is_empty() || has("owner") {
+        true => platform.database.repositories(&user.id).await?,
+        false => Vec::new(),
+    };
+    let shared = match has("collaborator") {
+        true => platform.database.shared_with(&user.id).await?,
+        false => Vec::new(),
+    };
+    let name = user.username.as_deref().unwrap_or(&user.id);
+    let own = own.iter().map(|one| (name, one, "owner"));
+    let shared = shared.iter();
+    let shared = shared.map(|(owner, one, role)| (owner.as_str(), one, role.as_str()));
+    let listed: Vec<_> = own.chain(shared).collect();
     let pushes = platform.database.pushes(&user.id).await?;
-    let ids = repositories.iter().map(|repository| repository.id);
-    let sizes = platform.disk_uses(ids).await?;
-    let mut all = Vec::with_capacity(repositories.len());
-    for repository in &repositories {
-        let mut body = platform.repository_json(&user, repository).await;
+    let sizes = platform.disk_uses(listed.iter().map(|(_, one, _)| one.id));
+    let sizes = sizes.await?;
+    let mut all = Vec::with_capacity(listed.len());
+    for (owner, repository, role) in listed {
+        let mut body = platform.repository_json_of(owner, repository).await;
+        body["role"] = role.into();
         body["size"] = json!(sizes.get(&repository.id));
         body["pushedAt"] = time_json(pushes.get(&repository.id).copied());
         all.push(body);

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 
 use super::archive::{ArchiveError, unpack};
 use super::instance::Instance;
-use super::last_start::LastStart;
+use super::last_start::{self, LastStart};
 use super::layout::{self, ADDRESS_FILE, DATABASE_FILE, REPOSITORIES};
 use crate::config::private_dir;
 use crate::database::{Database, DatabaseError};
@@ -48,9 +48,10 @@ pub enum TargetError {
 
 /// Unpacks an archive and puts it in place. Until then nothing is changed, whatever happens.
 pub async fn restore(target: &Target, archive: impl Read) -> anyhow::Result<Restored> {
+    let last = LastStart::read(&target.data_dir)?;
     let separate = match (&target.repositories, target.repositories_only) {
         (Some(directory), _) => Some(directory.clone()),
-        (None, true) => Some(target.data_dir.join(REPOSITORIES)),
+        (None, true) => Some(last_start::repositories(&target.data_dir, None)?),
         (None, false) => None,
     };
     let mut places = Vec::new();
@@ -78,8 +79,14 @@ pub async fn restore(target: &Target, archive: impl Read) -> anyhow::Result<Rest
     }
     let count = layout::repositories(&repositories)?.len();
     let mut aside = Vec::new();
-    if let (Some(directory), false) = (&target.repositories, target.repositories_only) {
-        LastStart::new(&target.data_dir, directory, false).remember(&unpacked)?;
+    if !target.repositories_only && (separate.is_some() || last != LastStart::default()) {
+        // A server that nobody may sign up on is no other once it is restored.
+        let usual = target.data_dir.join(REPOSITORIES);
+        let directory = separate.as_deref().unwrap_or(&usual);
+        let postgres = false;
+        LastStart { postgres, ..last }
+            .with_repositories(&target.data_dir, directory)
+            .remember(&unpacked)?;
     }
     if target.repositories_only {
         sync(&repositories)?;

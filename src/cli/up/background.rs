@@ -14,17 +14,23 @@ use crate::cli::ask::first_line;
 use crate::cli::output::quoted;
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
+use crate::platform::last_start::LastStart;
 use crate::platform::{Ready, instance, log_file};
 use crate::progress;
 
 /// Time limit for the start of a server.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-pub fn run(args: &Start, data_dir: &Path, context: &Context) -> anyhow::Result<Exit> {
+pub fn run(
+    args: &Start,
+    data_dir: &Path,
+    last: &LastStart,
+    context: &Context,
+) -> anyhow::Result<Exit> {
     if let Some(running) = instance::answering(data_dir)? {
-        return report::already(&running, args, data_dir, context);
+        return report::already(&running, args, data_dir, last, context);
     }
-    report::warn_of_sign_up(args, data_dir)?;
+    report::warn_of_sign_up(args, last);
     config::private_dir(data_dir).with_context(|| format!("can't make {}", data_dir.display()))?;
     let log_path = log_file::path(data_dir);
     if std::fs::metadata(&log_path).is_ok_and(|log| log.len() > log_file::MAX_SIZE) {
@@ -73,7 +79,7 @@ pub fn run(args: &Start, data_dir: &Path, context: &Context) -> anyhow::Result<E
         let _ = server.wait();
         // Another that was started at the same moment.
         if let Some(running) = instance::answering(data_dir)? {
-            return report::already(&running, args, data_dir, context);
+            return report::already(&running, args, data_dir, last, context);
         }
         return Err(not_started(&log_path, log_begin).into());
     };

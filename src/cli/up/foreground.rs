@@ -13,16 +13,22 @@ use crate::cli::{Context, Exit, Failure};
 use crate::config;
 use crate::platform::address::{self, CantListen};
 use crate::platform::first_user::Wanted;
+use crate::platform::last_start::LastStart;
 use crate::platform::quota::Quota;
 use crate::platform::{self, Ready, StartError, instance, log_file, tls};
 use crate::quote::Suggestion;
 
-pub fn run(args: &Start, data_dir: PathBuf, context: &Context) -> anyhow::Result<Exit> {
+pub fn run(
+    args: &Start,
+    data_dir: PathBuf,
+    last: &LastStart,
+    context: &Context,
+) -> anyhow::Result<Exit> {
     if args.detach {
         rustix::process::setsid().context("can't leave the terminal")?;
     }
     if !args.detach {
-        report::warn_of_sign_up(args, &data_dir)?;
+        report::warn_of_sign_up(args, last);
     }
     let log = log_file::Log::new(&data_dir);
     // There, SIGHUP says that the terminal is gone.
@@ -46,19 +52,21 @@ pub fn run(args: &Start, data_dir: PathBuf, context: &Context) -> anyhow::Result
         None => None,
     };
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());
+    let database_url = config::variable("DATABASE_URL");
     let options = platform::Options {
+        last_start: args.last_start(database_url.is_some()),
         data_dir,
-        listen: args.listen,
+        listen: args.listen(),
         port: args.port,
-        database_url: config::variable("DATABASE_URL"),
+        database_url,
         repositories: args.repositories.clone(),
         first_user,
         tls: tls.map(|(certificate, key)| tls::Files { certificate, key }),
         public_url: args.public_url.clone(),
         proxies: args.proxy.clone(),
         quota: Quota {
-            repositories: args.max_repositories,
-            disk: args.max_disk,
+            repositories: args.max_repositories(),
+            disk: args.max_disk(),
         },
         hosts: args.host_name.clone(),
         hsts: !args.no_hsts,
@@ -66,7 +74,7 @@ pub fn run(args: &Start, data_dir: PathBuf, context: &Context) -> anyhow::Result
         log: reloads.then_some(log),
         metrics: args.metrics,
         sign_up: !args.no_sign_up,
-        patience: Duration::from_secs(args.patience.into()),
+        patience: Duration::from_secs(args.patience().into()),
     };
     let said = |ready: Ready| -> anyhow::Result<()> {
         if args.detach {

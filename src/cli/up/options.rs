@@ -1,4 +1,5 @@
-//! The options of a server that `wit up` starts.
+//! The options of a server that `wit up` starts: those that were given, and else those of its last
+//! start.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -6,15 +7,24 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-#[derive(Debug, clap::Args)]
+use crate::platform::last_start::LastStart;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const MAX_REPOSITORIES: u64 = 1000;
+const MAX_DISK: u64 = 10 << 30;
+/// Seconds.
+const PATIENCE: u16 = 60;
+
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Start {
     /// Port to listen on; 0 means the last one of this data directory, or a free one [default: the
     /// last one, or 3000]
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
-    /// Address to listen on; anything but this machine itself needs --allow-http
-    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    pub listen: IpAddr,
+    /// Address to listen on; anything but this machine itself needs --allow-http [default: the last
+    /// one, or 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<IpAddr>,
     /// Directory for the database and the repositories
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -42,21 +52,22 @@ pub struct Start {
     /// Believe the proxy at this address when it names a client in X-Forwarded-For; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub proxy: Vec<IpAddr>,
-    /// Repositories that one account may have
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub max_repositories: u64,
-    /// Disk space that one account's repositories may take, such as 500M or 2T
-    #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = size)]
-    pub max_disk: u64,
+    /// Repositories that one account may have [default: as last time, or 1000]
+    #[arg(long, value_name = "N")]
+    pub max_repositories: Option<u64>,
+    /// Disk space that one account's repositories may take, such as 500M or 2T [default: as last
+    /// time, or 10G]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_disk: Option<u64>,
     /// Answer requests for this host name too; may be repeated
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub host_name: Vec<String>,
     /// Allow plain http with other machines: anyone on the network path can read the tokens
     #[arg(long)]
     pub allow_http: bool,
-    /// How long a client may be silent in the middle of a request
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
-    pub patience: u16,
+    /// How long a client may be silent in the middle of a request [default: as last time, or 60]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub patience: Option<u16>,
     /// Answer GET /metrics, to requests from this machine; a proxy must then keep it from others
     #[arg(long)]
     pub metrics: bool,
@@ -66,89 +77,193 @@ pub struct Start {
     /// Never run `git gc` in repositories that were pushed to; do it otherwise then
     #[arg(long)]
     pub no_maintenance: bool,
-    /// Disable sign-up: only --user creates an account
-    #[arg(long)]
+    /// Disable sign-up: only --user and `wit user invite` create an account
+    #[arg(long, conflicts_with = "sign_up")]
     pub no_sign_up: bool,
+    /// Let anyone who reaches the server sign up again, after --no-sign-up
+    #[arg(long)]
+    pub sign_up: bool,
+    /// Forget the options of the last start, except for its port and its directory of repositories
+    #[arg(long)]
+    pub defaults: bool,
     /// Stay in the foreground and log to stderr
     #[arg(long)]
     pub foreground: bool,
     /// Leave the terminal; set by `wit up` itself
     #[arg(long, hide = true, requires = "foreground")]
     pub detach: bool,
+    /// Options that are the last start's, as they would be typed.
+    #[arg(skip)]
+    pub remembered: Vec<OsString>,
 }
 
 impl Start {
+    /// The options of this start: those that were given, and else the last start's.
+    pub fn after(self, last: &LastStart) -> Self {
+        if self.defaults {
+            return self;
+        }
+        let given = self.options();
+        let mut all = Start {
+            listen: self.listen.or(last.listen),
+            tls_cert: self.tls_cert.or_else(|| last.tls_cert.clone()),
+            tls_key: self.tls_key.or_else(|| last.tls_key.clone()),
+            public_url: self
+                .public_url
+                .or_else(|| server_url(last.public_url.as_deref()?).ok()),
+            proxy: or_last(self.proxy, &last.proxies),
+            host_name: or_last(self.host_name, &last.hosts),
+            max_repositories: self.max_repositories.or(last.max_repositories),
+            max_disk: self.max_disk.or(last.max_disk),
+            patience: self.patience.or(last.patience),
+            allow_http: self.allow_http || last.allow_http,
+            metrics: self.metrics || last.metrics,
+            no_hsts: self.no_hsts || last.no_hsts,
+            no_maintenance: self.no_maintenance || last.no_maintenance,
+            no_sign_up: self.no_sign_up || (last.no_sign_up && !self.sign_up),
+            ..self
+        };
+        let options = all.options().into_iter();
+        let remembered = options.filter(|option| !given.contains(option));
+        all.remembered = remembered.flatten().collect();
+        all
+    }
+
+    /// The same for the next start.
+    pub fn last_start(&self, has_postgres: bool) -> LastStart {
+        LastStart {
+            no_sign_up: self.no_sign_up,
+            listen: Some(self.listen()).filter(|listen| *listen != LOOPBACK),
+            tls_cert: self.tls_cert.clone(),
+            tls_key: self.tls_key.clone(),
+            public_url: self.public_url.as_ref().map(Url::to_string),
+            proxies: self.proxy.clone(),
+            hosts: self.host_name.clone(),
+            max_repositories: Some(self.max_repositories()).filter(|max| *max != MAX_REPOSITORIES),
+            max_disk: Some(self.max_disk()).filter(|max| *max != MAX_DISK),
+            patience: Some(self.patience()).filter(|seconds| *seconds != PATIENCE),
+            allow_http: self.allow_http,
+            metrics: self.metrics,
+            no_hsts: self.no_hsts,
+            no_maintenance: self.no_maintenance,
+            postgres: has_postgres,
+            ..LastStart::default()
+        }
+    }
+
+    pub fn listen(&self) -> IpAddr {
+        self.listen.unwrap_or(LOOPBACK)
+    }
+
+    pub fn max_repositories(&self) -> u64 {
+        self.max_repositories.unwrap_or(MAX_REPOSITORIES)
+    }
+
+    /// Bytes.
+    pub fn max_disk(&self) -> u64 {
+        self.max_disk.unwrap_or(MAX_DISK)
+    }
+
+    /// Seconds.
+    pub fn patience(&self) -> u16 {
+        self.patience.unwrap_or(PATIENCE)
+    }
+
     /// Returns whether something is asked for that a server that runs already was not asked for.
-    pub fn ask_more(&self, running: SocketAddr) -> bool {
+    pub fn ask_more(&self, running: SocketAddr, last: &LastStart) -> bool {
         let asks_port = self
             .port
             .is_some_and(|port| port != 0 && port != running.port());
-        let is_usual = self.listen == IpAddr::V4(Ipv4Addr::LOCALHOST);
-        asks_port
-            || (!is_usual && self.listen != running.ip())
-            || self.user.is_some()
-            || self.tls_cert.is_some()
-            || self.repositories.is_some()
-            || self.public_url.is_some()
-            || !self.host_name.is_empty()
-            || !self.proxy.is_empty()
-            || self.metrics
-            || self.no_hsts
-            || self.no_maintenance
-            || self.no_sign_up
+        let named = self.repositories.as_ref();
+        let asks_directory = named.is_some_and(|named| last.repositories.as_ref() != Some(named));
+        let usual = Start::default().after(last).options();
+        asks_port || asks_directory || self.user.is_some() || self.options() != usual
+    }
+
+    /// The options that a start remembers, where they are not the defaults: each with its value.
+    fn options(&self) -> Vec<Vec<OsString>> {
+        let mut all: Vec<Vec<OsString>> = Vec::new();
+        let mut add = |option: &str, value: OsString| all.push(vec![option.into(), value]);
+        if self.listen() != LOOPBACK {
+            add("--listen", self.listen().to_string().into());
+        }
+        for (option, path) in [("--tls-cert", &self.tls_cert), ("--tls-key", &self.tls_key)] {
+            if let Some(path) = path {
+                add(option, path.into());
+            }
+        }
+        if let Some(url) = &self.public_url {
+            add("--public-url", url.as_str().into());
+        }
+        for proxy in &self.proxy {
+            add("--proxy", proxy.to_string().into());
+        }
+        for host in &self.host_name {
+            add("--host-name", host.into());
+        }
+        if self.max_repositories() != MAX_REPOSITORIES {
+            add(
+                "--max-repositories",
+                self.max_repositories().to_string().into(),
+            );
+        }
+        if self.max_disk() != MAX_DISK {
+            add("--max-disk", size_text(self.max_disk()).into());
+        }
+        if self.patience() != PATIENCE {
+            add("--patience", self.patience().to_string().into());
+        }
+        for (option, is_set) in [
+            ("--allow-http", self.allow_http),
+            ("--metrics", self.metrics),
+            ("--no-hsts", self.no_hsts),
+            ("--no-maintenance", self.no_maintenance),
+            ("--no-sign-up", self.no_sign_up),
+        ] {
+            if is_set {
+                all.push(vec![option.into()]);
+            }
+        }
+        all
+    }
+}
+
+fn or_last<T: Clone>(given: Vec<T>, last: &[T]) -> Vec<T> {
+    match given.is_empty() {
+        true => last.to_vec(),
+        false => given,
     }
 }
 
 /// The arguments of the same server in the foreground, without its password.
 pub fn server_arguments(args: &Start, data_dir: &Path) -> Vec<OsString> {
-    let mut all: Vec<OsString> = Vec::new();
+    // Nothing is to be added to them.
+    let mut all: Vec<OsString> = vec!["--defaults".into()];
+    all.extend(args.options().into_iter().flatten());
     let mut add = |option: &str, value: OsString| all.extend([option.into(), value]);
-    add("--listen", args.listen.to_string().into());
     if let Some(port) = args.port {
         add("--port", port.to_string().into());
     }
-    add("--patience", args.patience.to_string().into());
-    add(
-        "--max-repositories",
-        args.max_repositories.to_string().into(),
-    );
-    add("--max-disk", args.max_disk.to_string().into());
     add("--data-dir", data_dir.into());
-    for (option, path) in [
-        ("--repositories", &args.repositories),
-        ("--tls-cert", &args.tls_cert),
-        ("--tls-key", &args.tls_key),
-    ] {
-        if let Some(path) = path {
-            add(option, path.into());
-        }
+    if let Some(path) = &args.repositories {
+        add("--repositories", path.into());
     }
     for (option, text) in [("--user", &args.user), ("--email", &args.email)] {
         if let Some(text) = text {
             add(option, text.into());
         }
     }
-    if let Some(url) = &args.public_url {
-        add("--public-url", url.as_str().into());
-    }
-    for proxy in &args.proxy {
-        add("--proxy", proxy.to_string().into());
-    }
-    for host in &args.host_name {
-        add("--host-name", host.into());
-    }
-    for (option, is_set) in [
-        ("--allow-http", args.allow_http),
-        ("--metrics", args.metrics),
-        ("--no-hsts", args.no_hsts),
-        ("--no-maintenance", args.no_maintenance),
-        ("--no-sign-up", args.no_sign_up),
-    ] {
-        if is_set {
-            all.push(option.into());
-        }
-    }
     all
+}
+
+/// The largest unit in which a size is a whole number.
+fn size_text(bytes: u64) -> String {
+    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+    let whole = |(shift, _): &&(u32, &str)| bytes > 0 && bytes % (1 << shift) == 0;
+    match units.iter().find(whole) {
+        Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
+        None => bytes.to_string(),
+    }
 }
 
 /// Parses the URL of a whole server.
@@ -199,6 +314,7 @@ mod tests {
             ("2T", 2 << 40),
         ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
+            assert_eq!(size(&size_text(bytes)), Ok(bytes), "{text}");
         }
         for text in ["", "G", "-1", "1.5G", "1GB", "99999999T", "é"] {
             assert!(size(text).is_err(), "{text}");

@@ -20,6 +20,7 @@ pub fn already(
     running: &Running,
     args: &Start,
     data_dir: &Path,
+    last: &LastStart,
     context: &Context,
 ) -> anyhow::Result<Exit> {
     let url = url(running.address, running.is_tls)?;
@@ -29,7 +30,7 @@ pub fn already(
         let data_dir = data_dir.display();
         output::print(format!("wit already runs at {url} (data in {data_dir})\n").as_bytes())?;
     }
-    if args.ask_more(running.address) {
+    if args.ask_more(running.address, last) {
         eprintln!("warning: already running; the new options were ignored");
         eprintln!("hint: wit down, then run the same command again");
     }
@@ -37,14 +38,13 @@ pub fn already(
 }
 
 /// Says that sign-up is open again, which nobody need have meant.
-pub fn warn_of_sign_up(args: &Start, data_dir: &Path) -> anyhow::Result<()> {
-    if !args.no_sign_up && LastStart::read(data_dir)?.no_sign_up {
+pub fn warn_of_sign_up(args: &Start, last: &LastStart) {
+    if !args.no_sign_up && last.no_sign_up {
         eprintln!(
             "warning: anyone who reaches the server can sign up now; the last start had --no-sign-up"
         );
         eprintln!("hint: wit down, then wit up --no-sign-up");
     }
-    Ok(())
 }
 
 /// Writes the server into the config, so that no other command needs to be told of it. It takes
@@ -98,6 +98,9 @@ pub fn report(
         _ if moved => Some(format!("wit login {url}")),
         _ => None,
     };
+    let remembered: Vec<String> = (args.remembered.iter())
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     // A URL that the person has set himself may hold a password; he knows it.
     let database_url = match config::variable("DATABASE_URL") {
         Some(_) => None,
@@ -116,10 +119,16 @@ pub fn report(
             "userId": ready.user_id,
             "passwordFile": ready.password_file,
             "userExisted": ready.is_user_old,
+            "remembered": remembered,
         }))?);
     }
     let place = output::tilde(&data_dir.display().to_string());
     let mut text = format!("wit runs at {url}\nData directory: {place}\n");
+    if !remembered.is_empty() {
+        let words: Vec<String> = remembered.iter().map(quoted).collect();
+        let words = words.join(" ");
+        text += &format!("As at its last start: {words} (wit up --defaults forgets them)\n");
+    }
     if ready.is_user_old {
         text += "The account of --user exists; nothing in it was changed\n";
     }

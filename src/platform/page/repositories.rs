@@ -24,6 +24,7 @@ use crate::platform::git::{ObjectFormat, Requester};
 use crate::platform::origin::Origin;
 use crate::platform::refusal::Refusal;
 use crate::platform::repositories::{NewRepository, RepositoryChange};
+use crate::quote::size;
 
 const NEW: &str = "/settings/repositories/new";
 
@@ -126,18 +127,6 @@ fn what_to_push(address: &str) -> Markup {
             pre { code { "git remote add origin " (address) "\ngit push -u origin HEAD" } }
         }
     }
-}
-
-/// `1.5 MiB`.
-fn size(bytes: u64) -> String {
-    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    for (unit, name) in units {
-        if bytes >= unit {
-            let tenths = bytes.saturating_mul(10) / unit;
-            return format!("{}.{} {name}", tenths / 10, tenths % 10);
-        }
-    }
-    format!("{bytes} bytes")
 }
 
 /// First part of the path of an account's repositories.
