@@ -31,6 +31,7 @@ use crate::secret::Secret;
 pub mod diagnose;
 pub mod exec;
 pub mod git_config;
+pub mod host_login;
 #[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod issue;
 pub mod known;

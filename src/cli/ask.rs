@@ -123,7 +123,7 @@ impl AskPassword for Account {
 }
 
 /// As an error that [`super::failure`] knows again.
-fn answer(error: anyhow::Error) -> AskError {
+pub fn answer(error: anyhow::Error) -> AskError {
     match error.downcast::<Failure>() {
         Ok(failure) => Box::new(failure),
         Err(other) => other.into(),

@@ -1,13 +1,17 @@
 //! Each kind of error with its exit code and its hint. Nothing else decides either of an error that
 //! comes from below the command line.
 
+mod host_login;
+
 use std::error::Error;
 
+pub use self::host_login::register;
 use super::{Exit, Failure};
 use crate::api::http::{NO_SUCH_HOST, NOT_HTTP, NOT_TLS};
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, database};
 use crate::app::exec::ExecError;
+use crate::app::host_login::HostLoginError;
 use crate::app::issue::IssueError;
 use crate::app::login::LoginError;
 use crate::app::logout::LogoutError;
@@ -86,10 +90,19 @@ fn told<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a Failure> {
 
 /// Answers of a person, or their absence, in the middle of a task.
 fn boxed<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    let asked = match (cause.downcast_ref(), cause.downcast_ref()) {
-        (Some(LoginError::Ask(error)), _) | (_, Some(LogoutError::Ask(error))) => error,
-        _ => return None,
+    let by_login = match cause.downcast_ref() {
+        Some(LoginError::Ask(error)) => Some(error),
+        _ => None,
     };
+    let by_host_login = match cause.downcast_ref() {
+        Some(HostLoginError::Ask(error)) => Some(error),
+        _ => None,
+    };
+    let by_logout = match cause.downcast_ref() {
+        Some(LogoutError::Ask(error)) => Some(error),
+        _ => None,
+    };
+    let asked = by_login.or(by_host_login).or(by_logout)?;
     Some(&**asked)
 }
 
@@ -100,6 +113,9 @@ fn kind(cause: &(dyn Error + 'static)) -> Option<Kind> {
     }
     if let Some(error) = cause.downcast_ref() {
         return logout(error);
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return host_login::host_login(error);
     }
     if let Some(error) = cause.downcast_ref() {
         return Some(issue(error));

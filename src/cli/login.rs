@@ -1,7 +1,7 @@
 //! `wit login`.
 
 pub mod browser;
-mod host;
+pub mod git_host;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
     ca_file: Option<PathBuf>,
     #[command(flatten)]
-    host: host::HostArgs,
+    host: git_host::HostArgs,
 }
 
 /// The forms of the token API, by their names.
@@ -74,7 +74,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         None => session::server(&config, None)?,
     };
     refuse_clone_address(&server, &config)?;
-    let given = host::Given {
+    let given = git_host::Given {
         host: &args.host,
         username: args.username.as_deref(),
         password_stdin: args.password_stdin,
@@ -90,7 +90,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             || args.allow_http
             || args.api.is_some(),
     };
-    if let Some(exit) = host::run(given, &server, &config, context)? {
+    if let Some(exit) = git_host::run(&given, &server, context)? {
         return Ok(exit);
     }
     if args.host.takes_token() {

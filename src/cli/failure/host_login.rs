@@ -1,0 +1,179 @@
+//! Exit codes and hints of a sign-in at a git host.
+
+use super::{Kind, api, log_in, session, store};
+use crate::api::server::ServerUrl;
+use crate::app::host_login::{At, HostLoginError};
+use crate::cli::Exit;
+use crate::cli::login::git_host::{BUILT_IN, ID_PAGE};
+use crate::hosts;
+use crate::oauth::OAuthError;
+use crate::quote::{Hint, Suggestion};
+use crate::sign_in::HostType;
+
+/// The exit code and the hint; `None` for what is known by its cause only.
+pub fn host_login(error: &HostLoginError) -> Option<Kind> {
+    let (exit, hint) = match error {
+        HostLoginError::NotRecognized(server, _) => (
+            Exit::Failed,
+            Hint::from("try again later, or name its type: ")
+                .command(&again(server).args(["--host-type", "TYPE"])),
+        ),
+        HostLoginError::NoClient(At { server, host }) => {
+            let built_in = match hosts::built_in_client(*host) {
+                Some(client) => format!(
+                    "; or --client-id {BUILT_IN}, which {} shows as \"{}\"",
+                    host.title(),
+                    client.name
+                ),
+                None => String::new(),
+            };
+            let register = register(*host, server);
+            let hint = format!("{register}{built_in}; or --token-stdin");
+            (Exit::Usage, hint.into())
+        }
+        HostLoginError::NoBuiltInClient(At { server, host }) => {
+            (Exit::Usage, register(*host, server).into())
+        }
+        HostLoginError::UnknownClient(At { server, host }) => {
+            (Exit::NotLoggedIn, check(*host, server))
+        }
+        HostLoginError::NoEndpoints(server) => {
+            let key = format!("credential.{server}.oauthTokenURL");
+            let config = Suggestion::new("git config --global").arg(key).arg("URL");
+            let hint = Hint::from(config).text(", and oauthAuthURL or oauthDeviceAuthURL");
+            (Exit::Failed, hint)
+        }
+        HostLoginError::Grant(At { server, host }, error) => {
+            (Exit::NotLoggedIn, grant(server, *host, error))
+        }
+        HostLoginError::NotAToken => (
+            Exit::Usage,
+            "paste the token alone, without spaces or quotes".into(),
+        ),
+        HostLoginError::TokenRefused(_, page) => {
+            let hint = match page {
+                Some(page) => format!("create one at {page}"),
+                None => "create a new one at the server".to_owned(),
+            };
+            (Exit::NotLoggedIn, hint.into())
+        }
+        HostLoginError::NoApi(At { server, host }) => {
+            let command = again(server).args(["--host-type", "TYPE", "--token-stdin"]);
+            let hint = Hint::from(format!("is it {}? ", host.title())).command(&command);
+            (Exit::Failed, hint)
+        }
+        HostLoginError::TokenUnchecked(server, _) => (
+            Exit::Failed,
+            Hint::from("try again: ").command(&again(server).arg("--token-stdin")),
+        ),
+        HostLoginError::NoPassword(At { server, .. }) => {
+            (Exit::Usage, again(server).arg("--token-stdin").into())
+        }
+        HostLoginError::WrongPassword(server) => (
+            Exit::NotLoggedIn,
+            Hint::from(again(server).arg("--token-stdin")).text(" takes a token instead"),
+        ),
+        HostLoginError::NoApps(At { server, .. }) => (Exit::Usage, again(server).into()),
+        HostLoginError::BadAppId => (Exit::Usage, ID_PAGE.into()),
+        HostLoginError::BadPermission(_) => (
+            Exit::Usage,
+            "--permissions contents:write,workflows:write".into(),
+        ),
+        HostLoginError::BadRepository { .. } => (Exit::Usage, "--repositories hello,world".into()),
+        HostLoginError::NoKey(server, id) => (Exit::Usage, with_key(server, id).into()),
+        HostLoginError::AppRefused { server, id, .. } => (
+            Exit::NotLoggedIn,
+            Hint::from("the app's page lists its keys and creates one: ")
+                .command(&with_key(server, id)),
+        ),
+        HostLoginError::AppTokenRefused { pages, .. } => {
+            let hint =
+                format!("choose others with --repositories and --permissions, or see {pages}");
+            (Exit::Failed, hint.into())
+        }
+        HostLoginError::NotInstalled {
+            server, id, page, ..
+        } => {
+            let hint = Hint::from(format!("install it at {page}, then: "));
+            let command = again(server).option("--app-id", id);
+            (Exit::NotLoggedIn, hint.command(&command))
+        }
+        HostLoginError::Suspended { pages, .. } => {
+            (Exit::NotLoggedIn, format!("see {pages}").into())
+        }
+        HostLoginError::SeveralInstallations {
+            server, id, owners, ..
+        } => {
+            let owner = owners.first().map_or("NAME", String::as_str);
+            let command = again(server).option("--app-id", id);
+            (Exit::Usage, command.option("--owner", owner).into())
+        }
+        HostLoginError::Session(error) => return Some(session(error)),
+        HostLoginError::Store(error) => return Some(store(error)),
+        HostLoginError::Api(error) => return Some(api(error)),
+        // Their causes say it.
+        HostLoginError::GitConfig(_)
+        | HostLoginError::Ask(_)
+        | HostLoginError::Config(_)
+        | HostLoginError::OAuth(_) => return None,
+    };
+    Some((exit, Some(hint)))
+}
+
+fn again(server: &ServerUrl) -> Suggestion {
+    log_in(&server.to_string())
+}
+
+fn with_key(server: &ServerUrl, id: &str) -> Suggestion {
+    let command = again(server).option("--app-id", id);
+    command.option("--private-key", "FILE")
+}
+
+/// Instructions for registering a client.
+pub fn register(host: HostType, server: &ServerUrl) -> String {
+    let registration = hosts::registration(host, server);
+    let place = match registration.page {
+        Some(page) => format!("at {page}"),
+        None => "at the server".to_owned(),
+    };
+    format!(
+        "register one {place} (redirect {}, {}), then: wit login {server} --client-id ID",
+        hosts::REDIRECT,
+        registration.boxes,
+    )
+}
+
+fn check(host: HostType, server: &ServerUrl) -> Hint {
+    let registration = hosts::registration(host, server);
+    format!("check the client's registration: {}", registration.boxes).into()
+}
+
+/// The next command after a grant that was not given.
+fn grant(server: &ServerUrl, host: HostType, error: &OAuthError) -> Hint {
+    let login = again(server);
+    match error {
+        OAuthError::Unsupported { what } if *what == "device flow" => {
+            Hint::from(login.arg("--browser")).text(", or --token-stdin")
+        }
+        OAuthError::Unsupported { .. } => {
+            Hint::from(login.arg("--device")).text(", or --token-stdin")
+        }
+        OAuthError::Refused { code, .. } => match code.as_str() {
+            "device_flow_disabled"
+            | "unauthorized_client"
+            | "invalid_client"
+            | "incorrect_client_credentials" => check(host, server),
+            "invalid_scope" => login.args(["--scopes", "SCOPES"]).into(),
+            _ => login.into(),
+        },
+        OAuthError::Listen(_) => login.arg("--device").into(),
+        OAuthError::Issuer { .. } | OAuthError::Endpoint { .. } => "wit login --help".into(),
+        OAuthError::Denied
+        | OAuthError::Expired
+        | OAuthError::State
+        | OAuthError::NoRedirect
+        | OAuthError::SlowDown { .. }
+        | OAuthError::Ended { .. }
+        | OAuthError::Api(_) => login.into(),
+    }
+}
