@@ -42,7 +42,7 @@ mod usage;
 #[cfg(all(feature = "platform", unix))]
 mod user;
 
-pub use failure::failure;
+pub use failure::{AtHost, failure};
 
 /// Exit of a run of `wit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,8 +157,15 @@ pub struct Context {
     pub paths: Paths,
     /// `--json`: one JSON document on stdout, errors as JSON on stderr.
     pub json: bool,
-    /// The server whose session was used last, for what is said where it is refused.
-    asked: RefCell<Option<String>>,
+    /// The server that was asked last, for what is said where it refuses or fails.
+    asked: RefCell<Option<Asked>>,
+}
+
+/// A server that a command asks.
+#[derive(Clone, Debug)]
+enum Asked {
+    Wit(String),
+    Host(AtHost),
 }
 
 impl Context {
@@ -171,7 +178,19 @@ impl Context {
     }
 
     fn asks(&self, server: &str) {
-        self.asked.replace(Some(server.to_owned()));
+        self.asked.replace(Some(Asked::Wit(server.to_owned())));
+    }
+
+    fn asks_host(&self, host: AtHost) {
+        self.asked.replace(Some(Asked::Host(host)));
+    }
+
+    /// An error as a person is told of it, with a hint for the server that was asked.
+    fn failure(&self, error: &anyhow::Error) -> Failure {
+        match &*self.asked.borrow() {
+            Some(Asked::Host(host)) => failure::at_host(error, host),
+            _ => failure(error),
+        }
     }
 
     /// Prints what a command has done: the document with `--json`, else the text.
@@ -183,10 +202,12 @@ impl Context {
         Ok(Exit::Done)
     }
 
-    /// A refused session with the login that replaces it: several servers may be known.
+    /// What a git host refuses in words that are true of it, and a refused session with the login that
+    /// replaces it: several servers may be known.
     fn told(&self, error: anyhow::Error) -> anyhow::Error {
         match self.asked.take() {
-            Some(server) if failure::is_refused_session(&error) => {
+            Some(Asked::Host(host)) => failure::at_host(&error, &host).into(),
+            Some(Asked::Wit(server)) if failure::is_refused_session(&error) => {
                 Failure::new(Exit::NotLoggedIn, failure::message(&error))
                     .hint(Suggestion::new("wit login").arg(server))
                     .into()

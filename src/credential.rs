@@ -259,6 +259,12 @@ impl Credential {
         self.self_rotation().is_some_and(|sign_in| !sign_in.ended)
     }
 
+    /// Returns whether it is a token that this machine can replace: one that `wit` created, or one that
+    /// replaces itself. One that was pasted is its person's.
+    pub fn is_replaceable(&self) -> bool {
+        self.token.is_some() && (self.sign_in.is_none() || self.rotates_itself())
+    }
+
     /// Returns whether it has replaced itself, and the answer with its successor was lost.
     pub fn was_lost(&self) -> bool {
         self.self_rotation().is_some_and(|sign_in| sign_in.ended)

@@ -693,6 +693,29 @@ mod at_git_hosts {
     }
 
     #[test]
+    fn a_script_answers_with_the_password_and_codes() {
+        for kind in [Kind::Gitea, Kind::Forgejo] {
+            let forge = Forge::start(kind);
+            forge.with(|state| {
+                state.second_factor = true;
+                state.gitea.codes_once = true;
+            });
+            let home = Home::new();
+            let token = forge.person_creates(&["write:repository", "read:user"]) + "\n";
+            done(&home.run(WIT, &["login", &forge.url, "--token-stdin"], &token));
+            let said = refused(&home.run(WIT, &arguments(&[], "touch ran"), ""), 4);
+            assert!(said.contains("--password-stdin"), "{said}");
+            assert!(!home.path().join("ran").exists());
+            // One code to create, one to revoke; the command gets neither.
+            let exec = arguments(&["--password-stdin"], "cat; echo inside");
+            let ran = home.run(WIT, &exec, &format!("{PASSWORD}\n123450\n123451\n"));
+            assert_eq!(done(&ran), "inside\n", "{kind:?}");
+            assert_eq!(text(&ran.stderr), "", "{kind:?}");
+            assert_eq!(names(&forge), ["by hand"], "{kind:?}");
+        }
+    }
+
+    #[test]
     fn an_apps_token_is_narrowed_and_ends_itself() {
         let home = Home::new();
         let key = Key::new(&home, "app");

@@ -757,9 +757,11 @@ fn several_installations_are_listed_and_one_is_chosen() {
         said.contains("the app builds is installed at octo, grace"),
         "{said}"
     );
-    assert!(said.contains("--owner octo"), "{said}");
+    // The key that was given is kept nowhere yet.
+    assert!(said.contains("--private-key FILE --owner octo"), "{said}");
     let said = refused(&desk.login(&["--owner", "nobody"]), 4);
     assert!(said.contains("is not installed at nobody"), "{said}");
+    assert!(said.contains("--private-key FILE"), "{said}");
     refused(&desk.login(&["--installation", "9"]), 4);
     assert_eq!(desk.apps(|apps| apps.created()), 0);
 

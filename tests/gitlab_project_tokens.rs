@@ -6,7 +6,7 @@ use std::process::Output;
 
 use crate::support::forge::{Forge, Kind};
 use crate::support::proxy::{Fate, Proxy};
-use crate::support::{HELPER, Home, WIT, done, refused, text};
+use crate::support::{HELPER, Home, WIT, done, refused, text, until};
 use serde_json::{Value, json};
 use wit::api::ApiError;
 use wit::api::server::ServerUrl;
@@ -480,4 +480,99 @@ fn a_command_has_a_token_of_its_project_which_ends_with_it() {
     let seen = std::fs::read_to_string(setup.home.path().join("seen")).expect("a token");
     assert!(seen.starts_with("glpat-") && !setup.lives(&seen));
     assert_eq!(setup.living(), 0);
+}
+
+/// The command was killed while GitLab was still to answer: nobody here knows the token's id.
+#[test]
+fn a_command_that_is_killed_before_the_answer_leaves_no_token() {
+    for has_descriptions in [true, false] {
+        let setup = Setup::maintainer();
+        setup
+            .forge
+            .with(|state| state.gitlab.no_descriptions = !has_descriptions);
+        setup.create("stays", &["-e", "1"]);
+        setup.proxy.set(|first| match first.starts_with("POST ") {
+            true => Fate::Silence,
+            false => Fate::Forwarded,
+        });
+        let exec = [
+            "token",
+            "exec",
+            "--project",
+            "ada/hello",
+            "--",
+            "touch",
+            "ran",
+        ];
+        let mut command = setup.home.command(WIT);
+        let mut killed = command.args(exec).spawn().expect("started");
+        until("the token is created", || setup.living() == 2);
+        killed.kill().expect("killed");
+        killed.wait().expect("an end");
+        setup.proxy.set(|_| Fate::Forwarded);
+        done(&setup.wit(&["status"]));
+        let left: Vec<_> = setup
+            .list()
+            .iter()
+            .map(|token| token["name"].clone())
+            .collect();
+        assert_eq!(left, ["stays"], "{has_descriptions}");
+        assert!(!setup.home.path().join("ran").exists());
+        let records = setup.home.path().join(".local/state/wit/execs");
+        let records = std::fs::read_dir(records).expect("a directory");
+        assert_eq!(records.count(), 0);
+    }
+}
+
+#[test]
+fn a_token_that_is_shown_ends_itself_whoever_is_signed_in() {
+    let setup = Setup::with(&["write_repository"]);
+    let other = setup.forge.person_creates(&["read_repository"]);
+    let revoke = ["token", "revoke", "--token-stdin"];
+    setup.proxy.take_seen();
+    let said = done(&setup.home.run(WIT, &revoke, &format!("{other}\n")));
+    assert_eq!(said, "Revoked the token.\n");
+    assert!(!setup.lives(&other));
+    let sent = ["DELETE /api/v4/personal_access_tokens/self HTTP/1.1"];
+    assert_eq!(setup.proxy.take_seen(), sent);
+    let said = refused(&setup.home.run(WIT, &revoke, &format!("{other}\n")), 1);
+    assert!(said.contains("does not know this token"), "{said}");
+    // The one of the sign-in goes from here, too.
+    let own = setup.given();
+    let said = done(&setup.home.run(WIT, &revoke, &format!("{own}\n")));
+    assert!(said.contains("also removed from this machine"), "{said}");
+    assert!(setup.forge.alive().is_empty());
+    refused(&setup.wit(&["token", "list"]), 4);
+}
+
+#[test]
+fn the_scope_that_a_token_replaces_itself_with_is_named() {
+    let setup = Setup::with(&["write_repository"]);
+    for words in [&["token", "rotate"][..], &["token", "rotate", "1"]] {
+        let said = refused(&setup.wit(words), 1);
+        assert!(said.contains("self_rotate"), "{said}");
+    }
+    // GitLab refuses by itself, and does not say which scope is missing.
+    let setup = Setup::with(&["write_repository", "self_rotate"]);
+    setup.proxy.set(|first| match first.starts_with("POST ") {
+        true => Fate::Refused(403),
+        false => Fate::Forwarded,
+    });
+    let said = refused(&setup.wit(&["token", "rotate"]), 1);
+    assert!(said.contains("the scope self_rotate"), "{said}");
+}
+
+#[test]
+fn a_token_of_gitlab_does_not_replace_itself_where_nobody_is_signed_in() {
+    let forge = Forge::start(Kind::Gitlab);
+    let mut home = Home::new();
+    home.set("WIT_TOKEN", forge.person_creates(&["api", "self_rotate"]));
+    home.set("WIT_URL", &forge.url);
+    let rotate = ["token", "rotate", "--self", "--print"];
+    let said = refused(&home.run(WIT, &rotate, ""), 1);
+    assert!(
+        said.contains("--self is for a wit server, and the token in WIT_TOKEN is of GitLab"),
+        "{said}"
+    );
+    assert_eq!(forge.server.seen(), Vec::<String>::new());
 }

@@ -585,6 +585,30 @@ fn a_token_of_a_login_by_password_is_known_as_this_machines() {
 }
 
 #[test]
+fn a_logout_revokes_by_the_password_that_a_script_gives_once() {
+    for kind in HOSTS {
+        let forge = Forge::start(kind);
+        let home = Home::new();
+        let words = ["login", &forge.url, "--username", "ada", "--password-stdin"];
+        let password = format!("{PASSWORD}\n");
+        done(&home.run(WIT, &words, &password));
+        let create = ["token", "create", "--password-stdin"];
+        done(&home.run(WIT, &create, &password));
+        assert_eq!(forge.alive().len(), 2);
+        let logout = ["logout", "--revoke", "--yes"];
+        let said = text(&home.run(WIT, &logout, "").stderr);
+        assert!(said.contains("--password-stdin"), "{said}");
+        assert_eq!(forge.alive().len(), 2);
+        let logout = [&logout[..], &["--password-stdin"]].concat();
+        let said = done(&home.run(WIT, &logout, &password));
+        assert_eq!(said.matches("Revoked git on ").count(), 2, "{said}");
+        assert!(said.contains("the sign-in was ended there"), "{said}");
+        assert!(forge.alive().is_empty(), "{kind:?}");
+        refused(&home.run(WIT, &["status"], ""), 4);
+    }
+}
+
+#[test]
 fn the_account_must_be_known_to_ask_for_its_tokens() {
     let forge = Forge::start(Kind::Forgejo);
     let home = Home::new();

@@ -39,6 +39,7 @@ mod gitlab_project_tokens;
 mod gitlab_tokens;
 mod help;
 mod helper;
+mod host_errors;
 mod host_pages;
 mod host_tokens;
 mod hostile;

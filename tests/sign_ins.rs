@@ -153,6 +153,53 @@ fn sign_ins_are_found_without_the_config_file() {
 }
 
 #[test]
+fn all_tokens_are_listed_without_the_config_file() {
+    let forge = Forge::start(Kind::Gitea);
+    let proxy = Proxy::to(forge.server.address());
+    let mut home = Home::new();
+    home.set("WIT_HTTP_TIMEOUT", "60");
+    for url in [&forge.url, &proxy.url] {
+        let token = forge.person_creates(&["write:repository", "write:user"]) + "\n";
+        done(&home.run(WIT, &["login", url, "--token-stdin"], &token));
+    }
+    // The token that git gets comes before the sign-in, and does not say what its server is.
+    let create = ["token", "create", "--server", &forge.url];
+    done(&home.run(WIT, &create, ""));
+    fs::remove_file(home.path().join(".config/wit/config.json")).expect("removed");
+    let list = ["token", "list", "--all", "--json"];
+    let listed: Value = serde_json::from_str(&done(&home.run(WIT, &list, ""))).expect("JSON");
+    let all = listed.as_array().expect("a list");
+    let of = |url: &str| all.iter().find(|one| one["server"] == url).expect("it");
+    for url in [&forge.url, &proxy.url] {
+        let one = of(url);
+        assert_eq!(
+            (&one["account"], &one["hostType"]),
+            (&json!("ada"), &json!("gitea"))
+        );
+        assert_eq!(one["tokens"].as_array().map(Vec::len), Some(3), "{one}");
+    }
+    // One that takes the connection and says nothing is not waited for.
+    proxy.set(|_| Fate::Silence);
+    let listed = home.run(WIT, &["token", "list", "--all"], "");
+    assert_eq!(listed.status.code(), Some(3), "{}", text(&listed.stderr));
+    let shown = text(&listed.stdout);
+    let line = format!("{} (ada): not listed: no answer within 10 s", proxy.url);
+    assert_eq!(
+        shown.lines().filter(|shown| **shown == line).count(),
+        1,
+        "{shown}"
+    );
+    assert!(
+        shown
+            .lines()
+            .filter(|line| line.starts_with(&forge.url))
+            .count()
+            == 3,
+        "{shown}"
+    );
+}
+
+#[test]
 fn status_counts_what_was_imported() {
     let home = Home::new();
     let file = home.path().join(".git-credentials");

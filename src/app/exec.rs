@@ -137,7 +137,10 @@ pub fn issue<'a>(
     let server = place.server.to_string();
     let name = name(order, !promises.request_ids);
     let account = session.account.clone();
+    let lifetime = promises.lifetime(Some(days(order.lifetime, promises.expiry, session.now())));
     let mut journal = Journal::new(server, account, name.clone(), UnixTime::now());
+    // Until the answer says it.
+    journal.ends = lifetime.map(|days| UnixTime::now().plus(i64::from(days) * DAY));
     journal.repositories.clone_from(&order.repositories);
     if !promises.request_ids {
         journal.known = before.into_iter().map(|token| token.id).collect();
@@ -146,11 +149,7 @@ pub fn issue<'a>(
         name,
         scopes: order.scopes.clone(),
         repositories: order.repositories.clone(),
-        expires_in_days: promises.lifetime(Some(days(
-            order.lifetime,
-            promises.expiry,
-            session.now(),
-        ))),
+        expires_in_days: lifetime,
         request_id: Some(journal.request_id),
         replaces: None,
     };
@@ -376,6 +375,11 @@ pub fn finish(paths: &Paths, mut held: Held, session: &ApiSession) -> Result<(),
         }
         Ok(false) => {}
         Err(error) => {
+            if has_ended(&held.journal) {
+                // The project may be gone, and its tokens with it.
+                let _ = held.clear();
+                return Err(error);
+            }
             held.journal.retry_at = Some(UnixTime::now().plus(RETRY_INTERVAL));
             // Failing at that only means to try again sooner.
             let _ = held.save();
@@ -387,10 +391,14 @@ pub fn finish(paths: &Paths, mut held: Held, session: &ApiSession) -> Result<(),
 
 /// Forgets a token that has ended by itself, if nobody is signed in to revoke it.
 pub fn give_up(held: Held) {
-    let now = UnixTime::now();
-    if held.journal.ends.is_some_and(|ends| ends.since(now) < -DAY) {
+    if has_ended(&held.journal) {
         let _ = held.clear();
     }
+}
+
+fn has_ended(journal: &Journal) -> bool {
+    let now = UnixTime::now();
+    journal.ends.is_some_and(|ends| ends.since(now) < -DAY)
 }
 
 /// `exec: git on vm`, with a generation where nothing else tells a request's token from others.

@@ -309,6 +309,8 @@ pub enum HostLoginError {
         place: String,
         /// Page on which it is installed.
         page: Url,
+        /// True if the app has signed in before, so that its key is kept.
+        is_key_stored: bool,
     },
     /// The installation's owner, or GitHub, has suspended it.
     #[error(
@@ -335,6 +337,8 @@ pub enum HostLoginError {
         app: String,
         /// Owners of the installations.
         owners: Vec<String>,
+        /// True if the app has signed in before, so that its key is kept.
+        is_key_stored: bool,
     },
     /// The user was not asked, or gave no usable answer.
     #[error(transparent)]

@@ -31,14 +31,14 @@ pub fn complete(config: &mut Config, store: &dyn Store) -> Vec<(Site, i64)> {
         for session in &item.sessions {
             add(config, &session.server, None, Some(&session.account));
         }
-        for entry in &item.credentials.0 {
-            if let Some(sign_in) = &entry.sign_in {
-                let (host, account) = (Some(sign_in.host), sign_in.account.as_deref());
-                add(config, &sign_in.server, host, account);
-            }
-            if let Some(token) = &entry.token {
-                add(config, &token.server, None, Some(&token.account));
-            }
+        // A sign-in says what its server is, which a token that was created there does not.
+        let entries = &item.credentials.0;
+        for sign_in in entries.iter().filter_map(|entry| entry.sign_in.as_ref()) {
+            let (host, account) = (Some(sign_in.host), sign_in.account.as_deref());
+            add(config, &sign_in.server, host, account);
+        }
+        for token in entries.iter().filter_map(|entry| entry.token.as_ref()) {
+            add(config, &token.server, None, Some(&token.account));
         }
         let count = i64::try_from(item.credentials.0.len()).unwrap_or(i64::MAX);
         sites.push((site, count));

@@ -147,6 +147,8 @@ pub struct ApiSession {
     pub store: Box<dyn Store>,
     pub item: Item,
     pub config: Config,
+    /// The command that signs in again in the same way.
+    pub login: Suggestion,
 }
 
 /// A server and the site that git knows it by.
@@ -249,6 +251,7 @@ pub fn open(paths: &Paths, meant: &Selection) -> Result<ApiSession, SessionError
         let form = form(&config, &server)?;
         let api = login::token_api(&login.client, &login.session.token, form)?;
         return Ok(ApiSession {
+            login: Suggestion::new("wit login").arg(server.to_string()),
             name: server.to_string(),
             host: HostType::Wit,
             place: Some(GitSite {
@@ -280,6 +283,7 @@ pub fn open(paths: &Paths, meant: &Selection) -> Result<ApiSession, SessionError
         None => Item::default(),
     };
     Ok(ApiSession {
+        login: Suggestion::new("wit login"),
         place,
         name: database::SERVER.into(),
         host: HostType::Wit,
@@ -295,6 +299,21 @@ pub fn open(paths: &Paths, meant: &Selection) -> Result<ApiSession, SessionError
 pub fn git_host(config: &Config, server: &ServerUrl) -> Option<HostType> {
     let host = known(config, server)?.host_type.as_deref()?;
     HostType::parse(host).filter(|host| *host != HostType::Wit)
+}
+
+/// The git host that a command would ask, by what is known of it; `None` for a wit server, a database,
+/// and where it is not clear which is meant.
+pub fn git_host_meant(paths: &Paths, meant: &Selection) -> Option<(ServerUrl, HostType)> {
+    if ["DATABASE_URL", "WIT_USER_ID"]
+        .iter()
+        .all(|name| config::line(name).is_some())
+    {
+        return None;
+    }
+    let config = super::known::config(paths).ok()?;
+    let server = server(&config, meant.server.as_deref()).ok()?;
+    let host = git_host(&config, &server)?;
+    Some((server, host))
 }
 
 /// The stored sign-in at a git host that is meant, and its token API. An access token that is due is
@@ -358,6 +377,7 @@ fn open_host(
     login.known_places = known_places(paths, &item, &name);
     let account = (login.account.clone()).unwrap_or_else(|| login.sign_in.git_username.clone());
     Ok(ApiSession {
+        login: Suggestion::new("wit login").args(login.sign_in.login_words()),
         place: Some(GitSite { server, site }),
         name,
         host,

@@ -126,8 +126,7 @@ pub fn due_graces(paths: &Paths, now: UnixTime) -> io::Result<Vec<Journal>> {
 /// Returns whether a token that `wit` made expires, or is to be replaced, within so many days, or has.
 pub fn expires_within(entry: &Credential, days: u32, now: UnixTime) -> bool {
     let left = entry.left(now);
-    let is_ours = entry.token.is_some() && (entry.sign_in.is_none() || entry.rotates_itself());
-    is_ours && left.is_some_and(|left| left <= i64::from(days) * DAY)
+    entry.is_replaceable() && left.is_some_and(|left| left <= i64::from(days) * DAY)
 }
 
 /// The API by which a stored token replaces itself. Where none is stored any more, nothing is sent

@@ -29,8 +29,42 @@ use crate::store::StoreError;
 /// An exit code, and what to do next.
 type Kind = (Exit, Option<Hint>);
 
+/// A git host that a command asks, as hints name it.
+#[derive(Clone, Debug)]
+pub struct AtHost {
+    pub server: String,
+    pub host: HostType,
+    /// The login that replaces the one in use.
+    pub login: Suggestion,
+    /// Lists the tokens, where the host does.
+    pub list: Option<Suggestion>,
+}
+
+impl AtHost {
+    /// A host that is to be signed in to.
+    pub fn login(server: &ServerUrl, host: HostType) -> Self {
+        let server = server.to_string();
+        AtHost {
+            login: log_in(&server),
+            list: None,
+            server,
+            host,
+        }
+    }
+}
+
 /// Maps any error to its exit code and hint.
 pub fn failure(error: &anyhow::Error) -> Failure {
+    tell(error, None)
+}
+
+/// The same where a git host was asked: it has neither the forms of a wit server's API nor its
+/// commands.
+pub fn at_host(error: &anyhow::Error, at: &AtHost) -> Failure {
+    tell(error, Some(at))
+}
+
+fn tell(error: &anyhow::Error, at: Option<&AtHost>) -> Failure {
     let told =
         (error.chain()).find_map(|cause| told(cause).or_else(|| boxed(cause).and_then(told)));
     if let Some(failure) = told {
@@ -42,7 +76,7 @@ pub fn failure(error: &anyhow::Error) -> Failure {
         };
     }
     // The outermost that is known says most.
-    let kind = error.chain().find_map(kind);
+    let kind = error.chain().find_map(|cause| kind(cause, at));
     let (exit, hint) = kind.unwrap_or((Exit::Failed, None));
     let failure = Failure::new(exit, message(error));
     failure.hint(hint.unwrap_or_else(|| general_hint(exit).into()))
@@ -107,30 +141,30 @@ fn boxed<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 }
 
 /// The exit code and the hint of a kind of error; `None` for what is known by its cause only.
-fn kind(cause: &(dyn Error + 'static)) -> Option<Kind> {
+fn kind(cause: &(dyn Error + 'static), at: Option<&AtHost>) -> Option<Kind> {
     if let Some(error) = cause.downcast_ref() {
-        return Some(login(error));
+        return Some(login(error, at));
     }
     if let Some(error) = cause.downcast_ref() {
-        return logout(error);
+        return logout(error, at);
     }
     if let Some(error) = cause.downcast_ref() {
-        return host_login::host_login(error);
+        return host_login::host_login(error, at);
     }
     if let Some(error) = cause.downcast_ref() {
-        return Some(issue(error));
+        return Some(issue(error, at));
     }
     if let Some(error) = cause.downcast_ref() {
-        return Some(exec(error));
+        return Some(exec(error, at));
     }
     if let Some(error) = cause.downcast_ref() {
-        return Some(session(error));
+        return Some(session(error, at));
     }
     if let Some(RotationError::Lost { server, name }) = cause.downcast_ref() {
         return Some(lost(server, name));
     }
     if let Some(error) = cause.downcast_ref() {
-        return Some(api(error));
+        return Some(api(error, at));
     }
     #[cfg(feature = "platform")]
     if let Some(DatabaseError::Invalid(_) | DatabaseError::InvalidField(..)) = cause.downcast_ref()
@@ -167,7 +201,7 @@ fn log_in(server: &str) -> Suggestion {
     Suggestion::new("wit login").arg(server)
 }
 
-fn login(error: &LoginError) -> Kind {
+fn login(error: &LoginError, at: Option<&AtHost>) -> Kind {
     let sign_up =
         |server: &str| log_in(server).args(["--sign-up", "--email", "EMAIL", "--username", "NAME"]);
     let (exit, hint) = match error {
@@ -198,25 +232,25 @@ fn login(error: &LoginError) -> Kind {
                 .command(&log_in(server).args(["--api", "database"])),
         ),
         LoginError::Ask(_) | LoginError::Config(_) => return (Exit::Failed, None),
-        LoginError::Session(error) => return session(error),
+        LoginError::Session(error) => return session(error, at),
         LoginError::Store(error) => return store(error),
-        LoginError::Api(error) => return api(error),
+        LoginError::Api(error) => return api(error, at),
     };
     (exit, Some(hint))
 }
 
-fn logout(error: &LogoutError) -> Option<Kind> {
+fn logout(error: &LogoutError, at: Option<&AtHost>) -> Option<Kind> {
     match error {
         // Its cause says it.
         LogoutError::Revoke(_) => None,
         LogoutError::Ask(_) | LogoutError::Journal(_) | LogoutError::Config(_) => None,
-        LogoutError::Session(error) => Some(session(error)),
+        LogoutError::Session(error) => Some(session(error, at)),
         LogoutError::Store(error) => Some(store(error)),
-        LogoutError::Api(error) => Some(api(error)),
+        LogoutError::Api(error) => Some(api(error, at)),
     }
 }
 
-fn issue(error: &IssueError) -> Kind {
+fn issue(error: &IssueError, at: Option<&AtHost>) -> Kind {
     let (exit, hint) = match error {
         IssueError::BadDate { now, .. } => {
             let month = iso_date(now.plus(30 * DAY));
@@ -251,15 +285,15 @@ fn issue(error: &IssueError) -> Kind {
             Hint::from(next.clone()).text(", and revoke what you do not know"),
         ),
         IssueError::NotStored { error, .. } => return store(error),
-        IssueError::Api(error) => return api(error),
+        IssueError::Api(error) => return api(error, at),
     };
     (exit, Some(hint))
 }
 
-fn exec(error: &ExecError) -> Kind {
+fn exec(error: &ExecError, at: Option<&AtHost>) -> Kind {
     match error {
-        ExecError::Session(error) => session(error),
-        ExecError::Api(error) => api(error),
+        ExecError::Session(error) => session(error, at),
+        ExecError::Api(error) => api(error, at),
         ExecError::Journal(_) => (Exit::Failed, None),
         ExecError::Store(error) => store(error),
         ExecError::NotCreated(_) => (Exit::Failed, Some("try again".into())),
@@ -272,7 +306,7 @@ fn exec(error: &ExecError) -> Kind {
     }
 }
 
-fn session(error: &SessionError) -> Kind {
+fn session(error: &SessionError, at: Option<&AtHost>) -> Kind {
     let (exit, hint) = match error {
         SessionError::BadUrl(_) => (Exit::Usage, "wit login https://your.server".into()),
         SessionError::NoServer => (Exit::NotLoggedIn, "wit login https://your.server".into()),
@@ -315,7 +349,7 @@ fn session(error: &SessionError) -> Kind {
         SessionError::UnknownForm { server, .. } => (Exit::Failed, log_in(server).into()),
         SessionError::Config(_) => return (Exit::Failed, None),
         SessionError::Store(error) => return store(error),
-        SessionError::Api(error) => return api(error),
+        SessionError::Api(error) => return api(error, at),
     };
     (exit, Some(hint))
 }
@@ -325,7 +359,10 @@ fn store(error: &StoreError) -> Kind {
 }
 
 /// A refusal or a failure of the server's, or of the way to it.
-fn api(error: &ApiError) -> Kind {
+fn api(error: &ApiError, at: Option<&AtHost>) -> Kind {
+    if let Some(kind) = at.and_then(|at| by_host(error, at)) {
+        return kind;
+    }
     let hint = match error {
         ApiError::Unauthorized => return (Exit::NotLoggedIn, Some("wit login".into())),
         ApiError::Unreachable { server, .. } | ApiError::Lost { server, .. }
@@ -380,6 +417,57 @@ fn api(error: &ApiError) -> Kind {
         ApiError::Unsupported { .. } => "wit login --api says which form of the API is used",
     };
     (Exit::Failed, Some(hint.into()))
+}
+
+/// The same of a git host; `None` for what is said of any server.
+fn by_host(error: &ApiError, at: &AtHost) -> Option<Kind> {
+    let hint: Hint = match error {
+        ApiError::Unauthorized => return Some((Exit::NotLoggedIn, Some(at.login.clone().into()))),
+        // It is the way to it that is said.
+        ApiError::Unreachable { reason, .. } | ApiError::Lost { reason, .. }
+            if [NO_SUCH_HOST, NOT_TLS, NOT_HTTP].contains(&reason.as_str())
+                || reason.contains("certificate") =>
+        {
+            return None;
+        }
+        ApiError::Unreachable { .. } | ApiError::Lost { .. } => {
+            "is it running, and can this machine reach it? run it again later".into()
+        }
+        ApiError::PlainHttp { server } => {
+            let encrypted = server.replacen("http://", "https://", 1);
+            Hint::from("use https: ").command(&log_in(&encrypted))
+        }
+        ApiError::NotFound => match &at.list {
+            Some(list) => list.clone().into(),
+            None => "the host's own pages may have it".into(),
+        },
+        ApiError::Malformed { .. } => {
+            let other = log_in(&at.server).option("--host-type", "TYPE");
+            Hint::from("is it ")
+                .text(at.host.title())
+                .text("? to name another type: ")
+                .command(&other)
+        }
+        ApiError::Forbidden { .. } if at.host == HostType::Gitlab => {
+            let paste = log_in(&at.server).arg("--paste-token");
+            Hint::from(paste).text(", with a token that may do it")
+        }
+        ApiError::Forbidden { .. } => {
+            Hint::from(at.login.clone()).text(", as an account and with scopes that may do it")
+        }
+        ApiError::Refused { .. } => match &at.list {
+            Some(list) => Hint::from(list.clone())
+                .text(" shows what there is; wit help token says what is taken"),
+            None => "wit help token says what is taken".into(),
+        },
+        ApiError::Unsupported { .. } => "the host's own pages may have it".into(),
+        ApiError::Limited { .. }
+        | ApiError::Failed { .. }
+        | ApiError::Impossible { .. }
+        | ApiError::PasswordNeeded { .. }
+        | ApiError::WrongPassword { .. } => return None,
+    };
+    Some((Exit::Failed, Some(hint)))
 }
 
 /// Hint where nothing better is known.

@@ -27,6 +27,10 @@ pub struct Args {
     /// Skip the confirmation prompt
     #[arg(long)]
     yes: bool,
+    /// Read the account's password from the first line of stdin, and one-time codes from the next,
+    /// for a host that requires them to revoke
+    #[arg(long, requires = "revoke")]
+    password_stdin: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -35,8 +39,13 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
     args.server.server = args.url.take().or(args.server.server);
     let config = known::config(&context.paths).context("can't read the configuration")?;
     let server = session::server(&config, args.server.server.as_deref())?;
-    let named = args.server.account.as_deref();
-    if let Some(exit) = host::run(&server, named, args.revoke, args.yes, &config, context)? {
+    let asked = tokens::Asked {
+        account: args.server.account.as_deref(),
+        revoke: args.revoke,
+        yes: args.yes,
+        password_stdin: args.password_stdin,
+    };
+    if let Some(exit) = host::run(&server, &asked, &config, context)? {
         return Ok(exit);
     }
     if let Some(half) = session::half_direct()

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::Context;
 use super::ask::Account;
 use super::output::escaped;
+use super::{AtHost, Context};
 use crate::api::ApiError;
 use crate::api::database;
 use crate::api::http::Client;
@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::hosts::place::{AccessLevel, Place};
 use crate::hosts::tokens::{self, Person};
 use crate::item::Session;
+use crate::sign_in::HostType;
 
 /// The heading of options that say which server is meant and how it is reached.
 pub const CONNECTION: &str = "Connection options";
@@ -135,8 +136,20 @@ pub fn acting(context: &Context, args: &ServerArgs) -> Result<Acting, SessionErr
     {
         eprintln!("warning: {half}");
     }
-    let acting = session::open(&context.paths, &args.into())?;
-    if !acting.is_direct() {
+    let meant = Selection::from(args);
+    if let Some((server, host)) = session::git_host_meant(&context.paths, &meant) {
+        context.asks_host(AtHost::login(&server, host));
+    }
+    let acting = session::open(&context.paths, &meant)?;
+    if acting.host != HostType::Wit {
+        let lists = acting.api.promises().list;
+        context.asks_host(AtHost {
+            server: acting.name.clone(),
+            host: acting.host,
+            login: acting.login.clone(),
+            list: lists.then(|| acting.suggest("wit token list")),
+        });
+    } else if !acting.is_direct() {
         context.asks(&acting.name);
     } else if !context.json {
         let account = escaped(&acting.account);

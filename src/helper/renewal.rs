@@ -49,7 +49,7 @@ fn is_soon(entry: &Credential, days: i64, left: i64) -> bool {
     let (Some(info), Some(expiry)) = (&entry.token, entry.replace_by()) else {
         return false;
     };
-    if entry.sign_in.is_some() && !entry.rotates_itself() {
+    if !entry.is_replaceable() {
         return false;
     }
     let quarter = expiry.left(info.created) / 4;

@@ -194,13 +194,14 @@ fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About,
         about.is_accepted = true;
         if answer.status == 200 {
             let wire: Wire = answer.json()?;
-            about.expiry = wire.expires_at.as_deref().and_then(end_of_date);
+            about.expiry = wire.expires_at.as_deref().map(end_of_date).transpose()?;
             about.scopes = Some(wire.scopes);
-            let created = wire.created_at.as_deref().and_then(end_of_date);
+            let created = wire.created_at.as_deref();
+            let created = created.and_then(|text| http::time(text).ok());
             about.described = wire.id.zip(wire.name).map(|(id, name)| Described {
                 id: id.to_string(),
                 name,
-                created: created.map_or_else(UnixTime::now, |Expiry(at)| at),
+                created: created.unwrap_or_else(UnixTime::now),
             });
         }
     }
@@ -211,14 +212,18 @@ fn of_gitlab(server: &ServerUrl, token: &Secret, reach: &Reach) -> Result<About,
     Ok(about)
 }
 
-/// GitLab's tokens end when their date begins, in UTC. Its document of the API has a time there.
-pub(super) fn end_of_date(text: &str) -> Option<Expiry> {
+/// GitLab's tokens end when their date begins, in UTC. Its document of the API has a time there. A
+/// token whose end can't be read is not one without an end.
+pub(super) fn end_of_date(text: &str) -> Result<Expiry, ApiError> {
     use time::macros::format_description;
     if let Ok(at) = http::time(text) {
-        return Some(Expiry(at));
+        return Ok(Expiry(at));
     }
-    let date = time::Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
-    Some(Expiry(UnixTime(
+    let date = time::Date::parse(text, format_description!("[year]-[month]-[day]"));
+    let date = date.map_err(|_| ApiError::Malformed {
+        what: "the expiry of a token is no date".into(),
+    })?;
+    Ok(Expiry(UnixTime(
         date.midnight().assume_utc().unix_timestamp(),
     )))
 }
@@ -244,11 +249,12 @@ mod tests {
         assert_eq!(github_time("2027-10-12 09:00:00 UTC"), ten);
         assert_eq!(github_time("2027-10-12 11:00:00 +0200"), ten);
         assert_eq!(github_time("soon"), None);
-        let begins = Some(Expiry(UnixTime(1_713_139_200)));
-        assert_eq!(end_of_date("2024-04-15T00:00:00Z"), begins);
-        assert_eq!(
-            end_of_date("2024-04-15"),
-            Some(Expiry(UnixTime(1_713_139_200)))
-        );
+        let begins = Expiry(UnixTime(1_713_139_200));
+        for text in ["2024-04-15T00:00:00Z", "2024-04-15"] {
+            assert_eq!(end_of_date(text).expect("an end"), begins);
+        }
+        for text in ["", "never", "99999-01-01", "-1-01-01"] {
+            assert!(end_of_date(text).is_err(), "{text}");
+        }
     }
 }

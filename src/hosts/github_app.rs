@@ -235,7 +235,12 @@ impl<'a> AppApi<'a> {
             let wires: Vec<InstallationWire> = self.send(Method::GET, url, None)?.json()?;
             let is_last = wires.len() < PAGE;
             for wire in wires {
-                all.push(Installation::try_from(wire)?);
+                let one = Installation::try_from(wire)?;
+                if all.iter().any(|known: &Installation| known.id == one.id) {
+                    let what = "a list of installations that comes again".to_owned();
+                    return Err(ApiError::Malformed { what }.into());
+                }
+                all.push(one);
             }
             if is_last {
                 break;

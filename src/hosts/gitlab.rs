@@ -45,8 +45,12 @@ pub struct Calls {
 
 impl Calls {
     pub fn new(server: &ServerUrl, reach: &Reach) -> Result<Self, ApiError> {
+        let client = Client::trusting(server, false, reach.ca_file.as_deref())?;
         Ok(Calls {
-            client: Client::trusting(server, false, reach.ca_file.as_deref())?,
+            client: match reach.limit {
+                Some(limit) => client.within(limit),
+                None => client,
+            },
             server: server.clone(),
         })
     }
@@ -76,7 +80,20 @@ impl Calls {
     /// Answer of GitLab about a token. [`ApiError::Unauthorized`] if it has ended, and only then.
     pub fn about(&self, token: &Secret) -> Result<WireToken, ApiError> {
         let auth = Auth::Header("private-token", token);
-        self.send(Method::GET, self.url(SELF)?, auth, None)?.json()
+        match self.send(Method::GET, self.url(SELF)?, auth, None) {
+            Err(ApiError::NotFound) => Err(self.without("call about a token by itself")),
+            other => other?.json(),
+        }
+    }
+
+    /// The error where the server does not know a call: [`ApiError::NotFound`] would be a token's.
+    pub fn without(&self, what: &str) -> ApiError {
+        ApiError::Refused {
+            message: format!(
+                "{} has no {what}, which GitLab has from 15.5 on",
+                self.server
+            ),
+        }
     }
 
     pub fn clock_skew(&self) -> Option<i64> {
@@ -125,6 +142,7 @@ impl WireToken {
     /// The token under the id that the caller gives it.
     pub fn into_token(self, id: String) -> Result<Token, ApiError> {
         let time = |text: &Option<String>| text.as_deref().and_then(|text| time(text).ok());
+        let expiry = self.expires_at.as_deref().map(end_of_date).transpose()?;
         checked::listed(Token {
             id,
             name: self.name,
@@ -135,7 +153,7 @@ impl WireToken {
             repositories: Vec::new(),
             created: time(&self.created_at),
             last_used: time(&self.last_used_at),
-            expiry: self.expires_at.as_deref().and_then(end_of_date),
+            expiry,
             request_id: None,
             replaced_by: None,
         })
@@ -265,9 +283,16 @@ impl TokenApi for Itself {
             None => json!({}),
         };
         let url = self.calls.url(&format!("{SELF}/rotate"))?;
-        let answer = self
-            .calls
-            .send(Method::POST, url, self.auth(), Some(&body))?;
+        let sent = self.calls.send(Method::POST, url, self.auth(), Some(&body));
+        let answer = sent.map_err(|error| match error {
+            ApiError::Forbidden { message } if !message.contains("self_rotate") => {
+                let why = "a token replaces itself with the scope self_rotate";
+                ApiError::Forbidden {
+                    message: format!("{message} ({why})"),
+                }
+            }
+            other => other,
+        })?;
         let mut wire: WireToken = answer.json()?;
         let secret = wire.take_secret()?;
         let id = wire.number().to_string();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::tokens_page;
 use crate::api::server::ServerUrl;
@@ -106,6 +107,18 @@ pub fn open(login: Login) -> Result<Box<dyn TokenApi>, ApiError> {
         HostType::Github => github::open(login)?,
         HostType::Wit | HostType::Oauth => Box::new(nothing::Nothing::new(login)),
     })
+}
+
+/// Longest time that the pages of a list are read.
+const LIST_TIMEOUT: Duration = Duration::from_secs(120);
+/// Most tokens of a list; hosts allow a few hundred.
+const MAX_TOKENS: usize = 10_000;
+
+/// The error for a list whose pages come again, or come to no end.
+fn endless() -> ApiError {
+    ApiError::Malformed {
+        what: "a list of tokens without an end".into(),
+    }
 }
 
 /// The error for a call that the host does not have for a sign-in.

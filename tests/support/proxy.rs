@@ -9,7 +9,7 @@ use serde_json::Value;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
 use time::{Duration, OffsetDateTime};
 
-use super::server::{answer, read};
+use super::server::{answer, read, with_header};
 
 /// What becomes of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Fate {
     Forwarded,
     /// It is answered with this status and not carried out.
     Refused(u16),
+    /// It is answered with a page for people and not carried out.
+    Page,
     /// It is carried out, and the connection closed without an answer.
     CutAfter,
     /// It is not carried out, and the connection closed without an answer.
@@ -108,6 +110,11 @@ fn pass(
     match fate {
         Fate::Refused(status) => {
             let answer = answer(status, r#"{"message":"told to refuse"}"#).unwrap_or_default();
+            return stream.write_all(answer.as_bytes());
+        }
+        Fate::Page => {
+            let page = "<!DOCTYPE html><title>Sign in</title>";
+            let answer = with_header(200, "Content-Type: text/html", page).unwrap_or_default();
             return stream.write_all(answer.as_bytes());
         }
         Fate::CutBefore => return Ok(()),

@@ -134,6 +134,7 @@ impl Host<'_> {
             app: slug.to_owned(),
             place,
             page: self.install_page(slug),
+            is_key_stored: request.key.is_none(),
         };
         let found = match (request.installation, &request.owner) {
             (Some(number), _) => (api.installation(number), format!("as number {number}")),
@@ -145,7 +146,7 @@ impl Host<'_> {
                 return match all.len() {
                     0 => Err(absent("anywhere".to_owned())),
                     1 => Ok(all.remove(0)),
-                    _ => self.choose_installation(all, id, slug),
+                    _ => self.choose_installation(all, request, slug),
                 };
             }
         };
@@ -159,7 +160,7 @@ impl Host<'_> {
     fn choose_installation(
         &self,
         mut all: Vec<Installation>,
-        id: &str,
+        request: &AppRequest,
         slug: &str,
     ) -> Result<Installation, HostLoginError> {
         let chosen = self.ask.installation(slug, &all)?;
@@ -167,8 +168,9 @@ impl Host<'_> {
             Some(number) => Ok(all.swap_remove(number)),
             None => Err(HostLoginError::SeveralInstallations {
                 server: self.server.clone(),
-                id: id.to_owned(),
+                id: request.id.clone(),
                 app: slug.to_owned(),
+                is_key_stored: request.key.is_none(),
                 owners: all.into_iter().map(|one| one.owner).collect(),
             }),
         }

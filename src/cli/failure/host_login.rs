@@ -1,6 +1,6 @@
 //! Exit codes and hints of a sign-in at a git host.
 
-use super::{Kind, api, log_in, session, store};
+use super::{AtHost, Kind, api, log_in, session, store};
 use crate::api::server::ServerUrl;
 use crate::app::host_login::{At, HostLoginError};
 use crate::cli::Exit;
@@ -11,7 +11,7 @@ use crate::quote::{Hint, Suggestion};
 use crate::sign_in::HostType;
 
 /// The exit code and the hint; `None` for what is known by its cause only.
-pub fn host_login(error: &HostLoginError) -> Option<Kind> {
+pub fn host_login(error: &HostLoginError, at: Option<&AtHost>) -> Option<Kind> {
     let (exit, hint) = match error {
         HostLoginError::NotRecognized(server, _) => (
             Exit::Failed,
@@ -92,25 +92,33 @@ pub fn host_login(error: &HostLoginError) -> Option<Kind> {
             (Exit::Failed, hint.into())
         }
         HostLoginError::NotInstalled {
-            server, id, page, ..
+            server,
+            id,
+            page,
+            is_key_stored,
+            ..
         } => {
             let hint = Hint::from(format!("install it at {page}, then: "));
-            let command = again(server).option("--app-id", id);
+            let command = by_app(server, id, *is_key_stored);
             (Exit::NotLoggedIn, hint.command(&command))
         }
         HostLoginError::Suspended { pages, .. } => {
             (Exit::NotLoggedIn, format!("see {pages}").into())
         }
         HostLoginError::SeveralInstallations {
-            server, id, owners, ..
+            server,
+            id,
+            owners,
+            is_key_stored,
+            ..
         } => {
             let owner = owners.first().map_or("NAME", String::as_str);
-            let command = again(server).option("--app-id", id);
+            let command = by_app(server, id, *is_key_stored);
             (Exit::Usage, command.option("--owner", owner).into())
         }
-        HostLoginError::Session(error) => return Some(session(error)),
+        HostLoginError::Session(error) => return Some(session(error, at)),
         HostLoginError::Store(error) => return Some(store(error)),
-        HostLoginError::Api(error) => return Some(api(error)),
+        HostLoginError::Api(error) => return Some(api(error, at)),
         // Their causes say it.
         HostLoginError::GitConfig(_)
         | HostLoginError::Ask(_)
@@ -122,6 +130,14 @@ pub fn host_login(error: &HostLoginError) -> Option<Kind> {
 
 fn again(server: &ServerUrl) -> Suggestion {
     log_in(&server.to_string())
+}
+
+/// The login of an app once more. A key that was given is not stored yet.
+fn by_app(server: &ServerUrl, id: &str, is_key_stored: bool) -> Suggestion {
+    match is_key_stored {
+        true => again(server).option("--app-id", id),
+        false => with_key(server, id),
+    }
 }
 
 fn with_key(server: &ServerUrl, id: &str) -> Suggestion {

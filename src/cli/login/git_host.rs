@@ -14,7 +14,7 @@ use crate::api::server::ServerUrl;
 use crate::app::host_login::{self, Client, LoggedIn, Request, Way};
 use crate::cli::ask::first_line;
 use crate::cli::output::{self, escaped};
-use crate::cli::{Context, Exit};
+use crate::cli::{AtHost, Context, Exit};
 use crate::oauth::split_scopes;
 use crate::quote::Suggestion;
 use crate::sign_in::{HostType, InstalledApp};
@@ -128,10 +128,10 @@ pub fn run(given: &Given, server: &ServerUrl, context: &Context) -> anyhow::Resu
     if given.is_wit && given.host.host_type.is_none() {
         return Ok(None);
     }
-    let terminal = Terminal {
-        given,
-        is_quiet: context.json,
-    };
+    if let Some(host) = given.host.host_type.filter(|host| *host != HostType::Wit) {
+        context.asks_host(AtHost::login(server, host));
+    }
+    let terminal = Terminal { given, context };
     let request = given.request(server)?;
     match host_login::log_in(&context.paths, &request, &terminal)? {
         Some(done) => report(&done, given, context).map(Some),

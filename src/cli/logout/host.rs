@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::tokens;
+use super::tokens::{self, Asked};
 use crate::api::server::ServerUrl;
 use crate::cli::confirm::confirm;
 use crate::cli::output::{self, escaped};
@@ -36,12 +36,16 @@ struct Left {
 /// Logs out; `None` where the server is no git host of ours.
 pub fn run(
     server: &ServerUrl,
-    account: Option<&str>,
-    revoke: bool,
-    yes: bool,
+    asked: &Asked,
     config: &Config,
     context: &Context,
 ) -> anyhow::Result<Option<Exit>> {
+    let Asked {
+        account,
+        revoke,
+        yes,
+        ..
+    } = *asked;
     let name = server.to_string();
     let known = config.servers.get(&name);
     if known.is_none_or(|known| known.host_type.is_none()) {
@@ -55,8 +59,9 @@ pub fn run(
         })
     };
     let item = store::load(store.as_ref(), &site)?;
+    let mut done = 0;
     match revoke {
-        true => tokens::revoke(&name, account, &item, yes, context)?,
+        true => done = tokens::revoke(&name, asked, &item, context)?,
         false => tokens::warn(&name, account, &item, context),
     }
     let pasted = |entry: &&Credential| is_meant(entry) && is_pasted(entry);
@@ -71,7 +76,7 @@ pub fn run(
         confirm(&question, yes)?;
     }
     let (ended, is_over) = take(store.as_ref(), &site, &name, is_meant, context)?;
-    if ended.is_empty() && (account.is_some() || !is_over) {
+    if ended.is_empty() && done == 0 && (account.is_some() || !is_over) {
         let why = format!("not logged in to {name}");
         return Err(Failure::new(Exit::NotLoggedIn, why)
             .hint(Suggestion::new("wit login").arg(&name))
@@ -85,7 +90,7 @@ pub fn run(
         ca_file: known.and_then(|known| known.ca_file.clone()),
         limit: None,
     };
-    let mut revoked = 0;
+    let mut revoked = done;
     let mut left = Vec::new();
     for entry in &ended {
         let Some(sign_in) = &entry.sign_in else {

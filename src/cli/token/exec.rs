@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::create;
@@ -36,9 +36,19 @@ pub struct Args {
     /// Only for this repository, as OWNER/NAME; may be repeated
     #[arg(long, value_name = "OWNER/NAME", value_parser = create::repository)]
     repo: Vec<String>,
+    /// Only for this project (GitLab)
+    #[arg(long, value_name = "PATH", value_parser = session::project, conflicts_with_all = ["repo", "group"])]
+    project: Option<Place>,
+    /// Only for this group (GitLab)
+    #[arg(long, value_name = "PATH", value_parser = session::group, conflicts_with = "repo")]
+    group: Option<Place>,
     /// Put the token into this variable too; may be repeated
     #[arg(long, value_name = "NAME", value_parser = variable)]
     env: Vec<String>,
+    /// Read the account's password from the first line of stdin, and one-time codes from the next,
+    /// for a host that requires them; the command has an empty stdin then
+    #[arg(long)]
+    password_stdin: bool,
     /// The command, after `--`. It has the token in WIT_TOKEN, and the server's URL in WIT_URL
     #[arg(value_name = "COMMAND", required = true, last = true)]
     command: Vec<OsString>,
@@ -67,8 +77,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let Some((program, arguments)) = args.command.split_first() else {
         return Err(Failure::new(Exit::Usage, "no command was given").into());
     };
-    let mut server = args.server.clone();
-    server.places = (args.repo.iter())
+    let mut server = args.server.with_password(args.password_stdin);
+    let repositories = match args.project.or(args.group) {
+        Some(place) => vec![place.locator()],
+        None => args.repo,
+    };
+    server.places = (repositories.iter())
         .filter_map(|repo| Place::parse(repo))
         .collect();
     let acting = session::acting(context, &server)?;
@@ -80,7 +94,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         command: name_of(program),
         machine: output::machine(),
         scopes,
-        repositories: args.repo,
+        repositories,
         lifetime,
     };
     // From here on this process ends only after it has revoked the token.
@@ -93,6 +107,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     tell(&lease, lifetime, args.lifetime.is_some(), &acting.name);
     let mut command = Command::new(program);
     command.args(arguments).envs(variables(&lease, &args.env)?);
+    if args.password_stdin {
+        // What is left there are codes.
+        command.stdin(Stdio::null());
+    }
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -189,15 +207,25 @@ fn not_run(program: &OsString, error: &io::Error) -> Failure {
 pub fn end_abandoned(context: &Context) {
     let mut accounts = BTreeMap::<_, Vec<_>>::new();
     for held in exec::abandoned(&context.paths) {
-        let account = (held.journal.server.clone(), held.journal.account.clone());
-        accounts.entry(account).or_default().push(held);
+        let record = &held.journal;
+        // A token of a project or group is listed there alone. One that is gone does not keep the
+        // others' records from being finished.
+        let key = (
+            record.server.clone(),
+            record.account.clone(),
+            record.repositories.clone(),
+        );
+        accounts.entry(key).or_default().push(held);
     }
     let quiet = Context::new(context.paths.clone(), true);
-    for ((server, account), records) in accounts {
+    for ((server, account, repositories), records) in accounts {
         let args = ServerArgs {
             server: Some(server),
             account: Some(account),
             unattended: true,
+            places: (repositories.iter())
+                .filter_map(|name| Place::parse(name))
+                .collect(),
             ..ServerArgs::default()
         };
         let acting = match session::acting(&quiet, &args) {

@@ -53,18 +53,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let api = acting.api.as_ref();
     if let Some(whole) = &whole
         && promises.revoke_itself
-        && !promises.revoke_others
     {
-        // Such a token has no id to be named by.
-        match api.revoke_by_secret("", whole) {
-            Ok(()) | Err(ApiError::NotFound) => {}
-            Err(error) => return Err(error.into()),
-        }
-        match context.json {
-            true => output::json(&json!({ "revoked": [""], "alsoRevoked": [] }))?,
-            false => output::print(b"Revoked the token.\n")?,
-        }
-        return Ok(Exit::Done);
+        return end_itself(&acting, whole, context);
     }
     require(
         api,
@@ -88,6 +78,40 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Has a token that is shown end itself, whoever's it is. It may have no id to be named by.
+fn end_itself(acting: &Acting, whole: &Secret, context: &Context) -> anyhow::Result<Exit> {
+    match acting.api.revoke_by_secret("", whole) {
+        Ok(()) => {}
+        Err(ApiError::NotFound) if acting.api.promises().describes_itself => {
+            return Err(unknown(acting).into());
+        }
+        Err(ApiError::NotFound) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // What a sign-in is renewed by is another secret.
+    let held = (acting.item.entries())
+        .find(|entry| entry.proof.secret() == whole && !entry.is_refreshable());
+    let id = held.and_then(|entry| Some(entry.token.as_ref()?.id.clone()));
+    if let Some(id) = &id {
+        ended_here(acting, id, "Revoked the token", context)?;
+    } else if !context.json {
+        output::print(b"Revoked the token.\n")?;
+    }
+    if context.json {
+        output::json(&json!({ "revoked": [id.unwrap_or_default()], "alsoRevoked": [] }))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn unknown(acting: &Acting) -> Failure {
+    let why = "the server does not know this token; it may have ended already";
+    let failure = Failure::new(Exit::Failed, why);
+    match acting.api.promises().list {
+        true => failure.hint(acting.suggest("wit token list")),
+        false => failure,
+    }
+}
+
 /// The token of this account that `whole` is. The server does not say a token's id, so it must
 /// accept it as this account's, and only one token may have its prefix.
 fn pick_whole<'a>(
@@ -99,12 +123,7 @@ fn pick_whole<'a>(
         return Ok(token);
     }
     let account = acting.api.verify(whole).map_err(|error| match error {
-        ApiError::Unauthorized => {
-            let why = "the server does not know this token; it may have ended already";
-            Failure::new(Exit::Failed, why)
-                .hint("wit token list")
-                .into()
-        }
+        ApiError::Unauthorized => unknown(acting).into(),
         other => anyhow::Error::from(other),
     })?;
     if account.username.as_ref() != Some(&acting.account) && account.email != acting.account {
@@ -180,7 +199,7 @@ fn end_by(
     let exit = Exit::Unfinished;
     Err(Failure {
         exit,
-        ..crate::cli::failure(&error)
+        ..context.failure(&error)
     }
     .into())
 }

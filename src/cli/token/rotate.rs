@@ -453,7 +453,7 @@ fn finish(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Resul
             Ok(done) => finished.push(done),
             Err(error) => {
                 if let Some(earlier) = failed.replace(error) {
-                    crate::cli::failure(&earlier).report(context.json);
+                    context.failure(&earlier).report(context.json);
                 }
             }
         }
@@ -521,6 +521,7 @@ fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<
             .token
             .as_ref()
             .is_some_and(|info| info.server == server && info.account == signed_in.account)
+            && (entry.is_replaceable() || entry.was_lost())
     };
     let stored = &signed_in.item.credentials.0;
     let promises = signed_in.api.promises();

@@ -3,6 +3,8 @@
 //! the password itself, with a one-time code where the account has a second factor.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::time::Instant;
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::Login;
+use super::{LIST_TIMEOUT, Login, MAX_TOKENS, endless};
 use crate::api::http::{Answer, Auth, Client, time};
 use crate::api::promises::{Precision, Promises};
 use crate::api::{
@@ -248,7 +250,12 @@ impl Gitea {
             .append_pair("limit", &PAGE.to_string());
         let answer = self.call(Method::GET, &url, None)?;
         let total = answer.header("x-total-count").and_then(|n| n.parse().ok());
-        let wire: Vec<WireToken> = answer.json()?;
+        let wire: Vec<WireToken> = answer.json().map_err(|error| match error {
+            ApiError::NotFound => ApiError::Refused {
+                message: format!("{} lists no tokens of {}", self.server(), self.username),
+            },
+            other => other,
+        })?;
         let tokens = wire.into_iter().map(WireToken::into_token);
         Ok((tokens.collect::<Result<_, _>>()?, total))
     }
@@ -331,21 +338,28 @@ impl TokenApi for Gitea {
     }
 
     fn list(&self) -> Result<Vec<Token>, ApiError> {
+        let end = Instant::now() + LIST_TIMEOUT;
         let mut all: Vec<Token> = Vec::new();
+        let mut ids = HashSet::new();
         for number in 1..=MAX_PAGES {
             let (page, total) = self.page(number)?;
             let is_last = page.is_empty() || total.is_none() && page.len() < PAGE;
+            let before = all.len();
             // One that was created meanwhile moves another to the next page.
-            for token in page {
-                if !all.iter().any(|known| known.id == token.id) {
-                    all.push(token);
-                }
+            all.extend(
+                page.into_iter()
+                    .filter(|token| ids.insert(token.id.clone())),
+            );
+            // A server that knows no pages gives all of them each time.
+            let is_again = all.len() == before && total.is_none();
+            if is_last || is_again || total.is_some_and(|total| all.len() >= total) {
+                return Ok(all);
             }
-            if is_last || total.is_some_and(|total| all.len() >= total) {
+            if all.len() == before || all.len() > MAX_TOKENS || Instant::now() > end {
                 break;
             }
         }
-        Ok(all)
+        Err(endless())
     }
 
     fn revoke(&self, id: &str) -> Result<(), ApiError> {

@@ -179,7 +179,17 @@ impl TokenApi for Installation {
     }
 
     fn scopes(&self) -> Result<Vec<Scope>, ApiError> {
-        let installation = self.ask(|api| api.installation(self.app.installation))?;
+        let asked = self.ask(|api| api.installation(self.app.installation));
+        let installation = asked.map_err(|error| match error {
+            ApiError::NotFound => ApiError::Forbidden {
+                message: format!(
+                    "the app {} is not installed at {} any more",
+                    escaped(&self.app.slug),
+                    escaped(&self.app.owner)
+                ),
+            },
+            other => other,
+        })?;
         let known = scopes::all(HostType::Github);
         let description = |name: &str| {
             let known = known.iter().find(|(known, _)| *known == name);

@@ -7,13 +7,14 @@
 //! characters of an id name a token here as they do elsewhere.
 
 use std::cell::Cell;
+use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
-use super::Login;
+use super::{LIST_TIMEOUT, Login, MAX_TOKENS, endless};
 use crate::api::http::Auth;
 use crate::api::promises::{Precision, Promises, SelfRotation};
 use crate::api::{Account, ApiError, CreatedToken, Form, NewToken, Scope, Token, TokenApi};
@@ -81,24 +82,29 @@ impl Gitlab {
 
     /// Every token of a list, page by page.
     fn pages(&self, url: &Url) -> Result<Vec<WireToken>, ApiError> {
+        let end = Instant::now() + LIST_TIMEOUT;
         let mut all = Vec::new();
-        let mut page = "1".to_owned();
+        let mut page = 1;
         for _ in 0..MAX_PAGES {
             let mut url = url.clone();
             url.query_pairs_mut()
-                .append_pair("page", &page)
+                .append_pair("page", &page.to_string())
                 .append_pair("per_page", "100");
             let answer = self.calls.send(Method::GET, url, self.auth(), None)?;
             let some: Vec<WireToken> = answer.json()?;
             all.extend(some);
-            match answer.header("x-next-page").filter(|next| !next.is_empty()) {
-                Some(next) => page = next.to_owned(),
-                None => return Ok(all),
+            let Some(next) = answer.header("x-next-page").filter(|next| !next.is_empty()) else {
+                return Ok(all);
+            };
+            match next.parse::<u32>() {
+                Ok(next) if next > page => page = next,
+                _ => break,
+            }
+            if all.len() > MAX_TOKENS || Instant::now() > end {
+                break;
             }
         }
-        Err(ApiError::Malformed {
-            what: "a list of tokens without an end".into(),
-        })
+        Err(endless())
     }
 
     /// The tokens of the account itself: all of them where the login may read them, else its own.
@@ -108,7 +114,10 @@ impl Gitlab {
         }
         let mut url = self.calls.url(PERSONAL)?;
         url.query_pairs_mut().append_pair("revoked", "false");
-        self.pages(&url)
+        self.pages(&url).map_err(|error| match error {
+            ApiError::NotFound => self.calls.without("list of personal tokens"),
+            other => other,
+        })
     }
 
     fn at(&self, place: &Place) -> Result<Vec<WireToken>, ApiError> {
@@ -216,7 +225,8 @@ impl TokenApi for Gitlab {
             list: !self.is_oauth(),
             // A token that may read nothing else lists and revokes itself.
             revoke_others: !self.is_oauth(),
-            revoke_itself: !self.is_oauth(),
+            // The one that is shown, whoever is signed in.
+            revoke_itself: true,
             expiry: Precision::Date,
             requires_end: true,
             self_rotation: match self.may(&["api", "self_rotate"]) {
@@ -231,13 +241,20 @@ impl TokenApi for Gitlab {
     }
 
     fn refusal(&self, what: &'static str) -> ApiError {
-        let why = match self.is_oauth() {
-            true => "this sign-in is by OAuth",
-            false => "the token of this sign-in has not that scope",
+        let (wanted, why) = match (what, self.is_oauth()) {
+            ("rotate tokens" | "replace a token by itself", is_oauth) => (
+                "api, or self_rotate for the token itself",
+                match is_oauth {
+                    true => "this sign-in is by OAuth",
+                    false => "the token of this sign-in has neither",
+                },
+            ),
+            (_, true) => ("api", "this sign-in is by OAuth"),
+            (_, false) => ("api", "the token of this sign-in has not that scope"),
         };
         ApiError::Forbidden {
             message: format!(
-                "to {what}, GitLab requires a personal token with the scope api; {why}"
+                "to {what}, GitLab requires a personal token with the scope {wanted}; {why}"
             ),
         }
     }

@@ -20,6 +20,8 @@ pub struct Gitlab {
     pub reused: usize,
     /// Tokens of a page where the request names no number.
     pub page: usize,
+    /// Whether tokens have no description, as before 17.7.
+    pub no_descriptions: bool,
 }
 
 impl Default for Gitlab {
@@ -31,6 +33,7 @@ impl Default for Gitlab {
             rotations: 0,
             reused: 0,
             page: 20,
+            no_descriptions: false,
         }
     }
 }
@@ -107,6 +110,11 @@ impl State {
             "active": token.alive && !self.is_over(token),
             "expires_at": detail.expires.map(|date| date.to_string()),
         });
+        if self.gitlab.no_descriptions {
+            wire.as_object_mut()
+                .expect("an object")
+                .remove("description");
+        }
         if let Some(place) = &detail.place {
             let kind = if place.starts_with("/projects/") {
                 "project"

@@ -13,7 +13,7 @@ use crate::cli::ask::{answer, asked, first_line, line, no_terminal, time};
 use crate::cli::failure::register;
 use crate::cli::login::browser::open_in_browser;
 use crate::cli::output::escaped;
-use crate::cli::{Exit, Failure};
+use crate::cli::{AtHost, Context, Exit, Failure};
 use crate::hosts::{self, github_app::Installation};
 use crate::oauth::device;
 use crate::quote::Suggestion;
@@ -22,8 +22,8 @@ use crate::sign_in::HostType;
 
 pub struct Terminal<'a> {
     pub given: &'a Given<'a>,
-    /// True if nothing that happens is told, because a program reads.
-    pub is_quiet: bool,
+    /// Nothing that happens is told where a program reads.
+    pub context: &'a Context,
 }
 
 impl Terminal<'_> {
@@ -207,16 +207,20 @@ impl Interaction for Terminal<'_> {
                     eprintln!("hint: revoke it at {page}");
                 }
             }
-            _ if self.is_quiet => {}
             Notice::Recognized {
                 server,
                 host,
                 version,
             } => {
+                self.context.asks_host(AtHost::login(server, *host));
+                if self.context.json {
+                    return;
+                }
                 let version = version.map(|version| format!(" {version}"));
                 let version = version.unwrap_or_default();
                 eprintln!("{server} is {}{version}.", host.title());
             }
+            _ if self.context.json => {}
             Notice::Unchecked { server } => {
                 eprintln!("warning: {server} did not say whether it accepts this token");
             }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -10,13 +12,18 @@ use serde_json::{Value, json};
 use super::{document, expires, used};
 use crate::api::ApiError;
 use crate::api::promises::require;
+use crate::app::known;
 use crate::app::rotations::Rotations;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ServerArgs, SessionError};
 use crate::cli::token::pick::short_id;
 use crate::cli::{Context, Exit, table};
 use crate::config::{Config, Paths};
+use crate::progress;
 use crate::store;
+
+/// Time limit for all servers together: they are asked at the same time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The columns of the table.
 const HEADINGS: [&str; 7] = [
@@ -51,20 +58,7 @@ struct Reason {
 /// Asks all of them at once. One that does not answer does not keep the others from being shown.
 pub fn run(context: &Context) -> anyhow::Result<Exit> {
     let accounts = accounts(&context.paths)?;
-    let paths = &context.paths;
-    let answers: Vec<Result<Listed, Reason>> = thread::scope(|scope| {
-        let asked: Vec<_> = (accounts.iter())
-            .map(|account| scope.spawn(move || ask(paths, account)))
-            .collect();
-        let answers = asked.into_iter().map(|thread| thread.join());
-        let gone = |_| {
-            Err(Reason {
-                words: "it could not be asked".to_owned(),
-                is_usual: false,
-            })
-        };
-        answers.map(|answer| answer.unwrap_or_else(gone)).collect()
-    });
+    let answers = progress::during("Asking the servers", || answers(&context.paths, &accounts));
     let is_well = |answer: &Result<Listed, Reason>| match answer {
         Ok(_) => true,
         Err(reason) => reason.is_usual,
@@ -89,6 +83,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
                 .map(|name| format!(" ({})", escaped(name)));
             let account = account.unwrap_or_default();
             // Writing to a String can't fail.
+            let server = escaped(server);
             let _ = writeln!(text, "{server}{account}: not listed: {}", reason.words);
         }
     }
@@ -96,13 +91,42 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// Each account that is signed in somewhere, and each server that none is signed in to.
+/// The answers in time. A server that takes longer is not waited for.
+fn answers(paths: &Paths, accounts: &[Account]) -> Vec<Result<Listed, Reason>> {
+    let late = |_: &Account| {
+        Err(Reason {
+            words: format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()),
+            is_usual: false,
+        })
+    };
+    let mut answers: Vec<Result<Listed, Reason>> = accounts.iter().map(late).collect();
+    let end = Instant::now() + ANSWER_TIMEOUT;
+    let (send, receive) = mpsc::channel();
+    for (number, account) in accounts.iter().enumerate() {
+        let (send, paths, account) = (send.clone(), paths.clone(), account.clone());
+        // Not joined: one that is too slow ends with the program.
+        thread::spawn(move || send.send((number, ask(&paths, &account))));
+    }
+    drop(send);
+    while let Ok((number, answer)) =
+        receive.recv_timeout(end.saturating_duration_since(Instant::now()))
+    {
+        if let Some(known) = answers.get_mut(number) {
+            *known = answer;
+        }
+    }
+    answers
+}
+
+/// Each account that is signed in somewhere, and each server that none is signed in to: those of the
+/// config file, and those of which the store holds something, should that file be lost.
 fn accounts(paths: &Paths) -> anyhow::Result<Vec<Account>> {
-    let config = Config::load(paths).context("can't read the configuration")?;
+    let mut config = Config::load(paths).context("can't read the configuration")?;
+    let store = store::choice::open(paths, None)?;
+    known::complete(&mut config, store.as_ref());
     if config.servers.is_empty() {
         return Err(SessionError::NoServer.into());
     }
-    let store = store::choice::open(paths, None)?;
     let mut all = Vec::new();
     for url in config.servers.keys() {
         let site = session::parse_url(url).and_then(|url| session::site_of(&url));
@@ -130,7 +154,8 @@ fn accounts(paths: &Paths) -> anyhow::Result<Vec<Account>> {
 }
 
 fn ask(paths: &Paths, (server, account): &Account) -> Result<Listed, Reason> {
-    list(paths, server, account.as_deref()).map_err(|error| {
+    let quiet = Context::new(paths.clone(), true);
+    list(&quiet, server, account.as_deref()).map_err(|error| {
         let is_usual = error.chain().any(|cause| {
             matches!(
                 cause.downcast_ref(),
@@ -141,25 +166,25 @@ fn ask(paths: &Paths, (server, account): &Account) -> Result<Listed, Reason> {
                 )
             )
         });
-        let failure = crate::cli::failure(&error);
+        let failure = quiet.failure(&error);
         let hint = failure.hint.map(|hint| format!(" ({hint})"));
         let words = format!("{}{}", failure.message, hint.unwrap_or_default());
         Reason {
-            words: output::redacted(&words),
+            // One line for each.
+            words: output::redacted(&words).replace('\n', " "),
             is_usual,
         }
     })
 }
 
-fn list(paths: &Paths, server: &str, account: Option<&str>) -> anyhow::Result<Listed> {
+fn list(quiet: &Context, server: &str, account: Option<&str>) -> anyhow::Result<Listed> {
     let args = ServerArgs {
         server: Some(server.to_owned()),
         account: account.map(str::to_owned),
         unattended: true,
         ..ServerArgs::default()
     };
-    let quiet = Context::new(paths.clone(), true);
-    let acting = session::acting(&quiet, &args)?;
+    let acting = session::acting(quiet, &args)?;
     let api = acting.api.as_ref();
     let promises = api.promises();
     require(api, promises.list, "list tokens")?;
@@ -173,7 +198,7 @@ fn list(paths: &Paths, server: &str, account: Option<&str>) -> anyhow::Result<Li
     }
     let tokens = api.list()?;
     let now = acting.now();
-    let rotations = Rotations::load(paths);
+    let rotations = Rotations::load(&quiet.paths);
     let rows = tokens.iter().map(|token| {
         vec![
             server.to_owned(),

@@ -108,7 +108,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn failed(&mut self, error: &anyhow::Error) {
-        let failure = crate::cli::failure(error);
+        let failure = self.context.failure(error);
         failure.report(self.context.json);
         self.exit = failure.exit;
     }

@@ -20,6 +20,7 @@ use crate::item::Item;
 use crate::rotation::journal::{self, Journal, Step};
 use crate::rotation::{Outcome, Plan};
 use crate::secret::Secret;
+use crate::sign_in::HostType;
 use crate::store::{self, choice};
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
@@ -32,18 +33,21 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     })?;
     let server = server(args)?;
     let name = server.to_string();
+    // Nothing is sent of a token that is of another host.
+    let text = token.expose_str().unwrap_or_default();
+    let is_of = |prefixes: &[&str]| prefixes.iter().any(|prefix| text.starts_with(prefix));
+    let other = match () {
+        () if is_of(&["glpat-", "gldt-", "gloas-"]) => Some(HostType::Gitlab),
+        () if is_of(&["ghp_", "gho_", "ghu_", "ghs_", "github_pat_"]) => Some(HostType::Github),
+        () => None,
+    };
+    if let Some(other) = other {
+        return Err(not_for(&server, other, "the token in WIT_TOKEN is of").into());
+    }
     let config = Config::load(&context.paths).context("can't read the configuration")?;
     let host = crate::app::session::git_host(&config, &server).or_else(|| hosts::known(&server));
     if let Some(host) = host {
-        let message = format!(
-            "--self is for a wit server, and {server} is {}",
-            host.title()
-        );
-        return Err(Failure::new(Exit::Failed, message)
-            .hint(format!(
-                "wit login {server}, then wit token rotate ID --deliver COMMAND"
-            ))
-            .into());
+        return Err(not_for(&server, host, &format!("{server} is")).into());
     }
     let client = Rc::new(session::client(&config, &server, &args.server)?);
     let store = choice::open(&context.paths, None)?;
@@ -84,6 +88,14 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let api = Own::new(client, token, this.token.id);
     let done: Done = start(&plan, &Means::new(&api, store.as_ref()), context)?;
     report(&[done], context)
+}
+
+/// Why a host's token is not asked to replace itself here.
+fn not_for(server: &ServerUrl, host: HostType, why: &str) -> Failure {
+    let message = format!("--self is for a wit server, and {why} {}", host.title());
+    Failure::new(Exit::Failed, message).hint(format!(
+        "wit login {server}, then wit token rotate ID --deliver COMMAND"
+    ))
 }
 
 /// The one origin that the token is for: `WIT_URL`, or what the command line names where that is
