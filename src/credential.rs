@@ -259,10 +259,31 @@ impl Credential {
         self.self_rotation().is_some_and(|sign_in| !sign_in.ended)
     }
 
-    /// Returns whether it is a token that this machine can replace: one that `wit` created, or one that
-    /// replaces itself. One that was pasted is its person's.
+    /// Returns whether it is a token that this machine can replace: one that `wit` created, if only by a
+    /// password at a sign-in, or one that replaces itself. One that was pasted is its person's.
     pub fn is_replaceable(&self) -> bool {
-        self.token.is_some() && (self.sign_in.is_none() || self.rotates_itself())
+        let sign_in = self.sign_in.as_ref();
+        let is_created =
+            sign_in.is_none_or(|sign_in| matches!(sign_in.upkeep, Upkeep::Replace { .. }));
+        self.token.is_some() && (is_created || self.rotates_itself())
+    }
+
+    /// The sign-in that a token takes over from the one that it replaces: one that was created by a
+    /// password is both.
+    pub fn sign_in_for(&self, new: &TokenInfo, now: UnixTime) -> Option<SignIn> {
+        let sign_in = self.sign_in.clone()?;
+        let Upkeep::Replace { .. } = sign_in.upkeep else {
+            return None;
+        };
+        Some(SignIn {
+            scopes: new.scopes.clone(),
+            issued: now,
+            upkeep: Upkeep::Replace {
+                id: new.id.clone(),
+                name: new.name.clone(),
+            },
+            ..sign_in
+        })
     }
 
     /// Returns whether it has replaced itself, and the answer with its successor was lost.

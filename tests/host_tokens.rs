@@ -584,6 +584,124 @@ fn a_token_of_a_login_by_password_is_known_as_this_machines() {
     assert_eq!(way.item().credentials.0, [], "a dead sign-in was left");
 }
 
+/// A home that is signed in by a token that a password created.
+fn way_by_password(kind: Kind, more: &[&str]) -> Way {
+    let forge = Forge::start(kind);
+    let home = Home::new();
+    let words = ["login", &forge.url, "--username", "ada", "--password-stdin"];
+    let login = [&words[..], more].concat();
+    done(&home.run(WIT, &login, &format!("{PASSWORD}\n")));
+    Way {
+        url: forge.url.clone(),
+        forge,
+        home,
+        pasted: String::new(),
+        answers: format!("{PASSWORD}\n"),
+    }
+}
+
+#[test]
+fn a_token_of_a_login_by_password_is_replaced_in_time() {
+    // One that may create tokens is replaced while git asks for it.
+    let scopes = ["--scopes", "write:repository write:user"];
+    let mut way = way_by_password(Kind::Gitea, &scopes);
+    way.answers.clear();
+    let listed = &way.list()[0];
+    let by = listed["replaceBy"].as_str().expect("a date").to_owned();
+    let status = done(&way.home.run(WIT, &["status"], ""));
+    assert!(
+        status.contains("created with your password, replaced by "),
+        "{status}"
+    );
+    let status = done(&way.home.run(WIT, &["status", "--json"], ""));
+    assert!(status.contains(&by), "{status}");
+    let first = way.credential();
+    way.age(28);
+    crate::support::until("a renewal", || way.credential() != first);
+    let second = way.credential();
+    assert!(way.works(&second) && way.works(&first), "an hour of grace");
+    // It is the sign-in still, and creates the next one.
+    assert_eq!(way.item().credentials.0.len(), 1);
+    done(&way.token(&["rotate"]));
+    assert_ne!(way.credential(), second);
+    done(&way.token(&["create", "CI", "-q"]));
+    done(&way.home.run(WIT, &["logout", "--revoke", "--yes"], ""));
+    let left: Vec<_> = way.forge.alive().into_iter().map(|one| one.name).collect();
+    assert!(
+        left.iter().all(|name| name == "CI" || works_by_grace(name)),
+        "{left:?}"
+    );
+
+    // Any other takes the password again: that is said in time, and by whom.
+    for kind in HOSTS {
+        let way = way_by_password(kind, &[]);
+        let first = way.credential();
+        way.age(28);
+        let (protocol, host) = way.url.split_once("://").expect("a URL");
+        let request = format!("protocol={protocol}\nhost={host}\n\n");
+        let answer = way.home.run(HELPER, &["get"], &request);
+        assert!(done(&answer).contains(&first), "{kind:?}");
+        let said = text(&answer.stderr);
+        assert!(
+            said.contains("is to be replaced within") && said.contains("type: wit token rotate"),
+            "{kind:?}: {said}"
+        );
+        let status = way.home.run(WIT, &["status"], "");
+        assert_eq!(status.status.code(), Some(3));
+        assert!(
+            text(&status.stdout).contains("to be replaced by "),
+            "{kind:?}"
+        );
+        let said = refused(&way.home.run(WIT, &["token", "rotate"], ""), 4);
+        assert!(said.contains("--password-stdin"), "{said}");
+        done(&way.token(&["rotate"]));
+        assert_ne!(way.credential(), first);
+        way.assert_tidy("replaced by the password");
+        done(&way.home.run(WIT, &["status"], ""));
+        // A login replaces and revokes it as well.
+        let login = ["login", &way.url, "--username", "ada", "--password-stdin"];
+        done(&way.home.run(WIT, &login, &format!("{PASSWORD}\n")));
+        way.assert_tidy("replaced by a login");
+    }
+}
+
+/// Whether it is one of this machine's, which a grace lets live.
+fn works_by_grace(name: &str) -> bool {
+    stem(name).starts_with("git on ")
+}
+
+#[cfg(feature = "crash-points")]
+#[test]
+fn a_crash_while_the_token_of_a_login_is_replaced_leaves_one_that_works() {
+    let scopes = ["--scopes", "write:repository write:user"];
+    for point in [
+        "journal-creating",
+        "created",
+        "journal-created",
+        "pending",
+        "journal-promoting",
+        "promoted",
+        "journal-revoking",
+        "revoked",
+        "tidied",
+    ] {
+        let mut way = way_by_password(Kind::Gitea, &scopes);
+        way.answers.clear();
+        way.home.set("WIT_CRASH_AT", point);
+        let crashed = way.token(&["rotate"]);
+        assert_eq!(crashed.status.code(), None, "{point}");
+        way.home.set("WIT_CRASH_AT", "");
+        assert!(way.works(&way.credential()), "{point}");
+        done(&way.token(&["rotate", "--resume"]));
+        way.assert_tidy(point);
+        let sign_in = &way.item().credentials.0[0];
+        assert!(
+            sign_in.sign_in.is_some() && sign_in.token.is_some(),
+            "{point}"
+        );
+    }
+}
+
 #[test]
 fn a_logout_revokes_by_the_password_that_a_script_gives_once() {
     for kind in HOSTS {

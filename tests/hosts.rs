@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::forge::{CLIENT, CLIENT_SECRET, Forge, Kind, ONE_TIME_CODE, PASSWORD, Sort};
 use crate::support::http_proxy::HttpProxy;
 use crate::support::oidc::Login;
+use crate::support::proxy::{Fate, Proxy};
 use crate::support::stored::get;
 use crate::support::terminal::Terminal;
 use crate::support::tls::Certificate;
@@ -380,6 +381,183 @@ fn a_second_login_by_password_revokes_the_token_of_the_first() {
         assert!(text(&second.stderr).contains(&first));
         done(&ls_remote(&home, &forge.url));
     }
+}
+
+#[test]
+fn a_second_sign_in_ends_what_the_first_was_granted() {
+    let forge = Forge::start(Kind::Gitlab);
+    let home = Home::new();
+    by_device(&home, &forge, &[]);
+    let first = done(&get(&home, &forge.url, ""));
+    let said = by_device(&home, &forge, &[]);
+    assert!(
+        said.contains("Ended the sign-in that it replaces"),
+        "{said}"
+    );
+    assert_ne!(done(&get(&home, &forge.url, "")), first);
+    assert_eq!(forge.alive().len(), 2, "one pair");
+    done(&ls_remote(&home, &forge.url));
+    // Another account's stays.
+    by_device(&home, &forge, &["--username", "grace"]);
+    assert_eq!(forge.alive().len(), 4, "two pairs");
+    by_device(&home, &forge, &["--username", "grace"]);
+    assert_eq!(forge.alive().len(), 4, "two pairs");
+    // One that is refused replaces nothing.
+    let words = [
+        "login",
+        &forge.url,
+        "--client-id",
+        CLIENT,
+        "--device",
+        "--no-browser",
+    ];
+    let mut login = Login::start(&home, &words);
+    forge.person_says(&login.code(), false);
+    assert_eq!(login.ends().0, Some(4));
+    assert_eq!(forge.alive().len(), 4);
+
+    // With the client's secret, and by the host's own call.
+    let forge = Forge::start(Kind::Github);
+    let home = Home::new();
+    let words = [
+        "login",
+        &forge.url,
+        "--host-type",
+        "github",
+        "--client-id",
+        CLIENT,
+    ];
+    let words = [
+        &words[..],
+        &["--client-secret-stdin", "--device", "--no-browser"],
+    ]
+    .concat();
+    let sign_in = || {
+        let mut login = Login::start(&home, &words);
+        login.types(CLIENT_SECRET);
+        forge.person_says(&login.code(), true);
+        let (code, said) = login.ends();
+        assert_eq!(code, Some(0), "{said}");
+        said
+    };
+    sign_in();
+    let said = sign_in();
+    assert!(
+        said.contains("Ended the sign-in that it replaces"),
+        "{said}"
+    );
+    let access = |token: &crate::support::forge::Token| token.sort == Sort::Access;
+    assert_eq!(forge.alive().iter().filter(|one| access(one)).count(), 1);
+}
+
+#[test]
+fn what_a_second_sign_in_can_not_end_is_said() {
+    for kind in [Kind::Gitea, Kind::Forgejo] {
+        let forge = Forge::start(kind);
+        let home = Home::new();
+        by_pasted_address(&home, &forge, "built-in");
+        let said = by_pasted_address(&home, &forge, "built-in");
+        assert!(
+            said.contains("lets no program end the sign-in that it replaces")
+                && said.contains("/user/settings/applications"),
+            "{kind:?}: {said}"
+        );
+        done(&ls_remote(&home, &forge.url));
+    }
+    let forge = Forge::start(Kind::Gitlab);
+    let proxy = Proxy::to(forge.server.address());
+    let home = Home::new();
+    let words = [
+        "login",
+        &proxy.url,
+        "--client-id",
+        CLIENT,
+        "--device",
+        "--no-browser",
+    ];
+    let sign_in = || {
+        let mut login = Login::start(&home, &words);
+        forge.person_says(&login.code(), true);
+        login.ends()
+    };
+    assert_eq!(sign_in().0, Some(0));
+    proxy.set(|first| match first.contains("/oauth/revoke") {
+        true => Fate::Refused(500),
+        false => Fate::Forwarded,
+    });
+    let (code, said) = sign_in();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("may still work: the server failed"), "{said}");
+    // A server that ends every sign-in with one of them.
+    proxy.set(|_| Fate::Forwarded);
+    forge.with(|state| state.is_one_grant = true);
+    let (code, said) = sign_in();
+    assert_eq!(code, Some(4), "{said}");
+    assert!(
+        said.contains("has ended the new sign-in together with"),
+        "{said}"
+    );
+    let asked = get(&home, &proxy.url, "");
+    assert!(asked.stdout.is_empty(), "{}", text(&asked.stdout));
+    // Once more, as it says: there is nothing to end now.
+    let (code, said) = sign_in();
+    assert_eq!(code, Some(0), "{said}");
+    done(&ls_remote(&home, &proxy.url));
+}
+
+#[test]
+fn a_pasted_token_that_another_login_replaces_is_told_of() {
+    for (kind, scopes) in [
+        (Kind::Gitlab, &["write_repository", "read_user"][..]),
+        (Kind::Gitea, &["write:repository", "read:user"]),
+        (Kind::Github, &["repo"]),
+    ] {
+        let forge = Forge::start(kind);
+        let home = Home::new();
+        let login = ["login", &forge.url, "--token-stdin"];
+        let [one, two, three] = [(); 3].map(|()| forge.person_creates(scopes) + "\n");
+        done(&home.run(WIT, &login, &one));
+        // The same once more is nothing new.
+        let again = home.run(WIT, &login, &one);
+        done(&again);
+        assert!(
+            !text(&again.stderr).contains("pasted"),
+            "{}",
+            text(&again.stderr)
+        );
+        let replaced = |token: &str| {
+            let output = home.run(WIT, &login, token);
+            done(&output);
+            let said = text(&output.stderr);
+            let mut lines = said.lines().filter(|line| line.contains("pasted before"));
+            let line = lines.next().expect("a line").to_owned();
+            assert_eq!(lines.next(), None, "{said}");
+            line
+        };
+        let said = replaced(&two);
+        assert!(
+            said.contains("still works; revoke it at http://"),
+            "{kind:?}: {said}"
+        );
+        // Only GitLab says what it is called.
+        assert_eq!(said.contains("'by hand'"), kind == Kind::Gitlab, "{said}");
+        forge.with(|state| {
+            let held = state.tokens.get_mut(two.trim()).expect("a token");
+            held.alive = false;
+        });
+        let said = replaced(&three);
+        assert!(said.ends_with("it has ended."), "{kind:?}: {said}");
+        assert_eq!(forge.alive().len(), 2, "nothing of the person's was ended");
+    }
+    // By a password, too.
+    let forge = Forge::start(Kind::Gitea);
+    let home = Home::new();
+    let token = forge.person_creates(&["write:repository", "read:user"]) + "\n";
+    done(&home.run(WIT, &["login", &forge.url, "--token-stdin"], &token));
+    let login = ["login", &forge.url, "--username", "ada", "--password-stdin"];
+    let output = home.run(WIT, &login, &format!("{PASSWORD}\n"));
+    done(&output);
+    assert!(text(&output.stderr).contains("that was pasted before is kept here no longer"));
 }
 
 #[test]

@@ -299,6 +299,24 @@ fn a_logout_leaves_nothing_at_the_server() {
 }
 
 #[test]
+fn a_second_sign_in_ends_the_first_at_the_server_and_no_other_accounts() {
+    let provider = Provider::start(&json!({}));
+    let home = provider.signed_in_home();
+    let first = token(&home, &provider.git).expect("a token");
+    provider.sign_in(&home, "grace");
+    let other = token(&home, &provider.git).expect("a token");
+    provider.sign_in(&home, "ada");
+    let second = token(&home, &provider.git).expect("a token");
+    assert!(!provider.takes(&first), "it lives on");
+    assert!(provider.takes(&other) && provider.takes(&second));
+    done(&provider.ls_remote(&home).output().expect("run"));
+    // The one that is left is refreshed as ever.
+    expire_in(&home, &provider.git, -1);
+    assert!(provider.takes(&token(&home, &provider.git).expect("a token")));
+    assert_eq!(item(&home, &provider.git).credentials.0.len(), 2);
+}
+
+#[test]
 fn a_refreshed_entry_stays_its_accounts() {
     let provider = Provider::start(&json!({}));
     let home = provider.signed_in_home();

@@ -3,6 +3,7 @@
 //! Nothing is printed: [`Interaction`] asks the user and shows what has to be seen meanwhile.
 
 mod github_app;
+mod replaced;
 
 use std::io;
 use std::path::PathBuf;
@@ -13,13 +14,14 @@ use url::Url;
 
 pub use self::github_app::AppRequest;
 use super::AskError;
+use super::issue::DEFAULT_DAYS;
 use super::session::{self, SessionError};
 use crate::api::ApiError;
 use crate::api::promises;
 use crate::api::server::ServerUrl;
 use crate::config::{Config, Paths};
 use crate::credential::{Credential, Proof, Site, TokenInfo};
-use crate::expiry::{Expiry, UnixTime};
+use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::hosts::github_app::{GIT_USERNAME, Installation};
 use crate::hosts::{self, account, password, recognition};
 use crate::oauth::code::{self, Code, Loopback};
@@ -169,6 +171,26 @@ pub enum Notice<'a> {
         name: &'a str,
         /// The host's error; `None` where it could not be asked.
         error: Option<&'a OAuthError>,
+        /// Page on which the user revokes it.
+        page: Option<&'a Url>,
+    },
+    /// The grant of an earlier sign-in was ended.
+    GrantEnded,
+    /// That grant lives on.
+    GrantWorks {
+        /// The host.
+        host: HostType,
+        /// The host's error; `None` where it has no call to end it.
+        error: Option<&'a OAuthError>,
+        /// Page on which the user ends it.
+        page: Option<&'a Url>,
+    },
+    /// A token that the user had pasted is kept here no longer.
+    PastedReplaced {
+        /// The token's name, where the host tells it.
+        name: Option<&'a str>,
+        /// True if the host still accepts it; `None` where it does not say.
+        works: Option<bool>,
         /// Page on which the user revokes it.
         page: Option<&'a Url>,
     },
@@ -340,6 +362,9 @@ pub enum HostLoginError {
         /// True if the app has signed in before, so that its key is kept.
         is_key_stored: bool,
     },
+    /// The sign-in is stored, and of no use: the server takes all of them for one.
+    #[error("{0} has ended the new sign-in together with the one that it replaces")]
+    EndedTogether(ServerUrl),
     /// The user was not asked, or gave no usable answer.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -874,44 +899,17 @@ impl Host<'_> {
             account: Some(username),
             scopes: created.scopes,
             upkeep: Upkeep::Replace {
-                id: created.id,
-                name: created.name,
+                id: created.id.clone(),
+                name: created.name.clone(),
             },
             expiry: None,
-            described: None,
+            described: Some(account::Described {
+                id: created.id,
+                name: created.name,
+                created: UnixTime::now(),
+            }),
             password: Some((secret, code)),
         })
-    }
-
-    /// Revokes a token that an earlier login created, which nobody has any more, or says that it lives on.
-    fn end_replaced(&self, replaced: &Credential, password: Option<&(Secret, Option<Secret>)>) {
-        let sign_in = replaced.sign_in.as_ref();
-        let Some((Upkeep::Replace { id, name }, account)) =
-            sign_in.map(|sign_in| (&sign_in.upkeep, sign_in.account.as_deref()))
-        else {
-            return;
-        };
-        let revoked = match (password, account) {
-            (Some((password, code)), Some(username)) => {
-                let code = code.as_ref();
-                let login = password::Login {
-                    username,
-                    password,
-                    code,
-                };
-                password::revoke(self.kind, &self.server, &login, id, &self.reach).map_err(Some)
-            }
-            _ => Err(None),
-        };
-        let page = hosts::grants_page(self.kind, &self.server);
-        self.ask.tell(&match &revoked {
-            Ok(()) => Notice::ReplacedRevoked { name },
-            Err(error) => Notice::ReplacedWorks {
-                name,
-                error: error.as_ref(),
-                page: page.as_ref(),
-            },
-        });
     }
 
     fn keep(&self, kept: Kept, decided: Decided) -> Result<LoggedIn, HostLoginError> {
@@ -933,6 +931,11 @@ impl Host<'_> {
         };
         let rotates = matches!(kept.upkeep, Upkeep::RotateItself);
         let renews = refresh_token.is_some() || app.is_some() || rotates && kept.expiry.is_some();
+        // The host gives it no end: this machine replaces it, as one of `wit token create`.
+        let is_created = matches!(kept.upkeep, Upkeep::Replace { .. });
+        let replace_by = |created: UnixTime| {
+            is_created.then(|| Expiry(created.plus(i64::from(DEFAULT_DAYS) * DAY)))
+        };
         let token = kept.described.map(|described| TokenInfo {
             server: name.clone(),
             id: described.id,
@@ -941,7 +944,7 @@ impl Host<'_> {
             scopes: kept.scopes.clone(),
             repositories: Vec::new(),
             created: described.created,
-            replace_by: None,
+            replace_by: replace_by(described.created),
             clock_skew: 0,
         });
         let entry = Credential {
@@ -971,21 +974,16 @@ impl Host<'_> {
             item.credentials.sign_in(entry);
             replaced
         });
-        let end = |entry: &Credential| {
-            if let Some(sign_in) = &entry.sign_in {
-                let _ = hosts::end::end(entry, sign_in, &self.server, &self.reach);
-            }
-        };
-        match stored {
+        let replaced = match stored {
+            Ok(replaced) => replaced,
             // Nobody has it now, so it is not to live on at the host.
             Err(error) => {
-                end(&granted);
+                if let Some(sign_in) = &granted.sign_in {
+                    let _ = hosts::end::end(&granted, sign_in, &self.server, &self.reach);
+                }
                 return Err(error.into());
             }
-            Ok(Some(replaced)) if app.is_some() => end(&replaced),
-            Ok(Some(replaced)) => self.end_replaced(&replaced, kept.password.as_ref()),
-            Ok(_) => {}
-        }
+        };
         // A server that was away, or a person who was not asked again, are so no longer.
         let _ = crate::helper::refresh::succeeded(self.paths, &self.site);
         let ca_file = self.request.ca_file.clone();
@@ -996,6 +994,10 @@ impl Host<'_> {
             known.ca_file = ca_file.or(known.ca_file.take());
         })
         .map_err(HostLoginError::Config)?;
+        if let Some(replaced) = replaced {
+            let password = kept.password.as_ref();
+            self.end_replaced(&replaced, &granted, password, decided.store.as_ref())?;
+        }
         let item = store::load(decided.store.as_ref(), &self.site)?;
         let sign_ins = item.credentials.0.iter().filter(|e| e.sign_in.is_some());
         Ok(LoggedIn {

@@ -14,6 +14,9 @@ use crate::expiry::{DAY, Expiry, UnixTime, counted};
 use crate::quote::{Suggestion, escaped};
 use crate::store::{self, StoreError};
 
+/// Default lifetime of a token, in days. One for git on this machine is renewed while git asks for it.
+pub const DEFAULT_DAYS: u32 = 30;
+
 /// A token that is asked for.
 #[derive(Clone, Debug)]
 pub struct Order {

@@ -220,7 +220,13 @@ fn source(credential: &Credential) -> Source {
 
 fn renewal_of(credential: &Credential, item: &Item, config: &Config, now: UnixTime) -> Renewal {
     if let Some(sign_in) = &credential.sign_in {
-        return of_sign_in(sign_in, credential.expiry.is_some());
+        // A token that was created by a password is replaced as any other.
+        let is_created = credential.is_replaceable() && !credential.rotates_itself();
+        return match renewal::days(config) {
+            Some(days) if is_created => Renewal::Rotation(days),
+            None if is_created => Renewal::SwitchedOff,
+            _ => of_sign_in(sign_in, credential.expiry.is_some()),
+        };
     }
     let Some(token) = &credential.token else {
         return Renewal::Nobody;

@@ -69,7 +69,7 @@ fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) ->
         }
         return false;
     }
-    if entry.sign_in.is_some() && !entry.rotates_itself() {
+    if entry.sign_in.is_some() && !entry.is_replaceable() {
         let done = refresh::refresh(paths, site, store, now);
         if entry.is_over(now)
             && let Some(reason) = refresh::paused(paths, site, UnixTime::now())

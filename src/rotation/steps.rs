@@ -396,7 +396,7 @@ impl Rotator<'_> {
             },
             expiry: token.expiry,
             refresh_token: None,
-            sign_in: None,
+            sign_in: old.and_then(|old| old.sign_in_for(&info, (self.now)())),
             imported: false,
             token: Some(info.clone()),
         };

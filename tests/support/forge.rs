@@ -73,6 +73,8 @@ pub struct State {
     pub second_factor: bool,
     /// Whether the app does not allow the device flow (GitHub), or the server has none (old GitLab).
     pub no_device_flow: bool,
+    /// Whether the server takes all sign-ins for one, which any revocation ends (GitLab's stand-in).
+    pub is_one_grant: bool,
     /// Whether polls are told to slow down once.
     pub slow_down: bool,
     /// Lifetime of access tokens in seconds.

@@ -116,6 +116,10 @@ pub fn host_login(error: &HostLoginError, at: Option<&AtHost>) -> Option<Kind> {
             let command = by_app(server, id, *is_key_stored);
             (Exit::Usage, command.option("--owner", owner).into())
         }
+        HostLoginError::EndedTogether(server) => (
+            Exit::NotLoggedIn,
+            Hint::from("sign in once more: ").command(&again(server)),
+        ),
         HostLoginError::Session(error) => return Some(session(error, at)),
         HostLoginError::Store(error) => return Some(store(error)),
         HostLoginError::Api(error) => return Some(api(error, at)),

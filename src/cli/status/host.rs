@@ -164,6 +164,9 @@ fn line(
             }
             None => ("never expires".to_owned(), false),
         },
+        Upkeep::Replace { .. } if entry.replace_by().is_some() => {
+            by_password(entry, sign_in, renews, now)
+        }
         upkeep => match entry.expiry {
             Some(expiry) if expiry.left(now) <= SOON => (until(expiry, now, &login), true),
             Some(expiry) => (
@@ -174,6 +177,34 @@ fn line(
         },
     };
     (format!("  {who}{path}{scopes}, {state}"), attention)
+}
+
+/// A token that was created by a password: when this machine is to replace it, and whether it can.
+fn by_password(
+    entry: &Credential,
+    sign_in: &SignIn,
+    renews: bool,
+    now: UnixTime,
+) -> (String, bool) {
+    let Some(by) = entry.replace_by() else {
+        return (words(&sign_in.upkeep).to_owned(), false);
+    };
+    // At Gitea a token may create others; elsewhere that takes the password again.
+    let creates = |scope: &String| scope == "write:user" || scope == "all";
+    let by_itself = renews && sign_in.host == HostType::Gitea && sign_in.scopes.iter().any(creates);
+    let date = output::date(by.0);
+    let limit = if by_itself { UNRENEWED } else { SOON };
+    if by.left(now) > limit {
+        return (
+            format!("created with your password, replaced by {date}"),
+            false,
+        );
+    }
+    let rotate = Suggestion::new("wit token rotate").option("--server", &sign_in.server);
+    (
+        format!("created with your password, to be replaced by {date}: {rotate}"),
+        true,
+    )
 }
 
 /// It needs nobody, for as long as the app has its key and is installed.
@@ -221,6 +252,7 @@ fn document(entry: &Credential, sign_in: &SignIn, accepted: Option<bool>, renews
         "ended": sign_in.ended,
         "accepted": accepted,
         "expiresAt": time(entry.expiry),
+        "replaceBy": time(entry.token.as_ref().and_then(|token| token.replace_by)),
         "renewableUntil": time(sign_in.refresh_expiry),
     })
 }

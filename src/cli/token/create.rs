@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::pick::shown;
 use crate::api::promises::Precision;
 use crate::api::{CreatedToken, NewToken};
-use crate::app::issue::{self, Issued, Order, Replaced};
+use crate::app::issue::{self, DEFAULT_DAYS, Issued, Order, Replaced};
 use crate::cli::duration;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, GitSite, ServerArgs};
@@ -21,9 +21,6 @@ use crate::hosts::place::{AccessLevel, Place};
 use crate::hosts::scopes::{self, UnknownScope};
 use crate::quote::{Hint, Suggestion};
 use crate::sign_in::HostType;
-
-/// Default lifetime of a token, in days. One for git on this machine is renewed while git asks for it.
-const DEFAULT_DAYS: u32 = 30;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

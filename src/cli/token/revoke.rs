@@ -215,7 +215,10 @@ fn ended_here(acting: &Acting, id: &str, said: &str, context: &Context) -> anyho
         })?;
     }
     if !context.json {
-        let is_signed_in = |entry: &Credential| entry.sign_in.is_some();
+        let server = acting.place.as_ref().map(|place| place.server.to_string());
+        let server = server.unwrap_or_default();
+        let is_signed_in =
+            |entry: &Credential| entry.sign_in.is_some() && !entry.is_token(&server, id);
         let also = match here {
             Some(_) if acting.stores(id) && acting.item.credentials.0.iter().any(is_signed_in) => {
                 ", also removed from this machine; git uses the sign-in again"

@@ -460,6 +460,10 @@ pub(super) fn gitlab(
             _ => reply(400, json!({ "error": "unsupported_grant_type" })),
         },
         ("POST", "/oauth/revoke") => {
+            let is_known = |token: &String| state.tokens.get(token).is_some_and(|one| one.alive);
+            if state.is_one_grant && form.get("token").is_some_and(is_known) {
+                state.tokens.values_mut().for_each(|one| one.alive = false);
+            }
             if let Some(token) = form
                 .get("token")
                 .and_then(|token| state.tokens.get_mut(token))

@@ -207,6 +207,33 @@ impl Interaction for Terminal<'_> {
                     eprintln!("hint: revoke it at {page}");
                 }
             }
+            Notice::GrantEnded => eprintln!("Ended the sign-in that it replaces, at the host too."),
+            Notice::GrantWorks { host, error, page } => {
+                let title = host.title();
+                match error {
+                    Some(error) => {
+                        eprintln!("warning: the sign-in that it replaces may still work: {error}")
+                    }
+                    None => eprintln!(
+                        "warning: {title} lets no program end the sign-in that it replaces, which \
+                         lapses by itself"
+                    ),
+                }
+                if let Some(page) = page {
+                    eprintln!("hint: see {page}; to end it there may end the new one too");
+                }
+            }
+            Notice::PastedReplaced { name, works, page } => {
+                let name = name.map(|name| format!(" '{}'", escaped(name)));
+                let name = name.unwrap_or_default();
+                let what = format!("the token{name} that was pasted before is kept here no longer");
+                let page = page.map(|page| format!(" at {page}")).unwrap_or_default();
+                match works {
+                    Some(false) => eprintln!("Note: {what}; it has ended."),
+                    Some(true) => eprintln!("warning: {what}, and still works; revoke it{page}"),
+                    None => eprintln!("warning: {what}, and may still work; revoke it{page}"),
+                }
+            }
             Notice::Recognized {
                 server,
                 host,
