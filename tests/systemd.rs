@@ -1,4 +1,5 @@
-//! `packaging/wit.service`: systemd's own opinion of it, and the start of its command line.
+//! `packaging/wit.service` and `wit setup --server`: systemd's own opinion of the unit, the start of its
+//! command line, and the service under a systemd of the test's own.
 
 #![cfg(all(target_os = "linux", feature = "platform"))]
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 
+use crate::support::systemd::{System, failed};
 use crate::support::{WIT, done, text, until};
 
 /// The user of the service in this test, where root runs it: there is no account `wit` here.
@@ -169,4 +171,198 @@ fn its_command_line_starts_reloads_and_stops_as_its_user() {
         ended.is_some()
     });
     assert!(ended.expect("ended").success());
+}
+
+/// Logs in with a new account, and pushes a first commit.
+const FIRST_PUSH: &str = r#"printf 'correct horse battery\n' | wit login http://127.0.0.1:3000 \
+    --sign-up --email ada@example.com --username ada --password-stdin
+wit repo create demo
+token=$(wit token create git -q --expires 1)
+git init -q -b main work
+git -C work config user.name A
+git -C work config user.email a@example.com
+git -C work remote add origin "http://ada:$token@127.0.0.1:3000/ada/demo.git"
+git -C work commit -q --allow-empty -m first
+git -C work push -q origin main
+"#;
+
+#[test]
+fn the_service_of_the_system_is_set_up_reloaded_restarted_stopped_and_removed() {
+    let Some(system) = System::start() else {
+        return;
+    };
+    let setup = "wit setup --server --port 3000 --max-disk 1G";
+    let commands = system.done(&format!("{setup} --dry-run"));
+    assert!(
+        commands.contains("systemctl restart wit.service"),
+        "{commands}"
+    );
+    assert!(!system.run("systemctl is-active wit").status.success());
+    let said = system.done(setup);
+    assert!(said.contains("Address: http://127.0.0.1:3000\n"), "{said}");
+    let main_pid = || system.done("systemctl show -p MainPID --value wit");
+    let first = main_pid();
+    let said = system.done("wit setup --server");
+    assert!(said.contains("nothing to change"), "{said}");
+    let said = system.done("wit setup --server --max-disk 1G --port 3000 --json");
+    assert!(said.contains(r#""changed": false"#), "{said}");
+    assert_eq!(main_pid(), first);
+    let properties =
+        "systemctl show wit -p User -p StateDirectory -p NoNewPrivileges -p UnitFileState";
+    let said = system.done(properties);
+    for line in [
+        "User=wit",
+        "StateDirectory=wit",
+        "NoNewPrivileges=yes",
+        "UnitFileState=enabled",
+    ] {
+        assert!(said.lines().any(|one| one == line), "{said}");
+    }
+    let unit = "/etc/systemd/system/wit.service";
+    system.done(&format!(
+        "systemd-analyze verify --man=no {unit} && \
+         systemd-analyze security --offline=true --threshold={MAX_EXPOSURE} --no-pager {unit}"
+    ));
+    system.done(FIRST_PUSH);
+    system.done("systemctl reload wit");
+    assert_eq!(main_pid(), first);
+
+    // It is killed, and comes back with what was pushed.
+    system.done("kill -9 $(systemctl show -p MainPID --value wit)");
+    until("it is started again", || {
+        let now = main_pid();
+        now != first && now.trim() != "0" && system.run("systemctl is-active wit").status.success()
+    });
+    system.done("git -C work commit -q --allow-empty -m second && git -C work push -q origin main");
+    let heads = "test \"$(git -C work ls-remote origin main | cut -f1)\" = \"$(git -C work rev-parse HEAD)\"";
+    system.done(heads);
+
+    // One option more is a restart; those that it had stay.
+    let second = main_pid();
+    system.done("wit setup --server --no-sign-up");
+    assert_ne!(main_pid(), second);
+    let said = system.done(
+        "wit login http://127.0.0.1:3000 --sign-up --email b@example.com --username b \
+                            --password-stdin </dev/null 2>&1 || true",
+    );
+    assert!(!said.contains("Logged in"), "{said}");
+
+    system.done("systemctl stop wit");
+    let said = system.done("systemctl show -p Result -p ActiveState wit");
+    assert!(
+        said.contains("Result=success") && said.contains("ActiveState=inactive"),
+        "{said}"
+    );
+    let said = system.done("wit setup --server --undo");
+    assert!(
+        said.contains("The data stays in /var/lib/wit/server"),
+        "{said}"
+    );
+    system.done("test -e /var/lib/wit/server/wit.sqlite3");
+    system.done(&format!(
+        "! test -e {unit} && ! test -e /etc/default/wit && ! test -e /etc/sysusers.d/wit.conf"
+    ));
+    let said = system.done("wit setup --server --undo");
+    assert!(said.contains("nothing to undo"), "{said}");
+}
+
+#[test]
+fn the_service_of_a_user_is_set_up_restarted_and_removed() {
+    let Some(system) = System::start() else {
+        return;
+    };
+    let as_user = |script: &str| done(&system.run_as_user(script));
+    // Where the user has no systemd, cron may do it.
+    let said = failed(&system.run_as_user("wit setup --server"));
+    assert!(
+        said.contains("systemd does not run for this user"),
+        "{said}"
+    );
+    assert!(said.contains("@reboot"), "{said}");
+    system.done("systemctl start manager.service");
+    let said = as_user("wit setup --server --port 3000");
+    assert!(said.contains("Address: http://127.0.0.1:3000\n"), "{said}");
+    let said = as_user("wit setup --server");
+    assert!(said.contains("nothing to change"), "{said}");
+    as_user("systemd-analyze --user verify --man=no .config/systemd/user/wit.service");
+    as_user(FIRST_PUSH);
+    as_user("systemctl --user reload wit");
+    let main_pid = || as_user("systemctl --user show -p MainPID --value wit");
+    let first = main_pid();
+    as_user("kill -9 $(systemctl --user show -p MainPID --value wit)");
+    until("it is started again", || {
+        let now = main_pid();
+        let is_active = system.run_as_user("systemctl --user is-active wit");
+        now != first && now.trim() != "0" && is_active.status.success()
+    });
+    as_user("git -C work commit -q --allow-empty -m second && git -C work push -q origin main");
+    as_user("wit setup --server --undo");
+    let active = system.run_as_user("systemctl --user is-active wit");
+    assert_eq!(text(&active.stdout), "inactive\n");
+    as_user("! test -e .config/systemd/user/wit.service && ! test -e .config/wit/server.env");
+    as_user("test -e .local/share/wit/platform/wit.sqlite3");
+}
+
+#[test]
+fn a_service_is_not_set_up_over_somebody_elses_nor_with_a_secret_in_sight() {
+    let Some(system) = System::start() else {
+        return;
+    };
+    let unit = "/etc/systemd/system/wit.service";
+    system.done(&format!("echo mine >{unit}"));
+    let said = failed(&system.run("wit setup --server"));
+    assert!(
+        said.contains("is there already, and not from here"),
+        "{said}"
+    );
+    assert_eq!(system.done(&format!("cat {unit}; rm {unit}")), "mine\n");
+    system.done("mkdir -p /etc/default && echo mine >/etc/default/wit");
+    let said = failed(&system.run("wit setup --server --no-sign-up"));
+    assert!(
+        said.contains("put the options there: WIT_OPTIONS="),
+        "{said}"
+    );
+    assert_eq!(
+        system.done("cat /etc/default/wit; rm /etc/default/wit"),
+        "mine\n"
+    );
+    let said = failed(&system.run("wit setup --port 3000"));
+    assert!(said.contains("without --server"), "{said}");
+    // Another program's directory is out of the service's reach.
+    let private =
+        "mkdir -m 700 private && cp /usr/local/bin/wit private && private/wit setup --server";
+    let said = failed(&system.run(private));
+    assert!(said.contains("the account wit can't run"), "{said}");
+    // A system that was not begun by systemd.
+    let other = "unshare --mount sh -c 'mount -t tmpfs tmpfs /run && wit setup --server'";
+    let said = failed(&system.run(other));
+    assert!(said.contains("systemd does not run here"), "{said}");
+    assert!(said.contains("wit up --foreground"), "{said}");
+
+    // A port that needs a privilege, and a database that nobody serves.
+    let url = "postgres://wit:hush@127.0.0.1:1/none";
+    let setup = format!("export DATABASE_URL={url}; wit setup --server --port 443");
+    let commands = system.done(&format!("{setup} --dry-run"));
+    assert!(!commands.contains("hush"), "{commands}");
+    let said = failed(&system.run(&setup));
+    assert!(
+        said.contains("hint: journalctl -e -u wit.service"),
+        "{said}"
+    );
+    assert!(!said.contains("hush"), "{said}");
+    let mode = system.done("stat -c '%a %u' /etc/default/wit");
+    assert_eq!(mode, "600 0\n");
+    assert!(
+        system
+            .done("cat /etc/default/wit")
+            .contains(&format!("DATABASE_URL='{url}'"))
+    );
+    let shown = system.done("systemctl show wit; systemctl cat wit");
+    assert!(!shown.contains("hush"), "{shown}");
+    assert!(
+        shown.contains("AmbientCapabilities=cap_net_bind_service"),
+        "{shown}"
+    );
+    system.done("wit setup --server --undo");
+    system.done("! test -e /etc/default/wit");
 }

@@ -190,7 +190,7 @@ impl Schedule {
 
 /// Returns whether systemd keeps this user's services without a session (loginctl(1)).
 #[cfg(unix)]
-fn lingers() -> Option<bool> {
+pub fn lingers() -> Option<bool> {
     let user = rustix::process::getuid().as_raw().to_string();
     let arguments = ["show-user", &user, "--property=Linger"];
     let said = process::run("loginctl", &arguments, "").ok()?;
@@ -201,8 +201,9 @@ fn lingers() -> Option<bool> {
     }
 }
 
+/// Never known.
 #[cfg(not(unix))]
-fn lingers() -> Option<bool> {
+pub fn lingers() -> Option<bool> {
     None
 }
 

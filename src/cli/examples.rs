@@ -252,8 +252,8 @@ Examples:
   # git asks wit about one server, and no other helper there
   wit setup --host https://wit.example.com
 
-  # Undo all that wit setup added
-  wit setup --undo";
+  # What would run wit up as a service; without --dry-run it does
+  wit setup --server --no-sign-up --dry-run";
 
 pub const DOCTOR: &str = "\
 Examples:

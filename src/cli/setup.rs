@@ -1,5 +1,8 @@
 //! `wit setup`: makes git ask the helper, has tokens renewed daily, and takes both back.
 
+#[cfg(all(feature = "platform", unix))]
+mod server;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -21,8 +24,12 @@ pub struct Args {
     #[command(flatten)]
     scope: ScopeArgs,
     /// For this server only, and there no other helper; may be repeated
-    #[arg(long, alias = "server", value_name = "URL", num_args = 1.., conflicts_with = "undo")]
+    #[arg(long, value_name = "URL", num_args = 1.., conflicts_with = "undo")]
     host: Vec<String>,
+    /// Run `wit up` as a service of systemd: of the whole system for root, else of this user. With a
+    /// URL it means --host
+    #[arg(long, value_name = "URL", num_args = 0.., conflicts_with_all = ["host", "store", "renew", "absolute", "portable"])]
+    server: Option<Vec<String>>,
     /// Keep secrets in this store from now on: keychain, file or keyutils
     #[arg(long, value_name = "NAME", conflicts_with = "undo")]
     store: Option<String>,
@@ -38,9 +45,12 @@ pub struct Args {
     /// Print the commands without running them
     #[arg(long)]
     dry_run: bool,
-    /// Undo what `wit setup` added to this configuration
+    /// Undo what `wit setup` added to this configuration, or with --server the service
     #[arg(long)]
     undo: bool,
+    #[cfg(all(feature = "platform", unix))]
+    #[command(flatten, next_help_heading = "Options of --server")]
+    serving: super::up::options::Serving,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -72,7 +82,24 @@ impl ScopeArgs {
     }
 }
 
-pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let is_service = args.server.as_ref().is_some_and(Vec::is_empty);
+    args.host.extend(args.server.take().unwrap_or_default());
+    #[cfg(all(feature = "platform", unix))]
+    match is_service {
+        true => return server::run(args.serving, args.undo, args.dry_run, context),
+        false if !args.serving.arguments().is_empty() => {
+            let message = "an option of a server is given without --server";
+            let hint = "wit setup --server, with the same options";
+            return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+        }
+        false => {}
+    }
+    #[cfg(not(all(feature = "platform", unix)))]
+    if is_service {
+        let message = "this wit was built without `wit up`";
+        return Err(Failure::new(Exit::Failed, message).into());
+    }
     let scope = args.scope.scope();
     // Before git looks at it: it would wait for a FIFO.
     git_config::check_kind(&scope.file().map_err(failed)?).map_err(failed)?;

@@ -4,7 +4,7 @@ mod background;
 mod backup;
 mod check;
 mod foreground;
-mod options;
+pub mod options;
 mod reload;
 mod report;
 mod restore;
@@ -133,18 +133,15 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = data_dir(args.data_dir.as_deref(), context)?;
     refuse_sudo(&data_dir)?;
-    let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
+    let last = LastStart::read(&data_dir)?;
     let args = options::Start {
         // The server stands in another directory.
-        tls_cert: absolute(args.tls_cert)?,
-        tls_key: absolute(args.tls_key)?,
-        repositories: absolute(args.repositories)?,
+        serving: args.serving.absolute()?.after(&last),
         ..args
     };
-    let last = LastStart::read(&data_dir)?;
-    let args = args.after(&last);
-    if !args.listen().is_loopback() && !args.allow_http && args.tls_cert.is_none() {
-        let listen = args.listen();
+    let serving = &args.serving;
+    if !serving.listen().is_loopback() && !serving.allow_http && serving.tls_cert.is_none() {
+        let listen = serving.listen();
         let message = format!("{listen} is more than this machine, and http is not encrypted");
         return Err(Failure::new(Exit::Usage, message)
             .hint(format!(
@@ -152,7 +149,7 @@ fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {
             ))
             .into());
     }
-    if last.postgres && !args.defaults && config::variable("DATABASE_URL").is_none() {
+    if last.postgres && !serving.defaults && config::variable("DATABASE_URL").is_none() {
         let message = "the last start used a PostgreSQL, and DATABASE_URL is not set now";
         let hint = "set DATABASE_URL; for a database in the data directory: wit up --defaults";
         return Err(Failure::new(Exit::Usage, message).hint(hint).into());

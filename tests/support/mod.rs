@@ -28,6 +28,8 @@ pub mod session;
 pub mod soak;
 #[cfg(feature = "platform")]
 pub mod stored;
+#[cfg(all(target_os = "linux", feature = "platform"))]
+pub mod systemd;
 #[cfg(target_os = "linux")]
 pub mod terminal;
 pub mod tls;

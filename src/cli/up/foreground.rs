@@ -51,30 +51,31 @@ pub fn run(
         }),
         None => None,
     };
-    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
+    let serving = &args.serving;
+    let tls = serving.tls_cert.clone().zip(serving.tls_key.clone());
     let database_url = config::variable("DATABASE_URL");
     let options = platform::Options {
-        last_start: args.last_start(database_url.is_some()),
+        last_start: serving.last_start(database_url.is_some()),
         data_dir,
-        listen: args.listen(),
-        port: args.port,
+        listen: serving.listen(),
+        port: serving.port,
         database_url,
-        repositories: args.repositories.clone(),
+        repositories: serving.repositories.clone(),
         first_user,
         tls: tls.map(|(certificate, key)| tls::Files { certificate, key }),
-        public_url: args.public_url.clone(),
-        proxies: args.proxy.clone(),
+        public_url: serving.public_url.clone(),
+        proxies: serving.proxy.clone(),
         quota: Quota {
-            repositories: args.max_repositories(),
-            disk: args.max_disk(),
+            repositories: serving.max_repositories(),
+            disk: serving.max_disk(),
         },
-        hosts: args.host_name.clone(),
-        hsts: !args.no_hsts,
-        maintenance: !args.no_maintenance,
+        hosts: serving.host_name.clone(),
+        hsts: !serving.no_hsts,
+        maintenance: !serving.no_maintenance,
         log: reloads.then_some(log),
-        metrics: args.metrics,
-        sign_up: !args.no_sign_up,
-        patience: Duration::from_secs(args.patience().into()),
+        metrics: serving.metrics,
+        sign_up: !serving.no_sign_up,
+        patience: Duration::from_secs(serving.patience().into()),
     };
     let said = |ready: Ready| -> anyhow::Result<()> {
         if args.detach {

@@ -17,20 +17,11 @@ const PATIENCE: u16 = 60;
 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Start {
-    /// Port to listen on; 0 means the last one of this data directory, or a free one [default: the
-    /// last one, or 3000]
-    #[arg(long, value_name = "N")]
-    pub port: Option<u16>,
-    /// Address to listen on; anything but this machine itself needs --allow-http [default: the last
-    /// one, or 127.0.0.1]
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<IpAddr>,
+    #[command(flatten)]
+    pub serving: Serving,
     /// Directory for the database and the repositories
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Directory for the repositories, for several servers on one PostgreSQL [default: the last one, or the data directory]
-    #[arg(long, value_name = "DIR")]
-    pub repositories: Option<PathBuf>,
     /// Create this account if it is missing, with a password that is written into the data directory
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
@@ -40,6 +31,28 @@ pub struct Start {
     /// Read the password of that account from the first line of stdin
     #[arg(long, requires = "user")]
     pub password_stdin: bool,
+    /// Stay in the foreground and log to stderr
+    #[arg(long)]
+    pub foreground: bool,
+    /// Leave the terminal; set by `wit up` itself
+    #[arg(long, hide = true, requires = "foreground")]
+    pub detach: bool,
+}
+
+/// What a server goes by, and its next start too.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Serving {
+    /// Port to listen on; 0 means the last one of this data directory, or a free one [default: the
+    /// last one, or 3000]
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+    /// Address to listen on; anything but this machine itself needs --allow-http [default: the last
+    /// one, or 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<IpAddr>,
+    /// Directory for the repositories, for several servers on one PostgreSQL [default: the last one, or the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub repositories: Option<PathBuf>,
     /// Speak https with the certificate in this PEM file, followed as it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -86,25 +99,36 @@ pub struct Start {
     /// Forget the options of the last start, except for its port and its directory of repositories
     #[arg(long)]
     pub defaults: bool,
-    /// Stay in the foreground and log to stderr
-    #[arg(long)]
-    pub foreground: bool,
-    /// Leave the terminal; set by `wit up` itself
-    #[arg(long, hide = true, requires = "foreground")]
-    pub detach: bool,
     /// Options that are the last start's, as they would be typed.
     #[arg(skip)]
     pub remembered: Vec<OsString>,
 }
 
 impl Start {
+    /// Returns whether something is asked for that a server that runs already was not asked for.
+    pub fn ask_more(&self, running: SocketAddr, last: &LastStart) -> bool {
+        let serving = &self.serving;
+        let asks_port = serving
+            .port
+            .is_some_and(|port| port != 0 && port != running.port());
+        let named = serving.repositories.as_ref();
+        let asks_directory = named.is_some_and(|named| last.repositories.as_ref() != Some(named));
+        let usual = Serving::default().after(last).last_start(last.postgres);
+        asks_port
+            || asks_directory
+            || self.user.is_some()
+            || serving.last_start(last.postgres) != usual
+    }
+}
+
+impl Serving {
     /// The options of this start: those that were given, and else the last start's.
     pub fn after(self, last: &LastStart) -> Self {
         if self.defaults {
             return self;
         }
         let given = self.options();
-        let mut all = Start {
+        let mut all = Serving {
             listen: self.listen.or(last.listen),
             tls_cert: self.tls_cert.or_else(|| last.tls_cert.clone()),
             tls_key: self.tls_key.or_else(|| last.tls_key.clone()),
@@ -169,50 +193,29 @@ impl Start {
         self.patience.unwrap_or(PATIENCE)
     }
 
-    /// Returns whether something is asked for that a server that runs already was not asked for.
-    pub fn ask_more(&self, running: SocketAddr, last: &LastStart) -> bool {
-        let asks_port = self
-            .port
-            .is_some_and(|port| port != 0 && port != running.port());
-        let named = self.repositories.as_ref();
-        let asks_directory = named.is_some_and(|named| last.repositories.as_ref() != Some(named));
-        let usual = Start::default().after(last).options();
-        asks_port || asks_directory || self.user.is_some() || self.options() != usual
-    }
-
-    /// The options that a start remembers, where they are not the defaults: each with its value.
+    /// The options that a start remembers: each with its value, as it would be typed.
     fn options(&self) -> Vec<Vec<OsString>> {
         let mut all: Vec<Vec<OsString>> = Vec::new();
-        let mut add = |option: &str, value: OsString| all.push(vec![option.into(), value]);
-        if self.listen() != LOOPBACK {
-            add("--listen", self.listen().to_string().into());
-        }
-        for (option, path) in [("--tls-cert", &self.tls_cert), ("--tls-key", &self.tls_key)] {
-            if let Some(path) = path {
-                add(option, path.into());
-            }
-        }
-        if let Some(url) = &self.public_url {
-            add("--public-url", url.as_str().into());
-        }
+        let mut add = |option: &str, value: Option<OsString>| {
+            all.extend(value.map(|value| vec![option.into(), value]));
+        };
+        let number = |number: Option<u64>| number.map(|number| number.to_string().into());
+        let listen = self.listen.map(|address| address.to_string());
+        add("--listen", listen.map(OsString::from));
+        add("--tls-cert", self.tls_cert.clone().map(OsString::from));
+        add("--tls-key", self.tls_key.clone().map(OsString::from));
+        let url = self.public_url.as_ref().map(Url::as_str);
+        add("--public-url", url.map(OsString::from));
         for proxy in &self.proxy {
-            add("--proxy", proxy.to_string().into());
+            add("--proxy", Some(proxy.to_string().into()));
         }
         for host in &self.host_name {
-            add("--host-name", host.into());
+            add("--host-name", Some(host.into()));
         }
-        if self.max_repositories() != MAX_REPOSITORIES {
-            add(
-                "--max-repositories",
-                self.max_repositories().to_string().into(),
-            );
-        }
-        if self.max_disk() != MAX_DISK {
-            add("--max-disk", size_text(self.max_disk()).into());
-        }
-        if self.patience() != PATIENCE {
-            add("--patience", self.patience().to_string().into());
-        }
+        add("--max-repositories", number(self.max_repositories));
+        let disk = self.max_disk.map(size_text);
+        add("--max-disk", disk.map(OsString::from));
+        add("--patience", number(self.patience.map(u64::from)));
         for (option, is_set) in [
             ("--allow-http", self.allow_http),
             ("--metrics", self.metrics),
@@ -226,6 +229,34 @@ impl Start {
         }
         all
     }
+
+    /// All of it, as it would be typed.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut all: Vec<OsString> = self.options().into_iter().flatten().collect();
+        if let Some(port) = self.port {
+            all.extend(["--port".into(), port.to_string().into()]);
+        }
+        if let Some(path) = &self.repositories {
+            all.extend(["--repositories".into(), path.into()]);
+        }
+        for (option, is_set) in [("--sign-up", self.sign_up), ("--defaults", self.defaults)] {
+            if is_set {
+                all.push(option.into());
+            }
+        }
+        all
+    }
+
+    /// The same with paths that mean the same in every directory.
+    pub fn absolute(self) -> std::io::Result<Self> {
+        let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
+        Ok(Serving {
+            tls_cert: absolute(self.tls_cert)?,
+            tls_key: absolute(self.tls_key)?,
+            repositories: absolute(self.repositories)?,
+            ..self
+        })
+    }
 }
 
 fn or_last<T: Clone>(given: Vec<T>, last: &[T]) -> Vec<T> {
@@ -238,19 +269,16 @@ fn or_last<T: Clone>(given: Vec<T>, last: &[T]) -> Vec<T> {
 /// The arguments of the same server in the foreground, without its password.
 pub fn server_arguments(args: &Start, data_dir: &Path) -> Vec<OsString> {
     // Nothing is to be added to them.
-    let mut all: Vec<OsString> = vec!["--defaults".into()];
-    all.extend(args.options().into_iter().flatten());
-    let mut add = |option: &str, value: OsString| all.extend([option.into(), value]);
-    if let Some(port) = args.port {
-        add("--port", port.to_string().into());
-    }
-    add("--data-dir", data_dir.into());
-    if let Some(path) = &args.repositories {
-        add("--repositories", path.into());
-    }
+    let serving = Serving {
+        sign_up: false,
+        defaults: true,
+        ..args.serving.clone()
+    };
+    let mut all = serving.arguments();
+    all.extend(["--data-dir".into(), data_dir.into()]);
     for (option, text) in [("--user", &args.user), ("--email", &args.email)] {
         if let Some(text) = text {
-            add(option, text.into());
+            all.extend([option.into(), text.into()]);
         }
     }
     all

@@ -39,7 +39,7 @@ pub fn already(
 
 /// Says that sign-up is open again, which nobody need have meant.
 pub fn warn_of_sign_up(args: &Start, last: &LastStart) {
-    if !args.no_sign_up && last.no_sign_up {
+    if !args.serving.no_sign_up && last.no_sign_up {
         eprintln!(
             "warning: anyone who reaches the server can sign up now; the last start had --no-sign-up"
         );
@@ -89,7 +89,7 @@ pub fn report(
             "wit login {url} --username {user} --password-stdin < {}",
             quoted(file)
         )),
-        _ if ready.is_empty && args.no_sign_up => {
+        _ if ready.is_empty && args.serving.no_sign_up => {
             Some("wit down && wit up --no-sign-up --user you".to_owned())
         }
         _ if ready.is_empty => Some(format!(
@@ -98,7 +98,7 @@ pub fn report(
         _ if moved => Some(format!("wit login {url}")),
         _ => None,
     };
-    let remembered: Vec<String> = (args.remembered.iter())
+    let remembered: Vec<String> = (args.serving.remembered.iter())
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     // A URL that the person has set himself may hold a password; he knows it.
