@@ -6,7 +6,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,13 +13,10 @@ use axum::body::{Body, Bytes};
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::connection::Connection;
-
 /// Bytes that pay for a second of waiting.
 const BYTES_PER_SECOND: f64 = 1024.0;
 
 /// A body that fails with [`io::ErrorKind::TimedOut`] once its client is too slow.
-#[derive(Debug)]
 pub struct PacedBody {
     body: Body,
     /// The most that the client may owe.
@@ -28,24 +24,21 @@ pub struct PacedBody {
     budget: Duration,
     /// Since when the server has been waiting for more, and until when it will.
     wait: Option<(Instant, Pin<Box<Sleep>>)>,
-    connection: Option<Arc<Connection>>,
+    on_wait: OnWait,
 }
+
+/// Told whether the server waits for the client, each time that changes.
+pub type OnWait = Box<dyn Fn(bool) + Send + Sync>;
 
 impl PacedBody {
     /// `patience` is the longest silence, and what a slow client may fall behind in all.
-    pub fn new(body: Body, patience: Duration, connection: Option<Arc<Connection>>) -> Self {
+    pub fn new(body: Body, patience: Duration, on_wait: OnWait) -> Self {
         PacedBody {
             body,
             patience,
             budget: patience,
             wait: None,
-            connection,
-        }
-    }
-
-    fn waits_for_client(&self, waits: bool) {
-        if let Some(connection) = &self.connection {
-            connection.set_waits_for_server(!waits);
+            on_wait,
         }
     }
 }
@@ -64,7 +57,7 @@ impl http_body::Body for PacedBody {
                 let now = Instant::now();
                 let sleep = Box::pin(tokio::time::sleep_until(now + self.budget));
                 self.wait = Some((now, sleep));
-                self.waits_for_client(true);
+                (self.on_wait)(true);
             }
             let over =
                 (self.wait.as_mut()).is_some_and(|(_, until)| until.as_mut().poll(cx).is_ready());
@@ -79,7 +72,7 @@ impl http_body::Body for PacedBody {
         };
         if let Some((since, _)) = self.wait.take() {
             self.budget = self.budget.saturating_sub(since.elapsed());
-            self.waits_for_client(false);
+            (self.on_wait)(false);
         }
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
@@ -119,7 +112,7 @@ mod tests {
             }
         });
         let body = Body::from_stream(ReaderStream::new(server));
-        let mut body = PacedBody::new(body, patience, None);
+        let mut body = PacedBody::new(body, patience, Box::new(|_| {}));
         loop {
             match std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
                 None => return true,

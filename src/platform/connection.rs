@@ -45,7 +45,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn set_waits_for_server(&self, waits: bool) {
+    fn set_waits_for_server(&self, waits: bool) {
         self.waits_for_server.store(waits, Ordering::Relaxed);
     }
 }
@@ -170,10 +170,16 @@ pub async fn each_request(
     let request = match request.body().is_end_stream() {
         true => request,
         false => request.map(|body| {
+            let connection = connection.clone();
+            let on_wait = move |waits_for_client: bool| {
+                if let Some(connection) = &connection {
+                    connection.set_waits_for_server(!waits_for_client);
+                }
+            };
             Body::new(PacedBody::new(
                 body,
                 connections.patience,
-                connection.clone(),
+                Box::new(on_wait),
             ))
         }),
     };
