@@ -1,6 +1,5 @@
 //! A server's token API, in whichever of its three forms.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -8,6 +7,7 @@ use uuid::Uuid;
 
 pub use form::Form;
 use promises::Promises;
+pub use reason::{Reason, ReasonKind};
 
 use crate::credential::TokenInfo;
 use crate::expiry::{Expiry, UnixTime, notable_skew};
@@ -27,6 +27,7 @@ pub mod login;
 pub mod lost;
 pub mod own;
 pub mod promises;
+mod reason;
 pub mod rest;
 pub mod server;
 pub mod trpc;
@@ -260,42 +261,113 @@ pub trait TokenApi {
     fn clock_skew(&self) -> Option<i64>;
 }
 
-/// Why the server, or the way to it, did not do what was asked. Never holds a secret or a raw body.
-#[derive(Debug)]
+/// Why the server, or the way to it, did not do what was asked. Never holds a secret or a raw body;
+/// sentences of the server's are cut, escaped and redacted.
+#[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// Nothing was carried out: the request never got there.
-    Unreachable { server: String, reason: String },
+    #[error("can't reach {server}: {reason}")]
+    Unreachable {
+        /// Base URL of the server.
+        server: String,
+        /// Reason, which keeps the error that it comes from.
+        #[source]
+        reason: Reason,
+    },
     /// Nothing was sent: plain http to another machine would show the secret on its way.
-    PlainHttp { server: String },
+    #[error("{server}: plain http would show the secret on its way")]
+    PlainHttp {
+        /// Base URL of the server.
+        server: String,
+    },
     /// The request went out and the answer did not come: it may have been carried out.
-    Lost { server: String, reason: String },
+    #[error("no answer from {server}: {reason}")]
+    Lost {
+        /// Base URL of the server.
+        server: String,
+        /// Reason, which keeps the error that it comes from.
+        #[source]
+        reason: Reason,
+    },
     /// The session or token is missing, expired or revoked.
+    #[error("the server does not accept this login")]
     Unauthorized,
-    /// Known, but not allowed; with the server's sentence, escaped.
-    Forbidden { message: String },
+    /// Known, but not allowed.
+    #[error("{message}")]
+    Forbidden {
+        /// The server's sentence.
+        message: String,
+    },
     /// No such token.
+    #[error("token not found")]
     NotFound,
-    /// The server refused the request as it was; with its sentence, escaped.
-    Refused { message: String },
+    /// The server refused the request as it was.
+    #[error("{message}")]
+    Refused {
+        /// The server's sentence.
+        message: String,
+    },
+    /// The database of direct mode refused, or is not a wit server's.
+    #[error("{message}")]
+    DatabaseRefused {
+        /// The database's sentence.
+        message: String,
+    },
     /// Too many requests, or a server that is busy: nothing was carried out.
-    Limited { retry_after: Option<Duration> },
-    /// The server failed.
-    Failed { status: u16 },
+    #[error("too many requests{}", again(*retry_after))]
+    Limited {
+        /// Time after which the server wants to be asked again, where it says one.
+        retry_after: Option<Duration>,
+    },
+    /// The server failed: it may have done what was asked.
+    #[error("the server failed with status {status}")]
+    Failed {
+        /// HTTP status, 500 or more.
+        status: u16,
+    },
     /// An answer that is not of the API's form.
-    Malformed { what: String },
+    #[error("invalid response from the server: {what}")]
+    Malformed {
+        /// One clause, without what was read.
+        what: String,
+    },
     /// This form of the API has no such call.
-    Unsupported { what: &'static str },
+    #[error("this server can't {what}")]
+    Unsupported {
+        /// What it can't do.
+        what: &'static str,
+    },
     /// The host has no such call for this login. Nothing was sent.
+    #[error("{host} can't {what} for this sign-in")]
     Impossible {
+        /// Name of the host's kind.
         host: &'static str,
+        /// What it can't do.
         what: &'static str,
         /// The page on which a person can do it.
         page: Option<String>,
     },
     /// The host takes the account's password only, and nobody could be asked for it.
-    PasswordNeeded { server: String, reason: String },
+    #[error("{server} requires your password for this: {reason}")]
+    PasswordNeeded {
+        /// Base URL of the server.
+        server: String,
+        /// Why nobody was asked.
+        reason: String,
+    },
     /// The host refused the password or the one-time code.
-    WrongPassword { server: String },
+    #[error("{server} refused the password or the one-time code")]
+    WrongPassword {
+        /// Base URL of the server.
+        server: String,
+    },
+}
+
+fn again(retry_after: Option<Duration>) -> String {
+    match retry_after {
+        Some(wait) => format!("; try again in {} s", wait.as_secs()),
+        None => String::new(),
+    }
 }
 
 impl ApiError {
@@ -309,6 +381,7 @@ impl ApiError {
             | ApiError::Forbidden { .. }
             | ApiError::NotFound
             | ApiError::Refused { .. }
+            | ApiError::DatabaseRefused { .. }
             | ApiError::Limited { .. }
             | ApiError::Unsupported { .. }
             | ApiError::Impossible { .. }
@@ -317,36 +390,3 @@ impl ApiError {
         }
     }
 }
-
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ApiError::Unreachable { server, reason } => write!(f, "can't reach {server}: {reason}"),
-            ApiError::PlainHttp { server } => {
-                write!(f, "{server}: plain http would show the secret on its way")
-            }
-            ApiError::Lost { server, reason } => write!(f, "no answer from {server}: {reason}"),
-            ApiError::Unauthorized => f.write_str("the server does not accept this login"),
-            ApiError::Forbidden { message } | ApiError::Refused { message } => f.write_str(message),
-            ApiError::NotFound => f.write_str("token not found"),
-            ApiError::Limited { retry_after } => match retry_after {
-                Some(wait) => write!(f, "too many requests; try again in {} s", wait.as_secs()),
-                None => f.write_str("too many requests"),
-            },
-            ApiError::Failed { status } => write!(f, "the server failed with status {status}"),
-            ApiError::Malformed { what } => write!(f, "invalid response from the server: {what}"),
-            ApiError::Unsupported { what } => write!(f, "this server can't {what}"),
-            ApiError::Impossible { host, what, .. } => {
-                write!(f, "{host} can't {what} for this sign-in")
-            }
-            ApiError::PasswordNeeded { server, reason } => {
-                write!(f, "{server} requires your password for this: {reason}")
-            }
-            ApiError::WrongPassword { server } => {
-                write!(f, "{server} refused the password or the one-time code")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ApiError {}

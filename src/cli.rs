@@ -1,6 +1,7 @@
 //! The commands of `wit`: one file each. The only printer.
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -105,6 +106,8 @@ pub struct Failure {
     pub exit: Exit,
     pub message: String,
     pub hint: Option<String>,
+    /// The error that it comes from, for `WIT_TRACE`: the message says all to a person.
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
@@ -113,7 +116,14 @@ impl Failure {
             exit,
             message: message.into(),
             hint: None,
+            source: None,
         }
+    }
+
+    /// Keeps the error that it comes from.
+    pub fn caused_by(mut self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(error.into());
+        self
     }
 
     pub fn hint(mut self, hint: impl Into<Hint>) -> Self {
@@ -149,7 +159,11 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}
 
 /// Context that every command is given.
 #[derive(Debug)]

@@ -89,32 +89,21 @@ pub struct World<'a> {
 }
 
 /// Why an operation failed. What stdout got by then is nothing.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum HelperError {
     /// The request was not understood.
-    Wire(wire::WireError),
+    #[error("{0}")]
+    Wire(#[from] wire::WireError),
     /// The store did not do its part.
-    Store(StoreError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
     /// The answer can't be written.
-    Output(io::Error),
+    #[error("can't answer git: {0}")]
+    Output(#[source] io::Error),
     /// The token of the environment is no value for git's protocol.
+    #[error("WIT_TOKEN can't be given to git: it has several lines, or is too long")]
     EnvironmentToken,
 }
-
-impl fmt::Display for HelperError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            HelperError::Wire(error) => error.fmt(f),
-            HelperError::Store(error) => error.fmt(f),
-            HelperError::Output(error) => write!(f, "can't answer git: {error}"),
-            HelperError::EnvironmentToken => {
-                f.write_str("WIT_TOKEN can't be given to git: it has several lines, or is too long")
-            }
-        }
-    }
-}
-
-impl std::error::Error for HelperError {}
 
 impl HelperError {
     /// Command that fixes it.
@@ -123,18 +112,6 @@ impl HelperError {
             HelperError::Store(error) => error.hint(),
             HelperError::Wire(_) | HelperError::Output(_) | HelperError::EnvironmentToken => None,
         }
-    }
-}
-
-impl From<wire::WireError> for HelperError {
-    fn from(error: wire::WireError) -> Self {
-        HelperError::Wire(error)
-    }
-}
-
-impl From<StoreError> for HelperError {
-    fn from(error: StoreError) -> Self {
-        HelperError::Store(error)
     }
 }
 

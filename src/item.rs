@@ -61,30 +61,18 @@ pub struct Session {
 }
 
 /// Why stored bytes are no item of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ItemError {
     /// Not JSON, or not of this form: torn, truncated or somebody else's.
+    #[error("the stored item is damaged")]
     Damaged,
     /// Written by a newer version of this program.
+    #[error("the stored item has format {0}, which is newer than this program")]
     Newer(u64),
     /// A good item of another site.
+    #[error("the stored item belongs to another site")]
     OtherSite,
 }
-
-impl std::fmt::Display for ItemError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ItemError::Damaged => f.write_str("the stored item is damaged"),
-            ItemError::Newer(version) => write!(
-                f,
-                "the stored item has format {version}, which is newer than this program"
-            ),
-            ItemError::OtherSite => f.write_str("the stored item belongs to another site"),
-        }
-    }
-}
-
-impl std::error::Error for ItemError {}
 
 impl Item {
     /// Returns whether nothing worth storing is left.

@@ -2,7 +2,6 @@
 //!
 //! It prints nothing and asks nobody. CONTRIBUTING.md says why no crate does this.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -85,81 +84,74 @@ pub struct Tokens {
 }
 
 /// Why a grant was not given, in one line that holds no secret.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum OAuthError {
     /// The way to the server failed, or what it said is not OAuth's.
-    Api(ApiError),
-    /// The server refused, with its code (RFC 6749, section 5.2) and its sentence, escaped.
+    #[error("{0}")]
+    Api(#[from] ApiError),
+    /// The server refused (RFC 6749, section 5.2).
+    #[error("the server refused: {}", refusal(code, description.as_deref()))]
     Refused {
+        /// Its code, escaped.
         code: String,
+        /// Its sentence, escaped.
         description: Option<String>,
     },
-    /// The host has ended what the sign-in holds; `why` is one clause.
-    Ended { why: String },
+    /// The host has ended what the sign-in holds.
+    #[error("{why}")]
+    Ended {
+        /// One clause.
+        why: String,
+    },
     /// The user said no.
+    #[error("the sign-in was denied")]
     Denied,
     /// The user did not answer in time.
+    #[error("the sign-in was not confirmed in time")]
     Expired,
-    /// Polls come too often; GitHub names the interval in seconds that it wants.
-    SlowDown { interval: Option<u64> },
+    /// Polls come too often.
+    #[error("the server wants fewer requests")]
+    SlowDown {
+        /// The interval in seconds that it wants, where it says one (GitHub).
+        interval: Option<u64>,
+    },
     /// The server has no such way in.
-    Unsupported { what: &'static str },
+    #[error("the server has no {what}")]
+    Unsupported {
+        /// The way.
+        what: &'static str,
+    },
     /// An endpoint that no secret may be sent to.
-    Endpoint { url: String, why: &'static str },
+    #[error("can't use {url}: {why}")]
+    Endpoint {
+        /// Its URL, without user, password and query.
+        url: String,
+        /// One clause.
+        why: &'static str,
+    },
     /// The redirect does not belong to this sign-in.
+    #[error("the redirect belongs to another sign-in (its state does not match)")]
     State,
-    /// The redirect, or the metadata, comes from another server than was asked.
-    Issuer { expected: String, found: String },
+    /// The redirect, or the metadata, comes from another server than was asked (RFC 9207).
+    #[error("the response comes from {found}, not from {expected} (iss does not match)")]
+    Issuer {
+        /// The issuer that was asked, escaped.
+        expected: String,
+        /// The one that answered, escaped.
+        found: String,
+    },
     /// The pasted text is not the address of a redirect.
+    #[error("that is not the address that the browser was sent to")]
     NoRedirect,
     /// Nothing can be listened to on this machine.
-    Listen(std::io::Error),
+    #[error("can't wait for the browser: {0}")]
+    Listen(#[source] std::io::Error),
 }
 
-impl fmt::Display for OAuthError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OAuthError::Api(error) => error.fmt(f),
-            OAuthError::Refused { code, description } => match description {
-                Some(description) => write!(f, "the server refused: {description} ({code})"),
-                None => write!(f, "the server refused: {code}"),
-            },
-            OAuthError::Ended { why } => f.write_str(why),
-            OAuthError::Denied => f.write_str("the sign-in was denied"),
-            OAuthError::Expired => f.write_str("the sign-in was not confirmed in time"),
-            OAuthError::SlowDown { .. } => f.write_str("the server wants fewer requests"),
-            OAuthError::Unsupported { what } => write!(f, "the server has no {what}"),
-            OAuthError::Endpoint { url, why } => write!(f, "can't use {url}: {why}"),
-            OAuthError::State => {
-                f.write_str("the redirect belongs to another sign-in (its state does not match)")
-            }
-            OAuthError::Issuer { expected, found } => {
-                write!(
-                    f,
-                    "the response comes from {found}, not from {expected} (iss does not match)"
-                )
-            }
-            OAuthError::NoRedirect => {
-                f.write_str("that is not the address that the browser was sent to")
-            }
-            OAuthError::Listen(error) => write!(f, "can't wait for the browser: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for OAuthError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            OAuthError::Api(error) => Some(error),
-            OAuthError::Listen(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<ApiError> for OAuthError {
-    fn from(error: ApiError) -> Self {
-        OAuthError::Api(error)
+fn refusal(code: &str, description: Option<&str>) -> String {
+    match description {
+        Some(description) => format!("{description} ({code})"),
+        None => code.to_owned(),
     }
 }
 

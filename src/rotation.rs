@@ -9,7 +9,6 @@
 //! and revoked. Where the server keeps no such ids, a token that may be it may as well be another
 //! machine's: then none is revoked and a person is asked.
 
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -153,139 +152,122 @@ pub enum OldToken {
 
 /// Why a run stopped. Unless said otherwise the journal remains and a re-run goes on from there;
 /// the old token still works.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RotationError {
-    /// The server, or the way to it, failed while `doing`.
+    /// The server, or the way to it, failed.
+    #[error("{doing}: {error}")]
     Api {
+        /// What was being done.
         doing: &'static str,
+        /// The server's error.
+        #[source]
         error: ApiError,
     },
-    Store(StoreError),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
     /// The journal can't be read or written.
-    Journal(io::Error),
+    #[error("the rotation's journal: {0}")]
+    Journal(#[from] io::Error),
     /// The account has that many tokens already, as many as it may have. Nothing was done.
+    #[error("the account has {0} tokens, so there is no room for a new one")]
     Full(usize),
     /// The token to rotate is not in the server's list. Nothing was done.
+    #[error("the server has no such token any more")]
     Missing,
     /// Another process has replaced the stored token meanwhile. Nothing was done.
+    #[error("the token was rotated by another process meanwhile")]
     Replaced,
     /// The server refuses the old token although it has not expired. Nothing was done.
+    #[error("the server refuses the old token")]
     OldRefused,
     /// The new token would have nowhere to go. Nothing was done.
+    #[error("this token is not stored here, so the new one needs a receiver")]
     NoReceiver,
-    /// The new token is not what was asked for. It was revoked and the old one kept, unless that
-    /// has replaced itself.
+    /// The new token is not what was asked for. The old one is kept, unless that has replaced itself.
+    #[error(
+        "the new token is not as asked for{}: {what}",
+        if *revoked { ", and was revoked" } else { "" }
+    )]
     NotAsAsked {
+        /// The difference, in one clause.
         what: String,
+        /// True if the new token was revoked.
         revoked: bool,
     },
     /// These tokens may come from a create request whose response was lost, or from another machine;
     /// only a person can tell. None was revoked; see [`Rotator::leave_alone`].
+    #[error("{}", unclear(tokens, *sent))]
     Unclear {
+        /// At least one.
         tokens: Vec<Token>,
         /// When the request was sent, by the server's clock.
         sent: UnixTime,
     },
     /// Some receivers do not have the new token.
+    #[error("{}", undelivered(failed, *old))]
     Undelivered {
+        /// These receivers, each with its error.
         failed: Vec<(Sink, DeliveryError)>,
+        /// State of the old token.
         old: OldToken,
     },
     /// The new token's secret is gone from the store, and somebody may still need it.
+    #[error("the new token is no longer kept here")]
     NotKept,
     /// The server has ended the new token: the old one is all there is, and is not revoked.
+    #[error("the server has ended the new token; the old one was not revoked")]
     NewGone,
     /// The token has replaced itself, and the answer with the new one was lost. Nothing is left of
     /// the rotation; the entry is marked as ended.
+    #[error("{}", sign_in::lost(server, &escaped(name)))]
     Lost {
+        /// Base URL of the server.
         server: String,
+        /// The token's name, not escaped.
         name: String,
     },
     /// There is no way back, for this reason.
+    #[error("{0}, so the rotation can only be finished")]
     TooLateToAbort(&'static str),
 }
 
-impl fmt::Display for RotationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RotationError::Api { doing, error } => write!(f, "{doing}: {error}"),
-            RotationError::Store(error) => error.fmt(f),
-            RotationError::Journal(error) => write!(f, "the rotation's journal: {error}"),
-            RotationError::Full(max) => write!(
-                f,
-                "the account has {max} tokens, so there is no room for a new one"
-            ),
-            RotationError::Missing => f.write_str("the server has no such token any more"),
-            RotationError::Replaced => {
-                f.write_str("the token was rotated by another process meanwhile")
-            }
-            RotationError::OldRefused => f.write_str("the server refuses the old token"),
-            RotationError::NoReceiver => {
-                f.write_str("this token is not stored here, so the new one needs a receiver")
-            }
-            RotationError::NotAsAsked { what, revoked } => {
-                let revoked = if *revoked { ", and was revoked" } else { "" };
-                write!(f, "the new token is not as asked for{revoked}: {what}")
-            }
-            RotationError::Unclear { tokens, sent } => {
-                let sent = rfc3339(*sent);
-                write!(
-                    f,
-                    "the response to a create request of {sent} was lost; these tokens may come from \
-                     it, or from another machine, and none was revoked:"
-                )?;
-                for token in tokens {
-                    let used = match token.last_used {
-                        Some(at) => format!("last used {}", rfc3339(at)),
-                        None => "never used".to_owned(),
-                    };
-                    let (id, name) = (escaped(&token.id), escaped(&token.name));
-                    write!(f, "\n  {id}  {name}")?;
-                    if let Some(created) = token.created {
-                        write!(f, ", created {}", rfc3339(created))?;
-                    }
-                    write!(f, ", {used}")?;
-                }
-                Ok(())
-            }
-            RotationError::Undelivered { failed, old } => {
-                let old = match old {
-                    OldToken::EndsSoon => OLD_ENDS,
-                    OldToken::HasEnded => "the old one has ended",
-                    OldToken::Works => "the old one still works",
-                };
-                write!(f, "the new token did not reach every receiver; {old}")?;
-                for (sink, error) in failed {
-                    write!(f, "\n{sink}: {error}")?;
-                }
-                Ok(())
-            }
-            RotationError::NotKept => f.write_str("the new token is no longer kept here"),
-            RotationError::NewGone => {
-                f.write_str("the server has ended the new token; the old one was not revoked")
-            }
-            RotationError::Lost { server, name } => {
-                f.write_str(&sign_in::lost(server, &escaped(name)))
-            }
-            RotationError::TooLateToAbort(why) => {
-                write!(f, "{why}, so the rotation can only be finished")
-            }
+fn unclear(tokens: &[Token], sent: UnixTime) -> String {
+    let mut text = format!(
+        "the response to a create request of {} was lost; these tokens may come from it, or from          another machine, and none was revoked:",
+        rfc3339(sent)
+    );
+    for token in tokens {
+        let (id, name) = (escaped(&token.id), escaped(&token.name));
+        text += &format!(
+            "
+  {id}  {name}"
+        );
+        if let Some(created) = token.created {
+            text += &format!(", created {}", rfc3339(created));
         }
+        text += &match token.last_used {
+            Some(at) => format!(", last used {}", rfc3339(at)),
+            None => ", never used".to_owned(),
+        };
     }
+    text
 }
 
-impl std::error::Error for RotationError {}
-
-impl From<StoreError> for RotationError {
-    fn from(error: StoreError) -> Self {
-        RotationError::Store(error)
+fn undelivered(failed: &[(Sink, DeliveryError)], old: OldToken) -> String {
+    let old = match old {
+        OldToken::EndsSoon => OLD_ENDS,
+        OldToken::HasEnded => "the old one has ended",
+        OldToken::Works => "the old one still works",
+    };
+    let mut text = format!("the new token did not reach every receiver; {old}");
+    for (sink, error) in failed {
+        text += &format!(
+            "
+{sink}: {error}"
+        );
     }
-}
-
-impl From<io::Error> for RotationError {
-    fn from(error: io::Error) -> Self {
-        RotationError::Journal(error)
-    }
+    text
 }
 
 /// For [`Rotator::reached`]: dies at the point that `WIT_CRASH_AT` names, in a build for that.

@@ -1,6 +1,5 @@
 //! Storage of items: the seam below all matching, and the read-change-write above it.
 
-use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -62,14 +61,16 @@ pub trait Store {
 }
 
 /// Why a store did not do what it was asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It can't be reached: no bus, no service, no prompt, no permission.
+    #[error("the store can't be reached: {reason}")]
     Unavailable {
         /// Why, in words.
         reason: String,
     },
     /// It is locked and nobody could be asked to unlock it.
+    #[error("the store is locked: {reason}")]
     Locked {
         /// Why, in words.
         reason: String,
@@ -77,18 +78,22 @@ pub enum StoreError {
         hint: &'static str,
     },
     /// It did not answer in time.
+    #[error("the store did not answer within {after:?}")]
     TimedOut {
         /// The time that it had.
         after: Duration,
     },
     /// The stored item can't be used.
+    #[error("{site}: {error}")]
     Item {
         /// The site of the item.
         site: Site,
         /// Reason.
+        #[source]
         error: ItemError,
     },
     /// The item is larger than the store takes.
+    #[error("the item has {bytes} bytes and the store takes at most {most}")]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -98,6 +103,7 @@ pub enum StoreError {
         hint: &'static str,
     },
     /// Another process held the lock of a site, or of the whole store, for too long.
+    #[error("{what}: another process held its lock for {after:?}")]
     Busy {
         /// Name of the locked part.
         what: String,
@@ -105,36 +111,15 @@ pub enum StoreError {
         after: Duration,
     },
     /// Reading or writing failed.
+    #[error("{what}: {error}")]
     Io {
         /// Operation that was tried.
         what: String,
         /// The system's error.
+        #[source]
         error: std::io::Error,
     },
 }
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StoreError::Unavailable { reason } => write!(f, "the store can't be reached: {reason}"),
-            StoreError::Locked { reason, .. } => write!(f, "the store is locked: {reason}"),
-            StoreError::TimedOut { after } => {
-                write!(f, "the store did not answer within {after:?}")
-            }
-            StoreError::Item { site, error } => write!(f, "{site}: {error}"),
-            StoreError::TooLarge { bytes, most, .. } => write!(
-                f,
-                "the item has {bytes} bytes and the store takes at most {most}"
-            ),
-            StoreError::Busy { what, after } => {
-                write!(f, "{what}: another process held its lock for {after:?}")
-            }
-            StoreError::Io { what, error } => write!(f, "{what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 impl StoreError {
     /// A command for a person that fixes it.

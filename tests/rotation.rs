@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use wit::api::promises::{Precision, Promises, SelfRotation};
-use wit::api::{Account, ApiError, CreatedToken, NewToken, Scope, Token, TokenApi};
+use wit::api::{Account, ApiError, CreatedToken, NewToken, Reason, Scope, Token, TokenApi};
 use wit::config::Paths;
 use wit::credential::{Credential, Proof, Site, TokenInfo};
 use wit::expiry::{Expiry, UnixTime};
@@ -219,7 +219,7 @@ impl World {
         let number = self.calls.get();
         self.calls.set(number + 1);
         let server = SERVER.to_owned();
-        let reason = "cut".to_owned();
+        let reason = Reason::from("cut");
         match self.fails_at.get() {
             Some((at, fault)) if at == number => match fault {
                 Fault::Failed => Err(ApiError::Failed { status: 500 }),

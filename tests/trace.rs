@@ -114,3 +114,36 @@ fn a_place_that_can_not_be_written_is_told_and_changes_nothing() {
     assert_eq!(answer, "");
     assert!(told.contains("can't write the trace"), "{told}");
 }
+
+#[test]
+fn an_error_is_traced_with_each_of_its_causes() {
+    let server = Server::start();
+    server.sign_up("ada");
+    let mut home = Home::new();
+    let url = format!("http://{}", server.address);
+    let login = ["login", &url, "--username", "ada", "--password-stdin"];
+    run(&home, WIT, &login, PASSWORD);
+    run(&home, WIT, &["token", "create", "laptop", "--store"], "");
+    drop(server);
+
+    let plain = home.run(WIT, &["token", "rotate"], "");
+    assert!(!text(&plain.stderr).contains("caused by"));
+    home.set("WIT_TRACE", "1");
+    let traced = text(&home.run(WIT, &["token", "rotate"], "").stderr);
+    let lines: Vec<&str> = traced
+        .lines()
+        .filter_map(|line| line.split_once("]: "))
+        .map(|(_, what)| what)
+        .skip_while(|what| !what.starts_with("error: "))
+        .take_while(|what| what.starts_with("error: ") || what.starts_with("caused by: "))
+        .collect();
+    // What was being done, the server's error, and what the system said of the connection.
+    assert!(lines.len() > 3, "{traced}");
+    let unreachable = format!("caused by: can't reach {url}");
+    assert!(
+        lines.iter().any(|line| line.starts_with(&unreachable)),
+        "{traced}"
+    );
+    let last = lines.last().expect("a cause");
+    assert!(last.contains("refused"), "{traced}");
+}

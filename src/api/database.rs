@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::checked;
 use super::promises::Promises;
 use super::{
-    Account, AlsoRevoked, ApiError, Change, CreatedToken, Event, Form, NewToken, Scope, Token,
-    TokenApi,
+    Account, AlsoRevoked, ApiError, Change, CreatedToken, Event, Form, NewToken, Reason,
+    ReasonKind, Scope, Token, TokenApi,
 };
 use crate::database::audit::{self, Action};
 use crate::database::tokens::{AskedFrom, Grant, TokenChange, TokenRecord, Use, scopes};
@@ -22,7 +22,7 @@ use crate::quote::sentence;
 use crate::secret::Secret;
 
 /// Time limit for one call in all, connecting included.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The tokens of one account of one database.
 pub struct Direct {
@@ -38,27 +38,28 @@ impl Direct {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| unreachable(error.to_string()))?;
+            .map_err(|error| unreachable(reason(error.to_string()).caused_by(error)))?;
         let opening = async {
             match url.strip_prefix("sqlite:") {
                 Some(path) => {
                     let path = Path::new(path.strip_prefix("//").unwrap_or(path));
                     if !path.is_file() {
-                        return Err(unreachable("there is no such file".to_owned()));
+                        return Err(unreachable(reason("there is no such file")));
                     }
                     Database::connect_sqlite(path).await
                 }
                 // The URL standard leaves line breaks out, and so names another host.
                 None if url.contains(char::is_control) => {
-                    return Err(unreachable("there is a line break in it".to_owned()));
+                    return Err(unreachable(reason("there is a line break in it")));
                 }
                 None => Database::connect_postgres(url).await,
             }
-            .map_err(|error| unreachable(cause(&error)))
+            .map_err(|error| unreachable(cause(error)))
         };
-        let database =
-            waiting(|| runtime.block_on(async { tokio::time::timeout(PATIENCE, opening).await }))
-                .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs())))??;
+        let database = waiting(|| {
+            runtime.block_on(async { tokio::time::timeout(DATABASE_TIMEOUT, opening).await })
+        })
+        .map_err(|_| unreachable(too_late()))??;
         Ok(Direct {
             runtime,
             database,
@@ -95,11 +96,11 @@ impl Direct {
     fn wait<T>(&self, call: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, ApiError> {
         waiting(|| {
             self.runtime
-                .block_on(async { tokio::time::timeout(PATIENCE, call).await })
+                .block_on(async { tokio::time::timeout(DATABASE_TIMEOUT, call).await })
         })
         .map_err(|_| ApiError::Lost {
             server: SERVER.to_owned(),
-            reason: format!("no answer within {} s", PATIENCE.as_secs()),
+            reason: too_late(),
         })?
         .map_err(failed)
     }
@@ -112,7 +113,15 @@ fn waiting<T>(work: impl FnOnce() -> T) -> T {
     progress::during(&format!("Waiting for {SERVER}"), work)
 }
 
-fn unreachable(reason: String) -> ApiError {
+fn reason(text: impl Into<String>) -> Reason {
+    Reason::new(ReasonKind::Database, text)
+}
+
+fn too_late() -> Reason {
+    reason(format!("no answer within {} s", DATABASE_TIMEOUT.as_secs()))
+}
+
+fn unreachable(reason: Reason) -> ApiError {
     ApiError::Unreachable {
         server: SERVER.to_owned(),
         reason,
@@ -121,7 +130,7 @@ fn unreachable(reason: String) -> ApiError {
 
 fn failed(error: DatabaseError) -> ApiError {
     match error {
-        error if error.is_foreign() => ApiError::Refused {
+        error if error.is_foreign() => ApiError::DatabaseRefused {
             message: format!("{SERVER}: {FOREIGN}"),
         },
         DatabaseError::Invalid(message) | DatabaseError::InvalidField(_, message) => {
@@ -131,24 +140,26 @@ fn failed(error: DatabaseError) -> ApiError {
         DatabaseError::NotFound => ApiError::NotFound,
         DatabaseError::Suspended => ApiError::Unauthorized,
         // Nothing was carried out.
-        DatabaseError::Busy(_) => unreachable(cause(&error)),
+        DatabaseError::Busy(_) => unreachable(cause(error)),
         // It answered, so nothing was carried out. The URL itself is not in what it says.
-        DatabaseError::Failed(sqlx::Error::Database(refusal)) => ApiError::Refused {
+        DatabaseError::Failed(sqlx::Error::Database(refusal)) => ApiError::DatabaseRefused {
             message: format!("{SERVER} refuses: {}", sentence(refusal.message())),
         },
         // The statement may have been carried out before the connection broke.
         DatabaseError::Failed(_) => ApiError::Lost {
             server: SERVER.to_owned(),
-            reason: cause(&error),
+            reason: cause(error),
         },
     }
 }
 
 /// The cause in words, which sqlx keeps free of the URL's password.
-fn cause(error: &DatabaseError) -> String {
+fn cause(error: DatabaseError) -> Reason {
     match error {
-        DatabaseError::Failed(error) | DatabaseError::Busy(error) => error.to_string(),
-        other => other.to_string(),
+        DatabaseError::Failed(error) | DatabaseError::Busy(error) => {
+            reason(error.to_string()).caused_by(error)
+        }
+        other => reason(other.to_string()),
     }
 }
 

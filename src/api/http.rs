@@ -20,8 +20,8 @@ use time::format_description::well_known::{Rfc2822, Rfc3339};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::ApiError;
 use super::server::ServerUrl;
+use super::{ApiError, Reason, ReasonKind};
 use crate::config;
 use crate::expiry::UnixTime;
 use crate::progress;
@@ -130,7 +130,7 @@ impl Client {
         allow_http: bool,
         ca_file: Option<&Path>,
     ) -> Result<Self, ApiError> {
-        let unreachable = |reason: String| ApiError::Unreachable {
+        let unreachable = |reason: Reason| ApiError::Unreachable {
             server: server.to_string(),
             reason,
         };
@@ -147,7 +147,10 @@ impl Client {
             // Only what these programs send themselves is ever sent again.
             .retry(reqwest::retry::never());
         if let Some(file) = ca_file {
-            let unread = |why: String| unreachable(format!("{}: {why}", file.display()));
+            let unread = |why: String| {
+                let why = format!("{}: {why}", file.display());
+                unreachable(Reason::new(ReasonKind::Certificate, why))
+            };
             let pem = std::fs::read(file).map_err(|error| unread(error.to_string()))?;
             let all = Certificate::from_pem_bundle(&pem).unwrap_or_default();
             if all.is_empty() {
@@ -168,7 +171,7 @@ impl Client {
             server: server.clone(),
             http: http
                 .build()
-                .map_err(|error| unreachable(causes(&error.without_url())))?,
+                .map_err(|error| unreachable(causes(error.without_url())))?,
             limit: config::seconds("WIT_HTTP_TIMEOUT", LIMIT),
             waits: &GET_AGAIN,
             runtime: OnceCell::new(),
@@ -220,7 +223,11 @@ impl Client {
                     waits.next().map(|wait| least.max(*wait))
                 }
                 // It would be the same again.
-                Err(ApiError::Unreachable { reason, .. }) if reason == NOT_TLS => None,
+                Err(ApiError::Unreachable { reason, .. })
+                    if reason.kind() == ReasonKind::NotTls =>
+                {
+                    None
+                }
                 Err(ApiError::Unreachable { .. } | ApiError::Failed { .. }) => {
                     waits.next().copied()
                 }
@@ -339,7 +346,7 @@ impl Client {
         auth: Auth,
         body: Option<(&str, Zeroizing<Vec<u8>>)>,
     ) -> Result<Answer, ApiError> {
-        let unreachable = |reason: String| ApiError::Unreachable {
+        let unreachable = |reason: Reason| ApiError::Unreachable {
             server: self.server.to_string(),
             reason,
         };
@@ -370,7 +377,9 @@ impl Client {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
-                    .map_err(|error| unreachable(error.to_string()))?;
+                    .map_err(|error| {
+                        unreachable(Reason::from(error.to_string()).caused_by(error))
+                    })?;
                 self.runtime.get_or_init(|| runtime)
             }
         };
@@ -390,33 +399,35 @@ impl Client {
     }
 
     /// Why a request failed. What a wrong URL leads to is said in words, not in those of the library.
-    fn reason(&self, error: &reqwest::Error) -> String {
+    fn reason(&self, error: reqwest::Error) -> Reason {
         let mut text = Vec::new();
-        let mut cause: Option<&dyn Error> = Some(error);
+        let mut cause: Option<&dyn Error> = Some(&error);
         while let Some(error) = cause {
             text.push(error.to_string());
             cause = error.source();
         }
         let says = |words: &str| text.iter().any(|cause| cause.contains(words));
-        if says("dns error") {
-            return NO_SUCH_HOST.into();
-        }
-        if says("InvalidContentType") && !self.server.is_plain() {
-            return NOT_TLS.into();
-        }
-        if self.server.is_plain() && says("invalid HTTP version parsed") {
-            return NOT_HTTP.into();
-        }
-        causes(error)
+        let is_plain = self.server.is_plain();
+        let (kind, text) = if says("dns error") {
+            (ReasonKind::NoSuchHost, NO_SUCH_HOST)
+        } else if says("InvalidContentType") && !is_plain {
+            (ReasonKind::NotTls, NOT_TLS)
+        } else if is_plain && says("invalid HTTP version parsed") {
+            (ReasonKind::NotHttp, NOT_HTTP)
+        } else {
+            return causes(error);
+        };
+        Reason::new(kind, text).caused_by(error)
     }
 
     async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Answer, ApiError> {
         let server = || self.server.to_string();
         let mut response = request.send().await.map_err(|error| {
             let error = error.without_url();
-            let (server, reason) = (server(), self.reason(&error));
             // What failed while connecting was never sent; anything later may have arrived.
-            if error.is_connect() || error.is_builder() {
+            let was_sent = !(error.is_connect() || error.is_builder());
+            let (server, reason) = (server(), self.reason(error));
+            if !was_sent {
                 ApiError::Unreachable { server, reason }
             } else {
                 ApiError::Lost { server, reason }
@@ -442,7 +453,7 @@ impl Client {
         loop {
             let chunk = response.chunk().await.map_err(|error| ApiError::Lost {
                 server: server(),
-                reason: causes(&error.without_url()),
+                reason: causes(error.without_url()),
             })?;
             let Some(chunk) = chunk else { break };
             if body.expose().len() + chunk.len() > ANSWER_LIMIT {
@@ -565,23 +576,28 @@ fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     seconds.or_else(reset).map(Duration::from_secs)
 }
 
-/// The innermost cause of a transport error, which is the one that tells a person something.
 /// Why a server is not reached whose name nobody knows.
-pub const NO_SUCH_HOST: &str = "there is no host of that name (DNS)";
+const NO_SUCH_HOST: &str = "there is no host of that name (DNS)";
 /// Why an https server is not reached that answers in plain http.
-pub const NOT_TLS: &str = "it answers, but not over TLS";
+const NOT_TLS: &str = "it answers, but not over TLS";
 /// Why there is no answer from an http server that speaks https.
-pub const NOT_HTTP: &str = "it answers, but not in plain http";
+const NOT_HTTP: &str = "it answers, but not in plain http";
 
-fn causes(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "it took too long".into();
-    }
-    let mut cause: &dyn Error = error;
+/// The innermost cause of a transport error, which is the one that tells a person something.
+fn causes(error: reqwest::Error) -> Reason {
+    let mut cause: &dyn Error = &error;
     while let Some(next) = cause.source() {
         cause = next;
     }
-    sentence(&cause.to_string())
+    let text = match error.is_timeout() {
+        true => "it took too long".to_owned(),
+        false => sentence(&cause.to_string()),
+    };
+    let kind = match text.contains("certificate") {
+        true => ReasonKind::Certificate,
+        false => ReasonKind::Other,
+    };
+    Reason::new(kind, text).caused_by(error)
 }
 
 #[cfg(test)]

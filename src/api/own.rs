@@ -10,7 +10,7 @@ use super::checked;
 use super::http::Client;
 use super::promises::{Promises, SelfRotation};
 use super::rest::{WireToken, verify};
-use super::{Account, ApiError, CreatedToken, Form, NewToken, Scope, Token, TokenApi};
+use super::{Account, ApiError, CreatedToken, Form, NewToken, Reason, Scope, Token, TokenApi};
 use crate::expiry::Expiry;
 use crate::secret::Secret;
 
@@ -106,7 +106,10 @@ impl TokenApi for Own {
         match created {
             Err(error) if replaced().unwrap_or(false) => Err(ApiError::Lost {
                 server: self.client.server().to_string(),
-                reason: format!("the token was replaced, but the new one got lost ({error})"),
+                reason: Reason::from(format!(
+                    "the token was replaced, but the new one got lost ({error})"
+                ))
+                .caused_by(error),
             }),
             other => other,
         }

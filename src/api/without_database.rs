@@ -1,6 +1,9 @@
 //! The place of direct mode in a build without the feature `direct`.
 
-use super::{Account, ApiError, CreatedToken, Event, Form, NewToken, Scope, Token, TokenApi};
+use super::{
+    Account, ApiError, CreatedToken, Event, Form, NewToken, Reason, ReasonKind, Scope, Token,
+    TokenApi,
+};
 use crate::api::promises::Promises;
 use crate::expiry::Expiry;
 use crate::secret::Secret;
@@ -16,7 +19,10 @@ impl Direct {
     pub fn open(_url: &str, _user_id: &str) -> Result<Self, ApiError> {
         Err(ApiError::Unreachable {
             server: SERVER.to_owned(),
-            reason: "this wit was built without the feature direct".to_owned(),
+            reason: Reason::new(
+                ReasonKind::Database,
+                "this wit was built without the feature direct",
+            ),
         })
     }
 

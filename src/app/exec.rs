@@ -10,7 +10,7 @@ use super::issue;
 use super::session::{ApiSession, SessionError, git_site};
 use crate::api::lost::{self, Search};
 use crate::api::promises::{self, Precision, require};
-use crate::api::{ApiError, CreatedToken, NewToken};
+use crate::api::{ApiError, CreatedToken, NewToken, Reason};
 use crate::config::Paths;
 use crate::credential::{Credential, Site};
 use crate::expiry::{DAY, Expiry, UnixTime};
@@ -331,7 +331,7 @@ fn by_secret(paths: &Paths, session: &ApiSession, journal: &Journal) -> Result<(
     let is_meant = |entry: &Credential| entry.has_id(id);
     let unread = |error: StoreError| ApiError::Unreachable {
         server: session.name.clone(),
-        reason: error.to_string(),
+        reason: Reason::from(error.to_string()).caused_by(error),
     };
     let item = store::load(session.store.as_ref(), &place.site).map_err(unread)?;
     for entry in item.pending.iter().filter(|entry| is_meant(entry)) {

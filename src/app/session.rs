@@ -634,7 +634,7 @@ fn is_direct_url(config: &Config, url: &str) -> bool {
 pub fn end(config: &Config, meant: &Selection, session: &Session) -> Result<(), ApiError> {
     let server = ServerUrl::parse(&session.server).map_err(|why| ApiError::Unreachable {
         server: session.server.clone(),
-        reason: why.to_owned(),
+        reason: why.into(),
     })?;
     let client = Rc::new(client(config, &server, meant)?);
     login::sign_out(&client, &session.token, session.cookie.as_ref())

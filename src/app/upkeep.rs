@@ -1,8 +1,6 @@
 //! The upkeep of stored tokens: which are to be rotated or resumed, renewals while git asks, and
 //! graces that are over. Nothing is printed; outcomes and errors are typed.
 
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -55,53 +53,26 @@ pub enum Renewed {
 }
 
 /// Why a token was not renewed. It still works.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RenewalError {
     /// Its unfinished rotation prints the new token, which only a person can resume.
+    #[error("the new token waits to be printed")]
     WaitsForPrint(Box<Journal>),
     /// Only a person can decide how its unfinished rotation goes on.
+    #[error("{error}")]
     Undecided {
         /// The reason why it stopped.
+        #[source]
         error: RotationError,
         /// The unfinished rotation.
         journal: Box<Journal>,
     },
     /// The rotation failed.
-    Rotation(RotationError),
+    #[error("{0}")]
+    Rotation(#[from] RotationError),
     /// The store failed.
-    Store(StoreError),
-}
-
-impl fmt::Display for RenewalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RenewalError::WaitsForPrint(_) => f.write_str("the new token waits to be printed"),
-            RenewalError::Undecided { error, .. } | RenewalError::Rotation(error) => error.fmt(f),
-            RenewalError::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for RenewalError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            RenewalError::WaitsForPrint(_) => None,
-            RenewalError::Undecided { error, .. } | RenewalError::Rotation(error) => Some(error),
-            RenewalError::Store(error) => Some(error),
-        }
-    }
-}
-
-impl From<RotationError> for RenewalError {
-    fn from(error: RotationError) -> Self {
-        RenewalError::Rotation(error)
-    }
-}
-
-impl From<StoreError> for RenewalError {
-    fn from(error: StoreError) -> Self {
-        RenewalError::Store(error)
-    }
+    #[error("{0}")]
+    Store(#[from] StoreError),
 }
 
 /// A fresh id for a rotation.
@@ -138,7 +109,7 @@ pub fn itself(
 ) -> Result<Box<dyn TokenApi>, ApiError> {
     let server = ServerUrl::parse(server).map_err(|why| ApiError::Unreachable {
         server: server.to_owned(),
-        reason: why.to_owned(),
+        reason: why.into(),
     })?;
     let config = Config::load(paths).unwrap_or_default();
     let reach = Reach::to(&config, &server.to_string(), None);

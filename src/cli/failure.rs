@@ -7,9 +7,8 @@ use std::error::Error;
 
 pub use self::host_login::register;
 use super::{Exit, Failure};
-use crate::api::http::{NO_SUCH_HOST, NOT_HTTP, NOT_TLS};
 use crate::api::server::ServerUrl;
-use crate::api::{ApiError, database};
+use crate::api::{ApiError, Reason, ReasonKind};
 use crate::app::exec::ExecError;
 use crate::app::host_login::HostLoginError;
 use crate::app::issue::IssueError;
@@ -21,10 +20,11 @@ use crate::database::DatabaseError;
 use crate::expiry::{DAY, iso_date};
 use crate::hosts;
 use crate::hosts::renew::RenewError;
-use crate::quote::{Hint, Suggestion, escaped};
+use crate::quote::{Hint, Suggestion, escaped, redacted};
 use crate::rotation::RotationError;
 use crate::sign_in::HostType;
 use crate::store::StoreError;
+use crate::trace;
 
 /// An exit code, and what to do next.
 type Kind = (Exit, Option<Hint>);
@@ -65,6 +65,7 @@ pub fn at_host(error: &anyhow::Error, at: &AtHost) -> Failure {
 }
 
 fn tell(error: &anyhow::Error, at: Option<&AtHost>) -> Failure {
+    trace_chain(error);
     let told =
         (error.chain()).find_map(|cause| told(cause).or_else(|| boxed(cause).and_then(told)));
     if let Some(failure) = told {
@@ -73,6 +74,7 @@ fn tell(error: &anyhow::Error, at: Option<&AtHost>) -> Failure {
             exit: failure.exit,
             message: failure.message.clone(),
             hint: hint.or_else(|| Some(general_hint(failure.exit).to_owned())),
+            source: None,
         };
     }
     // The outermost that is known says most.
@@ -82,14 +84,33 @@ fn tell(error: &anyhow::Error, at: Option<&AtHost>) -> Failure {
     failure.hint(hint.unwrap_or_else(|| general_hint(exit).into()))
 }
 
+/// Writes an error and all of its causes to the trace, each on a line.
+fn trace_chain(error: &anyhow::Error) {
+    if !trace::is_on() {
+        return;
+    }
+    for (depth, cause) in error.chain().enumerate() {
+        let what = match depth {
+            0 => "error",
+            _ => "caused by",
+        };
+        trace::note(format_args!("{what}: {}", redacted(&cause.to_string())));
+    }
+}
+
 /// An error with its causes. One that the error before it tells already is not repeated.
 pub fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        let text = cause.to_string();
         if message.is_empty() {
-            message = cause;
-        } else if !message.ends_with(&cause) {
-            message += &format!(": {cause}");
+            message = text;
+        } else if !message.ends_with(&text) {
+            message += &format!(": {text}");
+        }
+        // It tells its innermost cause itself; what lies between is for `WIT_TRACE`.
+        if cause.is::<ApiError>() || cause.is::<Reason>() {
+            break;
         }
     }
     message
@@ -365,34 +386,28 @@ fn api(error: &ApiError, at: Option<&AtHost>) -> Kind {
     }
     let hint = match error {
         ApiError::Unauthorized => return (Exit::NotLoggedIn, Some("wit login".into())),
-        ApiError::Unreachable { server, .. } | ApiError::Lost { server, .. }
-            if server == database::SERVER =>
-        {
-            "is DATABASE_URL right (postgres://USER@HOST/NAME), and does that database run?"
+        ApiError::Unreachable { server, reason } | ApiError::Lost { server, reason } => {
+            match reason.kind() {
+                ReasonKind::Database => {
+                    "is DATABASE_URL right (postgres://USER@HOST/NAME), and does that database run?"
+                }
+                ReasonKind::NoSuchHost => "is the name right, and is there a network?",
+                ReasonKind::NotTls => {
+                    let plain = server.replacen("https://", "http://", 1);
+                    let hint = Hint::from("if it speaks plain http: ").command(&log_in(&plain));
+                    return (Exit::Failed, Some(hint));
+                }
+                ReasonKind::NotHttp => {
+                    let encrypted = server.replacen("http://", "https://", 1);
+                    let hint = Hint::from("if it speaks https: ").command(&log_in(&encrypted));
+                    return (Exit::Failed, Some(hint));
+                }
+                ReasonKind::Certificate => "--ca-file FILE trusts one of your own too",
+                ReasonKind::Other => "is it running? wit up starts one on this machine",
+            }
         }
-        ApiError::Unreachable { reason, .. } if reason == NO_SUCH_HOST => {
-            "is the name right, and is there a network?"
-        }
-        ApiError::Unreachable { server, reason } if reason == NOT_TLS => {
-            let plain = server.replacen("https://", "http://", 1);
-            let hint = Hint::from("if it speaks plain http: ").command(&log_in(&plain));
-            return (Exit::Failed, Some(hint));
-        }
-        ApiError::Lost { server, reason } if reason == NOT_HTTP => {
-            let encrypted = server.replacen("http://", "https://", 1);
-            let hint = Hint::from("if it speaks https: ").command(&log_in(&encrypted));
-            return (Exit::Failed, Some(hint));
-        }
-        ApiError::Refused { message } if message.starts_with(database::SERVER) => {
-            "set DATABASE_URL to the database of your wit server"
-        }
-        ApiError::Unreachable { reason, .. } if reason.contains("certificate") => {
-            "--ca-file FILE trusts one of your own too"
-        }
+        ApiError::DatabaseRefused { .. } => "set DATABASE_URL to the database of your wit server",
         ApiError::PlainHttp { .. } => "use https, or --allow-http",
-        ApiError::Unreachable { .. } | ApiError::Lost { .. } => {
-            "is it running? wit up starts one on this machine"
-        }
         ApiError::NotFound => "wit token list",
         ApiError::Limited { .. } => "run it again later",
         ApiError::Failed { .. } => "run it again later; the server's own log says why",
@@ -423,10 +438,11 @@ fn api(error: &ApiError, at: Option<&AtHost>) -> Kind {
 fn by_host(error: &ApiError, at: &AtHost) -> Option<Kind> {
     let hint: Hint = match error {
         ApiError::Unauthorized => return Some((Exit::NotLoggedIn, Some(at.login.clone().into()))),
+        // No git host is managed in its database.
+        ApiError::DatabaseRefused { .. } => return None,
         // It is the way to it that is said.
         ApiError::Unreachable { reason, .. } | ApiError::Lost { reason, .. }
-            if [NO_SUCH_HOST, NOT_TLS, NOT_HTTP].contains(&reason.as_str())
-                || reason.contains("certificate") =>
+            if reason.kind() != ReasonKind::Other =>
         {
             return None;
         }

@@ -109,7 +109,7 @@ fn failure(error: ProtectionError) -> Failure {
         ProtectionError::Unprotected => Some("to give it one: wit store protect"),
         ProtectionError::Store(error) => error.hint(),
     };
-    let failure = Failure::new(Exit::Failed, error.to_string());
+    let failure = Failure::new(Exit::Failed, error.to_string()).caused_by(error);
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,

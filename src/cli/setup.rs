@@ -239,6 +239,7 @@ fn usable(read: Result<Record, FileError>, context: &Context) -> anyhow::Result<
     if !matches!(error.fault, Fault::Damaged(_) | Fault::NotAFile) {
         return Err(Failure::new(Exit::Attention, error.to_string())
             .hint("wit doctor")
+            .caused_by(error)
             .into());
     }
     let kept = files::set_aside(&error.path).with_context(|| error.path.display().to_string())?;

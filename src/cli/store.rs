@@ -159,6 +159,7 @@ fn move_all(args: &MoveArgs, context: &Context) -> anyhow::Result<Exit> {
                 .hint(format!(
                     "wit store move {from} {to} --force takes those of {from}"
                 ))
+                .caused_by(error)
                 .into());
         }
         Err(MoveError::Store(error)) => return Err(error.into()),

@@ -1,6 +1,5 @@
 //! git's key=value form, on bytes: git-credential(1), section INPUT/OUTPUT FORMAT.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 
 use percent_encoding::percent_decode;
@@ -22,30 +21,21 @@ const AT_ONCE: usize = 8 * 1024;
 
 /// Why a message was not understood. It names a line by its number, never by its content, which
 /// may be a secret.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// The input failed.
-    Read(io::Error),
+    #[error("can't read the request: {0}")]
+    Read(#[source] io::Error),
     /// It is longer than is looked at.
+    #[error("the request is longer than {LONGEST_MESSAGE} bytes")]
     TooLong,
     /// A line, counted from 1, is no key and value, or holds what its key can't have.
+    #[error("line {line} of the request is malformed")]
     Malformed {
         /// Its number.
         line: usize,
     },
 }
-
-impl fmt::Display for WireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WireError::Read(error) => write!(f, "can't read the request: {error}"),
-            WireError::TooLong => write!(f, "the request is longer than {LONGEST_MESSAGE} bytes"),
-            WireError::Malformed { line } => write!(f, "line {line} of the request is malformed"),
-        }
-    }
-}
-
-impl std::error::Error for WireError {}
 
 /// Reads a message up to its blank line or the end of the input.
 pub fn read(mut input: impl Read) -> Result<Description, WireError> {

@@ -15,11 +15,14 @@ use crate::store::lock::SiteLock;
 use crate::store::{self, Store, StoreError};
 
 /// Why a site's access tokens were not all refreshed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RenewError {
     /// The server ended the sign-in: only a new one helps.
+    #[error("{}{}", ended(server, account.as_deref()), clause(why.as_deref()))]
     Ended {
+        /// Base URL of the server.
         server: String,
+        /// The account, where it is known.
         account: Option<String>,
         /// In one clause, where more is known than that.
         why: Option<String>,
@@ -27,48 +30,18 @@ pub enum RenewError {
         login: Vec<String>,
     },
     /// The server was asked in vain a moment ago.
+    #[error("the server did not answer a moment ago")]
     Paused,
     /// It was not refreshed this time.
-    OAuth(OAuthError),
-    Store(StoreError),
+    #[error("{0}")]
+    OAuth(#[source] OAuthError),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
 }
 
-impl std::fmt::Display for RenewError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            RenewError::Ended {
-                server,
-                account,
-                why,
-                ..
-            } => {
-                f.write_str(&ended(server, account.as_deref()))?;
-                match why {
-                    Some(why) => write!(f, ": {why}"),
-                    None => Ok(()),
-                }
-            }
-            RenewError::Paused => f.write_str("the server did not answer a moment ago"),
-            RenewError::OAuth(error) => error.fmt(f),
-            RenewError::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for RenewError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            RenewError::Ended { .. } | RenewError::Paused => None,
-            RenewError::OAuth(error) => Some(error),
-            RenewError::Store(error) => Some(error),
-        }
-    }
-}
-
-impl From<StoreError> for RenewError {
-    fn from(error: StoreError) -> Self {
-        RenewError::Store(error)
-    }
+fn clause(why: Option<&str>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
 }
 
 /// Renews each access token of `site` that is due. Other processes wait for the lock up to

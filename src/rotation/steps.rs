@@ -363,7 +363,10 @@ impl Rotator<'_> {
             Err(error) => {
                 if journal.attempts == 1 && !error.may_be_carried_out() {
                     journal.clear(self.paths)?;
-                } else if matches!(error, ApiError::Refused { .. }) {
+                } else if matches!(
+                    error,
+                    ApiError::Refused { .. } | ApiError::DatabaseRefused { .. }
+                ) {
                     // The id itself may be what was refused: an earlier request arrived after all.
                     journal.request_ids.push(Uuid::new_v4());
                     journal.save(self.paths)?;

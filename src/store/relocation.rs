@@ -5,7 +5,6 @@
 //! is removed. A move that died before the switch has changed nothing that is used and begins anew;
 //! one that died after it has only the rest of the removing left.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -31,51 +30,25 @@ pub struct Outcome {
 }
 
 /// Why nothing was moved.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum MoveError {
     /// One of the two stores failed.
-    Store(StoreError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
     /// Both stores hold other secrets for the same names at these sites.
+    #[error("both stores hold other secrets for {}; nothing was moved", names(.0))]
     Differs(Vec<Site>),
     /// The new store did not give back what was written.
+    #[error("{0}: the new store gave back something else; nothing was moved")]
     Unverified(Site),
     /// The note of what is to be removed, or the configuration, can't be used.
-    Note(io::Error),
+    #[error("can't note what is moved: {0}")]
+    Note(#[from] io::Error),
 }
 
-impl fmt::Display for MoveError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            MoveError::Store(error) => error.fmt(f),
-            MoveError::Differs(sites) => {
-                let sites: Vec<String> = sites.iter().map(Site::to_string).collect();
-                write!(
-                    f,
-                    "both stores hold other secrets for {}; nothing was moved",
-                    sites.join(", ")
-                )
-            }
-            MoveError::Unverified(site) => write!(
-                f,
-                "{site}: the new store gave back something else; nothing was moved"
-            ),
-            MoveError::Note(error) => write!(f, "can't note what is moved: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for MoveError {}
-
-impl From<StoreError> for MoveError {
-    fn from(error: StoreError) -> Self {
-        MoveError::Store(error)
-    }
-}
-
-impl From<io::Error> for MoveError {
-    fn from(error: io::Error) -> Self {
-        MoveError::Note(error)
-    }
+fn names(sites: &[Site]) -> String {
+    let sites: Vec<String> = sites.iter().map(Site::to_string).collect();
+    sites.join(", ")
 }
 
 /// Content of the new store for a site, before and after.

@@ -7,7 +7,7 @@ use super::machine::PROXIES;
 use super::{Finding, Naming, quoted};
 use crate::api::http::Client;
 use crate::api::server::ServerUrl;
-use crate::api::{ApiError, login};
+use crate::api::{ApiError, ReasonKind, login};
 use crate::config::{self, Config};
 use crate::credential::{Credential, Proof};
 use crate::expiry::{self, DAY, Expiry, UnixTime};
@@ -296,7 +296,9 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
         let what = format!("{} can't be read, by which {url} is trusted", quoted(file));
         return Finding::wrong("ca", what).why(why).cure(trusting);
     }
-    if why.contains("certificate") {
+    if let ApiError::Unreachable { reason, .. } | ApiError::Lost { reason, .. } = error
+        && reason.kind() == ReasonKind::Certificate
+    {
         return Finding::wrong("ca", format!("the certificate of {url} is not trusted"))
             .why(why)
             .cure(match facts.own_certificates {
@@ -468,10 +470,10 @@ mod tests {
         }
     }
 
-    fn unreachable(reason: &str) -> ApiError {
+    fn unreachable(kind: ReasonKind, reason: &str) -> ApiError {
         ApiError::Unreachable {
             server: "it".to_owned(),
-            reason: reason.to_owned(),
+            reason: Reason::new(kind, reason),
         }
     }
 
@@ -479,7 +481,7 @@ mod tests {
     fn a_server_behind_a_proxy_that_does_not_let_through_is_asked_directly() {
         let mut facts = facts(
             "https://wit.example:8443/git",
-            Err(unreachable("tunnel failed")),
+            Err(unreachable(ReasonKind::Other, "tunnel failed")),
         );
         facts.proxied = true;
         assert_eq!(
@@ -510,7 +512,10 @@ mod tests {
     fn a_certificate_that_is_not_trusted_is_told_from_a_server_that_is_away() {
         let facts = facts(
             "https://wit.example",
-            Err(unreachable("invalid peer certificate: UnknownIssuer")),
+            Err(unreachable(
+                ReasonKind::Certificate,
+                "invalid peer certificate: UnknownIssuer",
+            )),
         );
         assert_eq!(check(&facts, UnixTime(0))[0].check, "ca");
     }

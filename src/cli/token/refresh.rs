@@ -28,6 +28,7 @@ pub fn run(site: &Site, store: &dyn Store, context: &Context) -> anyhow::Result<
             let hint = Suggestion::new("wit login").args(login.clone());
             Err(Failure::new(Exit::NotLoggedIn, error.to_string())
                 .hint(hint)
+                .caused_by(error)
                 .into())
         }
         Err(error) => {

@@ -91,11 +91,11 @@ fn renew_by(
     match upkeep.renew(site, entry, days) {
         Ok(_) => Ok(()),
         Err(RenewalError::WaitsForPrint(journal)) => Err(for_a_person(&journal, context)),
-        Err(RenewalError::Undecided { error, journal }) => {
-            Err(undecided(&error, &journal, context))
-        }
+        Err(RenewalError::Undecided { error, journal }) => Err(undecided(error, &journal, context)),
         Err(RenewalError::Rotation(error @ RotationError::OldRefused)) => {
-            Err(Failure::new(Exit::NotLoggedIn, error.to_string()).into())
+            Err(Failure::new(Exit::NotLoggedIn, error.to_string())
+                .caused_by(error)
+                .into())
         }
         Err(RenewalError::Rotation(error)) => Err(error.into()),
         Err(RenewalError::Store(error)) => Err(error.into()),

@@ -117,6 +117,7 @@ fn with_hint(error: anyhow::Error, data_dir: &Path) -> anyhow::Error {
         };
         return Failure::new(Exit::Failed, error.to_string())
             .hint(hint)
+            .caused_by(error)
             .into();
     } else {
         return error;
@@ -125,5 +126,8 @@ fn with_hint(error: anyhow::Error, data_dir: &Path) -> anyhow::Error {
         true => format!("{error}: {}", data_dir.display()),
         false => format!("{error:#}"),
     };
-    Failure::new(Exit::Failed, message).hint(hint).into()
+    Failure::new(Exit::Failed, message)
+        .hint(hint)
+        .caused_by(error)
+        .into()
 }

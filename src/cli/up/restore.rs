@@ -100,5 +100,6 @@ fn with_hint(error: anyhow::Error, args: &Args, data_dir: &Path) -> anyhow::Erro
     };
     Failure::new(Exit::Failed, format!("{error:#}"))
         .hint(hint)
+        .caused_by(error)
         .into()
 }

@@ -74,35 +74,20 @@ impl Protection {
 }
 
 /// Why a passphrase was not set, removed or used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ProtectionError {
     /// The passphrase does not open the identity.
+    #[error("wrong passphrase")]
     WrongPassphrase,
     /// It has one already.
+    #[error("the file store has a passphrase already")]
     Protected,
     /// It has none.
+    #[error("the file store has no passphrase")]
     Unprotected,
     /// The store failed.
-    Store(StoreError),
-}
-
-impl std::fmt::Display for ProtectionError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ProtectionError::WrongPassphrase => f.write_str("wrong passphrase"),
-            ProtectionError::Protected => f.write_str("the file store has a passphrase already"),
-            ProtectionError::Unprotected => f.write_str("the file store has no passphrase"),
-            ProtectionError::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ProtectionError {}
-
-impl From<StoreError> for ProtectionError {
-    fn from(error: StoreError) -> Self {
-        ProtectionError::Store(error)
-    }
+    #[error("{0}")]
+    Store(#[from] StoreError),
 }
 
 /// Content of the file.

@@ -169,9 +169,10 @@ pub fn for_a_person(journal: &Journal, context: &Context) -> anyhow::Error {
 }
 
 /// Failure that only a person can decide, who sees it by the command in the hint.
-pub fn undecided(error: &RotationError, journal: &Journal, context: &Context) -> anyhow::Error {
+pub fn undecided(error: RotationError, journal: &Journal, context: &Context) -> anyhow::Error {
     Failure::new(Exit::Attention, error.to_string())
         .hint(format!("{} --resume", again(journal, context)))
+        .caused_by(error)
         .into()
 }
 

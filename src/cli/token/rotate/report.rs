@@ -257,7 +257,10 @@ pub(super) fn failure(
         }
         (_, Some(_)) => format!("{error} (the rotation is not finished)"),
     };
-    Failure::new(exit, message).hint(hint).into()
+    Failure::new(exit, message)
+        .hint(hint)
+        .caused_by(error)
+        .into()
 }
 
 /// The command about one rotation, as far as its `--resume` or `--abort`.
