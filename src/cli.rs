@@ -231,7 +231,7 @@ impl Context {
     }
 }
 
-/// Tokens for git: made narrow, kept in the keychain, renewed and revoked in time.
+/// Git credentials for any host: narrow, short-lived, and renewed before they expire.
 #[derive(Debug, Parser)]
 #[command(
     name = "wit",
