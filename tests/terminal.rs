@@ -91,6 +91,24 @@ fn status_and_doctor_have_colour_beside_their_words() {
 }
 
 #[test]
+fn each_step_names_the_next_one_at_a_terminal_alone() {
+    let machine = Machine::new();
+    let next = |line: &str| {
+        let (code, screen) = Terminal::run(&machine.home, line).ends();
+        assert_eq!(code, Some(0), "{screen}");
+        let found = screen.lines().find_map(|line| line.strip_prefix("next: "));
+        found.map(|command| command.trim().to_owned())
+    };
+    let said = |line| next(line).expect("a next step");
+    assert_eq!(said("wit setup"), "wit login https://your.server");
+    done(&machine.sign_up("ada"));
+    assert_eq!(said("wit setup"), "wit token create, or git push");
+    assert_eq!(said("wit token create --expires 30"), "git push");
+    assert_eq!(next("wit token create other -q"), None);
+    assert!(!text(&machine.wit(&["setup"]).stderr).contains("next: "));
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let machine = Machine::with_a_token();
     for line in [
