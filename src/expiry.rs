@@ -18,6 +18,13 @@ pub struct UnixTime(pub i64);
 /// Largest difference of two clocks that is ignored, in seconds.
 pub const CLOCK_MARGIN: i64 = 120;
 
+/// Seconds before its end from which what nothing renews is pointed out: time to create another.
+pub const SOON: i64 = 7 * DAY;
+
+/// Seconds before its end from which a session, or a token that should have been renewed by now, needs
+/// attention.
+pub const OVERDUE: i64 = 3 * DAY;
+
 /// A clock skew (server clock minus this machine's, in seconds) as it is worth remembering: 0 where
 /// it is not known, or within [`CLOCK_MARGIN`].
 pub fn notable_skew(skew: Option<i64>) -> i64 {

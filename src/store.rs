@@ -15,11 +15,14 @@ pub mod file;
 pub mod keychain;
 #[cfg(target_os = "linux")]
 pub mod keyutils;
+mod kind;
 pub mod lock;
 pub mod relocation;
 #[cfg(target_os = "linux")]
 pub mod secret_service;
 mod traced;
+
+pub use kind::{StoreKind, names};
 
 /// A place that keeps one item of bytes per site. It knows nothing of what is in them.
 ///
@@ -191,7 +194,7 @@ pub fn check(store: &dyn Store) -> Result<(), StoreError> {
     // Also where it could not be read. The first failure is the one to tell.
     let deleted = store.delete(&site);
     match read {
-        Err(StoreError::Locked { .. }) if store.name() == "file" => deleted,
+        Err(StoreError::Locked { .. }) if store.name() == StoreKind::File.name() => deleted,
         Err(error) => Err(error),
         Ok(Some(read)) if read == probe => deleted,
         Ok(_) => Err(failed("it does not give back what is written to it")),

@@ -18,7 +18,7 @@ use crate::api::Token;
 use crate::config::{Config, Paths, write_private};
 use crate::files::{self, Fault, FileError};
 use crate::names::{is_name, offered_scopes};
-use crate::store::choice::NAMES;
+use crate::store::StoreKind;
 
 const VARIABLE: &str = "WIT_COMPLETE";
 
@@ -158,8 +158,8 @@ fn commands() -> Vec<CompletionCandidate> {
 }
 
 fn stores() -> Vec<CompletionCandidate> {
-    let names = NAMES.into_iter().filter(|name| *name != "auto");
-    names.map(CompletionCandidate::new).collect()
+    let names = StoreKind::ALL.map(StoreKind::name);
+    names.map(CompletionCandidate::new).into()
 }
 
 /// The last of several scopes with commas between them.

@@ -16,7 +16,7 @@ use crate::app::schedule::{self, Schedule};
 use crate::app::setup_record::Record;
 use crate::config::{self, Config};
 use crate::files::{self, Fault, FileError};
-use crate::store::choice::{self, NAMES};
+use crate::store::{self, StoreKind, choice};
 use crate::system;
 
 #[derive(Debug, clap::Args)]
@@ -107,12 +107,9 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
         return undo(scope, args.dry_run, context);
     }
     if let Some(name) = &args.store
-        && !NAMES.contains(&name.as_str())
+        && StoreKind::parse(name).is_err()
     {
-        let message = format!(
-            "no store is called {name:?}; there are {}",
-            NAMES.join(", ")
-        );
+        let message = format!("no store is called {name:?}; there are {}", store::names());
         return Err(Failure::new(Exit::Usage, message)
             .hint("wit setup --store file")
             .into());
@@ -154,8 +151,8 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
     // The store first: where it can't be reached, git stays as it was.
     let decided = choice::decide(&context.paths, args.store.as_deref())?;
     if let Some(name) = args.store {
-        if name != "auto" {
-            crate::store::check(decided.store.as_ref())?;
+        if StoreKind::parse(&name)?.is_some() {
+            store::check(decided.store.as_ref())?;
         }
         Config::update(&context.paths, |config| config.store = Some(name))?;
     }

@@ -18,17 +18,12 @@ use crate::app::session::Selection;
 use crate::app::status::{self, Answer, Others, ServerStatus};
 use crate::config::Config;
 use crate::credential::{Credential, Proof, TokenInfo};
-use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime};
+use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, OVERDUE, SOON, UnixTime};
 use crate::helper::renewal;
 use crate::item::Item;
 use crate::quote::Suggestion;
 use crate::rotation::journal::Journal;
 use crate::sign_in::HostType;
-
-/// Seconds before its end from which a token or a session needs attention.
-const SOON: i64 = 3 * DAY;
-/// The same of a token that can't be renewed.
-const SOON_UNRENEWED: i64 = 7 * DAY;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -158,7 +153,7 @@ impl Report<'_> {
         for session in item.sessions.iter().filter(|held| held.server == server) {
             let accepted = answer.sessions.get(&session.account).copied();
             let account = escaped(&session.account);
-            let is_soon = is_within(session.expiry, SOON, self.now);
+            let is_soon = is_within(session.expiry, OVERDUE, self.now);
             let state = self.state(session.expiry, is_soon, &log_in);
             match (accepted, state) {
                 (Some(false), _) => {
@@ -324,12 +319,12 @@ impl Report<'_> {
                 held.is_some()
             });
         let hindrance = (entry.token.as_ref())
-            .filter(|_| is_within(entry.replace_by(), SOON_UNRENEWED, self.now))
+            .filter(|_| is_within(entry.replace_by(), SOON, self.now))
             .and_then(|token| self.hindrance(token, is_signed_in));
         // One that is renewed in time needs nobody, however short its life.
         let is_soon = match &entry.token {
-            Some(_) if hindrance.is_none() => renewal::is_due(entry, SOON / DAY, self.now),
-            _ => is_within(entry.expiry, SOON, self.now),
+            Some(_) if hindrance.is_none() => renewal::is_due(entry, OVERDUE / DAY, self.now),
+            _ => is_within(entry.expiry, OVERDUE, self.now),
         };
         let create = match &entry.token {
             Some(token) => {

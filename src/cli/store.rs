@@ -15,7 +15,8 @@ use crate::config;
 use crate::expiry::UnixTime;
 use crate::progress;
 use crate::rotation::crash_point;
-use crate::store::choice::{self, NAMES};
+use crate::store::StoreKind;
+use crate::store::choice;
 use crate::store::file::identity::{IdentityFile, Protection};
 use crate::store::relocation::{self, MoveError};
 
@@ -95,11 +96,13 @@ fn show(context: &Context) -> anyhow::Result<Exit> {
         let _ = writeln!(text, "Note: {caveat}.");
     }
     let mut others = Vec::new();
-    for name in NAMES.into_iter().filter(|name| *name != "auto") {
-        let Ok(other) = choice::by_name(&context.paths, name) else {
+    for kind in StoreKind::ALL {
+        let Ok(other) = kind.open(&context.paths) else {
             continue;
         };
-        if name == store.name() || (name == "file" && protection == Protection::Missing) {
+        let name = kind.name();
+        let is_absent = kind == StoreKind::File && protection == Protection::Missing;
+        if name == store.name() || is_absent {
             continue;
         }
         // A store that is away has nothing to show.
@@ -136,15 +139,14 @@ fn show(context: &Context) -> anyhow::Result<Exit> {
 }
 
 fn move_all(args: &MoveArgs, context: &Context) -> anyhow::Result<Exit> {
-    for name in [&args.from, &args.to] {
-        if name == "auto" || !NAMES.contains(&name.as_str()) {
-            let message = format!("no store is called {name:?}");
-            return Err(Failure::new(Exit::Usage, message)
-                .hint("wit store move file keychain")
-                .into());
-        }
-    }
-    let (from, to) = (&args.from, &args.to);
+    let kind = |name: &str| match StoreKind::parse(name) {
+        Ok(Some(kind)) => Ok(kind),
+        _ => Err(
+            Failure::new(Exit::Usage, format!("no store is called {name:?}"))
+                .hint("wit store move file keychain"),
+        ),
+    };
+    let (from, to) = (kind(&args.from)?, kind(&args.to)?);
     if from == to {
         return Err(Failure::new(Exit::Usage, "both stores are the same")
             .hint("wit store move file keychain")
@@ -165,13 +167,13 @@ fn move_all(args: &MoveArgs, context: &Context) -> anyhow::Result<Exit> {
         Err(MoveError::Store(error)) => return Err(error.into()),
         other => other.with_context(|| format!("can't move from {from} to {to}"))?,
     };
-    let location = choice::by_name(&context.paths, to)?.location();
+    let location = to.open(&context.paths)?.location();
     let number = outcome.sites.len();
     if context.json {
         let sites: Vec<String> = outcome.sites.iter().map(ToString::to_string).collect();
         output::json(&json!({
-            "from": from,
-            "to": to,
+            "from": from.name(),
+            "to": to.name(),
             "sites": sites,
             "finished": outcome.finished,
             "used": outcome.used,
@@ -200,7 +202,7 @@ fn move_all(args: &MoveArgs, context: &Context) -> anyhow::Result<Exit> {
     if !outcome.used {
         let why = "the configuration names another store, which stays the one in use";
         eprintln!("warning: {why}\nhint: wit setup --store {to}");
-    } else if config::variable("WIT_STORE").is_some_and(|name| name != *to) {
+    } else if config::variable("WIT_STORE").is_some_and(|name| name != to.name()) {
         eprintln!("warning: WIT_STORE names another store\nhint: unset WIT_STORE");
     }
     Ok(Exit::Done)

@@ -6,15 +6,14 @@ use super::file::FileStore;
 #[cfg(any(target_os = "macos", windows))]
 use super::keychain::Keychain;
 #[cfg(target_os = "linux")]
+use super::keyutils::Keyutils;
+#[cfg(target_os = "linux")]
 use super::secret_service::SecretService as Keychain;
 use super::traced::traced;
-use super::{Store, StoreError};
+use super::{Store, StoreError, StoreKind};
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
 use crate::secret::Secret;
-
-/// Values of `--store`, `WIT_STORE` and the config file.
-pub const NAMES: [&str; 4] = ["auto", "keychain", "file", "keyutils"];
 
 /// A store, and whether `auto` has just chosen it: then a person is told where secrets now lie.
 pub struct Decided {
@@ -29,11 +28,11 @@ pub struct Decided {
 /// If none of them says, `auto` is decided and remembered by the first write; until then
 /// reading looks where that would go and leaves no trace.
 pub fn open(paths: &Paths, named: Option<&str>) -> Result<Box<dyn Store>, StoreError> {
-    if let Some(name) = named_now(named) {
-        return by_name(paths, &name);
+    if let Some(kind) = named_now(named)? {
+        return kind.open(paths);
     }
     let store = match remembered(paths)? {
-        Some(name) => OnceCell::from(by_name(paths, &name)?),
+        Some(kind) => OnceCell::from(kind.open(paths)?),
         None => OnceCell::new(),
     };
     Ok(Box::new(Configured {
@@ -45,56 +44,66 @@ pub fn open(paths: &Paths, named: Option<&str>) -> Result<Box<dyn Store>, StoreE
 
 /// The same for what is about to write (`wit login`, `wit setup`): `auto` is decided now.
 pub fn decide(paths: &Paths, named: Option<&str>) -> Result<Decided, StoreError> {
-    let chosen = named_now(named).map_or_else(|| remembered(paths), |name| Ok(Some(name)))?;
-    match chosen {
-        Some(name) => Ok(Decided {
-            store: by_name(paths, &name)?,
+    let chosen = match named_now(named)? {
+        Some(kind) => Some(kind),
+        None => remembered(paths)?,
+    };
+    if let Some(kind) = chosen {
+        let store = kind.open(paths)?;
+        return Ok(Decided { store, new: false });
+    }
+    let store = probe(paths);
+    match remember(paths, store.name())? {
+        // Another process chose just before.
+        Some(kind) if kind.name() != store.name() => Ok(Decided {
+            store: kind.open(paths)?,
             new: false,
         }),
-        None => {
-            let store = probe(paths);
-            let settled = remember(paths, store.name())?;
-            let new = settled == store.name();
-            let store = if new {
-                store
-            } else {
-                by_name(paths, &settled)?
-            };
-            Ok(Decided { store, new })
-        }
+        _ => Ok(Decided { store, new: true }),
     }
 }
 
-/// The name that was given with `--store`, else that of `WIT_STORE`; neither may be `auto`.
-fn named_now(named: Option<&str>) -> Option<String> {
-    named
+/// The kind that was given with `--store`, else that of `WIT_STORE`.
+fn named_now(named: Option<&str>) -> Result<Option<StoreKind>, StoreError> {
+    let name = named
         .map(str::to_owned)
-        .or_else(|| config::variable("WIT_STORE"))
-        .filter(|name| name != "auto")
+        .or_else(|| config::variable("WIT_STORE"));
+    self::named(name.as_deref())
 }
 
-/// The name that the config file holds; `None` leaves it to `auto`.
-pub fn remembered(paths: &Paths) -> Result<Option<String>, StoreError> {
+/// The kind that the config file names; `None` leaves it to `auto`.
+pub fn remembered(paths: &Paths) -> Result<Option<StoreKind>, StoreError> {
     let config = Config::load(paths).map_err(|error| StoreError::Io {
         what: "can't read the config file".to_owned(),
         error,
     })?;
-    Ok(config.store.filter(|name| name != "auto"))
+    named(config.store.as_deref())
 }
 
-/// The store of that name, whatever is configured. `auto` is none.
+impl StoreKind {
+    /// The store of this kind, whatever is configured. [`StoreError::Unavailable`] where this system
+    /// has none.
+    pub fn open(self, paths: &Paths) -> Result<Box<dyn Store>, StoreError> {
+        match self {
+            StoreKind::File => Ok(traced(Box::new(FileStore::new(paths)))),
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
+            StoreKind::Keychain => Ok(traced(Box::new(Keychain::new()))),
+            #[cfg(target_os = "linux")]
+            StoreKind::Keyutils => Ok(traced(Box::new(Keyutils::new()))),
+            #[allow(unreachable_patterns, reason = "Linux has all of them")]
+            _ => Err(StoreError::Unavailable {
+                reason: format!("this system has no store {self}"),
+            }),
+        }
+    }
+}
+
+/// The store of that name, whatever is configured; [`StoreError::Unavailable`] for `auto` too.
 pub fn by_name(paths: &Paths, name: &str) -> Result<Box<dyn Store>, StoreError> {
-    match name {
-        "file" => Ok(traced(Box::new(FileStore::new(paths)))),
-        #[cfg(any(target_os = "linux", target_os = "macos", windows))]
-        "keychain" => Ok(traced(Box::new(Keychain::new()))),
-        #[cfg(target_os = "linux")]
-        "keyutils" => Ok(traced(Box::new(super::keyutils::Keyutils::new()))),
-        _ => Err(StoreError::Unavailable {
-            reason: format!(
-                "no store is called {name:?}; there are {}",
-                NAMES.join(", ")
-            ),
+    match StoreKind::parse(name)? {
+        Some(kind) => kind.open(paths),
+        None => Err(StoreError::Unavailable {
+            reason: format!("{name} is not the name of one store"),
         }),
     }
 }
@@ -111,19 +120,23 @@ fn probe(paths: &Paths) -> Box<dyn Store> {
     traced(Box::new(FileStore::new(paths)))
 }
 
+fn named(name: Option<&str>) -> Result<Option<StoreKind>, StoreError> {
+    name.map_or(Ok(None), StoreKind::parse)
+}
+
 /// Remembers what `auto` chose and returns it, or what another process chose just before.
-fn remember(paths: &Paths, name: &str) -> Result<String, StoreError> {
+fn remember(paths: &Paths, name: &str) -> Result<Option<StoreKind>, StoreError> {
     let settle = |config: &mut Config| {
-        let undecided = config.store.as_deref().is_none_or(|store| store == "auto");
-        if undecided {
+        if let Ok(None) = named(config.store.as_deref()) {
             config.store = Some(name.to_owned());
         }
-        config.store.clone().unwrap_or_default()
+        config.store.clone()
     };
-    Config::update(paths, settle).map_err(|error| StoreError::Io {
+    let settled = Config::update(paths, settle).map_err(|error| StoreError::Io {
         what: "can't remember the choice of the store".to_owned(),
         error,
-    })
+    })?;
+    named(settled.as_deref())
 }
 
 /// The store that the configuration says, or that `auto` would choose where it says none.
@@ -167,8 +180,8 @@ impl Store for Configured {
         let store = self.store();
         if self.undecided {
             let settled = remember(&self.paths, store.name())?;
-            if settled != store.name() {
-                return by_name(&self.paths, &settled)?.write(site, item);
+            if let Some(kind) = settled.filter(|kind| kind.name() != store.name()) {
+                return kind.open(&self.paths)?.write(site, item);
             }
         }
         store.write(site, item)
@@ -194,8 +207,8 @@ impl Store for Configured {
 
     fn successor(&self) -> Result<Option<Box<dyn Store>>, StoreError> {
         remembered(&self.paths)?
-            .filter(|name| name != self.name())
-            .map(|name| by_name(&self.paths, &name))
+            .filter(|kind| kind.name() != self.name())
+            .map(|kind| kind.open(&self.paths))
             .transpose()
     }
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use self::identity::IdentityFile;
 use super::lock::name_of;
-use super::{Store, StoreError};
+use super::{Store, StoreError, StoreKind};
 use crate::config::{self, Paths};
 use crate::credential::Site;
 use crate::item::ItemError;
@@ -83,7 +83,7 @@ impl FileStore {
 
 impl Store for FileStore {
     fn name(&self) -> &'static str {
-        "file"
+        StoreKind::File.name()
     }
 
     fn location(&self) -> String {

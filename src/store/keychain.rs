@@ -10,7 +10,7 @@ use std::time::Duration;
 use keyring_core::api::CredentialStore;
 use keyring_core::{Entry, Error};
 
-use super::{Store, StoreError, keychain_timeout};
+use super::{Store, StoreError, StoreKind, keychain_timeout};
 use crate::credential::Site;
 use crate::secret::Secret;
 
@@ -91,7 +91,7 @@ fn remove(service: &str, site: &str) -> Result<(), Error> {
 
 impl Store for Keychain {
     fn name(&self) -> &'static str {
-        "keychain"
+        StoreKind::Keychain.name()
     }
 
     fn location(&self) -> String {

@@ -4,7 +4,7 @@
 use linux_keyutils::{KeyError, KeyRing, KeyRingIdentifier, LinkNode};
 use zeroize::Zeroizing;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, StoreKind};
 use crate::credential::Site;
 use crate::secret::Secret;
 
@@ -100,7 +100,7 @@ pub(super) fn remove_key(description: &str) -> Result<(), StoreError> {
 
 impl Store for Keyutils {
     fn name(&self) -> &'static str {
-        "keyutils"
+        StoreKind::Keyutils.name()
     }
 
     fn location(&self) -> String {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::lock::{StoreLock, name_of};
-use super::{Store, StoreError, choice};
+use super::{Store, StoreError, StoreKind, choice};
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
 use crate::files::{self, FileError};
@@ -78,12 +78,12 @@ struct Note {
 /// `reached` is told each point that a crash must not harm.
 pub fn run(
     paths: &Paths,
-    from: &str,
-    to: &str,
+    from: StoreKind,
+    to: StoreKind,
     force: bool,
     reached: &dyn Fn(&str),
 ) -> Result<Outcome, MoveError> {
-    let (source, target) = (choice::by_name(paths, from)?, choice::by_name(paths, to)?);
+    let (source, target) = (from.open(paths)?, to.open(paths)?);
     let (source, target) = (source.as_ref(), target.as_ref());
     let _lock = StoreLock::acquire(paths)?;
     let finished = finish(paths)?;
@@ -95,8 +95,8 @@ pub fn run(
     write(target, &copies, reached)?;
 
     let note = Note {
-        from: from.to_owned(),
-        to: to.to_owned(),
+        from: from.name().to_owned(),
+        to: to.name().to_owned(),
         sites: copies.iter().map(|copy| name_of(&copy.site)).collect(),
     };
     config::write_private(
@@ -105,11 +105,11 @@ pub fn run(
     )?;
     reached("move-noted");
     let used = Config::update(paths, |config| {
-        let store = config.store.as_deref();
-        if store.is_none_or(|store| store == from || store == "auto") {
-            config.store = Some(to.to_owned());
+        let kind = config.store.as_deref().map_or(Ok(None), StoreKind::parse);
+        if kind.is_ok_and(|kind| kind.is_none_or(|kind| kind == from)) {
+            config.store = Some(to.name().to_owned());
         }
-        config.store.as_deref() == Some(to)
+        config.store.as_deref() == Some(to.name())
     })?;
     reached("move-switched");
     for copy in &copies {
@@ -200,7 +200,8 @@ fn finish(paths: &Paths) -> Result<usize, MoveError> {
     };
     let mut removed = 0;
     // Without the switch the old store is still the one that is read and written.
-    if choice::remembered(paths)?.as_ref() == Some(&note.to) {
+    let used = choice::remembered(paths)?;
+    if used.is_some_and(|kind| kind.name() == note.to) {
         let source = choice::by_name(paths, &note.from)?;
         for site in source.sites()? {
             if note.sites.contains(&name_of(&site)) {

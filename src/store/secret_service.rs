@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use self::bus::{Bus, BusError, call, nonsense};
 use self::session::{ALGORITHM, Exchange, Key};
 use self::wire::{Malformed, Message, Writer};
-use super::{Store, StoreError, keychain_timeout};
+use super::{Store, StoreError, StoreKind, keychain_timeout};
 use crate::credential::Site;
 use crate::interactive;
 use crate::item::ItemError;
@@ -558,7 +558,7 @@ fn delete_item(bus: &mut Bus, path: &str) -> Result<(), StoreError> {
 
 impl Store for SecretService {
     fn name(&self) -> &'static str {
-        "keychain"
+        StoreKind::Keychain.name()
     }
 
     fn location(&self) -> String {

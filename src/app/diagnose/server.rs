@@ -10,15 +10,13 @@ use crate::api::server::ServerUrl;
 use crate::api::{ApiError, ReasonKind, login};
 use crate::config::{self, Config};
 use crate::credential::{Credential, Proof};
-use crate::expiry::{self, DAY, Expiry, UnixTime};
+use crate::expiry::{self, DAY, Expiry, OVERDUE, UnixTime};
 use crate::helper::renewal;
 use crate::secret::Secret;
 use crate::store::{self, Store};
 
 /// The difference of two clocks from which it matters, in seconds.
 const SKEW: i64 = 60;
-/// Seconds before the end of a session or token from which it is reported, as in `wit status`.
-const SOON: i64 = 3 * DAY;
 
 /// A server, and what is stored for it.
 #[derive(Debug)]
@@ -157,8 +155,10 @@ impl Facts {
         for entry in item.iter().flat_map(|item| &item.credentials.0) {
             let runs_out = match renewed {
                 // However short it was meant to be.
-                true => renewal::is_due(entry, SOON / DAY, now),
-                false => entry.expiry.is_some_and(|expiry| expiry.left(now) <= SOON),
+                true => renewal::is_due(entry, OVERDUE / DAY, now),
+                false => entry
+                    .expiry
+                    .is_some_and(|expiry| expiry.left(now) <= OVERDUE),
             };
             let naming = |account: &str| (means.naming)(&facts.url, account);
             let token = token_of(&client, entry, &facts.url, naming, runs_out);
@@ -249,7 +249,7 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
             Finding::wrong("session", format!("{url} no longer takes this login")).cure(&login)
         }
         Session::Good(expiry) => match expiry.map(|expiry| expiry.left(now)) {
-            Some(left) if left <= SOON => Finding::wrong(
+            Some(left) if left <= OVERDUE => Finding::wrong(
                 "session",
                 format!("the login to {url} ends in {}", expiry::span(left)),
             )

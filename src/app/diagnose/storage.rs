@@ -1,5 +1,6 @@
 //! Checks of the store and of what is in the way of using it: locks, journals, permissions.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::item::{Item, ItemError};
 use crate::rotation::journal;
 use crate::secret::Secret;
 use crate::store::file::identity::{IdentityFile, identity_file};
-use crate::store::{self, Store, StoreError, lock::SiteLock};
+use crate::store::{self, Store, StoreError, StoreKind, lock::SiteLock};
 use crate::system;
 
 /// Time after which a lock that is held counts as stuck.
@@ -31,7 +32,7 @@ pub struct Facts {
     /// Why the config file can't be read.
     config_error: Option<FileError>,
     /// The store's name, `auto` where none was chosen yet, and whether `WIT_STORE` says it.
-    chosen: String,
+    chosen: Chosen,
     by_environment: bool,
     /// The store in words, or why it can't be had.
     store: Result<String, Refusal>,
@@ -104,6 +105,37 @@ impl From<&StoreError> for Refusal {
     }
 }
 
+/// The store that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// None, or `auto`.
+    Auto,
+    /// One of the kinds.
+    Kind(StoreKind),
+    /// A name that no store has.
+    Unknown(String),
+}
+
+impl From<String> for Chosen {
+    fn from(name: String) -> Self {
+        match StoreKind::parse(&name) {
+            Ok(Some(kind)) => Chosen::Kind(kind),
+            Ok(None) => Chosen::Auto,
+            Err(_) => Chosen::Unknown(name),
+        }
+    }
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Chosen::Auto => f.write_str("auto"),
+            Chosen::Kind(kind) => kind.fmt(f),
+            Chosen::Unknown(name) => f.write_str(name),
+        }
+    }
+}
+
 impl Facts {
     /// Looks at them, and writes and reads an item of a site that can not exist.
     pub fn gather(
@@ -113,14 +145,15 @@ impl Facts {
         servers: &[ServerUrl],
         naming: &Naming<'_>,
     ) -> Self {
-        let environment = config::variable("WIT_STORE").filter(|name| name != "auto");
+        let environment = config::variable("WIT_STORE").map(Chosen::from);
+        let environment = environment.filter(|chosen| *chosen != Chosen::Auto);
         let configured = Config::load(paths).ok().and_then(|config| config.store);
         let by_environment = environment.is_some();
         let chosen = environment
-            .or(configured)
-            .unwrap_or_else(|| "auto".to_owned());
-        let probe = match (store, chosen.as_str()) {
-            (Err(_), _) | (_, "auto") => None,
+            .or(configured.map(Chosen::from))
+            .unwrap_or(Chosen::Auto);
+        let probe = match (store, &chosen) {
+            (Err(_), _) | (_, Chosen::Auto) => None,
             (Ok(store), _) => Some(probe(store.as_ref(), paths).map_err(|error| (&error).into())),
         };
         let reachable = matches!(probe, None | Some(Ok(())));
@@ -151,7 +184,10 @@ impl Facts {
 
     /// Returns whether the keychain is the store, or would be chosen.
     pub fn wants_keychain(&self) -> bool {
-        matches!(self.chosen.as_str(), "keychain" | "auto")
+        matches!(
+            self.chosen,
+            Chosen::Auto | Chosen::Kind(StoreKind::Keychain)
+        )
     }
 }
 
@@ -403,17 +439,18 @@ fn check_store(facts: &Facts) -> Finding {
         true => "export WIT_STORE=file",
         false => TO_FILE,
     };
+    let is_file = facts.chosen == Chosen::Kind(StoreKind::File);
     let refused = |refusal: &Refusal| {
         let finding = Finding::wrong("store", format!("the store {} can't be used", facts.chosen))
             .why(&refusal.why);
-        match (&facts.no_identity, facts.chosen.as_str(), refusal.kind) {
-            (Some(dir), "file", _) => finding.cure(files::aside(dir)),
+        match (&facts.no_identity, is_file, refusal.kind) {
+            (Some(dir), true, _) => finding.cure(files::aside(dir)),
             // Its own cure is said with what is wrong in it.
-            (None, "file", Kind::Away | Kind::Locked) => match refusal.hint.and_then(command) {
+            (None, true, Kind::Away | Kind::Locked) => match refusal.hint.and_then(command) {
                 Some(hint) if hint != TO_FILE => finding.cure(hint),
                 _ => finding,
             },
-            (_, "file", _) => finding,
+            (_, true, _) => finding,
             (_, _, Kind::Locked) => match facts.unlocking {
                 Some((why, cure)) => finding.why(why).cure(cure),
                 None => finding.cure(elsewhere),
@@ -443,13 +480,13 @@ fn command(hint: &'static str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn facts(chosen: &str, why: &str) -> Facts {
+    fn facts(chosen: StoreKind, why: &str) -> Facts {
         let refusal = Refusal::from(&StoreError::Unavailable {
             reason: why.to_owned(),
         });
         Facts {
             config_error: None,
-            chosen: chosen.to_owned(),
+            chosen: Chosen::Kind(chosen),
             by_environment: false,
             store: Ok("somewhere".to_owned()),
             probe: Some(Err(refusal)),
@@ -468,7 +505,7 @@ mod tests {
 
     #[test]
     fn a_store_that_is_away_gives_way_to_files_where_it_was_chosen() {
-        let mut facts = facts("keychain", "there is no session bus");
+        let mut facts = facts(StoreKind::Keychain, "there is no session bus");
         assert_eq!(check(&facts)[0].cure.as_deref(), Some(TO_FILE));
         facts.by_environment = true;
         assert_eq!(
@@ -479,7 +516,7 @@ mod tests {
 
     #[test]
     fn what_sudo_left_behind_is_taken_back() {
-        let mut facts = facts("file", "");
+        let mut facts = facts(StoreKind::File, "");
         facts.probe = Some(Ok(()));
         facts.foreign = vec![PathBuf::from("/home/ada/.local/state/wit")];
         let cure = check(&facts)[1].cure.clone();

@@ -5,14 +5,11 @@ use serde_json::{Value, json};
 use crate::app::status::Answer;
 use crate::cli::output::{self, escaped};
 use crate::credential::Credential;
-use crate::expiry::{DAY, Expiry, UnixTime};
+use crate::expiry::{DAY, Expiry, SOON, UnixTime};
 use crate::item::Item;
 use crate::quote::Suggestion;
 use crate::sign_in::{self, HostType, InstalledApp, SignIn, Upkeep};
 
-/// Seconds before the end from which a sign-in that is not renewed needs attention: time to
-/// create another token.
-const SOON: i64 = 7 * DAY;
 /// Seconds before its end from which a token that replaces itself needs attention: it should have
 /// done so days before.
 const UNRENEWED: i64 = 2 * DAY;

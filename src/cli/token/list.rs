@@ -13,7 +13,7 @@ use crate::cli::duration;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, Acting, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit, completion, table};
-use crate::expiry::{DAY, Expiry, UnixTime};
+use crate::expiry::{DAY, Expiry, SOON, UnixTime};
 
 mod all;
 
@@ -47,9 +47,6 @@ enum Format {
     Table,
     Tsv,
 }
-
-/// Seconds before its end from which a token is shown as one that expires soon.
-const SOON: i64 = 7 * DAY;
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if args.all {

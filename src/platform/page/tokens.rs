@@ -12,11 +12,8 @@ use super::layout::{self, Notice};
 use super::paths;
 use super::session::Visitor;
 use crate::database::tokens::TokenRecord;
-use crate::expiry::{DAY, UnixTime, ago, date, rfc3339, span};
+use crate::expiry::{DAY, SOON, UnixTime, ago, date, rfc3339, span};
 use crate::platform::Shared;
-
-/// From so many seconds before its end on, a token is marked.
-const SOON: i64 = 7 * DAY;
 
 /// Tokens that are taken in without a filter.
 const FEW: usize = 5;
