@@ -116,6 +116,31 @@ impl HelperError {
 }
 
 /// Carries out one operation. A miss is silence.
+///
+/// ```
+/// use wit::config::Paths;
+/// use wit::expiry::UnixTime;
+/// use wit::helper::{Operation, World, run};
+/// use wit::store::StoreKind;
+///
+/// let dir = tempfile::tempdir()?;
+/// let paths = Paths::below(dir.path());
+/// let world = World {
+///     now: UnixTime::now(),
+///     paths: &paths,
+///     environment_token: None,
+///     open: &|| StoreKind::File.open(&paths),
+///     renew: &|_, _| false,
+///     sign_in: &|_| false,
+/// };
+/// let credential = b"protocol=https\nhost=git.example.org\nusername=ada\npassword=a-token\n\n";
+/// run(Operation::Store, &credential[..], Vec::new(), &world)?;
+///
+/// let mut answer = Vec::new();
+/// run(Operation::Get, &b"protocol=https\nhost=git.example.org\n\n"[..], &mut answer, &world)?;
+/// assert!(String::from_utf8(answer)?.contains("password=a-token\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn run(
     operation: Operation,
     input: impl Read,

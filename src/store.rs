@@ -28,6 +28,22 @@ pub use kind::{StoreKind, names};
 ///
 /// Each call is bounded in time. Nothing stored is `Ok(None)`; a store that can't be asked is an
 /// error, never an absence.
+///
+/// ```
+/// use wit::config::Paths;
+/// use wit::credential::Site;
+/// use wit::secret::Secret;
+/// use wit::store::StoreKind;
+///
+/// let dir = tempfile::tempdir()?;
+/// let store = StoreKind::File.open(&Paths::below(dir.path()))?;
+/// let site = Site::new(b"https", b"git.example.org").ok_or("no site")?;
+/// assert!(store.read(&site)?.is_none());
+/// let item = Secret::from("bytes of any kind".to_owned());
+/// store.write(&site, &item)?;
+/// assert_eq!(store.read(&site)?, Some(item));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Store {
     /// The name that `--store` and `WIT_STORE` take.
     fn name(&self) -> &'static str;
