@@ -2,17 +2,20 @@
 
 #![cfg(feature = "platform")]
 
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::Instant;
 
 use crate::support::forge::{Forge, Kind};
+use crate::support::machine::paths;
 use crate::support::proxy::{Fate, Proxy};
-use crate::support::{HELPER, Home, WIT, done, refused, text, until};
+use crate::support::{HELPER, Home, WIT, done, kill_within, refused, text, until};
 use serde_json::{Value, json};
 use wit::api::ApiError;
 use wit::api::server::ServerUrl;
 use wit::expiry::UnixTime;
 use wit::hosts::tokens::{self, Person};
 use wit::oauth::Reach;
+use wit::rotation::journal;
 use wit::secret::Secret;
 use wit::sign_in::{ClientAuth, HostType, OAuthClient, SignIn, Upkeep};
 
@@ -21,6 +24,8 @@ const PROJECT: [&str; 2] = ["--project", "ada/hello"];
 struct Setup {
     forge: Forge,
     proxy: Proxy,
+    /// The URL that is signed in to: the proxy's.
+    url: String,
     home: Home,
 }
 
@@ -28,17 +33,29 @@ impl Setup {
     fn with(scopes: &[&str]) -> Self {
         let forge = Forge::start(Kind::Gitlab);
         let proxy = Proxy::to(forge.server.address());
+        let url = proxy.url.clone();
+        Self::at(forge, proxy, url, scopes)
+    }
+
+    /// Without the proxy, which brings a request also where its client is gone.
+    fn directly() -> Self {
+        let forge = Forge::start(Kind::Gitlab);
+        let proxy = Proxy::to(forge.server.address());
+        let url = forge.url.clone();
+        Self::at(forge, proxy, url, &["api"])
+    }
+
+    fn at(forge: Forge, proxy: Proxy, url: String, scopes: &[&str]) -> Self {
         let home = Home::new();
         let token = forge.person_creates(scopes) + "\n";
-        let login = [
-            "login",
-            &proxy.url,
-            "--host-type",
-            "gitlab",
-            "--token-stdin",
-        ];
+        let login = ["login", &url, "--host-type", "gitlab", "--token-stdin"];
         done(&home.run(WIT, &login, &token));
-        Setup { forge, proxy, home }
+        Setup {
+            forge,
+            proxy,
+            url,
+            home,
+        }
     }
 
     fn maintainer() -> Self {
@@ -84,7 +101,7 @@ impl Setup {
     }
 
     fn given(&self) -> String {
-        let (scheme, host) = self.proxy.url.split_once("://").expect("a URL");
+        let (scheme, host) = self.url.split_once("://").expect("a URL");
         let request = format!("protocol={scheme}\nhost={host}\n\n");
         let answer = done(&self.home.run(HELPER, &["get"], &request));
         let mut lines = answer.lines();
@@ -575,4 +592,65 @@ fn a_token_of_gitlab_does_not_replace_itself_where_nobody_is_signed_in() {
         "{said}"
     );
     assert_eq!(forge.server.seen(), Vec::<String>::new());
+}
+
+/// Rounds of kills in the suite; `WIT_KILL_ROUNDS` asks for another number.
+const KILL_ROUNDS: usize = 20;
+const KILL_WORKERS: usize = 2;
+
+/// Kills the rotations of one machine at random moments. Returns how many were killed before their end.
+fn kill_at_random(number: usize, rounds: usize) -> usize {
+    let setup = Setup::directly();
+    setup.create("laptop", &["--store", "-e", "30"]);
+    // Any sequence will do; this one differs by worker and repeats exactly.
+    let mut random = fastrand::Rng::with_seed(number as u64);
+    let rotate = ["token", "rotate"];
+    let begun = Instant::now();
+    done(&setup.wit(&rotate));
+    let mut usual = begun.elapsed();
+    let mut killed = 0;
+    for round in 0..rounds {
+        let what = format!("worker {number}, round {round}");
+        let mut rotation = (setup.home.command(WIT).args(rotate))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started");
+        // Git may ask at any moment of it: what it is given works, or another does by then.
+        let given = setup.given();
+        let works = setup.lives(&given) || setup.lives(&setup.given());
+        assert!(works, "{what}: nothing works while it runs");
+        killed += usize::from(kill_within(&mut rotation, usual, &mut random));
+        assert!(setup.lives(&setup.given()), "{what}: nothing works");
+        let begun = Instant::now();
+        let again = setup.wit(&rotate);
+        usual = (usual * 3 + begun.elapsed()) / 4;
+        assert!(again.status.success(), "{what}: {}", text(&again.stderr));
+        assert!(
+            setup.lives(&setup.given()),
+            "{what}: the stored one does not work"
+        );
+        assert_eq!(setup.living(), 1, "{what}");
+        let journals = journal::all(&paths(&setup.home)).expect("journals");
+        assert_eq!(journals, [], "{what}");
+    }
+    killed
+}
+
+#[test]
+fn rotations_that_are_killed_at_random_leave_one_token_that_works() {
+    let rounds = std::env::var("WIT_KILL_ROUNDS").ok();
+    let rounds = rounds.map_or(KILL_ROUNDS, |rounds| rounds.parse().expect("a number"));
+    let killed: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..KILL_WORKERS)
+            .map(|number| scope.spawn(move || kill_at_random(number, rounds / KILL_WORKERS)))
+            .collect();
+        let killed = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("mended"));
+        killed.sum()
+    });
+    assert!(killed > 0, "none of {rounds} was killed before its end");
+    println!("{killed} of {rounds} were killed before their end");
 }

@@ -383,6 +383,97 @@ fn a_second_login_by_password_revokes_the_token_of_the_first() {
     }
 }
 
+/// A home with a user's configuration of Git Credential Manager, for a host without a scheme as its
+/// documentation has it, and for a URL.
+fn of_manager(forge: &Forge, keys: &[(&str, &str)]) -> Home {
+    let home = Home::new();
+    let host = forge.url.strip_prefix("http://").expect("http");
+    let usual = [
+        ("credential.credentialStore", "cache"),
+        ("credential.namespace", "work"),
+        ("credential.guiPrompt", "false"),
+        ("credential.autoDetectTimeout", "-1"),
+        ("credential.msauthFlow", "devicecode"),
+        ("credential.bitbucketAuthModes", "oauth,basic"),
+        ("credential.gitHubAccountFiltering", "false"),
+        ("credential.cacheOptions", "--timeout 300"),
+    ];
+    for (key, value) in usual.iter().chain(keys) {
+        let key = key.replace("HOST", host).replace("URL", &forge.url);
+        done(&home.run("git", &["config", "--global", &key, value], ""));
+    }
+    home
+}
+
+#[test]
+fn the_configuration_of_gits_credential_manager_is_taken_as_it_is() {
+    // A GitLab with a client of its own, and no device flow wanted.
+    let forge = Forge::start(Kind::Gitlab);
+    let keys = [
+        ("credential.HOST.provider", "gitlab"),
+        ("credential.URL.gitLabDevClientId", CLIENT),
+        ("credential.gitLabAuthModes", "browser,basic"),
+        ("credential.gitHubDevClientId", "of-github"),
+    ];
+    let home = of_manager(&forge, &keys);
+    let mut login = Login::start(&home, &["login", &forge.url]);
+    let sent_to = forge.person_opens(&login.address());
+    login.types(&sent_to);
+    let (code, said) = login.ends();
+    assert_eq!(code, Some(0), "{said}");
+    let asked = forge.server.seen();
+    assert!(
+        !asked.iter().any(|one| one.contains("version")),
+        "it was asked what it is"
+    );
+    done(&ls_remote(&home, &forge.url));
+
+    // A GitHub of one's own: by a code, although there is a secret.
+    let forge = Forge::start(Kind::Github);
+    let keys = [
+        ("credential.HOST.provider", "github"),
+        ("credential.gitHubDevClientId", CLIENT),
+        ("credential.gitHubDevClientSecret", CLIENT_SECRET),
+        ("credential.gitHubAuthModes", "device"),
+        ("credential.gitLabDevClientId", "of-gitlab"),
+    ];
+    let home = of_manager(&forge, &keys);
+    let mut login = Login::start(&home, &["login", &forge.url]);
+    forge.person_says(&login.code(), true);
+    assert_eq!(login.ends().0, Some(0));
+    // In a browser where that alone is wanted.
+    let browser = [
+        "config",
+        "--global",
+        "credential.gitHubAuthModes",
+        "browser",
+    ];
+    done(&home.run("git", &browser, ""));
+    let mut login = Login::start(&home, &["login", &forge.url]);
+    let sent_to = forge.person_opens(&login.address());
+    login.types(&sent_to);
+    assert_eq!(login.ends().0, Some(0));
+
+    // By a token alone: nobody is sent to a browser, and a terminal is asked.
+    let keys = [
+        ("credential.HOST.authority", "github"),
+        ("credential.HOST.oauthClientId", CLIENT),
+        ("credential.gitHubAuthModes", "pat"),
+    ];
+    let home = of_manager(&forge, &keys);
+    // What is said now goes before it.
+    let mut login = Login::start(&home, &["login", &forge.url, "--device"]);
+    forge.person_says(&login.code(), true);
+    assert_eq!(login.ends().0, Some(0));
+    let home = of_manager(&forge, &keys);
+    let mut terminal = Terminal::run(&home, &format!("{WIT} login {}", forge.url));
+    terminal.shows("paste it here");
+    terminal.hides();
+    terminal.types(&forge.person_creates(&["repo"]));
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(0), "{screen}");
+}
+
 #[test]
 fn a_second_sign_in_ends_what_the_first_was_granted() {
     let forge = Forge::start(Kind::Gitlab);

@@ -40,6 +40,7 @@ mod gitlab_tokens;
 mod help;
 mod helper;
 mod host_errors;
+mod host_harm;
 mod host_pages;
 mod host_tokens;
 mod hostile;

@@ -25,7 +25,7 @@ use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::hosts::github_app::{GIT_USERNAME, Installation};
 use crate::hosts::{self, account, password, recognition};
 use crate::oauth::code::{self, Code, Loopback};
-use crate::oauth::configured::Configured;
+use crate::oauth::configured::{Configured, Mode};
 use crate::oauth::{App, Endpoints, OAuthError, Reach, Tokens, device, discovery};
 use crate::quote::escaped;
 use crate::secret::Secret;
@@ -38,6 +38,9 @@ use crate::{interactive, process, progress};
 const BROWSER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Interval between two looks for a pasted address.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Most owners of installations that an error names.
+const MAX_NAMES: usize = 20;
 
 /// A way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -386,8 +389,14 @@ pub enum HostLoginError {
 }
 
 fn names(owners: &[String]) -> String {
-    let owners: Vec<String> = owners.iter().map(|owner| escaped(owner)).collect();
-    owners.join(", ")
+    let shown: Vec<String> = (owners.iter().take(MAX_NAMES))
+        .map(|owner| escaped(owner))
+        .collect();
+    let shown = shown.join(", ");
+    match owners.len().saturating_sub(MAX_NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// Facts about the server before the way in is chosen.
@@ -436,7 +445,7 @@ pub fn log_in(
         let server = host.server.to_string();
         return Err(ApiError::PlainHttp { server }.into());
     }
-    if request.is_for_git && host.app()?.is_none() {
+    if request.is_for_git && (!host.wants(Mode::Browser, Mode::Device) || host.app()?.is_none()) {
         return Ok(None);
     }
     // A store that can't be read now would lose what the host is about to grant.
@@ -450,9 +459,13 @@ pub fn log_in(
 fn configured(server: &ServerUrl) -> Result<Configured, HostLoginError> {
     let arguments = Configured::git_arguments(server);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let Ok(printed) = process::run("git", &arguments, "") else {
+    let Ok(mut printed) = process::run("git", &arguments, "") else {
         return Ok(Configured::default());
     };
+    if let Ok(scoped) = process::run("git", &Configured::GIT_SCOPED, "") {
+        let scoped = Configured::scoped(server, &scoped.stdout);
+        printed.stdout.extend(scoped);
+    }
     Configured::parse(server, &printed.stdout).map_err(HostLoginError::GitConfig)
 }
 
@@ -523,7 +536,7 @@ fn resolve<'a>(
         site: session::site_of(&place)?,
         server: place,
         described,
-        configured,
+        configured: configured.of(kind),
         reach,
     }))
 }
@@ -537,6 +550,9 @@ impl Host<'_> {
             Some(Way::Token) => return self.take_token(),
             Some(Way::Password) => return self.by_password(),
             Some(Way::Device | Way::Browser) | None => {}
+        }
+        if !self.wants(Mode::Browser, Mode::Device) && self.ask.is_interactive() {
+            return self.take_token();
         }
         let Some(app) = self.app()? else {
             if self.request.is_for_git || !self.ask.is_interactive() {
@@ -600,6 +616,13 @@ impl Host<'_> {
     /// Returns whether the user wants a sign-in by OAuth, whatever the way.
     fn wants_oauth(&self) -> bool {
         self.request.way.is_some() || !self.request.opens_browser
+    }
+
+    /// Returns whether git's configuration leaves one of those ways in. What the user says now goes
+    /// before it.
+    fn wants(&self, one: Mode, other: Mode) -> bool {
+        let modes = &self.configured.modes;
+        modes.is_empty() || self.wants_oauth() || modes.contains(&one) || modes.contains(&other)
     }
 
     /// Asks for the way in where no client is known.
@@ -672,6 +695,14 @@ impl Host<'_> {
         let has_code = endpoints.authorization.is_some()
             && (self.kind != HostType::Github || app.client_secret.is_some());
         let has_device = endpoints.device.is_some();
+        let (has_code, has_device) = match (
+            has_code && self.wants(Mode::Browser, Mode::Browser),
+            has_device && self.wants(Mode::Device, Mode::Device),
+        ) {
+            // A way that is not wanted is better than none.
+            (false, false) => (has_code, has_device),
+            wanted => wanted,
+        };
         let wants_device = self.request.way == Some(Way::Device);
         let wants_browser = self.request.way == Some(Way::Browser);
         let way = match (wants_device, wants_browser || !self.request.opens_browser) {

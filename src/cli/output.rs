@@ -16,6 +16,7 @@ use crate::config;
 use crate::sign_in::InstalledApp;
 
 pub use crate::expiry::{ago, clock, counted, date, iso_date, rfc3339, span};
+use crate::quote::is_plain;
 pub use crate::quote::{escaped, quoted, redacted};
 
 /// Writes one JSON document and a newline to stdout. The buffer is wiped: it may hold a token.
@@ -23,7 +24,28 @@ pub fn json(document: &impl Serialize) -> io::Result<()> {
     let mut text = Zeroizing::new(Vec::with_capacity(4096));
     serde_json::to_writer_pretty(&mut *text, document)?;
     text.push(b'\n');
-    print(&text)
+    match std::str::from_utf8(&text) {
+        Ok(shown) if !shown.lines().all(is_plain) => print(&unseen_escaped(shown)),
+        _ => print(&text),
+    }
+}
+
+/// JSON that means the same, without characters that act on a terminal or can't be seen (RFC 8259,
+/// section 7). All of them are in strings.
+fn unseen_escaped(text: &str) -> Zeroizing<Vec<u8>> {
+    let mut shown = Zeroizing::new(Vec::with_capacity(2 * text.len()));
+    for c in text.chars() {
+        let mut buffer = [0; 4];
+        let one = c.encode_utf8(&mut buffer);
+        if c == '\n' || is_plain(one) {
+            shown.extend_from_slice(one.as_bytes());
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            shown.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+        }
+    }
+    shown
 }
 
 /// Wrong: it does not work, or something was refused.

@@ -8,6 +8,25 @@ use crate::api::server::ServerUrl;
 use crate::secret::Secret;
 use crate::sign_in::{ClientAuth, HostType};
 
+/// A way to sign in, in the words of Git Credential Manager's `gitHubAuthModes` and
+/// `gitLabAuthModes`. Its `basic`, a password, is none at either host today.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Browser,
+    Device,
+    /// A token that was created elsewhere.
+    Token,
+}
+
+/// Configuration for one type of host, by keys of Git Credential Manager's that name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct OfHost {
+    client_id: Option<String>,
+    client_secret: Option<Secret>,
+    redirect: Option<Url>,
+    modes: Vec<Mode>,
+}
+
 /// Configuration for one server, each part of it optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configured {
@@ -22,8 +41,12 @@ pub struct Configured {
     pub redirect: Option<Url>,
     /// The username that git has to send with a token (`oauthDefaultUserName`).
     pub git_username: Option<String>,
-    /// `provider` of Git Credential Manager, where it is one of our types.
+    /// `provider` of Git Credential Manager, or `authority` before that, where it is one of our types.
     pub host: Option<HostType>,
+    /// The only ways in that are wanted; all of them where it is empty.
+    pub modes: Vec<Mode>,
+    github: OfHost,
+    gitlab: OfHost,
     /// `credential.username`.
     pub username: Option<String>,
 }
@@ -34,6 +57,65 @@ impl Configured {
         let words = ["config", "-z", "--get-urlmatch", "credential"].map(str::to_owned);
         let [config, nul, urlmatch, section] = words;
         [config, nul, urlmatch, section, server.to_string()]
+    }
+
+    /// The arguments that have git print what is configured for a URL or a part of one. Git Credential
+    /// Manager takes a host without a scheme too, such as `credential.ghe.example.com.provider`, which
+    /// git does not match.
+    pub const GIT_SCOPED: [&'static str; 4] =
+        ["config", "-z", "--get-regexp", r"^credential\..+\..+"];
+
+    /// Of what git printed for [`Configured::GIT_SCOPED`] the part for the host of `server`, with the
+    /// more specific last, in the form of the other.
+    pub fn scoped(server: &ServerUrl, printed: &[u8]) -> Vec<u8> {
+        let url = server.at("/");
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port().map(|port| format!("{host}:{port}"));
+        let is_meant = |scope: &str| {
+            let is_parent = |scope: &str| {
+                let below = host.strip_suffix(scope);
+                below.is_some_and(|below| below.ends_with('.')) && scope.contains('.')
+            };
+            !scope.contains("://")
+                && (scope == host || port.as_deref() == Some(scope) || is_parent(scope))
+        };
+        let mut found: Vec<(&str, String)> = Vec::new();
+        let text = String::from_utf8_lossy(printed);
+        for entry in text.split('\0') {
+            let Some((key, value)) = entry.split_once('\n') else {
+                continue;
+            };
+            let scope = key
+                .strip_prefix("credential.")
+                .and_then(|key| key.rsplit_once('.'));
+            if let Some((scope, key)) = scope.filter(|(scope, _)| is_meant(scope)) {
+                found.push((scope, format!("credential.{key}\n{value}\0")));
+            }
+        }
+        found.sort_by_key(|(scope, _)| scope.len());
+        let entries = found.into_iter().map(|(_, entry)| entry);
+        entries.collect::<String>().into_bytes()
+    }
+
+    /// The same with what is for hosts of that type alone.
+    pub fn of(self, host: HostType) -> Self {
+        let of_host = match host {
+            HostType::Github => self.github.clone(),
+            HostType::Gitlab => self.gitlab.clone(),
+            _ => OfHost::default(),
+        };
+        let has_client = self.client_id.is_some();
+        Configured {
+            // A secret is the client's that it was given with.
+            client_secret: self.client_secret.or(match has_client {
+                true => None,
+                false => of_host.client_secret,
+            }),
+            client_id: self.client_id.or(of_host.client_id),
+            redirect: self.redirect.or(of_host.redirect),
+            modes: of_host.modes,
+            ..self
+        }
     }
 
     /// Reads what git printed: `KEY LF VALUE NUL`, with keys in lower case. Where both sets name an
@@ -72,23 +154,32 @@ impl Configured {
                     });
                 }
                 "oauthdefaultusername" => found.git_username = words(),
-                // Git Credential Manager's own keys for a GitLab of one's own.
-                "gitlabdevclientid" => other.client_id = words(),
-                "gitlabdevclientsecret" => other.client_secret = secret(),
-                "gitlabdevredirecturi" => other.redirect = Some(parse_endpoint(value)?),
+                // Git Credential Manager's own keys for a client of one's own.
+                "gitlabdevclientid" => found.gitlab.client_id = words(),
+                "gitlabdevclientsecret" => found.gitlab.client_secret = secret(),
+                "gitlabdevredirecturi" => found.gitlab.redirect = Some(parse_endpoint(value)?),
+                "gitlabauthmodes" => found.gitlab.modes = modes(value),
+                "githubdevclientid" => found.github.client_id = words(),
+                "githubdevclientsecret" => found.github.client_secret = secret(),
+                "githubdevredirecturi" => found.github.redirect = Some(parse_endpoint(value)?),
+                "githubauthmodes" => found.github.modes = modes(value),
                 "provider" => {
                     found.host = match value.to_lowercase().as_str() {
                         "generic" => Some(HostType::Oauth),
                         name => HostType::parse(name),
                     }
                 }
+                // Deprecated; the others are of Azure, or of any host.
+                "authority" => {
+                    other.host = HostType::parse(&value.to_lowercase())
+                        .filter(|host| matches!(host, HostType::Github | HostType::Gitlab));
+                }
                 "username" => found.username = words(),
                 _ => {}
             }
         }
         Ok(Configured {
-            client_id: found.client_id.or(other.client_id),
-            client_secret: found.client_secret.or(other.client_secret),
+            host: found.host.or(other.host),
             authorization: found.authorization.or(other.authorization),
             token: found.token.or(other.token),
             device: found.device.or(other.device),
@@ -96,6 +187,19 @@ impl Configured {
             ..found
         })
     }
+}
+
+/// The ways in a list with commas. What is none that we have is left out.
+fn modes(value: &str) -> Vec<Mode> {
+    let words = value.split(',').map(|word| word.trim().to_lowercase());
+    let modes = words.flat_map(|word| match word.as_str() {
+        "oauth" => vec![Mode::Browser, Mode::Device],
+        "browser" => vec![Mode::Browser],
+        "device" => vec![Mode::Device],
+        "pat" => vec![Mode::Token],
+        _ => Vec::new(),
+    });
+    modes.collect()
 }
 
 /// A configured endpoint; a relative one is of the host.
@@ -150,5 +254,49 @@ mod tests {
         assert_eq!(manager.authorization, url("https://git.example/a"));
         assert_eq!(manager.redirect, url("http://localhost:7/"));
         assert_eq!(manager.git_username.as_deref(), Some("X"));
+    }
+
+    #[test]
+    fn what_is_for_one_type_of_host_counts_there_alone() {
+        let server = ServerUrl::parse("https://git.example").unwrap();
+        let printed = b"credential.gitlabdevclientid\nlab\0credential.gitlabdevclientsecret\ns\0\
+            credential.githubdevclientid\nhub\0credential.githubauthmodes\nDevice, basic,pat\0\
+            credential.gitlabauthmodes\nbrowser\0credential.authority\ngithub\0";
+        let both = Configured::parse(&server, printed).unwrap();
+        assert_eq!(both.host, Some(HostType::Github));
+        let lab = both.clone().of(HostType::Gitlab);
+        assert_eq!(lab.client_id.as_deref(), Some("lab"));
+        assert!(lab.client_secret.is_some());
+        assert_eq!(lab.modes, [Mode::Browser]);
+        let hub = both.clone().of(HostType::Github);
+        assert_eq!(hub.client_id.as_deref(), Some("hub"));
+        assert_eq!(hub.client_secret, None);
+        assert_eq!(hub.modes, [Mode::Device, Mode::Token]);
+        let other = both.of(HostType::Gitea);
+        assert_eq!((other.client_id, other.modes), (None, Vec::new()));
+    }
+
+    #[test]
+    fn a_scope_without_a_scheme_is_a_hosts_or_its_parents() {
+        let printed = b"credential.example.com.provider\ngitlab\0\
+            credential.ghe.example.com.provider\ngithub\0\
+            credential.ghe.example.com:8443.oauthclientid\nid\0\
+            credential.https://ghe.example.com.oauthscopes\nx\0\
+            credential.he.example.com.provider\ngeneric\0credential.com.provider\ngeneric\0";
+        let scoped = |url: &str| {
+            let server = ServerUrl::parse(url).unwrap();
+            let scoped = Configured::scoped(&server, printed);
+            Configured::parse(&server, &scoped).unwrap()
+        };
+        let found = scoped("https://ghe.example.com:8443");
+        assert_eq!(found.host, Some(HostType::Github));
+        assert_eq!(found.client_id.as_deref(), Some("id"));
+        assert_eq!(found.scopes, None);
+        assert_eq!(scoped("https://ghe.example.com").client_id, None);
+        assert_eq!(
+            scoped("https://lab.example.com").host,
+            Some(HostType::Gitlab)
+        );
+        assert_eq!(scoped("https://other.com"), Configured::default());
     }
 }
