@@ -36,18 +36,23 @@ pub mod user;
 /// A token as the server lists it: never the secret itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
+    /// Id, unique at the server.
     pub id: String,
+    /// Name, which other tokens may share unless the host's names are unique.
     pub name: String,
     /// The first 8 characters, `wit_a1b2`, where the host tells them; they do collide.
     pub prefix: String,
     /// The last 8 characters, where the host tells those.
     pub suffix: String,
+    /// Scopes in the host's own words; empty where it does not tell them.
     pub scopes: Vec<String>,
     /// The only repositories that it opens, as `OWNER/NAME`; empty for all of the account's.
     pub repositories: Vec<String>,
     /// `None` where the host does not say it.
     pub created: Option<UnixTime>,
+    /// Last use as the server counts it; `None` for never, or where it does not tell.
     pub last_used: Option<UnixTime>,
+    /// End by the server's clock; `None` for never.
     pub expiry: Option<Expiry>,
     /// [`NewToken::request_id`] of the request that created it, where the server keeps that.
     pub request_id: Option<Uuid>,
@@ -112,13 +117,16 @@ pub struct NewToken {
 /// A token just made, with the only copy of its secret.
 #[derive(Debug)]
 pub struct CreatedToken {
+    /// The token as the server lists it.
     pub token: Token,
+    /// The secret, which the server tells this once.
     pub secret: Secret,
 }
 
 /// Changes to a token; the rest stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
+    /// A new name.
     pub name: Option<String>,
     /// An empty one removes it.
     pub description: Option<String>,
@@ -128,34 +136,46 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlsoRevoked {
+    /// Id of the token.
     pub id: String,
+    /// Name of the token.
     pub name: String,
+    /// The first 8 characters of its secret.
     pub token_prefix: String,
 }
 
 /// Account that a token acts for, as the server itself answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
+    /// Id of the account; empty where the server does not tell it.
     pub id: String,
+    /// Username; `None` for an account without one.
     pub username: Option<String>,
+    /// Email address; empty where the host does not tell it.
     pub email: String,
 }
 
 /// A scope that the server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
+    /// The word for it in a request.
     pub name: String,
+    /// One sentence of the server's, escaped.
     pub description: String,
 }
 
 /// One thing that was done with a token of the account, as the server wrote it down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// Time by the server's clock.
     pub at: UnixTime,
     /// `created`, `used` (for the first time), `rotated` or `revoked`; a server may know more.
     pub action: String,
+    /// Id of the token.
     pub token_id: String,
+    /// Name of the token at that time.
     pub token_name: String,
+    /// The first 8 characters of its secret.
     pub token_prefix: String,
     /// Address that the request came from; `None` for work on the database itself.
     pub address: Option<String>,

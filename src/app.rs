@@ -32,22 +32,15 @@ pub mod diagnose;
 pub mod exec;
 pub mod git_config;
 pub mod host_login;
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod issue;
 pub mod known;
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod login;
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod logout;
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod rotations;
 pub mod schedule;
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod session;
 pub mod setup_record;
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod status;
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod stored;
 pub mod upkeep;
 

@@ -25,6 +25,7 @@ pub const REDIRECT: &str = "http://127.0.0.1/";
 /// A public client that a host has built in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuiltInClient {
+    /// `client_id` (RFC 6749, section 2.2).
     pub client_id: &'static str,
     /// The name that the user sees on the host's page.
     pub name: &'static str,

@@ -31,7 +31,6 @@
 //! [`api`], [`cli`] and what they use, `direct` [`database`], `platform` [`platform`].
 
 #[cfg(feature = "cli")]
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod api;
 #[cfg(feature = "cli")]
 pub mod app;
@@ -52,7 +51,6 @@ pub mod expiry;
 pub mod files;
 pub mod helper;
 #[cfg(feature = "cli")]
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod hosts;
 #[cfg(feature = "cli")]
 pub mod import;
@@ -61,7 +59,6 @@ pub mod item;
 #[cfg(feature = "cli")]
 pub mod names;
 #[cfg(feature = "cli")]
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod oauth;
 #[cfg(all(feature = "platform", unix))]
 #[allow(missing_docs, reason = "for the program alone")]
@@ -72,10 +69,8 @@ pub mod progress;
 #[cfg(feature = "cli")]
 pub mod quote;
 #[cfg(feature = "cli")]
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod rotation;
 pub mod secret;
-#[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod sign_in;
 pub mod store;
 pub mod system;

@@ -28,10 +28,15 @@ pub mod revoke;
 /// Endpoints of a server, by the names of RFC 8414.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
+    /// Authorization endpoint; `None` where there is no sign-in by browser.
     pub authorization: Option<Url>,
+    /// Token endpoint.
     pub token: Url,
+    /// Device authorization endpoint (RFC 8628); `None` where there is no device flow.
     pub device: Option<Url>,
+    /// Revocation endpoint (RFC 7009).
     pub revocation: Option<Url>,
+    /// Userinfo endpoint (OpenID Connect Core, section 5.3).
     pub userinfo: Option<Url>,
     /// Expected issuer of the answers (RFC 9207).
     pub issuer: Option<String>,
@@ -46,8 +51,11 @@ pub struct Endpoints {
 /// This program as a client of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
+    /// `client_id` (RFC 6749, section 2.2).
     pub client_id: String,
+    /// `client_secret`; `None` for a public client.
     pub client_secret: Option<Secret>,
+    /// The way in which the secret travels.
     pub client_auth: ClientAuth,
 }
 
@@ -74,8 +82,11 @@ impl Reach {
 /// Tokens of a token endpoint.
 #[derive(Debug)]
 pub struct Tokens {
+    /// Access token.
     pub access: Secret,
+    /// End of the access token by this machine's clock, where the server tells it.
     pub expiry: Option<Expiry>,
+    /// Refresh token; `None` where the access token can't be renewed.
     pub refresh: Option<Secret>,
     /// When the refresh token expires, where the server says it.
     pub refresh_expiry: Option<Expiry>,

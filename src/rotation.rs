@@ -48,12 +48,15 @@ pub struct Plan {
     pub server: String,
     /// Username or email of the account.
     pub account: String,
+    /// Id of the token to replace.
     pub old_id: String,
     /// True if the old token lies in the store.
     pub stored: bool,
     /// True if the old token replaces itself, and ends by itself.
     pub by_itself: bool,
+    /// Name, scopes and lifetime of the new token.
     pub new: NewToken,
+    /// Receivers of the new token.
     pub deliver: Vec<Sink>,
     /// Time for which the old token lives on after the new one has been delivered.
     pub grace: Duration,
@@ -126,14 +129,19 @@ impl Plan {
 pub enum Outcome {
     /// One live token of that name is left: the new one.
     Rotated {
+        /// Id of the new token.
         new_id: String,
+        /// End of the new token; `None` for never.
         expiry: Option<Expiry>,
     },
     /// As [`Outcome::Rotated`], but the old token lives on; a run after `until`, by the server's
     /// clock, revokes it.
     InGrace {
+        /// Id of the new token.
         new_id: String,
+        /// End of the new token; `None` for never.
         expiry: Option<Expiry>,
+        /// End of the grace, by the server's clock.
         until: UnixTime,
     },
     /// The old token is in its place and the new one is gone.
@@ -145,8 +153,11 @@ pub enum Outcome {
 /// The state of the old token while the new one is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OldToken {
+    /// It works until it is revoked.
     Works,
+    /// It works for a few minutes, and ends by itself.
     EndsSoon,
+    /// It does not work any more.
     HasEnded,
 }
 
@@ -333,8 +344,11 @@ pub enum Reason {
 /// # }
 /// ```
 pub struct Rotator<'a> {
+    /// The account's token API.
     pub api: &'a dyn TokenApi,
+    /// The store with the item of [`Plan::site`].
     pub store: &'a dyn Store,
+    /// Directories of locks and journals.
     pub paths: &'a Paths,
     /// This machine's clock.
     pub now: &'a dyn Fn() -> UnixTime,

@@ -16,14 +16,18 @@ pub enum HostType {
     Wit,
     /// github.com, GitHub with data residency, and Enterprise Server.
     Github,
+    /// gitlab.com and GitLab Self-Managed.
     Gitlab,
+    /// gitea.com and others with Gitea.
     Gitea,
+    /// codeberg.org and others with Forgejo.
     Forgejo,
     /// Any other server with OAuth 2.
     Oauth,
 }
 
 impl HostType {
+    /// All of them, in the order in which help lists them.
     pub const ALL: [HostType; 6] = [
         HostType::Wit,
         HostType::Github,
@@ -74,6 +78,7 @@ impl fmt::Display for HostType {
 pub struct SignIn {
     /// URL that was signed in to, as `wit login` takes it.
     pub server: String,
+    /// Type of the server.
     pub host: HostType,
     /// The account, where the host says whose the token is. Then it is the entry's username too.
     pub account: Option<String>,
@@ -89,6 +94,7 @@ pub struct SignIn {
     pub refresh_expiry: Option<Expiry>,
     /// True if the server has refused to renew it: only a new sign-in helps.
     pub ended: bool,
+    /// The way in which the token is renewed.
     pub upkeep: Upkeep,
 }
 
@@ -100,7 +106,12 @@ pub enum Upkeep {
     /// The token can replace itself by one call (GitLab, scope `self_rotate`).
     RotateItself,
     /// It was created by the host's API with a password, and can be replaced in the same way.
-    Replace { id: String, name: String },
+    Replace {
+        /// Number of the token.
+        id: String,
+        /// Name of the token, unique at its host.
+        name: String,
+    },
     /// A GitHub App's key signs for a token of an hour.
     Mint(InstalledApp),
     /// By nobody: it was created elsewhere and pasted.
@@ -142,12 +153,15 @@ pub struct InstalledApp {
 /// An OAuth 2 client and the endpoints that it needs after the sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuthClient {
+    /// Token endpoint (RFC 6749, section 3.2).
     pub token_endpoint: String,
     /// RFC 7009; `None` where the server has none.
     pub revocation_endpoint: Option<String>,
+    /// `client_id` (RFC 6749, section 2.2).
     pub client_id: String,
     /// Of a confidential client.
     pub client_secret: Option<Secret>,
+    /// The way in which the secret travels.
     pub client_auth: ClientAuth,
 }
 

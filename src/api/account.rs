@@ -15,8 +15,11 @@ const SIGN_INS: &str = "/api/account/sign-ins";
 /// An account as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Profile {
+    /// Id of the account.
     pub id: String,
+    /// Email address, by which the account signs in.
     pub email: String,
+    /// Username; `None` until one was chosen.
     #[serde(default)]
     pub username: Option<String>,
 }
@@ -24,12 +27,19 @@ pub struct Profile {
 /// A browser or program that is signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignIn {
+    /// Id, by which it is ended.
     pub id: String,
+    /// Name that the device gave itself.
     pub name: Option<String>,
+    /// Address from which it was begun, where the server keeps addresses.
     pub address: Option<String>,
+    /// Time of the sign-in.
     pub created: UnixTime,
+    /// Time at which it ends by itself.
     pub expires: UnixTime,
+    /// Time of the last request; `None` before the first.
     pub last_used: Option<UnixTime>,
+    /// Address of the last request, where the server keeps addresses.
     pub last_address: Option<String>,
     /// True if the question was asked by it.
     pub is_current: bool,

@@ -36,7 +36,9 @@ pub struct Asked {
 /// Answer of the server to a poll.
 #[derive(Debug)]
 pub enum Progress {
+    /// The user confirmed the code: the session.
     Done(SignedIn),
+    /// The user has not answered yet.
     Pending,
     /// Wait 5 seconds longer from now on.
     SlowDown,

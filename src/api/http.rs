@@ -54,6 +54,7 @@ pub struct Client {
 
 /// An answer with a status below 300 or from 400 to 499.
 pub struct Answer {
+    /// HTTP status.
     pub status: u16,
     retry_after: Option<Duration>,
     headers: HeaderMap,
@@ -64,6 +65,7 @@ pub struct Answer {
 /// Authentication of a request.
 #[derive(Clone, Copy)]
 pub enum Auth<'a> {
+    /// No authentication.
     Nobody,
     /// `Authorization: Bearer`.
     Bearer(&'a Secret),

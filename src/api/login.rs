@@ -18,17 +18,21 @@ const SESSION_LIFE: i64 = 30 * DAY;
 /// Credentials of a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
+    /// By an email address.
     Email(String),
+    /// By a username.
     Username(String),
 }
 
 /// A session just begun.
 #[derive(Debug)]
 pub struct SignedIn {
+    /// The session's token.
     pub session: Secret,
     /// The session's signed cookie, as `name=value`, where the server gave one. It takes this to
     /// end the session.
     pub cookie: Option<Secret>,
+    /// End of the session; `None` where the server does not tell it.
     pub expiry: Option<Expiry>,
     /// The username, or the email of an account without one.
     pub account: String,

@@ -23,6 +23,7 @@ pub struct Own {
 }
 
 impl Own {
+    /// For a token and its id, of which the secret is at hand.
     pub fn new(client: Rc<Client>, token: Secret, old_id: String) -> Self {
         Own {
             client,
@@ -35,7 +36,9 @@ impl Own {
 /// A token as the server knows it, and whether it was replaced.
 #[derive(Debug)]
 pub struct This {
+    /// The token itself.
     pub token: Token,
+    /// Id of the token that has replaced it; `None` while it works.
     pub replaced_by: Option<String>,
 }
 

@@ -9,12 +9,15 @@ use crate::expiry::{DAY, Expiry, UnixTime};
 /// Abilities that one host promises to this login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promises {
+    /// Tokens can be created.
     pub create: bool,
+    /// The account's tokens can be listed.
     pub list: bool,
     /// Any token of the account can be revoked by its id.
     pub revoke_others: bool,
     /// A token can revoke itself: [`super::TokenApi::revoke_by_secret`] works.
     pub revoke_itself: bool,
+    /// Precision of a token's expiry.
     pub expiry: Precision,
     /// A token without an end is not given: one of the host's choice takes its place.
     pub requires_end: bool,
@@ -51,6 +54,7 @@ pub enum Precision {
     None,
     /// At the end, or the beginning, of a day.
     Date,
+    /// At a second, as the platform and GitHub Apps have it.
     Second,
 }
 

@@ -26,6 +26,7 @@ pub struct Rest {
 }
 
 impl Rest {
+    /// For an account, by its session.
     pub fn new(client: Rc<Client>, session: Secret) -> Self {
         Rest {
             client,

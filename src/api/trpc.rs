@@ -22,6 +22,7 @@ pub struct Trpc {
 }
 
 impl Trpc {
+    /// For an account, by its session.
     pub fn new(client: Rc<Client>, session: Secret) -> Self {
         Trpc { client, session }
     }

@@ -20,6 +20,7 @@ pub const DEFAULT_DAYS: u32 = 30;
 /// A token that is asked for.
 #[derive(Clone, Debug)]
 pub struct Order {
+    /// Name, scopes and lifetime.
     pub new: NewToken,
     /// The last day (UTC) on which it works, in the place of its days: how many those are is for the
     /// server's clock to say.
@@ -31,6 +32,7 @@ pub struct Order {
 /// A token that was created.
 #[derive(Debug)]
 pub struct Issued {
+    /// The token, and the only copy of its secret.
     pub created: CreatedToken,
     /// The stored token whose place it took.
     pub replaced: Option<Replaced>,
@@ -41,6 +43,7 @@ pub struct Issued {
 /// A token that is no longer stored.
 #[derive(Debug)]
 pub struct Replaced {
+    /// The token that was stored before.
     pub token: TokenInfo,
     /// True if it still works; `None` for one of another account or server.
     pub works: Option<bool>,
@@ -53,47 +56,75 @@ pub struct Replaced {
 pub enum IssueError {
     /// The last day is over, today, or more than a year ahead; with the server's time.
     #[error("--expires-on takes a date from tomorrow to a year ahead, not '{date}'")]
-    BadDate { date: Date, now: UnixTime },
+    BadDate {
+        /// The date that was asked for.
+        date: Date,
+        /// The server's time.
+        now: UnixTime,
+    },
     /// The server gives no token that long, or none that expires.
     #[error("{}", lifetime(server, *longest))]
     Lifetime {
+        /// Base URL of the server.
         server: String,
+        /// Longest lifetime in days; `None` where its tokens never expire.
         longest: Option<u32>,
     },
     /// It gives no token without an end. Nothing was sent.
     #[error("tokens of {server} have to expire")]
-    EndRequired { server: String },
+    EndRequired {
+        /// Base URL of the server.
+        server: String,
+    },
     /// Names are unique there. Nothing was sent, or the host refused it.
     #[error("there is a token called '{}' already", escaped(name))]
-    NameTaken { name: String, free: String },
+    NameTaken {
+        /// The name that was asked for.
+        name: String,
+        /// A name that is free.
+        free: String,
+    },
+    /// The server is a git host whose API creates no tokens.
     #[error("{server} has no token API")]
-    NoTokenApi { server: String },
+    NoTokenApi {
+        /// Base URL of the server.
+        server: String,
+    },
+    /// The request never arrived, or the server could not be asked what it created.
     #[error("no token was created")]
     NotCreated(#[source] ApiError),
     /// The server created these, and the response with the secret was lost.
     #[error("the token was created, but its secret was lost")]
     SecretLost {
+        /// Why the response was lost.
         #[source]
         error: ApiError,
+        /// Revokes the tokens that were created.
         revoke: Suggestion,
     },
     /// The server may have created one of these; where there is none, it could not be asked.
     #[error("the token may have been created{}", listed(tokens))]
     Unclear {
+        /// Why it is not known.
         #[source]
         error: Box<ApiError>,
+        /// Candidates; empty where the server could not be asked.
         tokens: Vec<Token>,
         /// Revokes the only candidate, or lists where there are more or none.
         next: Suggestion,
     },
+    /// The store failed once the token was created.
     #[error("the token was not stored ({})", end_of(*is_revoked, revoke))]
     NotStored {
+        /// The store's error.
         #[source]
         error: StoreError,
         /// True if the new token was revoked again.
         is_revoked: bool,
+        /// Revokes the new token.
         revoke: Suggestion,
     },
+    /// The server refused, or could not be reached.
     #[error(transparent)]
     Api(#[from] ApiError),
 }

@@ -24,22 +24,32 @@ mod device;
 pub enum Way {
     /// With a name and a password, which are asked for where they are not given.
     Password {
+        /// The name; `None` to ask for it.
         login: Option<Login>,
+        /// The password; `None` to ask for it.
         password: Option<Secret>,
     },
     /// By a code that a person confirms in a browser, under this name of the device; else with a
     /// password.
-    Browser { device_name: String },
+    Browser {
+        /// Name under which the account's owner will see this device.
+        device_name: String,
+    },
     /// A new account. Its password is asked for where it is not given.
     SignUp {
+        /// Email address of the account.
         email: String,
+        /// Username of the account.
         username: String,
+        /// The password; `None` to ask for it.
         password: Option<Secret>,
     },
     /// With a session that was begun elsewhere, of this account where one is named. The server says
     /// whose it is.
     Session {
+        /// The session's token.
         session: Secret,
+        /// Account that the session must be of.
         named: Option<String>,
     },
 }
@@ -47,10 +57,13 @@ pub enum Way {
 /// A sign-in that is asked for.
 #[derive(Debug)]
 pub struct Request {
+    /// Base URL of the server.
     pub server: ServerUrl,
+    /// The way in.
     pub way: Way,
     /// The form of the server's token API; `None` for the one that it answers in.
     pub form: Option<Form>,
+    /// True to speak plain http to another machine.
     pub allow_http: bool,
     /// Certificates (PEM) to trust from now on; absolute.
     pub ca_file: Option<PathBuf>,
@@ -61,11 +74,15 @@ pub struct Request {
 pub struct LoggedIn {
     /// Base URL of the server.
     pub server: String,
+    /// Username, or the email of an account without one.
     pub account: String,
+    /// Form of the server's token API.
     pub form: Form,
+    /// End of the session; `None` where the server does not tell it.
     pub expiry: Option<Expiry>,
     /// The store by its name, and in words.
     pub store: &'static str,
+    /// The store in words: a path, or the keychain's name.
     pub location: String,
     /// True if nothing was stored by a login before.
     pub is_first: bool,
@@ -78,42 +95,91 @@ pub struct LoggedIn {
 /// Why nobody was signed in. Nothing was stored, and a session that was begun was ended again.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
+    /// The server does not tell which of the two it is.
     #[error("wrong password, or no such account")]
-    WrongPassword { server: String },
+    WrongPassword {
+        /// Base URL of the server.
+        server: String,
+    },
+    /// What answers has no way in of a wit server's.
     #[error("{server} is not a wit server: it has no sign-in")]
-    NoSignIn { server: String },
+    NoSignIn {
+        /// Base URL of the server.
+        server: String,
+    },
     /// With the server's sentence, escaped.
     #[error("{message}")]
-    SignUpRefused { server: String, message: String },
+    SignUpRefused {
+        /// Base URL of the server.
+        server: String,
+        /// The server's sentence, escaped.
+        message: String,
+    },
     /// The server lets nobody create an account by themselves; its sentence, escaped.
     #[error("{message}")]
-    NoSignUp { server: String, message: String },
+    NoSignUp {
+        /// Base URL of the server.
+        server: String,
+        /// The server's sentence, escaped.
+        message: String,
+    },
     /// A person said no in the browser, or nothing in time.
     #[error("{message}")]
-    Denied { server: String, message: String },
+    Denied {
+        /// Base URL of the server.
+        server: String,
+        /// The server's sentence, escaped.
+        message: String,
+    },
+    /// The session that was given is expired, ended, or another server's.
     #[error("the server does not accept this session")]
-    SessionRefused { server: String },
+    SessionRefused {
+        /// Base URL of the server.
+        server: String,
+    },
+    /// [`Request::form`] is not the server's.
     #[error("{server} does not speak the form {form} of the token API")]
-    OtherForm { server: String, form: Form },
+    OtherForm {
+        /// Base URL of the server.
+        server: String,
+        /// The form that was asked for.
+        form: Form,
+    },
+    /// The server does not tell whose the session is.
     #[error("{server} does not tell whose session it is")]
-    Anonymous { server: String },
+    Anonymous {
+        /// Base URL of the server.
+        server: String,
+    },
+    /// The session is another account's than [`Way::Session`] names.
     #[error("this session is of {}, not of {}", escaped(account), escaped(named))]
     OtherAccount {
+        /// Base URL of the server.
         server: String,
+        /// Account of the session.
         account: String,
+        /// Account that was named.
         named: String,
     },
     /// Direct mode is not set up.
     #[error("DATABASE_URL and WIT_USER_ID are not both set")]
-    NotDirect { server: String },
+    NotDirect {
+        /// Base URL of the server.
+        server: String,
+    },
+    /// The user was not asked, or gave no usable answer.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// The session is stored, but the configuration does not name the server.
     #[error("can't write the configuration")]
     Config(#[source] io::Error),
+    /// The server or the account is not clear.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The store can't be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The server refused, or could not be reached.
     #[error(transparent)]
     Api(#[from] ApiError),
 }

@@ -22,8 +22,11 @@ pub struct LoggedOut {
     pub is_kept: bool,
     /// True if the server's tokens were managed directly in its database.
     pub is_direct: bool,
+    /// Sessions that were removed.
     pub sessions: Vec<EndedSession>,
+    /// Tokens that were revoked and are no longer stored.
     pub revoked: Vec<TokenInfo>,
+    /// Tokens that were not revoked, and stay stored.
     pub not_revoked: Vec<NotRevoked>,
     /// Rotations that needed one of the sessions: their old tokens live on.
     pub unfinished: Vec<Journal>,
@@ -42,7 +45,9 @@ impl LoggedOut {
 /// A session that is gone from this machine.
 #[derive(Debug)]
 pub struct EndedSession {
+    /// Username or email of the account.
     pub account: String,
+    /// End of the session; `None` where it is not known.
     pub expiry: Option<Expiry>,
     /// Why it may still work at the server.
     pub ended: Result<(), ApiError>,
@@ -51,25 +56,34 @@ pub struct EndedSession {
 /// A token that still works.
 #[derive(Debug)]
 pub struct NotRevoked {
+    /// The stored token.
     pub token: TokenInfo,
+    /// Why it was not revoked.
     pub error: LogoutError,
 }
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum LogoutError {
+    /// None of the tokens was revoked, so nothing was done.
     #[error("can't revoke this machine's tokens")]
     Revoke(#[source] Box<LogoutError>),
+    /// A rotation's journal can't be removed.
     #[error("can't forget a rotation")]
     Journal(#[source] io::Error),
+    /// The session was removed, but the configuration still names the server.
     #[error("can't write the configuration")]
     Config(#[source] io::Error),
+    /// The user did not agree, or could not be asked.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// The server or the account is not clear, or nobody is logged in.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The store can't be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The server refused, or could not be reached.
     #[error(transparent)]
     Api(#[from] ApiError),
 }

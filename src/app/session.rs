@@ -61,73 +61,123 @@ pub struct Selection {
 /// Why no server, account or session could be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
+    /// [`Selection::server`] is no URL of a server; with the reason.
     #[error("bad server URL: {0}")]
     BadUrl(&'static str),
+    /// No server is known, and none was named.
     #[error("not logged in to any server")]
     NoServer,
+    /// Several servers are known, none is the default, and none was named.
     #[error("more than one server is known: {}", escaped(&.0.join(", ")))]
     SeveralServers(Vec<String>),
+    /// No session of the server is stored.
     #[error("not logged in to {server}")]
-    NotLoggedIn { server: String },
+    NotLoggedIn {
+        /// Base URL of the server.
+        server: String,
+    },
+    /// No session of the account is stored.
     #[error(
         "not logged in to {server} as {}; known: {}",
         escaped(account),
         escaped(&known.join(", "))
     )]
     UnknownAccount {
+        /// Base URL of the server.
         server: String,
+        /// Account that was named.
         account: String,
+        /// Accounts of which a session is stored.
         known: Vec<String>,
     },
     /// git is signed in there, and there is no session.
     #[error("{server} is {}, which has no such thing", host.title())]
-    OtherHost { server: String, host: HostType },
+    OtherHost {
+        /// Base URL of the server.
+        server: String,
+        /// Type of the server.
+        host: HostType,
+    },
+    /// The stored session has expired.
     #[error("the login to {server} has expired")]
-    Expired { server: String },
+    Expired {
+        /// Base URL of the server.
+        server: String,
+    },
     /// The access token of a sign-in is due, and was not refreshed.
     #[error("the sign-in to {server} was not refreshed")]
     NotRefreshed {
+        /// Base URL of the server.
         server: String,
+        /// Why the access token was not refreshed.
         #[source]
         error: RenewError,
     },
     /// `wit login --api database` was the last login, and direct mode is not set up.
     #[error("the tokens of {server} are managed directly in its database")]
-    ManagedDirectly { server: String },
+    ManagedDirectly {
+        /// Base URL of the server.
+        server: String,
+    },
     /// It is not known that git's tokens are in the database of direct mode.
     #[error("git's tokens are not linked to {}", database::SERVER)]
     Unlinked,
+    /// `WIT_USER_ID` is another account's than [`Selection::account`] names.
     #[error("WIT_USER_ID is of {}, not of {}", escaped(account), escaped(named))]
-    OtherAccount { account: String, named: String },
+    OtherAccount {
+        /// Account of `WIT_USER_ID`.
+        account: String,
+        /// Account that was named.
+        named: String,
+    },
+    /// `WIT_USER_ID` is not in the database.
     #[error("the database has no account with the id in WIT_USER_ID")]
     NoSuchUser,
+    /// The configuration names a form of the token API that this version does not know.
     #[error(
         "{server}: unknown form {} of the token API in the configuration",
         escaped(form)
     )]
-    UnknownForm { server: String, form: String },
+    UnknownForm {
+        /// Base URL of the server.
+        server: String,
+        /// The form, not escaped.
+        form: String,
+    },
+    /// The configuration can't be read.
     #[error("can't read the configuration")]
     Config(#[source] io::Error),
+    /// The store can't be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The server or the database refused, or could not be reached.
     #[error(transparent)]
     Api(#[from] ApiError),
 }
 
 /// An account whose tokens can be worked on, on a server that git knows.
 pub struct SignedIn {
+    /// Type of the server.
     pub host: HostType,
+    /// Base URL of the server.
     pub server: ServerUrl,
+    /// Site at which git uses the tokens.
     pub site: Site,
+    /// Username or email of the account.
     pub account: String,
+    /// The token API of the account.
     pub api: Box<dyn TokenApi>,
+    /// The store with the site's item.
     pub store: Box<dyn Store>,
+    /// The site's item, as it was read.
     pub item: Item,
 }
 
 /// A sign-in that has not run out, with the client to use it by.
 pub struct Login {
+    /// Client of the session's server.
     pub client: Rc<Client>,
+    /// The session.
     pub session: Session,
     site: Site,
     store: Box<dyn Store>,
@@ -141,11 +191,17 @@ pub struct ApiSession {
     pub place: Option<GitSite>,
     /// The server or the database, in words.
     pub name: String,
+    /// Type of the server.
     pub host: HostType,
+    /// Username or email of the account.
     pub account: String,
+    /// The token API of the account.
     pub api: Box<dyn TokenApi>,
+    /// The store in use.
     pub store: Box<dyn Store>,
+    /// The site's item, as it was read; empty in direct mode without a site.
     pub item: Item,
+    /// The configuration, as it was read.
     pub config: Config,
     /// The command that signs in again in the same way.
     pub login: Suggestion,
@@ -154,7 +210,9 @@ pub struct ApiSession {
 /// A server and the site that git knows it by.
 #[derive(Clone)]
 pub struct GitSite {
+    /// Base URL of the server.
     pub server: ServerUrl,
+    /// The site of its origin.
     pub site: Site,
 }
 

@@ -24,12 +24,17 @@ use ask::Question;
 pub struct Status {
     /// The store by its name, and in words.
     pub store: &'static str,
+    /// The store in words: a path, or the keychain's name.
     pub location: String,
+    /// Servers, in the order of their URLs.
     pub servers: Vec<ServerStatus>,
+    /// The configuration, completed by what the store holds.
     pub config: Config,
     /// True if tokens are renewed at all.
     pub renews: bool,
+    /// Rotations that are not finished.
     pub journals: Vec<Journal>,
+    /// Rotations that failed before, and when they are tried again.
     pub rotations: Rotations,
     /// Credentials of sites that are no server of these, and how many sites they are of.
     pub others: Others,
@@ -40,14 +45,19 @@ pub struct Status {
 /// Credentials that git is given at sites where nobody is signed in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Others {
+    /// Number of credentials.
     pub credentials: i64,
+    /// Number of sites.
     pub sites: i64,
 }
 
 /// State of one server.
 pub struct ServerStatus {
+    /// Base URL of the server.
     pub url: ServerUrl,
+    /// The site's item; empty where it can't be read.
     pub item: Item,
+    /// The server's answers about what is stored.
     pub answer: Answer,
     /// Why an access token that has expired was not refreshed.
     pub failure: Option<String>,

@@ -13,6 +13,7 @@ use crate::store::{self, Store, StoreError};
 pub struct Listing {
     /// The store by its name, and in words.
     pub store: &'static str,
+    /// The store in words: a path, or the keychain's name.
     pub location: String,
     /// By site, in the order in which git is answered.
     pub entries: Vec<Entry>,
@@ -23,17 +24,23 @@ pub struct Listing {
 /// One stored entry, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The site.
     pub site: Site,
     /// The username, or the account of a session; empty bytes where there is none.
     pub username: Option<Vec<u8>>,
+    /// The path, where the entry is for one alone.
     pub path: Option<Vec<u8>>,
     /// The name and the id of a token that `wit` created.
     pub token: Option<(String, String)>,
+    /// Origin of the entry.
     pub source: Source,
+    /// State of the entry.
     pub state: State,
+    /// End of the entry; `None` for never, or where it is not known.
     pub expiry: Option<Expiry>,
     /// Seconds until it expires, by its server's clock.
     pub left: Option<i64>,
+    /// The way in which the entry is renewed.
     pub renewal: Renewal,
 }
 
@@ -264,6 +271,7 @@ fn of_sign_in(sign_in: &SignIn, expires: bool) -> Renewal {
 /// The entries that are to be erased: those that answer git for a site.
 #[derive(Clone, Debug)]
 pub struct Selected {
+    /// The site.
     pub site: Site,
     /// Only those of this path.
     pub path: Option<Vec<u8>>,

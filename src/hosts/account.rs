@@ -21,8 +21,11 @@ const MAX_NAME: usize = 255;
 /// Facts that a host tells about a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
+    /// Name of the account.
     pub account: Option<String>,
+    /// Scopes, where the host tells them.
     pub scopes: Option<Vec<String>>,
+    /// End of the token, where the host tells it.
     pub expiry: Option<Expiry>,
     /// Its number, name and time of creation, where the host describes it.
     pub described: Option<Described>,
@@ -33,8 +36,11 @@ pub struct About {
 /// A token as its host knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
+    /// Number of the token.
     pub id: String,
+    /// Name of the token.
     pub name: String,
+    /// Time of its creation.
     pub created: UnixTime,
 }
 

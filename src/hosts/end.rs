@@ -19,9 +19,11 @@ use crate::sign_in::{HostType, OAuthClient, SignIn, Upkeep};
 /// Outcome of an attempt to end a token.
 #[derive(Debug)]
 pub enum End {
+    /// It is ended, or was already.
     Revoked,
     /// The host has no call for it: a person can, on its page.
     Impossible,
+    /// The host refused, or could not be reached: it may still work.
     Failed(OAuthError),
 }
 

@@ -145,11 +145,13 @@ fn rank(level: &str) -> u8 {
 /// An app where it is installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
+    /// ID of the installation.
     pub id: u64,
     /// The user or organization.
     pub owner: String,
     /// The app's name in URLs.
     pub slug: String,
+    /// True if the owner, or GitHub, has suspended it: no token is created.
     pub is_suspended: bool,
     permissions: BTreeMap<String, String>,
 }
@@ -189,6 +191,7 @@ pub struct AppApi<'a> {
 }
 
 impl<'a> AppApi<'a> {
+    /// For the app of this ID or client ID and its key, as [`read_key`] returns it.
     pub fn new(
         server: &ServerUrl,
         id: &'a str,

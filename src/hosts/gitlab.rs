@@ -44,6 +44,7 @@ pub struct Calls {
 }
 
 impl Calls {
+    /// For the server at its base URL; `reach` has its certificates.
     pub fn new(server: &ServerUrl, reach: &Reach) -> Result<Self, ApiError> {
         let client = Client::trusting(server, false, reach.ca_file.as_deref())?;
         Ok(Calls {
@@ -96,6 +97,7 @@ impl Calls {
         }
     }
 
+    /// Server clock minus this machine's, in seconds; `None` before the first answer.
     pub fn clock_skew(&self) -> Option<i64> {
         self.client.clock_skew()
     }
@@ -123,7 +125,9 @@ pub struct WireToken {
     created_at: Option<String>,
     last_used_at: Option<String>,
     expires_at: Option<String>,
+    /// Account of the token.
     pub user_id: Option<u64>,
+    /// True if it was revoked: GitLab goes on listing it.
     #[serde(default)]
     pub revoked: bool,
     /// `None` where the server keeps none, `Some(None)` where it is empty.
@@ -250,6 +254,7 @@ pub struct Itself {
 }
 
 impl Itself {
+    /// For a token of which the secret is at hand.
     pub fn new(server: &ServerUrl, token: Secret, reach: &Reach) -> Result<Self, ApiError> {
         Ok(Itself {
             calls: Calls::new(server, reach)?,

@@ -16,17 +16,24 @@ use crate::sign_in::HostType;
 /// A user, the password, and the one-time code of those who have a second factor.
 #[derive(Debug)]
 pub struct Login<'a> {
+    /// Username.
     pub username: &'a str,
+    /// Password, which is sent and not kept.
     pub password: &'a Secret,
+    /// One-time code; each is accepted once.
     pub code: Option<&'a Secret>,
 }
 
 /// A token that a host has just created.
 #[derive(Debug)]
 pub struct Created {
+    /// Number of the token.
     pub id: String,
+    /// Name of the token, escaped.
     pub name: String,
+    /// Scopes as the host granted them.
     pub scopes: Vec<String>,
+    /// The secret, which the host tells this once.
     pub secret: Secret,
 }
 

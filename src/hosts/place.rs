@@ -5,7 +5,9 @@ use std::fmt;
 /// A project or group, by its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// A project, such as `ada/hello`.
     Project(String),
+    /// A group, such as `acme/tools`.
     Group(String),
 }
 
@@ -52,15 +54,22 @@ impl fmt::Display for Place {
 /// A role in a project or group, as `access_level` of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLevel {
+    /// Sees issues; reads no code of a private project.
     Guest = 10,
+    /// Plans; reads no code of a private project.
     Planner = 15,
+    /// Reads code.
     Reporter = 20,
+    /// Pushes to branches that are not protected.
     Developer = 30,
+    /// Pushes to protected branches, and manages the project.
     Maintainer = 40,
+    /// Everything, the project's deletion included.
     Owner = 50,
 }
 
 impl AccessLevel {
+    /// The names, in rising order.
     pub const NAMES: [&str; 6] = [
         "guest",
         "planner",
@@ -70,6 +79,7 @@ impl AccessLevel {
         "owner",
     ];
 
+    /// The level of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "guest" => AccessLevel::Guest,

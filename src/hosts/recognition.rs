@@ -19,9 +19,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Recognised server.
 #[derive(Debug)]
 pub struct Recognized {
+    /// Type of the server.
     pub host: HostType,
     /// Base URL: the URL that was given, or its root.
     pub server: ServerUrl,
+    /// Version, where the server tells it.
     pub version: Option<String>,
     /// Endpoints that it described, if it was asked for them.
     pub endpoints: Option<Endpoints>,

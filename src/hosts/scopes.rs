@@ -102,7 +102,9 @@ pub fn default(host: HostType) -> Vec<String> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown scope '{scope}'")]
 pub struct UnknownScope {
+    /// The word that was asked for.
     pub scope: String,
+    /// The scope that looks most like it.
     pub nearest: Option<&'static str>,
 }
 

@@ -21,6 +21,7 @@ pub mod nothing;
 /// Asks the user for what a host requires beside a token. Neither is kept after the command. An
 /// error says in a few words why there is no answer.
 pub trait AskPassword: Send + Sync {
+    /// The password of an account, by its username.
     fn password(&self, server: &str, username: &str) -> Result<Secret, String>;
 
     /// A one-time code; each is accepted once.
@@ -32,6 +33,7 @@ pub trait AskPassword: Send + Sync {
 pub struct Person(Option<Arc<dyn AskPassword>>);
 
 impl Person {
+    /// One that `asks` stands for.
     pub fn new(asks: Arc<dyn AskPassword>) -> Self {
         Person(Some(asks))
     }
@@ -58,18 +60,24 @@ impl fmt::Debug for Person {
 /// A sign-in at a git host, as its token API is opened by it.
 #[derive(Clone, Debug)]
 pub struct Login {
+    /// Type of the server.
     pub host: HostType,
+    /// Base URL of the server.
     pub server: ServerUrl,
     /// The account's name, where it is known.
     pub account: Option<String>,
     /// The token of the sign-in: an access token, or one that was pasted or created.
     pub token: Secret,
+    /// The sign-in as the item has it.
     pub sign_in: SignIn,
+    /// Ways in which the server is reached.
     pub reach: Reach,
+    /// The user, for what the host requires beside a token.
     pub person: Person,
     /// The projects and groups whose tokens are asked for too, and those of which tokens are known
     /// (GitLab).
     pub places: Vec<Place>,
+    /// Those of which tokens are known.
     pub known_places: Vec<Place>,
     /// The role of new tokens there.
     pub access_level: Option<AccessLevel>,

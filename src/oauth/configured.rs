@@ -30,12 +30,19 @@ struct OfHost {
 /// Configuration for one server, each part of it optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configured {
+    /// `oauthClientId`.
     pub client_id: Option<String>,
+    /// `oauthClientSecret`.
     pub client_secret: Option<Secret>,
+    /// `oauthUseClientAuthHeader`.
     pub client_auth: Option<ClientAuth>,
+    /// `oauthScopes`.
     pub scopes: Option<Vec<String>>,
+    /// `oauthAuthURL` or `oauthAuthorizeEndpoint`.
     pub authorization: Option<Url>,
+    /// `oauthTokenURL` or `oauthTokenEndpoint`.
     pub token: Option<Url>,
+    /// `oauthDeviceAuthURL` or `oauthDeviceEndpoint`.
     pub device: Option<Url>,
     /// Address that the browser is sent back to.
     pub redirect: Option<Url>,

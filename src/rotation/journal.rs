@@ -57,14 +57,19 @@ pub struct Journal {
     pub account: String,
     /// The account's id as the server told it of the old token; `None` where it was not asked.
     pub account_id: Option<String>,
+    /// Name of the new token.
     pub name: String,
+    /// Scopes of the new token.
     pub scopes: Vec<String>,
+    /// Repositories that the new token is bound to; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<String>,
+    /// Lifetime of the new token in days; `None` for no end.
     pub expires_in_days: Option<u32>,
     /// Days after which this machine is to replace the new token, where the host gives no expiry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace_in_days: Option<u32>,
+    /// Id of the old token.
     pub old_id: String,
     /// Known from before the new token is put into the pending slot.
     pub new_id: Option<String>,
@@ -73,6 +78,7 @@ pub struct Journal {
     /// True if the old token replaces itself, without a sign-in.
     #[serde(default)]
     pub by_itself: bool,
+    /// Start of the rotation, by the server's clock.
     pub started: UnixTime,
     /// When the last create request was about to be sent.
     pub sent: UnixTime,
@@ -86,7 +92,9 @@ pub struct Journal {
     /// Tokens that no lost request of this rotation created: those that the account had before, and
     /// those that a person was told of.
     pub known: Vec<String>,
+    /// The step that is taken, or was when the process died.
     pub step: Step,
+    /// Receivers of the new token.
     pub deliveries: Vec<Delivery>,
     /// Seconds for which the old token lives on after the last delivery.
     pub grace: u64,
@@ -100,7 +108,9 @@ pub struct Journal {
 /// A receiver of the new token, and whether it has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
+    /// The receiver.
     pub sink: Sink,
+    /// True if it has the new token.
     pub done: bool,
 }
 

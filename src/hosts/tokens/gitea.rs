@@ -95,6 +95,7 @@ impl WireToken {
 }
 
 impl Gitea {
+    /// Opens the API, at Gitea and at Forgejo. The server is asked for its version.
     pub fn open(login: Login) -> Result<Self, ApiError> {
         let client = Client::trusting(&login.server, false, login.reach.ca_file.as_deref())?;
         let client = match login.reach.limit {

@@ -16,6 +16,7 @@ pub struct Nothing {
 }
 
 impl Nothing {
+    /// For a login at such a host.
     pub fn new(login: Login) -> Self {
         Nothing { login }
     }
