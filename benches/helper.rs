@@ -3,7 +3,7 @@
 //! `cargo bench --bench helper [-- RUNS]` prints a table of medians with their ratios to a program
 //! that does nothing, and to `git ls-remote` with a helper that knows but one answer; then `wit` itself,
 //! 64 helpers at once and peaks of memory. It writes the same as JSON to `target/bench-helper.json`. What the
-//! machine lacks is left out by name.
+//! machine lacks is left out by name. With the word `sign-ins` it is those rows alone, and no file.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::git::{LIBSECRET_SOURCE, libsecret_helper};
 use support::machine::{Machine, paths};
+use support::server::{Server, answer};
 use support::session::Session;
 use support::{HELPER, WIT, done};
+use wit::config::Paths;
 use wit::credential::{Credential, Proof, Site};
 use wit::expiry::{Expiry, UnixTime};
 use wit::secret::Secret;
@@ -45,6 +47,8 @@ struct Case {
     program: PathBuf,
     arguments: Vec<String>,
     input: String,
+    /// The site whose access token has expired each time.
+    expired: Option<Site>,
     times: Vec<Duration>,
 }
 
@@ -65,6 +69,13 @@ fn main() {
         home: home.path().to_owned(),
         keyring: has_keyring.then(Session::with_keyring),
     };
+    if std::env::args().any(|word| word == "sign-ins") {
+        let machine = Machine::with_a_token();
+        let mut cases = sign_in_cases(&place, &machine);
+        measure(&place, &mut cases, runs);
+        print(&mut cases, runs);
+        return;
+    }
     let helpers = helpers(&place);
     let mut cases = helper_cases(&place, &helpers);
     many_sites(&place, &mut cases);
@@ -109,6 +120,9 @@ fn measure(place: &Place, cases: &mut [Case], runs: usize) {
         for &number in &order {
             let case = &mut cases[number];
             let arguments: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
+            if let Some(site) = &case.expired {
+                expire(&case.home, site);
+            }
             let begun = Instant::now();
             place.output(&case.home, &case.program, &arguments, &case.input);
             if round > 0 {
@@ -116,6 +130,18 @@ fn measure(place: &Place, cases: &mut [Case], runs: usize) {
             }
         }
     }
+}
+
+/// Has the access token at a site expire.
+fn expire(home: &Path, site: &Site) {
+    let paths = Paths::below(&home.join("all"));
+    let store = choice::open(&paths, Some("file")).expect("a store");
+    store::update(store.as_ref(), &paths, site, |item| {
+        for entry in &mut item.credentials.0 {
+            entry.expiry = Some(Expiry(UnixTime::now()));
+        }
+    })
+    .expect("updated");
 }
 
 /// A helper and the words that come before the operation.
@@ -242,15 +268,21 @@ fn remote_cases(place: &Place, helpers: &[Helper], machine: &Machine) -> Vec<Cas
     asked.into_iter().map(remote).collect()
 }
 
-/// A `get` from the file store for a password, and for an access token that needs no refresh.
+/// A `get` from the file store for a password, for an access token that needs no refresh, and for one
+/// that is refreshed first, by a server that answers at once: what that costs is the refresh.
 fn sign_in_cases(place: &Place, machine: &Machine) -> Vec<Case> {
     let nothing = compiled(place, "nothing", "fn main() {}");
     let mut cases = vec![place.case("nothing", &nothing, &[], "")];
     let paths = paths(&machine.home);
     let store = choice::open(&paths, Some("file")).expect("a store");
     let now = UnixTime::now();
-    let sign_in = SignIn {
-        server: "https://access.example".into(),
+    let server = Server::new(|_, _| {
+        let new = r#"{"access_token":"onetwothree","token_type":"bearer","expires_in":7200,
+            "refresh_token":"fourfivesix"}"#;
+        answer(200, new)
+    });
+    let sign_in = |server: &str| SignIn {
+        server: server.into(),
         host: HostType::Gitlab,
         account: Some("ada".into()),
         git_username: "oauth2".into(),
@@ -260,17 +292,23 @@ fn sign_in_cases(place: &Place, machine: &Machine) -> Vec<Case> {
         refresh_expiry: None,
         ended: false,
         upkeep: Upkeep::Refresh(OAuthClient {
-            token_endpoint: "https://access.example/oauth/token".into(),
+            token_endpoint: format!("{server}/oauth/token"),
             revocation_endpoint: None,
             client_id: "id".into(),
             client_secret: None,
             client_auth: ClientAuth::Body,
         }),
     };
-    for (host, sign_in) in [
-        ("password.example", None),
-        ("access.example", Some(sign_in)),
+    for (url, sign_in) in [
+        ("https://password.example", None),
+        (
+            "https://access.example",
+            Some(sign_in("https://access.example")),
+        ),
+        (&server.url, Some(sign_in(&server.url))),
     ] {
+        let (protocol, host) = url.split_once("://").expect("a URL");
+        let is_refreshed = url == server.url;
         let entry = Credential {
             username: Some(b"ada".to_vec()),
             path: None,
@@ -281,26 +319,33 @@ fn sign_in_cases(place: &Place, machine: &Machine) -> Vec<Case> {
             sign_in,
             imported: false,
         };
-        let site = Site::new(b"https", host.as_bytes()).expect("a site");
+        let site = Site::new(protocol.as_bytes(), host.as_bytes()).expect("a site");
         store::update(store.as_ref(), &paths, &site, |item| {
             item.credentials.put(entry)
         })
         .expect("stored");
-        let request = format!("protocol=https\nhost={host}\n");
+        let request = format!("protocol={protocol}\nhost={host}\n");
+        let what = if is_refreshed { "refreshed" } else { host };
         let case = place.case(
-            &format!("wit, file get, {host}"),
+            &format!("wit, file get, {what}"),
             Path::new(HELPER),
             &["--store", "file", "get"],
             &request,
         );
         cases.push(Case {
             home: machine.home.path().to_owned(),
+            expired: is_refreshed.then_some(site),
             ..case
         });
     }
     for case in &cases[1..] {
         let words: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
+        if let Some(site) = &case.expired {
+            expire(&case.home, site);
+        }
         let told = place.output(&case.home, &case.program, &words, &case.input);
+        let is_new = told.contains("password=onetwothree");
+        assert_eq!(is_new, case.expired.is_some(), "{} is refreshed", case.name);
         assert!(told.contains("password="), "{} answers", case.name);
     }
     cases
@@ -454,6 +499,7 @@ impl Place {
             program: program.to_owned(),
             arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
             input: input.to_owned(),
+            expired: None,
             times: Vec::new(),
         }
     }
