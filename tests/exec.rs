@@ -693,6 +693,34 @@ mod at_git_hosts {
     }
 
     #[test]
+    fn a_token_that_takes_a_password_to_revoke_is_told_of_by_status() {
+        let forge = Forge::start(Kind::Forgejo);
+        let home = signed_in(&forge, &forge.url);
+        let mut command = home.command(WIT);
+        let line = "touch ready; until [ -e stop ]; do sleep 0.05; done";
+        command.args(arguments(&["--password-stdin"], line));
+        command.stdin(Stdio::piped()).stderr(Stdio::null());
+        let mut killed = command.spawn().expect("started");
+        let mut stdin = killed.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut stdin, format!("{PASSWORD}\n").as_bytes()).expect("read");
+        appears(&home, "ready");
+        killed.kill().expect("killed");
+        killed.wait().expect("an end");
+        touch(&home, "stop");
+        let status = home.run(WIT, &["status"], "");
+        assert_eq!(status.status.code(), Some(3));
+        let shown = text(&status.stdout);
+        let line = shown
+            .lines()
+            .find(|line| line.contains("was not revoked after its command"));
+        let line = line.unwrap_or_else(|| panic!("{shown}"));
+        let (_, revoke) = line.split_once("command: ").expect("a command");
+        let revoke = format!("{revoke} --password-stdin");
+        done(&home.run("sh", &["-c", &revoke], &format!("{PASSWORD}\n")));
+        assert_eq!(names(&forge), ["by hand"]);
+    }
+
+    #[test]
     fn a_script_answers_with_the_password_and_codes() {
         for kind in [Kind::Gitea, Kind::Forgejo] {
             let forge = Forge::start(kind);

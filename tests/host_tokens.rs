@@ -584,6 +584,21 @@ fn a_token_of_a_login_by_password_is_known_as_this_machines() {
     assert_eq!(way.item().credentials.0, [], "a dead sign-in was left");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_logout_asks_a_person_once() {
+    let way = way_by_password(Kind::Forgejo, &[]);
+    done(&way.token(&["create"]));
+    let mut terminal = Terminal::run(&way.home, "wit logout --revoke --yes");
+    terminal.shows("assword");
+    terminal.hides();
+    terminal.types(PASSWORD);
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(way.forge.alive().is_empty(), "{screen}");
+    assert!(!screen.contains(PASSWORD), "{screen}");
+}
+
 /// A home that is signed in by a token that a password created.
 fn way_by_password(kind: Kind, more: &[&str]) -> Way {
     let forge = Forge::start(kind);

@@ -367,6 +367,16 @@ pub fn abandoned(paths: &Paths) -> Vec<Held> {
     found
 }
 
+/// The records whose process is gone, and whose token could not be revoked so far: its host is away,
+/// or requires a password.
+pub fn unrevoked(paths: &Paths) -> Vec<Journal> {
+    let mut found: Vec<Journal> = (journal::abandoned(paths).into_iter())
+        .map(|held| held.journal)
+        .collect();
+    found.retain(|record| record.retry_at.is_some());
+    found
+}
+
 /// Revokes the token of an abandoned record.
 pub fn finish(paths: &Paths, mut held: Held, session: &ApiSession) -> Result<(), ApiError> {
     match settle(paths, session, &held.journal) {

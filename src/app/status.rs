@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use super::exec;
 use super::known;
 use super::rotations::Rotations;
 use super::session::{self, Selection, SessionError};
@@ -36,6 +37,8 @@ pub struct Status {
     pub journals: Vec<Journal>,
     /// Rotations that failed before, and when they are tried again.
     pub rotations: Rotations,
+    /// The records of commands' tokens that should have been revoked.
+    pub unrevoked: Vec<exec::journal::Journal>,
     /// Credentials of sites that are no server of these, and how many sites they are of.
     pub others: Others,
     /// Why the one variable of direct mode that is set is ignored.
@@ -131,6 +134,7 @@ pub fn gather(paths: &Paths, meant: &Selection, offline: bool) -> Result<Status,
         config,
         journals: journal::all(paths).unwrap_or_default(),
         rotations: Rotations::load(paths),
+        unrevoked: exec::unrevoked(paths),
         others,
         half_direct: session::half_direct(),
     })

@@ -13,6 +13,7 @@ use super::session::{self, ServerArgs};
 use super::{Context, Exit};
 use crate::api::database;
 use crate::api::server::ServerUrl;
+use crate::app::exec;
 use crate::app::rotations::Rotations;
 use crate::app::session::Selection;
 use crate::app::status::{self, Answer, Others, ServerStatus};
@@ -47,6 +48,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         renews: status.renews,
         journals: &status.journals,
         rotations: &status.rotations,
+        unrevoked: &status.unrevoked,
     };
     let mut documents = Vec::new();
     for server in &status.servers {
@@ -132,6 +134,7 @@ struct Report<'a> {
     renews: bool,
     journals: &'a [Journal],
     rotations: &'a Rotations,
+    unrevoked: &'a [exec::journal::Journal],
 }
 
 impl Report<'_> {
@@ -207,8 +210,17 @@ impl Report<'_> {
             && site.is_ok_and(|site| renewal::has_failed(&self.context.paths, &site, self.now))
     }
 
-    /// Rotations that are not finished, and tokens that they have left behind.
+    /// Rotations that are not finished, and tokens that they, or commands, have left behind.
     fn left_over(&mut self, server: &str, item: &Item) {
+        for record in self.unrevoked.iter().filter(|one| one.server == server) {
+            let revoke = session::suggest("wit token revoke", self.config, server, &record.account);
+            let revoke = revoke.last(record.token_id.as_ref().unwrap_or(&record.name));
+            let name = escaped(&record.name);
+            self.attend(WARNING);
+            self.line(format!(
+                "  {name} was not revoked after its command: {revoke}"
+            ));
+        }
         let mut left_over = Vec::new();
         for entry in &item.previous {
             let id = entry.token.as_ref().map(|token| token.id.as_str());

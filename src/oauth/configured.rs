@@ -12,7 +12,9 @@ use crate::sign_in::{ClientAuth, HostType};
 /// `gitLabAuthModes`. Its `basic`, a password, is none at either host today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// OAuth in a browser of this machine.
     Browser,
+    /// OAuth by a code that is confirmed anywhere (RFC 8628).
     Device,
     /// A token that was created elsewhere.
     Token,
