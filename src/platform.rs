@@ -161,6 +161,8 @@ pub enum StartError {
         data_dir: PathBuf,
         repositories: PathBuf,
     },
+    #[error("a restore of {} was interrupted when only its repositories were in place", .0.display())]
+    RestoreUnfinished(PathBuf),
     #[error("the repositories were in {} at the last start, and that is not there", .0.display())]
     RepositoriesGone(PathBuf),
 }
@@ -180,6 +182,9 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         let is_tls = tls.is_some();
         let listener = address::listen(&options.data_dir, options.listen, options.port).await?;
         let address = listener.local_addr()?;
+        if options.data_dir.join(layout::UNFINISHED_RESTORE).exists() {
+            return Err(StartError::RestoreUnfinished(options.data_dir.clone()).into());
+        }
         let repositories = repositories(options)?;
         refuse_lost_database(options, &repositories)?;
         let database = open_database(options).await?;

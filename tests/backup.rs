@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::support::platform::{Server, request};
 use crate::support::postgres::Postgres;
-use crate::support::{Home, WIT, done, refused, text, until};
+use crate::support::{Home, WIT, done, kill_within, refused, text, until};
 
 /// How many clients push, create and revoke at once.
 const CLIENTS: usize = 16;
@@ -406,6 +406,137 @@ fn a_full_disk_is_not_said_to_be_a_damaged_archive() {
         assert!(!said.contains("damaged"), "{size}: {said}");
     }
     assert!(restored && refusals > 0);
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_there_as_it_was() {
+    let (home, _) = a_backup();
+    let large = all_repositories(&data_dir(&home))[0].join("large");
+    let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..))
+        .take(2 << 20)
+        .collect();
+    fs::write(&large, noise).expect("written");
+    done(&home.run(WIT, &["up", "backup", "large.backup"], ""));
+    fs::remove_file(large).expect("removed");
+    fs::create_dir(home.path().join("disk")).expect("made");
+    // Room for what is there, and not for the other beside it.
+    let script = "mount -t tmpfs -o size=2m none disk && cp -a .local/share/wit/platform disk/to && \
+                  (cd disk/to && find . -type f ! -name server.pid -exec sha256sum {} + | sort >../../before) && \
+                  ! wit up restore large.backup --force --data-dir disk/to 2>said && \
+                  (cd disk/to && find . -type f ! -name server.pid -exec sha256sum {} + | sort >../../after) && \
+                  ls -A disk >left && wit up check --data-dir disk/to";
+    let output = home.run("unshare", &["-rm", "sh", "-c", script], "");
+    let complaint = text(&output.stderr);
+    if complaint.contains("unshare") || complaint.contains("mount:") {
+        // No such right here, as in many containers.
+        return;
+    }
+    done(&output);
+    let read = |name: &str| fs::read_to_string(home.path().join(name)).expect("read");
+    assert!(read("said").contains("No space left"), "{}", read("said"));
+    assert!(!read("before").is_empty());
+    assert_eq!(read("before"), read("after"));
+    assert_eq!(read("left"), "to\n");
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_the_old_data_or_the_new_and_the_next_cleans_up() {
+    let (home, _) = a_backup();
+    let place = data_dir(&home);
+    // What is there now has one account more than the backup.
+    done(&home.run(WIT, &["up", "--port", "0", "--user", "bob"], ""));
+    done(&home.run(WIT, &["down"], ""));
+    fs::write(place.join("mine"), "old").expect("written");
+    let restore = || {
+        let mut command = home.command(WIT);
+        command.args(["up", "restore", "wit.backup", "--force"]);
+        command.stdout(std::process::Stdio::null());
+        command.stderr(std::process::Stdio::null());
+        command.spawn().expect("it runs")
+    };
+    let begun = std::time::Instant::now();
+    assert!(restore().wait().expect("an end").success());
+    let usual = begun.elapsed();
+    let aside = place.with_file_name("platform.aside");
+    let mut random = fastrand::Rng::new();
+    for _ in 0..20 {
+        fs::remove_dir_all(&place).expect("removed");
+        fs::rename(&aside, &place).expect("back");
+        let mut child = restore();
+        kill_within(&mut child, usual, &mut random);
+        let is_old = place.join("mine").exists();
+        let said = done(&home.run(WIT, &["up", "check"], ""));
+        assert!(said.contains("No problems"), "{said}");
+        let known = sql(&place, r#"SELECT count(*) FROM "user""#);
+        assert_eq!(known, if is_old { 2 } else { 1 });
+        match is_old {
+            // The new data, whole, may be beside it already.
+            true if aside.exists() => fs::remove_dir_all(&aside).expect("removed"),
+            true => {}
+            // The old data is never gone.
+            false => assert!(aside.join("mine").exists()),
+        }
+        if is_old {
+            assert!(restore().wait().expect("an end").success());
+        }
+        let beside = fs::read_dir(place.parent().expect("a parent")).expect("read");
+        let names = beside.map(|entry| entry.expect("readable").file_name());
+        let left = names.filter(|name| name.to_string_lossy().starts_with(".wit-restore-"));
+        if is_old {
+            assert_eq!(left.count(), 0);
+        }
+        assert!(aside.join("mine").exists());
+    }
+}
+
+#[test]
+fn of_two_directories_one_alone_is_not_started_on() {
+    let (home, _) = a_backup();
+    fs::write(data_dir(&home).join("restore-unfinished"), "").expect("written");
+    let said = refused(&home.run(WIT, &["up", "--port", "0"], ""), 1);
+    assert!(
+        said.contains("a restore of ") && said.contains("--force"),
+        "{said}"
+    );
+    let restore = ["up", "restore", "wit.backup", "--force"];
+    let more = ["--repositories", "elsewhere"];
+    done(&home.run(WIT, &[&restore[..], &more].concat(), ""));
+    done(&home.run(WIT, &["up", "--port", "0"], ""));
+    done(&home.run(WIT, &["down"], ""));
+    let left = data_dir(&home).with_file_name("platform.aside");
+    assert!(left.exists() && !left.join("restore-unfinished").exists());
+}
+
+#[test]
+fn repositories_alone_are_restored_to_the_directory_of_the_last_start() {
+    let server = Server::start_with(Home::new(), &["--repositories", "elsewhere"]);
+    let session = server.sign_up("alice");
+    server.repository(&session, "demo", true);
+    let home = &server.home;
+    let backup = ["up", "backup", "wit.backup", "--repositories-only"];
+    done(&home.run(WIT, &backup, ""));
+    done(&home.run(WIT, &["down"], ""));
+    let elsewhere = home.path().join("elsewhere");
+    fs::remove_dir_all(&elsewhere).expect("removed");
+    let restore = ["up", "restore", "wit.backup", "--repositories-only"];
+    done(&home.run(WIT, &restore, ""));
+    assert_eq!(fs::read_dir(&elsewhere).expect("it is back").count(), 1);
+    assert!(!server.data_dir().join("repositories").exists());
+    let said = done(&home.run(WIT, &["up", "check"], ""));
+    assert!(said.contains("No problems"), "{said}");
+}
+
+#[test]
+fn a_server_that_was_closed_to_sign_up_is_closed_once_it_is_restored() {
+    let server = Server::start_with(Home::new(), &["--no-sign-up", "--user", "ada"]);
+    let home = &server.home;
+    done(&home.run(WIT, &["up", "backup", "wit.backup"], ""));
+    done(&home.run(WIT, &["down"], ""));
+    done(&home.run(WIT, &["up", "restore", "wit.backup", "--force"], ""));
+    let said = done(&home.run(WIT, &["up"], ""));
+    assert!(said.contains("--no-sign-up"), "{said}");
+    let page = server.request("GET", "/login/sign-up", &[], "");
+    assert_eq!(page.status, 403, "{}", page.body);
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub const ADDRESS_FILE: &str = "address.json";
 pub const LAST_START_FILE: &str = "last-start.json";
 /// The directory of repositories.
 pub const REPOSITORIES: &str = "repositories";
+/// The sign that a restore has put one of two directories in place, and not the other yet.
+pub const UNFINISHED_RESTORE: &str = "restore-unfinished";
 /// The copy of the database that a backup makes.
 pub const SCRATCH: &str = "backup.tmp";
 pub const SCRATCH_LOCK: &str = "backup.lock";

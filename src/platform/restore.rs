@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use super::archive::{ArchiveError, unpack};
 use super::instance::Instance;
 use super::last_start::{self, LastStart};
-use super::layout::{self, ADDRESS_FILE, DATABASE_FILE, REPOSITORIES};
-use crate::config::private_dir;
+use super::layout::{self, ADDRESS_FILE, DATABASE_FILE, REPOSITORIES, UNFINISHED_RESTORE};
+use crate::config::{private_dir, touch_private};
 use crate::database::{Database, DatabaseError};
 use crate::files::free_name;
 use crate::system::sync_dir;
@@ -98,10 +98,20 @@ pub async fn restore(target: &Target, archive: impl Read) -> anyhow::Result<Rest
             let moved = beside.path().join("unpacked");
             move_directory(&repositories, &moved)?;
             sync(&moved)?;
+            // Between the two nothing is to be started on what does not belong together.
+            if main.is_taken {
+                let sign = main.path.join(UNFINISHED_RESTORE);
+                touch_private(&sign).with_context(|| sign.display().to_string())?;
+                sync_dir(&main.path)?;
+            }
             aside.extend(other.put(&moved)?);
         }
         sync(&unpacked)?;
-        aside.extend(main.put(&unpacked)?);
+        let replaced = main.put(&unpacked)?;
+        if let Some(replaced) = &replaced {
+            let _ = fs::remove_file(replaced.join(UNFINISHED_RESTORE));
+        }
+        aside.extend(replaced);
     }
     Ok(Restored {
         repositories: count,
@@ -195,14 +205,29 @@ impl Place {
         })
     }
 
-    /// A directory beside it, on the same file system, that is removed at the end.
-    fn staging(&self) -> anyhow::Result<tempfile::TempDir> {
+    /// A directory beside it, on the same file system, that is removed at the end. Those of restores that
+    /// were killed are removed now.
+    fn staging(&self) -> anyhow::Result<Staging> {
         let parent = self.path.parent().unwrap_or(Path::new("/"));
         private_dir(parent).with_context(|| format!("can't make {}", parent.display()))?;
-        let staging = tempfile::Builder::new()
-            .prefix(".wit-restore-")
-            .tempdir_in(parent);
-        staging.with_context(|| format!("can't write into {}", parent.display()))
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(STAGING) {
+                let path = entry.path();
+                // One that is at work holds its lock.
+                if File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok()) {
+                    let _ = fs::remove_dir_all(path);
+                }
+            }
+        }
+        let made = || -> io::Result<Staging> {
+            let dir = tempfile::Builder::new()
+                .prefix(STAGING)
+                .tempdir_in(parent)?;
+            let lock = File::open(dir.path())?;
+            lock.lock()?;
+            Ok(Staging { dir, _lock: lock })
+        };
+        made().with_context(|| format!("can't write into {}", parent.display()))
     }
 
     /// Puts a directory in the place, and what was there aside; where that is now.
@@ -216,10 +241,29 @@ impl Place {
             return Ok(None);
         }
         let aside = free_name(&self.path);
-        exchange(new, &self.path).with_context(failed)?;
+        // At no moment is what was there under a name that anybody removes.
         fs::rename(new, &aside).with_context(failed)?;
+        if let Err(error) = exchange(&aside, &self.path) {
+            let _ = fs::rename(&aside, new);
+            return Err(error).with_context(failed);
+        }
         sync_dir(parent)?;
         Ok(Some(aside))
+    }
+}
+
+/// Beginning of the names of [`Staging`] directories.
+const STAGING: &str = ".wit-restore-";
+
+/// A directory of a restore at work.
+struct Staging {
+    dir: tempfile::TempDir,
+    _lock: File,
+}
+
+impl Staging {
+    fn path(&self) -> &Path {
+        self.dir.path()
     }
 }
 

@@ -111,6 +111,9 @@ fn with_hint(error: anyhow::Error, data_dir: &Path) -> anyhow::Error {
                 "restore the database from a backup (wit up restore FILE --force), or move {} away",
                 repositories.display()
             ),
+            StartError::RestoreUnfinished(_) => {
+                "wit up restore FILE --force, once more, with the same options".to_owned()
+            }
             StartError::RepositoriesGone(_) => {
                 "mount its disk, or name the directory: wit up --repositories DIR".to_owned()
             }
