@@ -264,7 +264,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         let tls = tls.map(|tls| tls.config);
         let router = router(platform.clone()).layer(from_fn_with_state(hsts, hsts::each_request));
         run(listener, router, connections, proxies, tls, stop).await?;
-        platform.git.stop_maintenance();
+        platform.git.stop_maintenance().await;
         platform.handlers.close();
         if (tokio::time::timeout(LAST_HANDLERS, platform.handlers.wait()).await).is_err() {
             tracing::error!("some requests did not end");

@@ -17,7 +17,11 @@ struct Desk {
 
 impl Desk {
     fn new(more: &[&str]) -> Self {
-        let server = Server::start_with(Home::new(), more);
+        Self::in_home(Home::new(), more)
+    }
+
+    fn in_home(home: Home, more: &[&str]) -> Self {
+        let server = Server::start_with(home, more);
         let session = server.sign_up("alice");
         server.repository(&session, "demo", true);
         let secret = server.secret(&session, &["repo:read", "repo:write"]);
@@ -37,6 +41,40 @@ impl Desk {
             server,
             repository,
         }
+    }
+
+    /// The same, where `git gc` waits while a file `gate` exists, and says that it has begun.
+    fn with_gate(more: &str) -> Self {
+        let mut home = Home::new();
+        let bin = home.path().join("bin");
+        fs::create_dir(&bin).expect("made");
+        let path = std::env::var("PATH").expect("a PATH");
+        let git = std::env::split_paths(&path).map(|dir| dir.join("git"));
+        let git = git.into_iter().find(|git| git.exists()).expect("git");
+        let at = home.path().display();
+        let script = format!(
+            "#!/bin/sh\ncase \" $* \" in *' gc '*) {more}\n echo $$ >'{at}/begun'\n \
+             while [ -e '{at}/gate' ]; do sleep 0.05; done ;; esac\nexec '{}' \"$@\"\n",
+            git.display()
+        );
+        let program = bin.join("git");
+        fs::write(&program, script).expect("written");
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&program, all).expect("set");
+        fs::write(home.path().join("gate"), "").expect("written");
+        home.set("PATH", format!("{}:{path}", bin.display()));
+        Desk::in_home(home, &[])
+    }
+
+    /// Waits for maintenance to begin; the id of its process.
+    fn begun(&self) -> String {
+        let file = self.server.home.path().join("begun");
+        let mut id = String::new();
+        until_within(180, "maintenance begins", || {
+            id = fs::read_to_string(&file).unwrap_or_default();
+            id.ends_with('\n')
+        });
+        id.trim().to_owned()
     }
 
     fn push(&self) {
@@ -126,4 +164,72 @@ fn without_maintenance_git_does_none_of_its_own() {
     // What git starts itself after a push is at work before the push has ended.
     assert_eq!(desk.packs(), 4);
     assert!(!desk.repository.join("gc.pid").exists());
+}
+
+/// Returns whether a process is there, and has not just ended.
+fn is_alive(id: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next());
+    state.flatten().is_some_and(|state| state != 'Z')
+}
+
+#[test]
+fn what_is_pushed_while_maintenance_is_at_work_is_there_after_it() {
+    let desk = Desk::with_gate("");
+    desk.push();
+    desk.push();
+    desk.begun();
+    for _ in 0..3 {
+        desk.push();
+    }
+    fs::remove_file(desk.server.home.path().join("gate")).expect("removed");
+    for _ in 0..3 {
+        desk.push();
+    }
+    let directory = desk.repository.to_str().expect("text");
+    let count = || {
+        done(
+            &desk
+                .server
+                .git(&["-C", directory, "rev-list", "--count", "main"]),
+        )
+    };
+    let pushed = done(
+        &desk
+            .server
+            .git(&["-C", "work", "rev-list", "--count", "HEAD"]),
+    );
+    assert_eq!(count(), pushed);
+    until_within(180, "it has packed what there was", || desk.packs() < 8);
+    assert_eq!(count(), pushed);
+    done(&desk.server.git(&["-C", directory, "fsck", "--strict"]));
+}
+
+#[test]
+fn maintenance_that_does_not_listen_ends_with_the_server() {
+    // Only a KILL ends it.
+    let desk = Desk::with_gate("trap '' TERM");
+    desk.push();
+    desk.push();
+    let process = desk.begun();
+    assert!(is_alive(&process));
+    done(&desk.server.home.run(WIT, &["down"], ""));
+    until_within(60, "it is gone", || !is_alive(&process));
+    done(&desk.server.home.run(WIT, &["up"], ""));
+}
+
+#[test]
+fn maintenance_ends_with_a_server_that_is_killed() {
+    let desk = Desk::with_gate("");
+    desk.push();
+    desk.push();
+    let process = desk.begun();
+    let server = desk.server.pid().to_string();
+    done(&desk.server.home.run("kill", &["-9", &server], ""));
+    until_within(60, "it is gone", || !is_alive(&process));
+    // The next start finds the repository free.
+    fs::remove_file(desk.server.home.path().join("gate")).expect("removed");
+    done(&desk.server.home.run(WIT, &["up"], ""));
+    desk.push();
+    until_within(180, "it is packed", || desk.packs() == 1);
 }

@@ -25,6 +25,7 @@ use rustix::fs;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::layout;
@@ -110,6 +111,7 @@ pub struct Git {
     slots: GitSlots,
     push_locks: head::PushLocks,
     maintenance: Maintenance,
+    maintaining: TaskTracker,
     _in_use: leftovers::InUse,
 }
 
@@ -144,6 +146,7 @@ impl Git {
             slots: GitSlots::default(),
             push_locks: head::PushLocks::default(),
             maintenance: Maintenance::default(),
+            maintaining: TaskTracker::new(),
             _in_use: in_use,
         })
     }
@@ -153,16 +156,20 @@ impl Git {
         let repositories = self.repositories.clone();
         let git = move |id: Uuid, settings: &[&str]| {
             let directory = layout::repository(&repositories, id);
-            let mut git = bounded(FilePath::new("nice"), &repositories);
+            let mut git = bounded(FilePath::new("sh"), &repositories);
             git.args(maintenance::words(&directory, settings));
             git
         };
-        tokio::spawn(self.maintenance.clone().run(self.slots.clone(), git));
+        let running = self.maintenance.clone().run(self.slots.clone(), git);
+        self.maintaining.spawn(running);
     }
 
-    /// Ends what looks after repositories.
-    pub fn stop_maintenance(&self) {
+    /// Ends what looks after repositories, with the git that is at it. That takes its bounds of time
+    /// and no longer.
+    pub async fn stop_maintenance(&self) {
         self.maintenance.stop();
+        self.maintaining.close();
+        self.maintaining.wait().await;
     }
 
     /// Creates an empty repository.

@@ -11,8 +11,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, Command};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,18 @@ const MAX_DELAY: Duration = Duration::from_secs(60 * 60);
 const MAINTENANCE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// Time limit for git to clean up when it is told to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval between two looks whether it has.
+const STOP_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Runs a program with the end of its own stdin as the end of it: that comes with the end of the
+/// server, however the server ends.
+const WATCHED: &str = r#"exec 3<&0
+{ cat >/dev/null; kill -TERM 0; } <&3 &
+watch=$!
+"$0" "$@" 3<&- </dev/null
+status=$?
+kill "$watch"
+exit "$status""#;
 
 /// For git, beside what it is always told.
 const SETTINGS: [&str; 5] = [
@@ -76,7 +88,7 @@ impl Maintenance {
 
     /// Looks after repositories until it is stopped. `command` is a git for one of them.
     pub async fn run(self, slots: GitSlots, command: impl Fn(Uuid, &[&str]) -> Command) {
-        let looking = async {
+        let next = async || {
             loop {
                 let next = self.state().waiting.pop_front();
                 let Some(id) = next else {
@@ -84,31 +96,38 @@ impl Maintenance {
                     continue;
                 };
                 idle(&slots).await;
-                self.look_after(id, command(id, &SETTINGS)).await;
+                return id;
             }
         };
-        tokio::select! {
-            () = looking => {}
-            () = self.stop.cancelled() => {}
+        loop {
+            let next = tokio::select! {
+                id = next() => id,
+                () = self.stop.cancelled() => return,
+            };
+            self.look_after(next, command(next, &SETTINGS)).await;
         }
     }
 
     async fn look_after(&self, id: Uuid, mut command: Command) {
         command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             // It is told to end, so that it removes its locks, and with it what it has started.
             .kill_on_drop(false)
             .process_group(0);
         let mut group = match command.spawn() {
-            Ok(child) => Group(child),
+            Ok(child) => Group::new(child),
             Err(error) => {
                 tracing::error!(%error, "git can't be started");
                 return;
             }
         };
-        match timeout(MAINTENANCE_TIMEOUT, group.0.wait()).await {
+        let ended = tokio::select! {
+            ended = timeout(MAINTENANCE_TIMEOUT, group.child.wait()) => ended,
+            () = self.stop.cancelled() => return group.stop().await,
+        };
+        match ended {
             Ok(Ok(status)) if status.success() => {}
             Ok(ended) => tracing::warn!(?ended, repository = %id, "maintenance failed"),
             Err(_) => {
@@ -143,34 +162,67 @@ async fn idle(slots: &GitSlots) {
 }
 
 /// A git with all that it has started, ended when dropped.
-struct Group(Child);
+struct Group {
+    child: Child,
+    id: Option<Pid>,
+    /// Its stdin, which ends with this process.
+    _watched: Option<ChildStdin>,
+}
 
 impl Group {
-    fn signal(&self, signal: Signal) {
-        let pid = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(pid) = pid {
-            let _ = kill_process_group(pid, signal);
+    fn new(mut child: Child) -> Self {
+        Group {
+            id: child.id().and_then(|id| Pid::from_raw(id.cast_signed())),
+            _watched: child.stdin.take(),
+            child,
         }
     }
 
+    fn signal(&self, signal: Signal) {
+        if let Some(id) = self.id {
+            let _ = kill_process_group(id, signal);
+        }
+    }
+
+    /// Returns whether any process of it is left.
+    fn is_there(&self) -> bool {
+        self.id
+            .is_some_and(|id| test_kill_process_group(id).is_ok())
+    }
+
+    /// Ends it: within the time limit by a signal upon which git removes its locks.
     async fn stop(&mut self) {
         self.signal(Signal::TERM);
-        if timeout(STOP_TIMEOUT, self.0.wait()).await.is_err() {
-            self.signal(Signal::KILL);
+        let until = Instant::now() + STOP_TIMEOUT;
+        while Instant::now() < until {
+            // The first of them is waited for, or it would be there for ever.
+            if matches!(self.child.try_wait(), Ok(Some(_))) && !self.is_there() {
+                self.id = None;
+                return;
+            }
+            tokio::time::sleep(STOP_INTERVAL).await;
         }
+        tracing::warn!("maintenance did not end when it was told to");
+        self.signal(Signal::KILL);
+        let _ = timeout(STOP_TIMEOUT, self.child.wait()).await;
+        self.id = None;
     }
 }
 
 impl Drop for Group {
     // By a signal upon which git removes its locks and temporary files.
     fn drop(&mut self) {
-        self.signal(Signal::TERM);
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.signal(Signal::TERM);
+        }
     }
 }
 
-/// The words of the command: git looks itself whether there is anything to do.
+/// The words of the command for `sh`: git looks itself whether there is anything to do.
 pub fn words<'a>(repository: &'a Path, settings: &[&'a str]) -> Vec<&'a std::ffi::OsStr> {
-    let mut words: Vec<&std::ffi::OsStr> = ["-n", "19", "git"].map(AsRef::as_ref).into();
+    let mut words: Vec<&std::ffi::OsStr> = ["-c", WATCHED, "nice", "-n", "19", "git"]
+        .map(AsRef::as_ref)
+        .into();
     for setting in settings {
         words.extend([
             AsRef::as_ref("-c"),
