@@ -86,6 +86,14 @@ fn the_repositories_of_an_account_take_only_so_much_disk() {
     commit_noise(&server, "large", 4 << 20);
     let pushed = push("demo");
     assert!(!pushed.status.success());
+    let said = text(&pushed.stderr);
+    for part in [
+        "were left: ",
+        "more than the 3.0 MiB that this server allows",
+        "delete one, or ask the server's operator (`wit up --max-disk`)",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
     let heads = server.git(&["ls-remote", &server.url("/ada/demo.git"), "main"]);
     let head = text(&server.git(&["-C", "work", "rev-parse", "HEAD"]).stdout);
     assert!(!text(&heads.stdout).contains(head.trim()));
@@ -122,7 +130,7 @@ fn a_full_account_is_told_by_git_what_to_do() {
     assert!(!refused.status.success());
     let said = text(&refused.stderr);
     assert!(
-        said.contains("more than the 0 MiB") || said.contains("403"),
+        said.contains("more than the 64.0 KiB that this server allows"),
         "{said}"
     );
     let create = server.post("/api/repos", &session, json!({ "name": "second" }));

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Platform;
 use super::refusal::Refusal;
+use crate::quote::size;
 
 /// Time for which a repository's size is taken as known: another server may push to it, and git may pack
 /// it anew.
@@ -110,11 +111,21 @@ impl Quotas {
     }
 
     fn disk_is_full(&self) -> Refusal {
-        let mib = self.quota.disk >> 20;
+        let disk = size(self.quota.disk);
         exceeded(format!(
-            "the account's repositories would take more than the {mib} MiB that this server allows; \
+            "the account's repositories would take more than the {disk} that this server allows; \
              delete one, or ask the server's operator (`wit up --max-disk`)"
         ))
+    }
+
+    /// Why a push that has this room was too large, for a person.
+    pub fn push_too_large(&self, room: &Room) -> String {
+        if room.bytes >= MAX_PUSH {
+            let most = size(MAX_PUSH);
+            return format!("a push may bring {most} at most; push the history in parts");
+        }
+        let left = size(room.bytes);
+        format!("{left} were left: {}", self.disk_is_full().message)
     }
 
     fn too_many_repositories(&self) -> Refusal {
@@ -200,7 +211,7 @@ impl Platform {
         let measured = tokio::task::spawn_blocking(move || {
             let sizes = unknown
                 .into_iter()
-                .map(|(id, path)| (id, (size(path), now)));
+                .map(|(id, path)| (id, (disk_use(path), now)));
             sizes.collect::<Vec<_>>()
         });
         let measured = measured.await.map_err(|_| Refusal::failed())?;
@@ -217,7 +228,7 @@ impl Platform {
 }
 
 /// Bytes that a directory takes on the disk. What can't be read counts as nothing.
-fn size(directory: PathBuf) -> u64 {
+fn disk_use(directory: PathBuf) -> u64 {
     let mut total = 0;
     let mut open = vec![directory];
     while let Some(directory) = open.pop() {
@@ -277,7 +288,7 @@ mod tests {
         ] {
             let refused = quotas.promise("ada", used, needed).expect_err("no room");
             assert_eq!(refused.status, StatusCode::FORBIDDEN);
-            assert!(refused.message.contains("100 MiB"), "{}", refused.message);
+            assert!(refused.message.contains("100.0 MiB"), "{}", refused.message);
         }
     }
 }

@@ -253,7 +253,11 @@ async fn stop(child: &mut Child, service: Service) {
 fn finish_push(mut stdout: ChildStdout, access: Arc<Access>, slot: Arc<Slot>) -> DuplexStream {
     let (output, mut passed_on) = tokio::io::duplex(BUFFER);
     tokio::spawn(async move {
-        let has_changed_refs = pass_answer(&mut stdout, &mut passed_on).await;
+        let too_large = match &access.room {
+            Some(room) => access.platform.quotas.push_too_large(room),
+            None => String::new(),
+        };
+        let has_changed_refs = pass_answer(&mut stdout, &mut passed_on, &too_large).await;
         if has_changed_refs
             && let Err(error) = access.platform.database.note_push(access.repository).await
         {
@@ -271,23 +275,50 @@ fn finish_push(mut stdout: ChildStdout, access: Arc<Access>, slot: Arc<Slot>) ->
 }
 
 /// Passes the answer to a push on to its end; whether a ref was changed, as git's report says
-/// (gitprotocol-pack(5), Report Status).
-async fn pass_answer(stdout: &mut ChildStdout, client: &mut DuplexStream) -> bool {
+/// (gitprotocol-pack(5), Report Status). Where git says that the pack is too large, the client is told
+/// besides which limit that was: git knows the number alone.
+async fn pass_answer(stdout: &mut ChildStdout, client: &mut DuplexStream, too_large: &str) -> bool {
     const CHANGED: &[u8] = b"ok refs/";
+    const TOO_LARGE: &[u8] = b"pack exceeds maximum allowed size";
+    /// End of the answer (gitprotocol-common(5)).
+    const FLUSH: &[u8] = b"0000";
     let mut seen = Vec::with_capacity(BUFFER);
+    // So much of it has been passed on.
+    let mut passed = 0;
     let mut has_changed_refs = false;
+    let mut is_too_large = false;
     let mut is_wanted = true;
     loop {
-        // What may be the beginning of it is looked at again.
-        let kept = seen.len().min(CHANGED.len() - 1);
-        seen.drain(..seen.len() - kept);
-        match stdout.read_buf(&mut seen).await {
-            Ok(0) | Err(_) => return has_changed_refs,
-            Ok(_) => {}
+        // What may be the beginning of a word is looked at again.
+        let kept = seen.len().min(TOO_LARGE.len() - 1);
+        let gone = seen.len() - kept;
+        seen.drain(..gone);
+        passed -= gone;
+        let is_end = matches!(stdout.read_buf(&mut seen).await, Ok(0) | Err(_));
+        let holds = |word: &[u8]| seen.windows(word.len()).any(|part| part == word);
+        has_changed_refs |= holds(CHANGED);
+        is_too_large |= holds(TOO_LARGE);
+        if is_end && is_too_large && seen.ends_with(FLUSH) && !too_large.is_empty() {
+            let at = seen.len() - FLUSH.len();
+            seen.splice(at..at, message_packet(too_large));
         }
-        has_changed_refs |= seen.windows(CHANGED.len()).any(|part| part == CHANGED);
-        is_wanted = is_wanted && client.write_all(&seen[kept..]).await.is_ok();
+        // What may be the end waits for it.
+        let ready = match is_end {
+            true => seen.len(),
+            false => seen.len().saturating_sub(FLUSH.len()).max(passed),
+        };
+        is_wanted = is_wanted && client.write_all(&seen[passed..ready]).await.is_ok();
+        passed = ready;
+        if is_end {
+            return has_changed_refs;
+        }
     }
+}
+
+/// A message for the person who pushes (gitprotocol-pack(5), side-band: 2 is for progress).
+fn message_packet(message: &str) -> Vec<u8> {
+    let length = message.len() + "0000".len() + "\u{2}".len() + "\n".len();
+    format!("{length:04x}\u{2}{message}\n").into_bytes()
 }
 
 /// The header lines of a CGI answer, up to the empty line (RFC 3875 section 6.3).
