@@ -10,6 +10,7 @@ mod accessibility;
 mod accounts;
 mod api;
 mod archive;
+mod attacks;
 mod audit;
 mod backup;
 mod battery;

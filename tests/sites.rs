@@ -268,6 +268,41 @@ fn the_limit_on_a_username_does_not_tell_its_email() {
 }
 
 #[test]
+fn a_thousand_wrong_passwords_from_as_many_networks_are_few_tries_and_the_owner_gets_in() {
+    let server = Server::start();
+    server.sign_up("ada");
+    server.sign_up("bob");
+    let home = [127, 0, 1, 1];
+    assert_eq!(sign_in(&server, home, "ada", PASSWORD), 200);
+    // What a server knows of its people outlives it.
+    server.kill_and_start();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let attack = |part: u16| {
+            let server = &server;
+            let hosts = (0..250).map(move |number| part * 250 + number);
+            scope.spawn(move || -> Vec<u16> {
+                let from = |host: u16| [127, 1, (host >> 8) as u8, host as u8];
+                hosts
+                    .map(|host| sign_in(server, from(host), "ada", "wrong horse"))
+                    .collect()
+            })
+        };
+        let all: Vec<_> = (0..4).map(attack).collect();
+        all.into_iter()
+            .flat_map(|one| one.join().expect("no panic"))
+            .collect()
+    });
+    assert!(statuses.iter().all(|status| [401, 429].contains(status)));
+    let tried = statuses.iter().filter(|status| **status == 401).count();
+    // A hundred, and one for each minute that it took.
+    assert!((100..200).contains(&tried), "{tried}");
+    // A stranger has no more tries even with the right password, the owner has, as has everybody else.
+    assert_eq!(sign_in(&server, [127, 2, 0, 1], "ada", PASSWORD), 429);
+    assert_eq!(sign_in(&server, home, "ada", PASSWORD), 200);
+    assert_eq!(sign_in(&server, home, "bob", PASSWORD), 200);
+}
+
+#[test]
 fn wrong_passwords_from_many_networks_are_slowed_and_the_owner_signs_in_from_where_it_did_before() {
     let server = Server::start();
     server.sign_up("ada");

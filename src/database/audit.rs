@@ -206,6 +206,26 @@ impl Database {
         }))
     }
 
+    /// Addresses from which an account has signed in within the last year: those of the last 100
+    /// sign-ins.
+    pub async fn addresses_of(&self, user_id: &str) -> Result<Vec<IpAddr>, DatabaseError> {
+        if !self.has_account_tables {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(Option<String>,)> = read!(self, connection => {
+            sqlx::query_as(
+                "SELECT address FROM wit_account_event
+                 WHERE user_id = $1 AND action = $2 ORDER BY at DESC LIMIT 100",
+            )
+            .bind(user_id)
+            .bind(AccountAction::SignedIn.name())
+            .fetch_all(&mut *connection)
+            .await?
+        });
+        let addresses = rows.into_iter().filter_map(|(address,)| address);
+        Ok(addresses.filter_map(|text| text.parse().ok()).collect())
+    }
+
     /// Writes down that somebody tried a wrong password.
     pub async fn note_failed_sign_in(
         &self,

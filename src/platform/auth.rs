@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::limits::Left;
+use super::limits::{Left, Tried, network};
 use super::refusal::Refusal;
 use super::{Platform, Shared};
 use crate::database::accounts::{ConfirmedPassword, Login, NewUser, User};
@@ -129,13 +129,23 @@ impl Platform {
             ),
         };
         // Before the database is asked anything.
-        self.limits.sign_in(name, from)?;
+        let tried = self.limits.sign_in(name, from)?;
         let wrong = Refusal::new(StatusCode::UNAUTHORIZED, code, message);
         if name.contains('\0') {
             return Err(wrong);
         }
         let claimed = self.database.claimed(&login).await?;
         let user_id = claimed.as_ref().map(|claimed| claimed.user.id.clone());
+        if let Tried::ByStrangers(too_many) = tried {
+            // Asked about nobody too, so that the time tells nothing.
+            let known = self
+                .database
+                .addresses_of(user_id.as_deref().unwrap_or_default());
+            let known = known.await?;
+            if !known.iter().any(|known| network(*known) == network(from)) {
+                return Err(too_many);
+            }
+        }
         match Database::sign_in(claimed, password).await {
             Ok(user) => {
                 self.limits.signed_in(&user, from);

@@ -95,7 +95,7 @@ impl Limits {
     /// limit would show which email belongs to which username. Each network has tries of its own, so
     /// that nobody can lock the owner out from elsewhere. Tries from many networks are slowed all
     /// together, except those of networks that have signed in with that name before.
-    pub fn sign_in(&self, name: &str, address: IpAddr) -> Result<(), Refusal> {
+    pub fn sign_in(&self, name: &str, address: IpAddr) -> Result<Tried, Refusal> {
         self.address(address)?;
         let (name, network) = (name.to_lowercase(), network(address));
         let own = (name, network);
@@ -103,10 +103,13 @@ impl Limits {
         let (name, network) = own;
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if (known.get(&name)).is_some_and(|networks| networks.contains(&network)) {
-            return Ok(());
+            return Ok(Tried::Counted);
         }
         drop(known);
-        (self.names.check_key(&name)).map_err(|early| too_many(&early))
+        match self.names.check_key(&name) {
+            Ok(()) => Ok(Tried::Counted),
+            Err(early) => Ok(Tried::ByStrangers(too_many(&early))),
+        }
     }
 
     /// Remembers, for as long as the server runs, that a network has signed in to an account.
@@ -176,6 +179,16 @@ impl Limits {
         self.addresses.shrink_to_fit();
         self.tokens.shrink_to_fit();
     }
+}
+
+/// A try at a password that its own network may make.
+#[derive(Debug)]
+pub enum Tried {
+    /// It may be made.
+    Counted,
+    /// It may be made only if the account has signed in from that network before, which its events tell
+    /// beyond the life of the server. All others have made too many together.
+    ByStrangers(Refusal),
 }
 
 /// Requests to the API that a token has left.
@@ -277,10 +290,13 @@ mod tests {
     fn tries_from_many_networks_are_slowed_together_except_for_those_that_are_known() {
         let limits = Limits::default();
         limits.signed_in(&user("ada"), from(1));
-        assert!((100..300).any(|network| limits.sign_in("Ada", from(network)).is_err()));
-        assert!(limits.sign_in("ada", from(301)).is_err());
-        assert!(limits.sign_in("ada", from(1)).is_ok());
-        assert!(limits.sign_in("ada@example.com", from(301)).is_ok());
+        let may = |name: &str, network: u16| {
+            matches!(limits.sign_in(name, from(network)), Ok(Tried::Counted))
+        };
+        assert!((100..300).any(|network| !may("Ada", network)));
+        assert!(!may("ada", 301));
+        assert!(may("ada", 1));
+        assert!(may("ada@example.com", 301));
     }
 
     #[test]
