@@ -3,6 +3,8 @@
 #![cfg(all(target_os = "linux", feature = "platform"))]
 
 use crate::support::machine::Machine;
+use crate::support::platform;
+use crate::support::postgres::Postgres;
 use crate::support::server::{Server, answer};
 use crate::support::terminal::Terminal;
 use crate::support::{HELPER, Home, WIT, done, refused};
@@ -340,4 +342,93 @@ fn a_repository_is_shared_to_read_or_write_and_no_longer() {
     }
     machine.not(1, &["share", "work", "--with", "bob", "--remove"]);
     machine.not(1, &["share", "none"]);
+}
+
+/// Names that differ by case alone.
+fn names_differ_by_more_than_case(server: &platform::Server) {
+    let session = server.sign_up("alice");
+    let create = |name: &str| {
+        let reply = server.post("/api/repos", &session, json!({ "name": name }));
+        (reply.status, reply.json()["code"].clone())
+    };
+    let patch = |name: &str, to: &str| {
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Authorization", &format!("Bearer {session}")),
+        ];
+        let body = json!({ "name": to }).to_string();
+        let path = format!("/api/repos/{name}");
+        server.request("PATCH", &path, &headers, &body).status
+    };
+    assert_eq!(create("hello").0, 201);
+    let (status, code) = create("HELLO");
+    assert!(
+        status >= 400 && code == "REPOSITORY_EXISTS",
+        "{status} {code}"
+    );
+    assert_eq!(create("other").0, 201);
+    assert!(patch("other", "Hello") >= 400);
+    assert_eq!(patch("hello", "Hello"), 200);
+    let remote = |name: &str| server.url(&format!("/Alice/{name}.git"));
+    for name in ["Hello", "hello", "HELLO"] {
+        let listed = server.git(&["ls-remote", &remote(name)]);
+        done(&listed);
+    }
+    let missing = server.git(&["ls-remote", &remote("none")]);
+    assert!(!missing.status.success());
+    // However fast they come.
+    let made: Vec<u16> = std::thread::scope(|scope| {
+        let names = ["new", "New", "NEW", "nEw", "neW", "NeW"];
+        let all = names.map(|name| scope.spawn(move || create(name).0));
+        all.into_iter()
+            .map(|one| one.join().expect("no panic"))
+            .collect()
+    });
+    assert_eq!(
+        made.iter().filter(|status| **status == 201).count(),
+        1,
+        "{made:?}"
+    );
+    let body = json!({
+        "email": "else@example.com", "password": "correct horse", "name": "x", "username": "ALICE",
+    });
+    let reply = server.post("/api/auth/sign-up/email", "", body);
+    assert_eq!(reply.status, 422, "{}", reply.body);
+}
+
+#[test]
+fn a_name_differs_from_others_by_more_than_case() {
+    names_differ_by_more_than_case(&platform::Server::start());
+}
+
+#[test]
+fn so_it_does_on_postgresql() {
+    names_differ_by_more_than_case(&platform::Server::start_on(&Postgres::start()));
+}
+
+#[test]
+fn what_can_not_be_made_again_needs_a_word_where_nobody_can_be_asked() {
+    let machine = Machine::with_a_token();
+    let data_dir = machine.server.data_dir().display().to_string();
+    for (arguments, again) in [
+        (
+            &["repo", "delete", "work"][..],
+            "wit repo delete work --yes",
+        ),
+        (
+            &["user", "delete", "ada", "--data-dir", &data_dir],
+            "wit user delete ada --yes",
+        ),
+    ] {
+        let said = refused(&machine.wit(arguments), 2);
+        assert!(said.contains(&format!("hint: {again}")), "{said}");
+    }
+    // A token can be created again, and a login made: scripts do so without a word.
+    for arguments in [
+        &["token", "prune", "--expired"][..],
+        &["store", "erase", &machine.url],
+        &["logout", "--revoke"],
+    ] {
+        done(&machine.wit(arguments));
+    }
 }

@@ -179,6 +179,15 @@ pub fn no_terminal(hint: impl Into<Hint>) -> anyhow::Error {
         .into()
 }
 
+/// [`confirm`] of what can't be made again, such as repositories: where there is nobody to ask, `--yes`
+/// has to be given. `again` is the command without it.
+pub fn confirm_loss(question: &str, yes: bool, again: Suggestion) -> anyhow::Result<()> {
+    match yes || io::stdin().is_terminal() {
+        true => confirm(question, yes),
+        false => Err(no_terminal(again.arg("--yes"))),
+    }
+}
+
 /// Asks for a line that is shown. Where there is no terminal, `hint` says what to type instead.
 pub fn line(what: &str, hint: impl Into<Hint>) -> anyhow::Result<String> {
     let hint = hint.into();

@@ -1,15 +1,13 @@
 //! `wit repo`: repositories on a server of `wit up`.
 
 use std::fmt::Write;
-use std::io::{self, IsTerminal};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::ask::no_terminal;
-use super::confirm::confirm;
+use super::ask::confirm_loss;
 use super::output::escaped;
 use super::session::{self, Login, ServerArgs};
 use super::{Context, Exit, Failure, completion, examples};
@@ -398,12 +396,10 @@ fn share(args: Share, context: &Context) -> anyhow::Result<Exit> {
 fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
     let name = checked(&args.name, LIST)?;
     let login = session::login(context, &args.server)?;
-    if !args.yes && !io::stdin().is_terminal() {
-        return Err(no_terminal(format!("wit repo delete {name} --yes")));
-    }
     let server = login.client.server();
     let question = format!("Delete {name} at {server}, with all that was pushed to it?");
-    confirm(&question, args.yes)?;
+    let again = Suggestion::new("wit repo delete").arg(name);
+    confirm_loss(&question, args.yes, again)?;
     let place = format!("{PLACE}/{name}");
     let answer = (login.client).delete(&place, Some(&login.session.token))?;
     answer

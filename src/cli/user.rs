@@ -2,15 +2,13 @@
 //! the server runs or not.
 
 use std::fmt::Write;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::ask::{first_line, no_terminal};
-use super::confirm::confirm;
+use super::ask::{confirm_loss, first_line};
 use super::duration::some_days;
 use super::output::{self, escaped};
 use super::session::parse_url;
@@ -305,14 +303,11 @@ fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
     let operator = Operator::open(&args.named.place, context)?;
     let user = operator.user(&args.named.user)?;
     let name = called(&user);
-    if !args.yes && !io::stdin().is_terminal() {
-        let again = Suggestion::new("wit user delete").arg(&args.named.user);
-        return Err(no_terminal(again.arg("--yes")));
-    }
     // Before anything is deleted: it may not be readable.
     let place = last_start::repositories(&operator.data_dir, args.repositories.as_deref())?;
     let question = format!("Delete {name} with all its tokens and repositories?");
-    confirm(&question, args.yes)?;
+    let again = Suggestion::new("wit user delete").arg(&args.named.user);
+    confirm_loss(&question, args.yes, again)?;
     let deleting = operator.database.delete_account(&user.id);
     let repositories = operator.runtime.block_on(deleting)?;
     // Without its row nobody can reach one any more.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::accounts::hold_account;
 use super::row::from_row;
 use super::{Database, DatabaseError, now, read, transaction};
 pub use crate::names::is_name;
@@ -25,8 +26,28 @@ from_row!(Repository {
     private
 });
 
+/// Refuses a name that differs from that of another repository of the account at most by case, within
+/// a transaction of either kind of database. `$own` is the name that it has so far.
+macro_rules! refuse_likeness {
+    ($connection:expr, $owner_id:expr, $name:expr, $own:expr) => {
+        let alike: Option<(String,)> = sqlx::query_as(
+            "SELECT name FROM wit_repository
+             WHERE owner_id = $1 AND lower(name) = lower($2) AND name <> $3 LIMIT 1",
+        )
+        .bind($owner_id)
+        .bind($name)
+        .bind($own)
+        .fetch_optional(&mut *$connection)
+        .await?;
+        if let Some((name,)) = alike {
+            return Err(is_taken(&name));
+        }
+    };
+}
+
 impl Database {
-    /// Records a repository of `owner_id`. [`DatabaseError::Taken`] where it has one of that name.
+    /// Records a repository of `owner_id`. [`DatabaseError::Taken`] where it has one of that name, in
+    /// any case: people and file systems take `Hello` for `hello`.
     pub async fn add_repository(
         &self,
         id: Uuid,
@@ -36,6 +57,9 @@ impl Database {
     ) -> Result<Repository, DatabaseError> {
         check_name(name)?;
         transaction!(self, connection => {
+            // Two that come at once see each other's name.
+            hold_account!(connection, owner_id);
+            refuse_likeness!(connection, owner_id, name, "");
             sqlx::query_as(
                 "INSERT INTO wit_repository (id, owner_id, name, private, created_at)
                  VALUES ($1, $2, $3, $4, $5) RETURNING id, owner_id, name, private",
@@ -51,7 +75,7 @@ impl Database {
         })
     }
 
-    /// The repository at `OWNER/NAME`, whoever may see it. An account without a username, as the
+    /// The repository at `OWNER/NAME`, in any case, whoever may see it. An account without a username, as the
     /// platform makes them, goes by its id.
     pub async fn repository(
         &self,
@@ -61,7 +85,7 @@ impl Database {
         if !is_name(owner) || !is_name(name) {
             return Ok(None);
         }
-        Ok(read!(self, connection => {
+        let exact: Option<Repository> = read!(self, connection => {
             sqlx::query_as(
                 r#"SELECT r.id, r.owner_id, r.name, r.private
                    FROM wit_repository r JOIN "user" u ON u.id = r.owner_id
@@ -72,7 +96,25 @@ impl Database {
             .bind(owner)
             .fetch_optional(&mut *connection)
             .await?
-        }))
+        });
+        if exact.is_some() {
+            return Ok(exact);
+        }
+        let mut alike: Vec<Repository> = read!(self, connection => {
+            sqlx::query_as(
+                r#"SELECT r.id, r.owner_id, r.name, r.private
+                   FROM wit_repository r JOIN "user" u ON u.id = r.owner_id
+                   WHERE (u.username = $1 OR u.username IS NULL AND u.id = $3)
+                     AND lower(r.name) = lower($2) LIMIT 2"#,
+            )
+            .bind(owner.to_lowercase())
+            .bind(name)
+            .bind(owner)
+            .fetch_all(&mut *connection)
+            .await?
+        });
+        // Older servers let two names differ by case alone: then neither is meant.
+        Ok(if alike.len() == 1 { alike.pop() } else { None })
     }
 
     /// A repository of `owner_id`, by its name. [`DatabaseError::NotFound`] for another's too.
@@ -143,6 +185,10 @@ impl Database {
             check_name(new_name)?;
         }
         transaction!(self, connection => {
+            if let Some(new_name) = new_name {
+                hold_account!(connection, owner_id);
+                refuse_likeness!(connection, owner_id, new_name, name);
+            }
             let changed: Option<Repository> = sqlx::query_as(
                 "UPDATE wit_repository
                  SET name = coalesce($3, name), private = coalesce($4, private)
@@ -207,11 +253,15 @@ pub fn check_name(name: &str) -> Result<(), DatabaseError> {
 
 fn taken(error: sqlx::Error, name: &str) -> DatabaseError {
     match error.as_database_error() {
-        Some(cause) if cause.is_unique_violation() => DatabaseError::Taken {
-            code: "REPOSITORY_EXISTS",
-            what: format!("there is already a repository {name}"),
-        },
+        Some(cause) if cause.is_unique_violation() => is_taken(name),
         _ => error.into(),
+    }
+}
+
+fn is_taken(name: &str) -> DatabaseError {
+    DatabaseError::Taken {
+        code: "REPOSITORY_EXISTS",
+        what: format!("there is already a repository {name}"),
     }
 }
 
