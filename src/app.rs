@@ -31,6 +31,7 @@ use crate::secret::Secret;
 pub mod diagnose;
 pub mod exec;
 pub mod git_config;
+pub mod git_trust;
 pub mod host_login;
 pub mod issue;
 pub mod known;

@@ -231,3 +231,65 @@ fn other_machines_are_served_over_tls_or_when_told_that_http_is_open() {
         text(&tls.stderr)
     );
 }
+
+#[test]
+fn the_certificate_of_a_ca_is_told_with_what_makes_one_for_a_server() {
+    let home = Home::new();
+    let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+                -subj /CN=test -addext subjectAltName=IP:127.0.0.1 -keyout wit.key -out wit.pem";
+    done(&home.run("sh", &["-c", make], ""));
+    let up = "wit up --port 0 --json --tls-cert wit.pem --tls-key wit.key";
+    let up = done(&home.run("sh", &["-c", up], ""));
+    let up: Value = serde_json::from_str(&up).expect("JSON");
+    let url = up["url"].as_str().expect("a URL");
+    let login = ["login", url, "--ca-file", "wit.pem", "--username", "ada"];
+    let login = home.run(WIT, &[&login[..], &["--password-stdin"]].concat(), "x\n");
+    let said = text(&login.stderr);
+    assert!(!login.status.success());
+    assert!(
+        said.contains("basicConstraints=critical,CA:FALSE"),
+        "{said}"
+    );
+    done(&home.run(WIT, &["down"], ""));
+}
+
+#[test]
+fn git_is_said_to_need_the_certificate_of_a_login_too_until_it_has_it() {
+    let home = Home::new();
+    Certificate::new(&home, "wit", LOOPBACK);
+    let up = "wit up --port 0 --json --user ada --tls-cert wit.pem --tls-key wit.key";
+    let up = done(&home.run("sh", &["-c", up], ""));
+    let up: Value = serde_json::from_str(&up).expect("JSON");
+    let url = up["url"].as_str().expect("a URL");
+    let file = up["passwordFile"].as_str().expect("a file");
+    let password = std::fs::read_to_string(file).expect("a password");
+    let login = ["login", url, "--ca-file", "wit.pem", "--username", "ada"];
+    let login = home.run(
+        WIT,
+        &[&login[..], &["--password-stdin"]].concat(),
+        &password,
+    );
+    done(&login);
+    let said = text(&login.stderr);
+    let hint = said
+        .lines()
+        .find_map(|line| line.strip_prefix("hint: git config"));
+    let hint = format!("git config{}", hint.expect("a command"));
+    assert!(hint.contains("sslCAInfo"), "{hint}");
+    done(&home.run(WIT, &["repo", "create", "demo", "--public"], ""));
+    let remote = format!("{url}/ada/demo.git");
+    let listed = || {
+        home.run("git", &["ls-remote", &remote], "")
+            .status
+            .success()
+    };
+    assert!(!listed());
+    let status = || text(&home.run(WIT, &["status"], "").stdout);
+    let setup = || text(&home.run(WIT, &["setup"], "").stderr);
+    assert!(status().contains(&hint), "{}", status());
+    assert!(setup().contains(&hint), "{}", setup());
+    done(&home.run("sh", &["-c", &hint], ""));
+    assert!(listed());
+    assert!(!status().contains("sslCAInfo") && !setup().contains("sslCAInfo"));
+    done(&home.run(WIT, &["down"], ""));
+}

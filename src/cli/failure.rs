@@ -402,6 +402,10 @@ fn api(error: &ApiError, at: Option<&AtHost>) -> Kind {
                     let hint = Hint::from("if it speaks https: ").command(&log_in(&encrypted));
                     return (Exit::Failed, Some(hint));
                 }
+                ReasonKind::Certificate if reason.to_string().contains("CaUsedAsEndEntity") => {
+                    "its certificate is a CA's, which no server may present; one for the server: \
+                     openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE"
+                }
                 ReasonKind::Certificate => "--ca-file FILE trusts one of your own too",
                 ReasonKind::Other => "is it running? wit up starts one on this machine",
             }

@@ -144,6 +144,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if done.is_first {
         eprintln!("Secrets are kept in {}.", output::tilde(&done.location));
     }
+    let config = Config::load(&context.paths).unwrap_or_default();
+    output::warn_untrusted(&config, Some(&server.to_string()));
     next(&server, context);
     Ok(Exit::Done)
 }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::Context;
-use crate::config;
+use crate::app::git_trust;
+use crate::config::{self, Config};
 use crate::sign_in::InstalledApp;
 
 pub use crate::expiry::{ago, clock, counted, date, iso_date, rfc3339, span};
@@ -82,6 +83,18 @@ fn paint<S: RawStream>(text: &str, style: Style, stream: &S) -> String {
 /// A warning on stderr.
 pub fn warn(text: &str) {
     eprintln!("{} {text}", styled_error("warning:", WARNING.bold()));
+}
+
+/// Says for which servers, or for the one that is named, git needs a setting besides `--ca-file`.
+pub fn warn_untrusted(config: &Config, server: Option<&str>) {
+    let all = git_trust::untrusted(config).into_iter();
+    for one in all.filter(|one| server.is_none_or(|server| one.server == server)) {
+        let name = &one.server;
+        warn(&format!(
+            "git does not trust the certificates of --ca-file for {name} yet"
+        ));
+        eprintln!("hint: {}", one.fix());
+    }
 }
 
 /// The command that leads on, for a person who has just been told that something was done. Nothing

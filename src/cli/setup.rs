@@ -219,6 +219,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
         eprintln!("hint: wit doctor says how to fix it");
     }
     let config = Config::load(&context.paths).unwrap_or_default();
+    output::warn_untrusted(&config, None);
     match config.servers.is_empty() {
         true => output::next(context, "wit login https://your.server"),
         false => output::next(context, "wit token create, or git push"),

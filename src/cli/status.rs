@@ -14,6 +14,7 @@ use super::{Context, Exit};
 use crate::api::database;
 use crate::api::server::ServerUrl;
 use crate::app::exec;
+use crate::app::git_trust;
 use crate::app::rotations::Rotations;
 use crate::app::session::Selection;
 use crate::app::status::{self, Answer, Others, ServerStatus};
@@ -85,6 +86,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
         documents.push(report.server(url, item, answer, *is_direct));
     }
+    let untrusted = git_trust::untrusted(&status.config);
+    for one in &untrusted {
+        let (server, fix) = (&one.server, one.fix());
+        report.line(format!(
+            "\ngit does not trust the certificates of --ca-file for {server} yet: {fix}"
+        ));
+    }
+    let untrusted: Vec<&str> = untrusted.iter().map(|one| one.server.as_str()).collect();
     let (location, shown) = (&status.location, output::tilde(&status.location));
     if context.json {
         output::json(&json!({
@@ -93,6 +102,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             "attention": report.attention,
             "warning": status.half_direct,
             "servers": documents,
+            "untrustedByGit": untrusted,
             "otherCredentials": status.others.credentials,
         }))?;
     } else {
