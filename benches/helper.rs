@@ -22,11 +22,11 @@ use support::server::{Server, answer};
 use support::session::Session;
 use support::{HELPER, WIT, done};
 use wit::config::Paths;
-use wit::credential::{Credential, Proof, Site};
+use wit::credential::{AuthData, Credential, Site};
 use wit::expiry::{Expiry, UnixTime};
 use wit::secret::Secret;
 use wit::sign_in::{ClientAuth, HostType, OAuthClient, SignIn, Upkeep};
-use wit::store::{self, choice};
+use wit::store::{self, select};
 
 const SITE: &str = "protocol=https\nhost=example.com\n";
 const STATE: &str = "capability[]=state\n";
@@ -135,7 +135,7 @@ fn measure(place: &Place, cases: &mut [Case], runs: usize) {
 /// Has the access token at a site expire.
 fn expire(home: &Path, site: &Site) {
     let paths = Paths::below(&home.join("all"));
-    let store = choice::open(&paths, Some("file")).expect("a store");
+    let store = select::open(&paths, Some("file")).expect("a store");
     store::update(store.as_ref(), &paths, site, |item| {
         for entry in &mut item.credentials.0 {
             entry.expiry = Some(Expiry(UnixTime::now()));
@@ -274,7 +274,7 @@ fn sign_in_cases(place: &Place, machine: &Machine) -> Vec<Case> {
     let nothing = compiled(place, "nothing", "fn main() {}");
     let mut cases = vec![place.case("nothing", &nothing, &[], "")];
     let paths = paths(&machine.home);
-    let store = choice::open(&paths, Some("file")).expect("a store");
+    let store = select::open(&paths, Some("file")).expect("a store");
     let now = UnixTime::now();
     let server = Server::new(|_, _| {
         let new = r#"{"access_token":"onetwothree","token_type":"bearer","expires_in":7200,
@@ -312,7 +312,7 @@ fn sign_in_cases(place: &Place, machine: &Machine) -> Vec<Case> {
         let entry = Credential {
             username: Some(b"ada".to_vec()),
             path: None,
-            proof: Proof::Password(Secret::from("one".repeat(14))),
+            auth: AuthData::Password(Secret::from("one".repeat(14))),
             expiry: sign_in.as_ref().map(|_| Expiry(now.plus(7_200))),
             refresh_token: sign_in.as_ref().map(|_| Secret::from("two".repeat(14))),
             token: None,

@@ -25,10 +25,10 @@ mod form;
 pub mod http;
 pub mod login;
 pub mod lost;
-pub mod own;
 pub mod promises;
 mod reason;
 pub mod rest;
+pub mod self_token;
 pub mod server;
 pub mod trpc;
 pub mod user;
@@ -63,7 +63,7 @@ pub struct Token {
 impl Token {
     /// Returns whether it has expired by the server's clock.
     pub fn is_expired(&self, now: UnixTime) -> bool {
-        self.expiry.is_some_and(|expiry| expiry.is_past(now))
+        self.expiry.is_some_and(|expiry| expiry.is_expired(now))
     }
 
     /// Facts about it that are stored with it. `now` is the server's time, for a host that does not say

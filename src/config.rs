@@ -14,9 +14,9 @@ use crate::system;
 /// The format of the config file. One of a higher version is neither read nor written.
 const VERSION: u64 = 1;
 /// Longest wait for another process's change of the config file.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval between two tries at a lock.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Directories of this program, after `directories` (XDG on Linux).
 #[derive(Clone, Debug)]
@@ -218,10 +218,11 @@ impl Config {
         let mut open = OpenOptions::new();
         open.write(true);
         let lock = open_or_create(&paths.config.join(".lock"), &open)?;
-        lock_within(&lock, File::try_lock, PATIENCE).map_err(|error| match error {
+        lock_within(&lock, File::try_lock, LOCK_TIMEOUT).map_err(|error| match error {
             TryLockError::Error(error) => error,
             TryLockError::WouldBlock => {
-                let why = format!("another process held the config file's lock for {PATIENCE:?}");
+                let why =
+                    format!("another process held the config file's lock for {LOCK_TIMEOUT:?}");
                 io::Error::new(io::ErrorKind::TimedOut, why)
             }
         })?;
@@ -237,17 +238,17 @@ impl Config {
     }
 }
 
-/// Tries `lock` until it is got or `patience` is over: flock(2) has no form with a time limit.
+/// Tries `lock` until it is got or `timeout` is over: flock(2) has no form with a time limit.
 pub fn lock_within(
     file: &File,
     lock: fn(&File) -> Result<(), TryLockError>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<(), TryLockError> {
     let begun = Instant::now();
     loop {
         match lock(file) {
-            Err(TryLockError::WouldBlock) if begun.elapsed() < patience => {
-                std::thread::sleep(LOOK_AGAIN);
+            Err(TryLockError::WouldBlock) if begun.elapsed() < timeout => {
+                std::thread::sleep(POLL_INTERVAL);
             }
             tried => return tried,
         }
@@ -463,9 +464,9 @@ pub fn line(name: &str) -> Option<String> {
 
 /// A variable as seconds, more than 0 and at most an hour; `usual` where it says nothing usable.
 pub fn seconds(name: &str, usual: Duration) -> Duration {
-    const MOST: f64 = 3600.0;
+    const MAX_SECONDS: f64 = 3600.0;
     variable(name)
         .and_then(|text| text.parse().ok())
-        .filter(|seconds| (f64::MIN_POSITIVE..=MOST).contains(seconds))
+        .filter(|seconds| (f64::MIN_POSITIVE..=MAX_SECONDS).contains(seconds))
         .map_or(usual, Duration::from_secs_f64)
 }

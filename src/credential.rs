@@ -88,7 +88,7 @@ impl fmt::Display for Site {
 
 /// Authentication data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum AuthData {
     /// For Basic authentication, with the entry's username.
     Password(Secret),
     /// A whole `Authorization` value: its scheme and what follows it (git 2.46 and newer).
@@ -100,27 +100,27 @@ pub enum Proof {
     },
 }
 
-impl Proof {
+impl AuthData {
     /// The secret part.
     pub fn secret(&self) -> &Secret {
         match self {
-            Proof::Password(secret) => secret,
-            Proof::Header { credential, .. } => credential,
+            AuthData::Password(secret) => secret,
+            AuthData::Header { credential, .. } => credential,
         }
     }
 
     /// The same with another secret.
-    pub fn with(&self, secret: Secret) -> Proof {
+    pub fn with(&self, secret: Secret) -> AuthData {
         match self {
-            Proof::Password(_) => Proof::Password(secret),
-            Proof::Header { authtype, .. } => Proof::Header {
+            AuthData::Password(_) => AuthData::Password(secret),
+            AuthData::Header { authtype, .. } => AuthData::Header {
                 authtype: authtype.clone(),
                 credential: secret,
             },
         }
     }
 
-    fn same_kind(&self, other: &Proof) -> bool {
+    fn same_kind(&self, other: &AuthData) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
@@ -158,7 +158,7 @@ pub struct Credential {
     /// The one path that it is for; `None` is for all that have no entry of their own.
     pub path: Option<Vec<u8>>,
     /// Authentication data.
-    pub proof: Proof,
+    pub auth: AuthData,
     /// From when on it is passed over.
     pub expiry: Option<Expiry>,
     /// Of OAuth. Without a sign-in it is another helper's, which made the password, and kept for it.
@@ -182,9 +182,10 @@ impl Credential {
     /// this machine's as it did when the token was stored, or no longer, if the clock was set since.
     /// Only what has expired either way has: to try one in vain costs a question to git's user, as to
     /// have none does.
-    pub fn is_over(&self, now: UnixTime) -> bool {
+    pub fn is_expired(&self, now: UnixTime) -> bool {
         let earliest = now.plus(self.clock_skew().min(0));
-        self.expiry.is_some_and(|expiry| expiry.is_past(earliest))
+        self.expiry
+            .is_some_and(|expiry| expiry.is_expired(earliest))
     }
 
     /// When it has to be replaced: its expiry, or where its host gives none the date that this machine
@@ -322,7 +323,7 @@ impl Credential {
     /// Returns whether it can be given to git now, or after a refresh.
     fn is_usable(&self, now: UnixTime) -> bool {
         // One that was found to be dead a moment ago ends later than `now`, when a `get` began.
-        !self.was_lost() && (!self.is_over(now) || self.is_refreshable())
+        !self.was_lost() && (!self.is_expired(now) || self.is_refreshable())
     }
 
     /// Returns whether `other` has the same username and a proof of the same kind. What comes from a sign-in
@@ -330,7 +331,7 @@ impl Credential {
     /// name: none takes another's place.
     fn is_like(&self, other: &Credential) -> bool {
         self.username == other.username
-            && self.proof.same_kind(&other.proof)
+            && self.auth.same_kind(&other.auth)
             && self.sign_in.is_some() == other.sign_in.is_some()
             && self.is_apps() == other.is_apps()
     }
@@ -399,22 +400,22 @@ impl Description {
         if self.ephemeral {
             return None;
         }
-        let proof = match (&self.authtype, &self.credential, &self.password) {
-            (Some(authtype), Some(credential), _) => Proof::Header {
+        let auth = match (&self.authtype, &self.credential, &self.password) {
+            (Some(authtype), Some(credential), _) => AuthData::Header {
                 authtype: authtype.clone(),
                 credential: credential.clone(),
             },
             (_, _, Some(password)) => {
                 // Git answers a password request with both or with neither.
                 self.username.as_ref()?;
-                Proof::Password(password.clone())
+                AuthData::Password(password.clone())
             }
             _ => return None,
         };
         Some(Credential {
             username: self.username.clone(),
             path: self.path.clone(),
-            proof,
+            auth,
             expiry: self.expiry,
             refresh_token: self.refresh_token.clone(),
             token: None,
@@ -426,26 +427,26 @@ impl Description {
     /// Returns whether `entry` is such as may answer this request, its path and expiry aside.
     fn fits(&self, entry: &Credential) -> bool {
         entry.is_called(&self.username)
-            && match entry.proof {
-                Proof::Password(_) => true,
-                Proof::Header { .. } => self.takes_authtype,
+            && match entry.auth {
+                AuthData::Password(_) => true,
+                AuthData::Header { .. } => self.takes_authtype,
             }
     }
 
     /// Returns whether an `erase` of this request means `entry`, its path aside.
     fn erases(&self, entry: &Credential) -> bool {
-        let secret_agrees = match &entry.proof {
+        let secret_agrees = match &entry.auth {
             // With either secret given, an entry of the other kind is not what was refused, but for
             // a sign-in's, whose token git may have been given as either.
-            Proof::Password(stored) if entry.sign_in.is_some() => {
+            AuthData::Password(stored) if entry.sign_in.is_some() => {
                 let mut given = self.password.iter().chain(&self.credential);
                 given.clone().next().is_none() || given.any(|given| given == stored)
             }
-            Proof::Password(stored) => match (&self.password, &self.credential) {
+            AuthData::Password(stored) => match (&self.password, &self.credential) {
                 (Some(given), _) => given == stored,
                 (None, given) => given.is_none(),
             },
-            Proof::Header { credential, .. } => match (&self.credential, &self.password) {
+            AuthData::Header { credential, .. } => match (&self.credential, &self.password) {
                 (Some(given), _) => given == credential,
                 (None, given) => given.is_none(),
             },
@@ -545,7 +546,7 @@ impl Credentials {
                 let old = &self.0[at];
                 // Git knows nothing of token metadata and leaves out what it was not told, so a
                 // store of the same secret must not lose either.
-                if old.proof == new.proof {
+                if old.auth == new.auth {
                     if new.token.is_none() && old.token.is_some() {
                         // What git was told of it was for this machine's clock.
                         new.expiry = old.expiry;
@@ -603,21 +604,21 @@ impl Credentials {
     pub fn keep(&mut self, mut new: Credential, now: UnixTime) -> bool {
         // Git was given a sign-in's token by us, in whichever form: it is stored already.
         let is_signed_in = |entry: &Credential| {
-            entry.sign_in.is_some() && entry.proof.secret() == new.proof.secret()
+            entry.sign_in.is_some() && entry.auth.secret() == new.auth.secret()
         };
         if self.0.iter().any(is_signed_in) {
             return false;
         }
-        let answers = |entry: &&Credential| entry.is_like(&new) && !entry.is_over(now);
+        let answers = |entry: &&Credential| entry.is_like(&new) && !entry.is_expired(now);
         let mut answering = self.0.iter().filter(answers);
         if !answering.clone().any(|entry| entry.path == new.path)
-            && answering.any(|entry| entry.path.is_none() && entry.proof == new.proof)
+            && answering.any(|entry| entry.path.is_none() && entry.auth == new.auth)
         {
             new.path = None;
         }
         // What has just been accepted has not expired, whatever was known of it.
         let at = self.position(&new);
-        let revived = at.filter(|&at| self.0[at].proof == new.proof && self.0[at].is_over(now));
+        let revived = at.filter(|&at| self.0[at].auth == new.auth && self.0[at].is_expired(now));
         if let Some(at) = revived {
             self.0[at].expiry = new.expiry;
         }
@@ -647,7 +648,7 @@ impl Credentials {
     pub fn remove(&mut self, request: &Description, now: UnixTime) -> bool {
         let has_secret = request.password.is_some() || request.credential.is_some();
         let has_path = |entry: &Credential| {
-            entry.path == request.path && request.fits(entry) && !entry.is_over(now)
+            entry.path == request.path && request.fits(entry) && !entry.is_expired(now)
         };
         let is_general = has_secret && !self.0.iter().any(has_path);
         let path_agrees = |entry: &Credential| {
@@ -660,7 +661,7 @@ impl Credentials {
                 return true;
             }
             let stays = has_secret && entry.is_refreshable();
-            if stays && !entry.is_over(now) {
+            if stays && !entry.is_expired(now) {
                 entry.expiry = Some(Expiry(now));
                 expired = true;
             }

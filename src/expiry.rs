@@ -69,7 +69,7 @@ impl Expiry {
     }
 
     /// Returns whether the moment has come.
-    pub fn is_past(self, now: UnixTime) -> bool {
+    pub fn is_expired(self, now: UnixTime) -> bool {
         self.0 <= now
     }
 
@@ -172,8 +172,8 @@ mod tests {
     #[test]
     fn expired_from_the_very_second() {
         let expiry = Expiry(UnixTime(100));
-        assert!(!expiry.is_past(UnixTime(99)));
-        assert!(expiry.is_past(UnixTime(100)));
+        assert!(!expiry.is_expired(UnixTime(99)));
+        assert!(expiry.is_expired(UnixTime(100)));
     }
 
     const APRIL: UnixTime = UnixTime(1_713_175_200);

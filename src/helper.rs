@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use crate::config::Paths;
-use crate::credential::{Credential, Credentials, Description, Proof, Site};
+use crate::credential::{AuthData, Credential, Credentials, Description, Site};
 use crate::expiry::UnixTime;
 use crate::secret::Secret;
 use crate::sign_in::{self, SignIn, Upkeep};
@@ -73,7 +73,7 @@ impl EnvironmentToken {
 }
 
 /// Environment of the operations.
-pub struct World<'a> {
+pub struct Env<'a> {
     /// By the clock of this machine.
     pub now: UnixTime,
     /// Directories of locks and of the key of `state[]`.
@@ -120,12 +120,12 @@ impl HelperError {
 /// ```
 /// use wit::config::Paths;
 /// use wit::expiry::UnixTime;
-/// use wit::helper::{Operation, World, run};
+/// use wit::helper::{Operation, Env, run};
 /// use wit::store::StoreKind;
 ///
 /// let dir = tempfile::tempdir()?;
 /// let paths = Paths::below(dir.path());
-/// let world = World {
+/// let env = Env {
 ///     now: UnixTime::now(),
 ///     paths: &paths,
 ///     environment_token: None,
@@ -134,10 +134,10 @@ impl HelperError {
 ///     sign_in: &|_| false,
 /// };
 /// let credential = b"protocol=https\nhost=git.example.org\nusername=ada\npassword=a-token\n\n";
-/// run(Operation::Store, &credential[..], Vec::new(), &world)?;
+/// run(Operation::Store, &credential[..], Vec::new(), &env)?;
 ///
 /// let mut answer = Vec::new();
-/// run(Operation::Get, &b"protocol=https\nhost=git.example.org\n\n"[..], &mut answer, &world)?;
+/// run(Operation::Get, &b"protocol=https\nhost=git.example.org\n\n"[..], &mut answer, &env)?;
 /// assert!(String::from_utf8(answer)?.contains("password=a-token\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -145,7 +145,7 @@ pub fn run(
     operation: Operation,
     input: impl Read,
     mut output: impl Write,
-    world: &World,
+    env: &Env,
 ) -> Result<(), HelperError> {
     if operation == Operation::Capability {
         return output
@@ -159,19 +159,19 @@ pub fn run(
     };
     let step = trace::begin();
     let done = match operation {
-        Operation::Get => get(&site, &request, world)
+        Operation::Get => get(&site, &request, env)
             .and_then(|answer| answer.write(&mut output).map_err(HelperError::Output)),
-        Operation::Store => keep(&site, &request, world),
-        Operation::Erase => erase(&site, &request, world),
+        Operation::Store => keep(&site, &request, env),
+        Operation::Erase => erase(&site, &request, env),
         Operation::Capability => Ok(()),
     };
     step.end(format_args!("{operation} {site}: {}", Outcome(&done)));
     done
 }
 
-fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer, HelperError> {
+fn get(site: &Site, request: &Description, env: &Env) -> Result<wire::Answer, HelperError> {
     let mut answer = wire::Answer::default();
-    if let Some(environment) = world.environment_token.as_ref().filter(|e| e.site == *site) {
+    if let Some(environment) = env.environment_token.as_ref().filter(|e| e.site == *site) {
         trace::note(format_args!("{site} is answered with WIT_TOKEN"));
         // The platform takes any username that is the owner's, or `token`; GitHub documents one of its
         // own for tokens of installations.
@@ -188,43 +188,43 @@ fn get(site: &Site, request: &Description, world: &World) -> Result<wire::Answer
         }
         return Ok(answer);
     }
-    let store = (world.open)()?;
+    let store = (env.open)()?;
     let mut credentials = usable(store.as_ref(), site)?;
     let is_due = |entry: &Credential| {
-        entry.needs_refresh(world.now)
-            || renewal::may_be_due(entry, world.now)
-            || renewal::runs_out(entry, world.now)
+        entry.needs_refresh(env.now)
+            || renewal::may_be_due(entry, env.now)
+            || renewal::runs_out(entry, env.now)
     };
-    if let Some(entry) = credentials.find(request, world.now)
+    if let Some(entry) = credentials.find(request, env.now)
         && is_due(entry)
-        && (world.renew)(site, entry)
+        && (env.renew)(site, entry)
         && let Ok(renewed) = usable(store.as_ref(), site)
     {
         credentials = renewed;
     }
     // What answers in a sign-in's place keeps it from being refreshed in use.
-    if let Some(idle) = credentials.0.iter().find(|entry| entry.lapses(world.now))
-        && (world.renew)(site, idle)
+    if let Some(idle) = credentials.0.iter().find(|entry| entry.lapses(env.now))
+        && (env.renew)(site, idle)
         && let Ok(renewed) = usable(store.as_ref(), site)
     {
         credentials = renewed;
     }
     // An access token that could not be refreshed may have its last two minutes yet.
     let answers = |credentials: &Credentials| {
-        let entry = credentials.find(request, world.now)?;
-        (!entry.is_over(world.now)).then(|| entry.clone())
+        let entry = credentials.find(request, env.now)?;
+        (!entry.is_expired(env.now)).then(|| entry.clone())
     };
     let found = answers(&credentials).or_else(|| {
-        let waits = credentials.find(request, world.now).is_some();
+        let waits = credentials.find(request, env.now).is_some();
         // What only waits for its server to come back needs nobody.
-        if waits || !(world.sign_in)(site) {
+        if waits || !(env.sign_in)(site) {
             return None;
         }
         credentials = usable(store.as_ref(), site).ok()?;
         answers(&credentials)
     });
     match found {
-        Some(entry) => write_entry(&mut answer, site, request, &entry, world),
+        Some(entry) => write_entry(&mut answer, site, request, &entry, env),
         None => {
             if let Some((entry, ended)) = credentials.ended_sign_in(request) {
                 let SignIn {
@@ -268,9 +268,9 @@ fn write_entry(
     site: &Site,
     request: &Description,
     entry: &Credential,
-    world: &World,
+    env: &Env,
 ) {
-    if let (Some(sign_in), Proof::Password(token)) = (&entry.sign_in, &entry.proof) {
+    if let (Some(sign_in), AuthData::Password(token)) = (&entry.sign_in, &entry.auth) {
         return write_sign_in(answer, request, entry, sign_in, token);
     }
     // Git brings it back as it was given.
@@ -280,9 +280,9 @@ fn write_entry(
     };
     let state = request
         .takes_state
-        .then(|| state::of(world.paths, site, entry))
+        .then(|| state::of(env.paths, site, entry))
         .flatten();
-    if matches!(entry.proof, Proof::Header { .. }) {
+    if matches!(entry.auth, AuthData::Header { .. }) {
         answer.line("capability[]", b"authtype");
     }
     if state.is_some() {
@@ -291,9 +291,9 @@ fn write_entry(
     if let Some(username) = &entry.username {
         answer.line("username", username);
     }
-    match &entry.proof {
-        Proof::Password(password) => answer.line("password", password.expose()),
-        Proof::Header {
+    match &entry.auth {
+        AuthData::Password(password) => answer.line("password", password.expose()),
+        AuthData::Header {
             authtype,
             credential,
         } => {
@@ -343,46 +343,44 @@ fn write_sign_in(
 }
 
 /// Returns whether the request is about the token of the environment, which is never stored or erased.
-fn is_environments(site: &Site, request: &Description, world: &World) -> bool {
-    world.environment_token.as_ref().is_some_and(|environment| {
+fn is_environments(site: &Site, request: &Description, env: &Env) -> bool {
+    env.environment_token.as_ref().is_some_and(|environment| {
         environment.site == *site && request.password.as_ref() == Some(&environment.token)
     })
 }
 
-fn keep(site: &Site, request: &Description, world: &World) -> Result<(), HelperError> {
+fn keep(site: &Site, request: &Description, env: &Env) -> Result<(), HelperError> {
     let Some(entry) = request.to_credential() else {
         return Ok(());
     };
-    if is_environments(site, request, world) || state::says_unchanged(world.paths, site, request) {
+    if is_environments(site, request, env) || state::says_unchanged(env.paths, site, request) {
         trace::note(format_args!("unchanged since it was given for {site}"));
         return Ok(());
     }
-    let store = (world.open)()?;
+    let store = (env.open)()?;
     // Git stores after each success, mostly what it was just given: a look without the lock is
     // enough to see that. Only what an update mends by itself is no reason to stop there: a person
     // who has not unlocked the keyring is not to be asked again.
-    match store::load(&*store, site).map(|mut item| item.keep(entry.clone(), world.now)) {
+    match store::load(&*store, site).map(|mut item| item.keep(entry.clone(), env.now)) {
         Ok(false) => return Ok(()),
         Ok(true) | Err(StoreError::Item { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    store::update(&*store, world.paths, site, |item| {
-        item.keep(entry, world.now)
-    })?;
+    store::update(&*store, env.paths, site, |item| item.keep(entry, env.now))?;
     Ok(())
 }
 
-fn erase(site: &Site, request: &Description, world: &World) -> Result<(), HelperError> {
-    if is_environments(site, request, world) {
+fn erase(site: &Site, request: &Description, env: &Env) -> Result<(), HelperError> {
+    if is_environments(site, request, env) {
         return Ok(());
     }
-    let store = (world.open)()?;
+    let store = (env.open)()?;
     let mut item = store::load(&*store, site)?;
-    if !item.credentials.remove(request, world.now) {
+    if !item.credentials.remove(request, env.now) {
         return Ok(());
     }
-    store::update(&*store, world.paths, site, |item| {
-        item.credentials.remove(request, world.now)
+    store::update(&*store, env.paths, site, |item| {
+        item.credentials.remove(request, env.now)
     })?;
     Ok(())
 }

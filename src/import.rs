@@ -132,7 +132,7 @@ fn entry(said: &Description) -> Result<Found, &'static str> {
 pub fn take(item: &mut Item, new: &Credential, force: bool) -> Fate {
     let fate = match item.credentials.in_place_of(new) {
         None => Fate::Taken,
-        Some(held) if held.proof == new.proof => Fate::Held,
+        Some(held) if held.auth == new.auth => Fate::Held,
         Some(_) if force => Fate::Replaced,
         Some(_) => return Fate::Differs,
     };

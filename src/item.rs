@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::Formatter;
 use sha2::{Digest, Sha256};
 
-use crate::credential::{Credential, Credentials, Proof, Site, TokenInfo};
+use crate::credential::{AuthData, Credential, Credentials, Site, TokenInfo};
 use crate::expiry::{Expiry, UnixTime};
 use crate::secret::{Secret, SecretBuffer};
 use crate::sign_in::{ClientAuth, HostType, InstalledApp, OAuthClient, SignIn, Upkeep};
@@ -115,7 +115,7 @@ impl Item {
     /// A token that a rotation replaced is not kept: git may have been given it just before, and
     /// would put it in the place of its successor, of which there is no other copy.
     pub fn keep(&mut self, new: Credential, now: UnixTime) -> bool {
-        let is_retired = self.retired.contains(&hash(new.proof.secret()));
+        let is_retired = self.retired.contains(&hash(new.auth.secret()));
         if is_retired && self.credentials.have_token_like(&new) {
             return false;
         }
@@ -138,7 +138,7 @@ impl Item {
         // `put` makes what it adds the first: the newest goes in last.
         for entry in other.credentials.0.into_iter().rev() {
             let held = self.credentials.in_place_of(&entry);
-            let differs = held.is_some_and(|held| held.proof != entry.proof);
+            let differs = held.is_some_and(|held| held.auth != entry.auth);
             differing += usize::from(differs);
             if !differs || force {
                 self.credentials.put(entry);
@@ -548,9 +548,9 @@ fn is_zero(number: &i64) -> bool {
 impl From<&Credential> for StoredCredential {
     fn from(entry: &Credential) -> Self {
         let bytes = |value: &Option<Vec<u8>>| value.as_deref().map(Bytes::from);
-        let (password, authtype, credential) = match &entry.proof {
-            Proof::Password(secret) => (Some(secret.expose().into()), None, None),
-            Proof::Header {
+        let (password, authtype, credential) = match &entry.auth {
+            AuthData::Password(secret) => (Some(secret.expose().into()), None, None),
+            AuthData::Header {
                 authtype,
                 credential,
             } => (
@@ -586,9 +586,9 @@ impl From<&Credential> for StoredCredential {
 
 impl StoredCredential {
     fn into_credential(self) -> Result<Credential, ItemError> {
-        let proof = match (self.password, self.authtype, self.credential) {
-            (Some(password), None, None) => Proof::Password(password.0),
-            (None, Some(authtype), Some(credential)) => Proof::Header {
+        let auth = match (self.password, self.authtype, self.credential) {
+            (Some(password), None, None) => AuthData::Password(password.0),
+            (None, Some(authtype), Some(credential)) => AuthData::Header {
                 authtype: authtype.into_vec(),
                 credential: credential.0,
             },
@@ -597,7 +597,7 @@ impl StoredCredential {
         Ok(Credential {
             username: self.username.map(Bytes::into_vec),
             path: self.path.map(Bytes::into_vec),
-            proof,
+            auth,
             expiry: self.expiry,
             refresh_token: self.refresh_token.map(|bytes| bytes.0),
             token: self.token.map(|token| TokenInfo {
@@ -628,7 +628,7 @@ mod tests {
         item.credentials.put(Credential {
             username: Some(b"ada".to_vec()),
             path: None,
-            proof: Proof::Password(Secret::from("access".to_owned())),
+            auth: AuthData::Password(Secret::from("access".to_owned())),
             expiry: None,
             refresh_token: Some(Secret::from("refresh".to_owned())),
             token: None,

@@ -8,7 +8,6 @@ mod auth;
 pub mod backup;
 mod body_rate;
 pub mod check;
-mod checks;
 mod client;
 mod connection;
 mod cross_site;
@@ -20,6 +19,7 @@ mod hosts;
 mod hsts;
 pub mod instance;
 pub mod last_start;
+mod last_used;
 pub mod layout;
 mod limits;
 mod log;
@@ -36,8 +36,8 @@ mod repositories;
 pub mod restore;
 mod run_to_end;
 pub mod tls;
+mod token_lookup;
 mod user;
-mod uses;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -80,7 +80,7 @@ const LAST_HANDLERS: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Platform {
     database: Database,
-    checks: checks::Checks,
+    token_lookup: token_lookup::TokenLookup,
     git: git::Git,
     /// The handlers under way.
     handlers: TaskTracker,
@@ -92,7 +92,7 @@ struct Platform {
     takes_accounts: bool,
     /// True if it speaks TLS itself.
     is_tls: bool,
-    uses: uses::Uses,
+    last_used: last_used::LastUsed,
 }
 
 type Shared = Arc<Platform>;
@@ -203,7 +203,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         let users = database.first_users().await?;
         let only = (users.len() == 1).then(|| users[0].id.clone());
         let platform = Arc::new(Platform {
-            checks: checks::Checks::start(database.clone()),
+            token_lookup: token_lookup::TokenLookup::start(database.clone()),
             database,
             git: git::Git::find(&repositories).await?,
             handlers: TaskTracker::new(),
@@ -219,9 +219,9 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             tells_metrics: options.metrics,
             takes_accounts: options.sign_up,
             is_tls,
-            uses: uses::Uses::default(),
+            last_used: last_used::LastUsed::default(),
         });
-        tokio::spawn(uses::write_down(Arc::downgrade(&platform)));
+        tokio::spawn(last_used::write_down(Arc::downgrade(&platform)));
         tokio::spawn(limits::forget(Arc::downgrade(&platform)));
         if options.maintenance {
             platform.git.start_maintenance();

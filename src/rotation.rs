@@ -28,7 +28,7 @@ use crate::secret::Secret;
 use crate::sign_in;
 use crate::store::lock::SiteLock;
 use crate::store::{Store, StoreError};
-use deliver::{DeliveryError, Sink};
+use deliver::{DeliveryError, Receiver};
 use journal::{Journal, Step};
 
 /// Seconds before the end of a grace is tried again after a failure.
@@ -57,7 +57,7 @@ pub struct Plan {
     /// Name, scopes and lifetime of the new token.
     pub new: NewToken,
     /// Receivers of the new token.
-    pub deliver: Vec<Sink>,
+    pub deliver: Vec<Receiver>,
     /// Time for which the old token lives on after the new one has been delivered.
     pub grace: Duration,
 }
@@ -219,7 +219,7 @@ pub enum RotationError {
     #[error("{}", undelivered(failed, *old))]
     Undelivered {
         /// These receivers, each with its error.
-        failed: Vec<(Sink, DeliveryError)>,
+        failed: Vec<(Receiver, DeliveryError)>,
         /// State of the old token.
         old: OldToken,
     },
@@ -265,17 +265,17 @@ fn unclear(tokens: &[Token], sent: UnixTime) -> String {
     text
 }
 
-fn undelivered(failed: &[(Sink, DeliveryError)], old: OldToken) -> String {
+fn undelivered(failed: &[(Receiver, DeliveryError)], old: OldToken) -> String {
     let old = match old {
         OldToken::EndsSoon => OLD_ENDS,
         OldToken::HasEnded => "the old one has ended",
         OldToken::Works => "the old one still works",
     };
     let mut text = format!("the new token did not reach every receiver; {old}");
-    for (sink, error) in failed {
+    for (receiver, error) in failed {
         text += &format!(
             "
-{sink}: {error}"
+{receiver}: {error}"
         );
     }
     text
@@ -321,7 +321,7 @@ pub enum Reason {
 /// let server = ServerUrl::parse("https://git.example.org")?;
 /// let site = server.site().ok_or("no site")?;
 /// let paths = Paths::from_environment().ok_or("no home directory")?;
-/// let store = choice::open(&paths, None)?;
+/// let store = select::open(&paths, None)?;
 /// let api = Rest::new(Rc::new(Client::new(&server, false)?), session);
 ///
 /// let item = store::load(store.as_ref(), &site)?;
@@ -335,7 +335,7 @@ pub enum Reason {
 ///     deliver: &|receiver, token| deliver(receiver, token, TIME_LIMIT),
 ///     reached: &|_| {},
 ///     revoked: &|id, _| println!("revoked {id}"),
-///     patience: Duration::from_secs(5),
+///     lock_timeout: Duration::from_secs(5),
 /// };
 /// if let Outcome::Rotated { new_id, .. } = rotator.start(&plan)? {
 ///     println!("replaced by {new_id}");
@@ -353,13 +353,13 @@ pub struct Rotator<'a> {
     /// This machine's clock.
     pub now: &'a dyn Fn() -> UnixTime,
     /// Brings the new token to a receiver.
-    pub deliver: &'a dyn Fn(&Sink, &Secret) -> Result<(), DeliveryError>,
+    pub deliver: &'a dyn Fn(&Receiver, &Secret) -> Result<(), DeliveryError>,
     /// Told the name of each point that a crash must not harm, once it is reached.
     pub reached: &'a dyn Fn(&str),
     /// Told the id of each token that was revoked, and why.
     pub revoked: &'a dyn Fn(&str, Reason),
     /// Longest wait for another rotation at the same site.
-    pub patience: Duration,
+    pub lock_timeout: Duration,
 }
 
 /// The entry of an item's list that holds the token `id`.

@@ -9,7 +9,6 @@ use crate::item::{Item, ItemError};
 use crate::secret::Secret;
 use crate::trace;
 
-pub mod choice;
 pub mod file;
 #[cfg(any(target_os = "macos", windows))]
 pub mod keychain;
@@ -17,9 +16,10 @@ pub mod keychain;
 pub mod keyutils;
 mod kind;
 pub mod lock;
-pub mod relocation;
+pub mod migrate;
 #[cfg(target_os = "linux")]
 pub mod secret_service;
+pub mod select;
 mod traced;
 
 pub use kind::{StoreKind, names};

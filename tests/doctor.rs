@@ -22,7 +22,7 @@ use wit::expiry::{Expiry, UnixTime};
 use wit::item;
 use wit::secret::Secret;
 use wit::store::lock::name_of;
-use wit::store::{self, choice};
+use wit::store::{self, select};
 
 /// What answers where there is no terminal.
 const TYPED: &str = "--username ada --password-stdin < password";
@@ -142,7 +142,7 @@ impl Patient {
         let (protocol, host) = url.split_once("://").expect("a URL");
         let site = Site::new(protocol.as_bytes(), host.as_bytes()).expect("a site");
         let paths = paths(&self.home);
-        let store = choice::by_name(&paths, "file").expect("a store");
+        let store = select::by_name(&paths, "file").expect("a store");
         store::update(store.as_ref(), &paths, &site, |item| {
             item.sessions.push(item::Session {
                 cookie: None,
@@ -587,7 +587,7 @@ fn a_damaged_item_is_set_aside_by_the_next_login() {
 #[test]
 fn an_item_of_a_newer_version_is_left_to_that() {
     let patient = Patient::well();
-    let store = choice::by_name(&paths(&patient.home), "file").expect("a store");
+    let store = select::by_name(&paths(&patient.home), "file").expect("a store");
     let newer = Secret::from(r#"{"version":99}"#.to_owned());
     store.write(&patient.site(), &newer).expect("written");
     let found = ailments(&patient.home, ":");
@@ -980,7 +980,7 @@ fn a_login_that_has_ended_or_soon_does_is_made_again() {
     let patient = Patient::well();
     for left in [-60, 86_400] {
         let paths = paths(&patient.home);
-        let store = choice::by_name(&paths, "file").expect("a store");
+        let store = select::by_name(&paths, "file").expect("a store");
         store::update(store.as_ref(), &paths, &patient.site(), |item| {
             item.sessions[0].expiry = Some(Expiry(UnixTime::now().plus(left)));
         })

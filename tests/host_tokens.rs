@@ -18,7 +18,7 @@ use wit::api::promises::stem;
 use wit::credential::Site;
 use wit::expiry::{Expiry, UnixTime};
 use wit::rotation::journal;
-use wit::store::{self, choice};
+use wit::store::{self, select};
 
 /// What is asked of each host in turn.
 const HOSTS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
@@ -118,14 +118,14 @@ impl Way {
     }
 
     fn item(&self) -> wit::item::Item {
-        let store = choice::open(&paths(&self.home), Some("file")).expect("a store");
+        let store = select::open(&paths(&self.home), Some("file")).expect("a store");
         store::load(store.as_ref(), &self.site()).expect("an item")
     }
 
     /// Makes the stored token look some days older than it is.
     fn age(&self, days: i64) {
         let paths = paths(&self.home);
-        let store = choice::open(&paths, Some("file")).expect("a store");
+        let store = select::open(&paths, Some("file")).expect("a store");
         store::update(store.as_ref(), &paths, &self.site(), |item| {
             for entry in &mut item.credentials.0 {
                 if let Some(info) = &mut entry.token {
@@ -494,7 +494,7 @@ fn way_by_oauth() -> Way {
 /// Makes the sign-in look some days older than it is, and its access token expired.
 fn age_sign_in(way: &Way, days: i64) {
     let paths = paths(&way.home);
-    let store = choice::open(&paths, Some("file")).expect("a store");
+    let store = select::open(&paths, Some("file")).expect("a store");
     store::update(store.as_ref(), &paths, &way.site(), |item| {
         for entry in &mut item.credentials.0 {
             if let Some(sign_in) = &mut entry.sign_in {

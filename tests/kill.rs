@@ -11,7 +11,7 @@ use crate::support::platform::{PASSWORD, Server};
 use crate::support::{HELPER, Home, WIT, done, kill_within, text};
 use wit::credential::Site;
 use wit::rotation::journal;
-use wit::store::{self, choice};
+use wit::store::{self, select};
 
 /// All rounds together.
 const ROUNDS: usize = 320;
@@ -29,7 +29,7 @@ fn work(server: &Server, number: usize) -> usize {
     done(&home.run(WIT, &["token", "create", "laptop", "--store"], ""));
     let paths = paths(&home);
     let site = Site::new(b"http", server.address.as_bytes()).expect("a site");
-    let store = choice::open(&paths, Some("file")).expect("a store");
+    let store = select::open(&paths, Some("file")).expect("a store");
     let item = || store::load(store.as_ref(), &site).expect("an item");
     let live = || {
         let list = server.bearing("GET", "/api/tokens", &session).json();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use wit::config::Paths;
 use wit::credential::Site;
 use wit::expiry::UnixTime;
-use wit::helper::{self, EnvironmentToken, Operation, World, wire};
+use wit::helper::{self, Env, EnvironmentToken, Operation, wire};
 use wit::item::{Item, ItemError};
 use wit::secret::Secret;
 use wit::store::{self, Store, StoreError};
@@ -61,7 +61,7 @@ impl Bench {
 
     fn try_run(&self, word: &str, input: &[u8]) -> Result<Vec<u8>, helper::HelperError> {
         let open = || Ok(Box::new(self.store.clone()) as Box<dyn Store>);
-        let world = World {
+        let env = Env {
             now: UnixTime(1_000),
             paths: &Paths::below(self.dir.path()),
             environment_token: self.environment.and_then(|(url, token)| {
@@ -73,7 +73,7 @@ impl Bench {
         };
         let mut output = Vec::new();
         let operation = Operation::parse(word.as_ref()).unwrap();
-        helper::run(operation, input, &mut output, &world).map(|()| output)
+        helper::run(operation, input, &mut output, &env).map(|()| output)
     }
 
     fn run(&self, word: &str, input: &str) -> String {
@@ -450,7 +450,7 @@ fn stored_bytes_are_text_or_an_array_and_nothing_else() {
         ("[255,0]", b"\xff\0"),
     ] {
         let item = decoded(password).unwrap();
-        assert_eq!(item.credentials.0[0].proof.secret().expose(), bytes);
+        assert_eq!(item.credentials.0[0].auth.secret().expose(), bytes);
         assert_eq!(Item::decode(&site, &item.encode(&site)), Ok(item));
     }
     for other in ["5", "[256]", "[\"a\"]", "{}", "true"] {

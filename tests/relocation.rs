@@ -4,7 +4,7 @@
 use crate::support::{HELPER, Home, WIT, text};
 use wit::config::Paths;
 use wit::credential::Site;
-use wit::store::{Store, choice};
+use wit::store::{Store, select};
 
 /// A home without `WIT_STORE`, and hosts that no other test uses: kernel keys are the user's.
 struct Place {
@@ -77,7 +77,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let keys = choice::by_name(&Paths::below(self.home.path()), "keyutils").unwrap();
+        let keys = select::by_name(&Paths::below(self.home.path()), "keyutils").unwrap();
         for host in &self.hosts {
             let site = Site::new(b"https", host.as_bytes()).unwrap();
             let _ = Store::delete(&*keys, &site);
@@ -191,12 +191,12 @@ fn a_change_that_was_waiting_goes_to_the_new_store() {
         .into_owned();
     let site = Site::new(b"https", name.as_bytes()).unwrap();
     remember("file");
-    let chosen = choice::open(&paths, None).unwrap();
+    let chosen = select::open(&paths, None).unwrap();
     let lock = StoreLock::acquire(&paths).unwrap();
     std::thread::scope(|scope| {
         // It may start before or after the switch: the lock keeps it back until then either way.
         let waiting = scope.spawn(|| {
-            let chosen = choice::open(&paths, None).unwrap();
+            let chosen = select::open(&paths, None).unwrap();
             wit::store::update(&*chosen, &paths, &site, |item| item.clone()).unwrap()
         });
         remember("keyutils");
@@ -210,13 +210,13 @@ fn a_change_that_was_waiting_goes_to_the_new_store() {
     let item = chosen.read(&site).unwrap().unwrap();
     chosen.write(&site, &item).unwrap();
     assert!(
-        choice::by_name(&paths, "file")
+        select::by_name(&paths, "file")
             .unwrap()
             .read(&site)
             .unwrap()
             .is_none()
     );
-    let keys = choice::by_name(&paths, "keyutils").unwrap();
+    let keys = select::by_name(&paths, "keyutils").unwrap();
     assert!(keys.read(&site).unwrap().is_some());
     assert!(chosen.read(&site).unwrap().is_some(), "a read follows too");
     chosen.delete(&site).unwrap();

@@ -9,10 +9,10 @@ use uuid::Uuid;
 use wit::api::promises::{Precision, Promises, SelfRotation};
 use wit::api::{Account, ApiError, CreatedToken, NewToken, Reason, Scope, Token, TokenApi};
 use wit::config::Paths;
-use wit::credential::{Credential, Proof, Site, TokenInfo};
+use wit::credential::{AuthData, Credential, Site, TokenInfo};
 use wit::expiry::{Expiry, UnixTime};
 use wit::item::Item;
-use wit::rotation::deliver::{DeliveryError, Sink};
+use wit::rotation::deliver::{DeliveryError, Receiver};
 use wit::rotation::{Outcome, Plan, RotationError, Rotator, journal};
 use wit::secret::Secret;
 use wit::store::{self, Store, StoreError};
@@ -46,8 +46,8 @@ struct World {
     dir: tempfile::TempDir,
     tokens: RefCell<Vec<(Token, Secret)>>,
     items: RefCell<Option<Secret>>,
-    received: RefCell<Vec<(Sink, Secret)>>,
-    refusing: RefCell<Vec<Sink>>,
+    received: RefCell<Vec<(Receiver, Secret)>>,
+    refusing: RefCell<Vec<Receiver>>,
     /// Events so far, and the one at which the process dies.
     events: Cell<usize>,
     dies_at: Cell<Option<usize>>,
@@ -192,7 +192,7 @@ impl World {
         let item = self.item();
         let works = if self.stored {
             let entry = item.credentials.0.first().expect("an entry");
-            self.is_live(entry.proof.secret())
+            self.is_live(entry.auth.secret())
         } else {
             // The receiver holds what it got last, or still the old one.
             match self.received.borrow().last() {
@@ -247,17 +247,17 @@ impl World {
             store: self,
             paths: &paths,
             now: &|| self.clock.get(),
-            deliver: &|sink, token| {
-                if self.refusing.borrow().contains(sink) {
+            deliver: &|receiver, token| {
+                if self.refusing.borrow().contains(receiver) {
                     return Err(DeliveryError("no".to_owned()));
                 }
-                let got = (sink.clone(), token.clone());
+                let got = (receiver.clone(), token.clone());
                 self.received.borrow_mut().push(got);
                 Ok(())
             },
             reached: &|_| self.event(),
             revoked: &|id, _| self.revoked.borrow_mut().push(id.to_owned()),
-            patience: Duration::ZERO,
+            lock_timeout: Duration::ZERO,
         };
         catch_unwind(AssertUnwindSafe(|| act(&rotator))).map_err(|cause| {
             match cause.downcast::<Crash>() {
@@ -280,7 +280,7 @@ impl World {
                     .find(|(token, _)| token.id == "id-2")
                     .expect("it");
                 let mut plan = Plan::of_listed(rotation, &site, SERVER.into(), "me".into(), old);
-                plan.deliver = vec![Sink::Print];
+                plan.deliver = vec![Receiver::Print];
                 plan
             }
         }
@@ -333,7 +333,7 @@ impl World {
         assert_eq!(live.len(), 1, "{what}: {live:?}");
         assert_eq!(tokens.len(), 2, "{what}: somebody else's token is gone");
         let holder = if self.stored {
-            item.credentials.0[0].proof.secret().clone()
+            item.credentials.0[0].auth.secret().clone()
         } else {
             self.received.borrow().last().expect("received").1.clone()
         };
@@ -352,7 +352,7 @@ fn entry(token: &Token, secret: Secret) -> Credential {
     Credential {
         username: Some(b"me".to_vec()),
         path: None,
-        proof: Proof::Password(secret),
+        auth: AuthData::Password(secret),
         expiry: token.expiry,
         refresh_token: None,
         sign_in: None,
@@ -650,7 +650,10 @@ fn an_abort_gives_the_old_token_back_from_wherever_it_still_can() {
 #[test]
 fn a_failed_receiver_keeps_the_old_token_alive_and_is_the_only_one_asked_again() {
     let world = World::new(true);
-    let (good, bad) = (Sink::Command("good".into()), Sink::Command("bad".into()));
+    let (good, bad) = (
+        Receiver::Command("good".into()),
+        Receiver::Command("bad".into()),
+    );
     let mut plan = world.plan();
     plan.deliver = vec![bad.clone(), good.clone()];
     world.refusing.borrow_mut().push(bad.clone());
@@ -667,11 +670,11 @@ fn a_failed_receiver_keeps_the_old_token_alive_and_is_the_only_one_asked_again()
     world.refusing.borrow_mut().clear();
     world.rotate_until_done();
     world.assert_tidy("delivered at the second try");
-    let asked: Vec<Sink> = world
+    let asked: Vec<Receiver> = world
         .received
         .borrow()
         .iter()
-        .map(|(sink, _)| sink.clone())
+        .map(|(receiver, _)| receiver.clone())
         .collect();
     assert_eq!(asked, [good, bad]);
 }
@@ -679,7 +682,10 @@ fn a_failed_receiver_keeps_the_old_token_alive_and_is_the_only_one_asked_again()
 /// A rotation of which one receiver has the new token and the other not.
 fn half_delivered(stored: bool, grace: Duration) -> (World, journal::Journal) {
     let world = World::new(stored);
-    let (good, bad) = (Sink::Command("good".into()), Sink::Command("bad".into()));
+    let (good, bad) = (
+        Receiver::Command("good".into()),
+        Receiver::Command("bad".into()),
+    );
     let mut plan = world.plan();
     plan.deliver = vec![good, bad.clone()];
     plan.grace = grace;
@@ -752,7 +758,7 @@ fn what_has_replaced_itself_is_not_taken_back() {
     let world = World::new(false);
     let mut plan = world.plan();
     plan.by_itself = true;
-    plan.deliver = vec![Sink::Command("bad".into())];
+    plan.deliver = vec![Receiver::Command("bad".into())];
     world.refusing.borrow_mut().push(plan.deliver[0].clone());
     let started = world.run(|rotator| rotator.start(&plan));
     let Ok(Err(error)) = started else {

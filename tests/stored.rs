@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use wit::credential::Site;
 use wit::secret::Secret;
-use wit::store::choice;
+use wit::store::select;
 
 use crate::support::machine::{Machine, paths};
 use crate::support::session::Session;
@@ -91,7 +91,7 @@ fn a_damaged_item_is_told_and_hides_no_other() {
     let home = Home::new();
     keep(&home, "good.example", "ada", "");
     keep(&home, "bad.example", "ada", "");
-    let store = choice::open(&paths(&home), Some("file")).expect("a store");
+    let store = select::open(&paths(&home), Some("file")).expect("a store");
     let bad = Site::new(b"https", b"bad.example").expect("a site");
     let damaged = Secret::from("not an item".to_owned());
     store.write(&bad, &damaged).expect("written");

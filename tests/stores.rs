@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use wit::config::{Config, Paths};
-use wit::credential::{Credential, Proof, Site};
+use wit::credential::{AuthData, Credential, Site};
 use wit::item::{Item, ItemError};
 use wit::secret::Secret;
 use wit::store::file::FileStore;
 use wit::store::lock::name_of;
-use wit::store::{self, Store, StoreError, choice};
+use wit::store::{self, Store, StoreError, select};
 
 fn site(host: &str) -> Site {
     Site::new(b"https", host.as_bytes()).expect("a good host")
@@ -23,7 +23,7 @@ fn item(password: &str) -> Item {
     item.credentials.put(Credential {
         username: Some(b"me".to_vec()),
         path: None,
-        proof: Proof::Password(secret(password)),
+        auth: AuthData::Password(secret(password)),
         expiry: None,
         refresh_token: None,
         sign_in: None,
@@ -100,7 +100,7 @@ fn reading_makes_no_file() {
     let files = Files::new();
     assert_eq!(files.store.read(&site("host")).unwrap(), None);
     assert_eq!(files.store.sites().unwrap(), []);
-    let open = choice::open(&files.paths, None).unwrap();
+    let open = select::open(&files.paths, None).unwrap();
     open.sites().unwrap();
     assert_eq!(std::fs::read_dir(files.dir.path()).unwrap().count(), 0);
 }
@@ -295,7 +295,7 @@ fn only_the_owner_can_read_and_a_shared_identity_is_refused() {
 #[test]
 fn a_store_of_an_unknown_name_is_an_error_that_tells_the_names() {
     let files = Files::new();
-    let error = choice::open(&files.paths, Some("vault")).err().unwrap();
+    let error = select::open(&files.paths, Some("vault")).err().unwrap();
     assert!(error.to_string().contains("keychain, file"), "{error}");
 }
 
@@ -306,8 +306,8 @@ fn a_remembered_choice_is_kept() {
         config.store = Some("file".to_owned())
     })
     .unwrap();
-    assert_eq!(choice::open(&files.paths, None).unwrap().name(), "file");
-    let decided = choice::decide(&files.paths, None).unwrap();
+    assert_eq!(select::open(&files.paths, None).unwrap().name(), "file");
+    let decided = select::decide(&files.paths, None).unwrap();
     assert_eq!((decided.store.name(), decided.new), ("file", false));
 }
 
@@ -410,7 +410,7 @@ mod keyring {
         in_session(name, Session::with_keyring, &[], || {
             let dir = tempfile::tempdir().unwrap();
             let paths = Paths::below(dir.path());
-            let store = choice::open(&paths, None).unwrap();
+            let store = select::open(&paths, None).unwrap();
             assert_eq!(store.read(&site("host")).unwrap(), None);
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
             store.write(&site("host"), &secret("hush")).unwrap();
@@ -527,7 +527,7 @@ mod keyring {
             let caveat = SecretService::new().caveat().expect("a caveat");
             assert!(caveat.contains("lost at logout"), "{caveat}");
             let dir = tempfile::tempdir().unwrap();
-            let decided = choice::decide(&Paths::below(dir.path()), None).unwrap();
+            let decided = select::decide(&Paths::below(dir.path()), None).unwrap();
             assert_eq!(decided.store.name(), "file");
             let mut home = crate::support::Home::new();
             let bus = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap();
@@ -549,9 +549,9 @@ mod keyring {
         in_session(name, Session::empty, &[], || {
             let dir = tempfile::tempdir().unwrap();
             let paths = Paths::below(dir.path());
-            let decided = choice::decide(&paths, None).unwrap();
+            let decided = select::decide(&paths, None).unwrap();
             assert_eq!((decided.store.name(), decided.new), ("file", true));
-            let chosen = choice::open(&paths, Some("keychain")).unwrap();
+            let chosen = select::open(&paths, Some("keychain")).unwrap();
             let error = chosen.read(&site("host")).unwrap_err();
             assert!(error.to_string().contains("no Secret Service"), "{error}");
         });
@@ -564,7 +564,7 @@ mod keyring {
         in_session(name, Session::with_services, &[], || {
             let dir = tempfile::tempdir().unwrap();
             let paths = Paths::below(dir.path());
-            let decided = choice::decide(&paths, None).unwrap();
+            let decided = select::decide(&paths, None).unwrap();
             assert_eq!((decided.store.name(), decided.new), ("file", true));
             let error = SecretService::new().read(&site("host")).unwrap_err();
             assert!(

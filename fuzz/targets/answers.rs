@@ -86,7 +86,7 @@ fuzz_target!(|bytes: &[u8]| {
         4 => api.revoke("1").map(drop),
         5 => login::sign_in(&client, &Login::Username("u".to_owned()), &secret).map(drop),
         6 => wit::api::device::ask(&client, "device").map(drop),
-        _ => wit::api::own::this(&client, &secret).map(drop),
+        _ => wit::api::self_token::describe(&client, &secret).map(drop),
     };
     if let Err(error) = told {
         let told = error.to_string();

@@ -12,7 +12,7 @@ pub enum Form {
     /// The server's database, without the server.
     Database,
     /// A token about itself.
-    Own,
+    SelfToken,
     /// A git host's own API, by the entry of a sign-in.
     Host,
 }
@@ -27,7 +27,7 @@ impl Form {
             Form::Rest => "rest",
             Form::Trpc => "trpc",
             Form::Database => "database",
-            Form::Own => "own",
+            Form::SelfToken => "own",
             Form::Host => "host",
         }
     }

@@ -144,7 +144,7 @@ pub fn token_api(
     match form {
         Some(Form::Trpc) => Ok(Box::new(trpc())),
         Some(Form::Rest) => Ok(Box::new(rest())),
-        Some(Form::Database | Form::Own | Form::Host) => Err(ApiError::Unsupported {
+        Some(Form::Database | Form::SelfToken | Form::Host) => Err(ApiError::Unsupported {
             what: "be asked in that form with a session",
         }),
         None => match rest().list() {

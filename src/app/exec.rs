@@ -335,7 +335,7 @@ fn by_secret(paths: &Paths, session: &ApiSession, journal: &Journal) -> Result<(
     };
     let item = store::load(session.store.as_ref(), &place.site).map_err(unread)?;
     for entry in item.pending.iter().filter(|entry| is_meant(entry)) {
-        match session.api.revoke_by_secret(id, entry.proof.secret()) {
+        match session.api.revoke_by_secret(id, entry.auth.secret()) {
             Ok(()) | Err(ApiError::NotFound | ApiError::Unauthorized) => {}
             Err(error) => return Err(error),
         }

@@ -20,7 +20,7 @@ use crate::api::ApiError;
 use crate::api::promises;
 use crate::api::server::ServerUrl;
 use crate::config::{Config, Paths};
-use crate::credential::{Credential, Proof, Site, TokenInfo};
+use crate::credential::{AuthData, Credential, Site, TokenInfo};
 use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::hosts::github_app::{GIT_USERNAME, Installation};
 use crate::hosts::{self, account, password, recognition};
@@ -30,7 +30,7 @@ use crate::oauth::{App, Endpoints, OAuthError, Reach, Tokens, device, discovery}
 use crate::quote::escaped;
 use crate::secret::Secret;
 use crate::sign_in::{ClientAuth, HostType, InstalledApp, SignIn, Upkeep};
-use crate::store::choice::Decided;
+use crate::store::select::Decided;
 use crate::store::{self, StoreError};
 use crate::{interactive, process, progress};
 
@@ -449,7 +449,7 @@ pub fn log_in(
         return Ok(None);
     }
     // A store that can't be read now would lose what the host is about to grant.
-    let decided = store::choice::decide(paths, None)?;
+    let decided = store::select::decide(paths, None)?;
     store::load(decided.store.as_ref(), &host.site)?;
     let kept = host.sign_in()?;
     host.keep(kept, decided).map(Some)
@@ -583,7 +583,7 @@ impl Host<'_> {
         if let Some(id) = &self.configured.client_id {
             return Ok(Some(app(id, self.configured.client_secret.clone())));
         }
-        let store = store::choice::open(self.paths, None)?;
+        let store = store::select::open(self.paths, None)?;
         let item = store::load(store.as_ref(), &self.site)?;
         let server = self.server.to_string();
         let before = item.credentials.0.iter().find_map(|entry| {
@@ -981,7 +981,7 @@ impl Host<'_> {
         let entry = Credential {
             username: Some(username.into_bytes()),
             path: self.request.path.clone().map(String::into_bytes),
-            proof: Proof::Password(kept.secret),
+            auth: AuthData::Password(kept.secret),
             expiry: kept.expiry,
             refresh_token,
             token,

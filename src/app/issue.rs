@@ -9,7 +9,7 @@ use crate::api::lost::{self, Search};
 use crate::api::promises::{Precision, Promises, require};
 use crate::api::{ApiError, CreatedToken, NewToken, Token};
 use crate::config::Paths;
-use crate::credential::{Credential, Proof, TokenInfo};
+use crate::credential::{AuthData, Credential, TokenInfo};
 use crate::expiry::{DAY, Expiry, UnixTime, counted};
 use crate::quote::{Suggestion, escaped};
 use crate::store::{self, StoreError};
@@ -354,7 +354,7 @@ pub(super) fn credential(
     Credential {
         username: Some(session.account.clone().into_bytes()),
         path: None,
-        proof: Proof::Password(created.secret.clone()),
+        auth: AuthData::Password(created.secret.clone()),
         expiry: token.expiry,
         refresh_token: None,
         sign_in: None,

@@ -6,14 +6,14 @@ use std::io;
 use crate::config::{Config, Paths, Server};
 use crate::credential::Site;
 use crate::sign_in::HostType;
-use crate::store::{self, Store, choice};
+use crate::store::{self, Store, select};
 
 /// The configuration. Where it knows no server, the store is asked for those that it holds something
 /// of.
 pub fn config(paths: &Paths) -> io::Result<Config> {
     let mut config = Config::load(paths)?;
     if config.servers.is_empty()
-        && let Ok(store) = choice::open(paths, None)
+        && let Ok(store) = select::open(paths, None)
     {
         complete(&mut config, store.as_ref());
     }

@@ -200,7 +200,7 @@ pub fn log_in(paths: &Paths, request: Request, ask: &dyn Ask) -> Result<LoggedIn
     let is_ours = !matches!(request.way, Way::Session { .. });
     let mut signed_in = sign_in(&client, &request.way, remembered.as_deref(), ask)?;
     let kept = check(&client, &request, &mut signed_in).and_then(|form| {
-        let decided = store::choice::decide(paths, None)?;
+        let decided = store::select::decide(paths, None)?;
         let replaced = store::update(decided.store.as_ref(), paths, &site, |item| {
             keep(&mut item.sessions, &signed_in, &name)
         })?;

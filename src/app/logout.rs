@@ -102,7 +102,7 @@ pub fn log_out(
     let name = server.to_string();
     let account = session::account(&config, &server, meant.account.as_deref());
     let site = session::site_of(&server)?;
-    let store = store::choice::open(paths, None)?;
+    let store = store::select::open(paths, None)?;
     let (revoked, not_revoked) = match revoke {
         true => revoke_stored(paths, meant, &name, &site, store.as_ref(), ask)?,
         false => Default::default(),
@@ -153,7 +153,7 @@ pub fn log_out(
     let now = UnixTime::now();
     done.sessions = (ended.into_iter())
         .map(|session| {
-            let is_over = session.expiry.is_some_and(|expiry| expiry.is_past(now));
+            let is_over = session.expiry.is_some_and(|expiry| expiry.is_expired(now));
             let ended = match is_over {
                 true => Ok(()),
                 false => session::end(&config, meant, &session),

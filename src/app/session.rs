@@ -327,7 +327,7 @@ pub fn open(paths: &Paths, meant: &Selection) -> Result<ApiSession, SessionError
         let named = named.clone();
         return Err(SessionError::OtherAccount { account, named });
     }
-    let store = store::choice::open(paths, None)?;
+    let store = store::select::open(paths, None)?;
     let place = match server(&config, meant.server.as_deref()) {
         Ok(server) => Some(GitSite {
             site: site_of(&server)?,
@@ -389,7 +389,7 @@ fn open_host(
         return Err(ApiError::PlainHttp { server: name }.into());
     }
     let account = account(&config, &server, meant.account.as_deref());
-    let store = store::choice::open(paths, None)?;
+    let store = store::select::open(paths, None)?;
     let is_meant = |entry: &&Credential| {
         entry.sign_in.as_ref().is_some_and(|sign_in| {
             let is_account = match (&sign_in.account, &meant.account) {
@@ -423,7 +423,8 @@ fn open_host(
             });
         }
     }
-    if entry.sign_in.as_ref().is_some_and(|sign_in| sign_in.ended) || entry.is_over(UnixTime::now())
+    if entry.sign_in.as_ref().is_some_and(|sign_in| sign_in.ended)
+        || entry.is_expired(UnixTime::now())
     {
         return Err(SessionError::Expired { server: name });
     }
@@ -637,7 +638,7 @@ pub fn stored(config: &Config, paths: &Paths, meant: &Selection) -> Result<Login
     }
     let site = site_of(&server)?;
     let account = account(config, &server, meant.account.as_deref());
-    let store = store::choice::open(paths, None)?;
+    let store = store::select::open(paths, None)?;
     let item = store::load(store.as_ref(), &site)?;
     let name = server.to_string();
     let held = item.sessions.iter().find(|session| {
@@ -645,7 +646,7 @@ pub fn stored(config: &Config, paths: &Paths, meant: &Selection) -> Result<Login
     });
     let is_over = |session: &Session| {
         let soon = UnixTime::now().plus(CLOCK_MARGIN);
-        session.expiry.is_some_and(|expiry| expiry.is_past(soon))
+        session.expiry.is_some_and(|expiry| expiry.is_expired(soon))
     };
     let session = match held {
         None if is_direct(config, &server) => {

@@ -73,7 +73,7 @@ pub struct ServerStatus {
 /// [`SessionError::NoServer`] where none is known.
 pub fn gather(paths: &Paths, meant: &Selection, offline: bool) -> Result<Status, SessionError> {
     let mut config = Config::load(paths).map_err(SessionError::Config)?;
-    let store = store::choice::open(paths, None);
+    let store = store::select::open(paths, None);
     let stored = match &store {
         Ok(store) => known::complete(&mut config, store.as_ref()),
         Err(_) => Vec::new(),
@@ -108,7 +108,7 @@ pub fn gather(paths: &Paths, meant: &Selection, offline: bool) -> Result<Status,
     let now = UnixTime::now();
     let mut servers = Vec::new();
     for ((url, site), item) in urls.into_iter().zip(&sites).zip(items) {
-        let is_over = |entry: &Credential| entry.is_refreshable() && entry.is_over(now);
+        let is_over = |entry: &Credential| entry.is_refreshable() && entry.is_expired(now);
         let is_over = item.credentials.0.iter().any(is_over);
         servers.push(ServerStatus {
             item,

@@ -153,7 +153,7 @@ pub fn list(paths: &Paths, now: UnixTime) -> Result<Listing, StoreError> {
         what: "can't read the config file".to_owned(),
         error,
     })?;
-    let store = store::choice::open(paths, None)?;
+    let store = store::select::open(paths, None)?;
     let mut sites = store.sites()?;
     sites.sort();
     let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
@@ -246,7 +246,7 @@ fn renewal_of(credential: &Credential, item: &Item, config: &Config, now: UnixTi
         || item.sessions.iter().any(|session| {
             session.server == token.server
                 && session.account == token.account
-                && session.expiry.is_none_or(|expiry| !expiry.is_past(now))
+                && session.expiry.is_none_or(|expiry| !expiry.is_expired(now))
         });
     let is_direct =
         session::parse_url(&token.server).is_ok_and(|url| session::is_direct(config, &url));

@@ -14,7 +14,7 @@ use crate::expiry::{CLOCK_MARGIN, DAY, UnixTime, notable_skew};
 use crate::helper::renewal;
 use crate::hosts::gitlab::Itself;
 use crate::oauth::Reach;
-use crate::rotation::deliver::{DeliveryError, Sink};
+use crate::rotation::deliver::{DeliveryError, Receiver};
 use crate::rotation::journal::{self, Journal};
 use crate::rotation::{Outcome, Plan, Reason, RotationError, Rotator, crash_point};
 use crate::secret::Secret;
@@ -32,7 +32,7 @@ pub struct Upkeep<'a> {
     /// Directories of journals and locks.
     pub paths: &'a Paths,
     /// Brings a new token to a receiver.
-    pub deliver: &'a dyn Fn(&Sink, &Secret) -> Result<(), DeliveryError>,
+    pub deliver: &'a dyn Fn(&Receiver, &Secret) -> Result<(), DeliveryError>,
     /// Told the id of each token that was revoked, and why.
     pub revoked: &'a dyn Fn(&str, Reason),
     /// Longest wait for another rotation at the same site.
@@ -113,7 +113,7 @@ pub fn itself(
     })?;
     let config = Config::load(paths).unwrap_or_default();
     let reach = Reach::to(&config, &server.to_string(), None);
-    let token = entry.map(|entry| entry.proof.secret().clone());
+    let token = entry.map(|entry| entry.auth.secret().clone());
     let token = token.unwrap_or_else(|| Secret::from(String::new()));
     Ok(Box::new(Itself::new(&server, token, &reach)?))
 }
@@ -128,7 +128,7 @@ impl Upkeep<'_> {
             deliver: self.deliver,
             reached: &crash_point,
             revoked: self.revoked,
-            patience: self.lock_timeout,
+            lock_timeout: self.lock_timeout,
         }
     }
 

@@ -8,10 +8,10 @@ use wit::config::{self, Paths};
 use wit::credential::{Credential, Site};
 use wit::expiry::UnixTime;
 use wit::helper::renewal::{self, Renewal};
-use wit::helper::{self, EnvironmentToken, Operation, World};
+use wit::helper::{self, Env, EnvironmentToken, Operation};
 use wit::helper::{asking, refresh};
 use wit::secret::Secret;
-use wit::store::{self, choice};
+use wit::store::{self, select};
 use wit::trace;
 
 const USAGE: &str = "usage: git-credential-wit [--store NAME] (get | store | erase | capability)
@@ -44,16 +44,16 @@ fn main() -> ExitCode {
 
 fn run(operation: Operation, store: Option<&str>) -> Result<(), String> {
     let paths = Paths::from_environment().ok_or("no home directory: set HOME")?;
-    let world = World {
+    let env = Env {
         now: UnixTime::now(),
         paths: &paths,
         environment_token: environment_token(),
-        open: &|| choice::open(&paths, store),
+        open: &|| select::open(&paths, store),
         renew: &|site, entry| renew(&paths, site, entry, store),
         sign_in: &|site| asking::sign_in(&paths, site, store, UnixTime::now()),
     };
     let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
-    helper::run(operation, input, output, &world).map_err(|error| match error.hint() {
+    helper::run(operation, input, output, &env).map_err(|error| match error.hint() {
         Some(hint) => format!("{error}\nhint: {hint}"),
         None => error.to_string(),
     })
@@ -71,7 +71,7 @@ fn renew(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>) ->
     }
     if entry.sign_in.is_some() && !entry.is_replaceable() {
         let done = refresh::refresh(paths, site, store, now);
-        if entry.is_over(now)
+        if entry.is_expired(now)
             && let Some(reason) = refresh::paused(paths, site, UnixTime::now())
         {
             trace::tell(format_args!(
@@ -98,7 +98,7 @@ fn was_lost(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>)
     let Some(token) = entry.token.as_ref().filter(|_| entry.rotates_itself()) else {
         return false;
     };
-    let item = choice::open(paths, store).and_then(|store| store::load(store.as_ref(), site));
+    let item = select::open(paths, store).and_then(|store| store::load(store.as_ref(), site));
     item.is_ok_and(|item| {
         let mut entries = item.credentials.0.iter();
         entries.any(|entry| entry.is_token(&token.server, &token.id) && entry.was_lost())

@@ -12,7 +12,7 @@ use crate::api::server::ServerUrl;
 use crate::app::diagnose::{Finding, State, git, host, machine, server, storage};
 use crate::config::{self, Config};
 use crate::expiry::UnixTime;
-use crate::store::choice;
+use crate::store::select;
 
 /// Site that git is asked about where no server is known.
 const ANY: &str = "https://example.com";
@@ -30,7 +30,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Err(error) => (Config::default(), Some(error)),
     };
     let servers = servers(&args, &config)?;
-    let store = choice::open(&context.paths, None);
+    let store = select::open(&context.paths, None);
     let now = UnixTime::now();
 
     let urls: Vec<String> = match servers.as_slice() {

@@ -10,7 +10,7 @@ use crate::platform::{LAST_REQUESTS, instance};
 use crate::progress;
 
 /// Time limit for the server to finish the requests under way, and stop.
-const PATIENCE: Duration = LAST_REQUESTS.saturating_add(Duration::from_secs(10));
+const STOP_TIMEOUT: Duration = LAST_REQUESTS.saturating_add(Duration::from_secs(10));
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -22,7 +22,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = super::up::data_dir(args.data_dir.as_deref(), context)?;
     let stopped = progress::during("Waiting for requests under way", || {
-        instance::stop(&data_dir, PATIENCE)
+        instance::stop(&data_dir, STOP_TIMEOUT)
     })?;
     let place = data_dir.display();
     let text = match stopped {

@@ -19,7 +19,7 @@ use crate::progress;
 use crate::secret::Secret;
 #[cfg(target_os = "linux")]
 use crate::store::StoreError;
-use crate::store::{self, Store, choice};
+use crate::store::{self, Store, select};
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -67,8 +67,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let (findings, files) = read(&args)?;
     let store = match args.dry_run {
-        true => choice::open(&context.paths, None)?,
-        false => choice::decide(&context.paths, None)?.store,
+        true => select::open(&context.paths, None)?,
+        false => select::decide(&context.paths, None)?.store,
     };
     // What is put last is answered first: the source's first.
     let kept = progress::during("Taking credentials over", || {

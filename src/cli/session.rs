@@ -14,9 +14,8 @@ use crate::api::http::Client;
 use crate::api::server::ServerUrl;
 use crate::app::session::{self, Selection};
 pub use crate::app::session::{
-    ApiSession as Acting, GitSite, Login, SessionError, SignedIn, account, direct, form,
-    git_site as git_place, half_direct, is_direct, known, naming, parse_url, server, site_of,
-    suggest, suggest_create,
+    ApiSession, GitSite, Login, SessionError, SignedIn, account, direct, form, git_site,
+    half_direct, is_direct, known, naming, parse_url, server, site_of, suggest, suggest_create,
 };
 use crate::config::Config;
 use crate::hosts::place::{AccessLevel, Place};
@@ -130,7 +129,7 @@ impl From<&ServerArgs> for Selection {
 }
 
 /// [`session::open`], and says where it works in direct mode.
-pub fn acting(context: &Context, args: &ServerArgs) -> Result<Acting, SessionError> {
+pub fn api_session(context: &Context, args: &ServerArgs) -> Result<ApiSession, SessionError> {
     if let Some(half) = half_direct()
         && !context.json
     {
@@ -140,27 +139,27 @@ pub fn acting(context: &Context, args: &ServerArgs) -> Result<Acting, SessionErr
     if let Some((server, host)) = session::git_host_meant(&context.paths, &meant) {
         context.asks_host(AtHost::login(&server, host));
     }
-    let acting = session::open(&context.paths, &meant)?;
-    if acting.host != HostType::Wit {
-        let lists = acting.api.promises().list;
+    let api_session = session::open(&context.paths, &meant)?;
+    if api_session.host != HostType::Wit {
+        let lists = api_session.api.promises().list;
         context.asks_host(AtHost {
-            server: acting.name.clone(),
-            host: acting.host,
-            login: acting.login.clone(),
-            list: lists.then(|| acting.suggest("wit token list")),
+            server: api_session.name.clone(),
+            host: api_session.host,
+            login: api_session.login.clone(),
+            list: lists.then(|| api_session.suggest("wit token list")),
         });
-    } else if !acting.is_direct() {
-        context.asks(&acting.name);
+    } else if !api_session.is_direct() {
+        context.asks(&api_session.name);
     } else if !context.json {
-        let account = escaped(&acting.account);
+        let account = escaped(&api_session.account);
         eprintln!("Working on {}, as {account}.", database::SERVER);
     }
-    Ok(acting)
+    Ok(api_session)
 }
 
-/// [`acting`] where stored tokens are replaced or ended.
+/// [`api_session`] where stored tokens are replaced or ended.
 pub fn signed_in(context: &Context, args: &ServerArgs) -> Result<SignedIn, SessionError> {
-    acting(context, args)?.for_git()
+    api_session(context, args)?.for_git()
 }
 
 /// The stored session that is meant.

@@ -16,7 +16,7 @@ use crate::app::schedule::{self, Schedule};
 use crate::app::setup_record::Record;
 use crate::config::{self, Config};
 use crate::files::{self, Fault, FileError};
-use crate::store::{self, StoreKind, choice};
+use crate::store::{self, StoreKind, select};
 use crate::system;
 
 #[derive(Debug, clap::Args)]
@@ -149,7 +149,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
         false => usable(record, context)?,
     };
     // The store first: where it can't be reached, git stays as it was.
-    let decided = choice::decide(&context.paths, args.store.as_deref())?;
+    let decided = select::decide(&context.paths, args.store.as_deref())?;
     if let Some(name) = args.store {
         if StoreKind::parse(&name)?.is_some() {
             store::check(decided.store.as_ref())?;

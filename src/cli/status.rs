@@ -19,7 +19,7 @@ use crate::app::rotations::Rotations;
 use crate::app::session::Selection;
 use crate::app::status::{self, Answer, Others, ServerStatus};
 use crate::config::Config;
-use crate::credential::{Credential, Proof, TokenInfo};
+use crate::credential::{AuthData, Credential, TokenInfo};
 use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, OVERDUE, SOON, UnixTime};
 use crate::helper::renewal;
 use crate::item::Item;
@@ -485,7 +485,7 @@ fn shown_prefix(entry: &Credential) -> String {
 
 /// The 8 characters of a token that people see; of any other password, nothing.
 fn prefix(entry: &Credential) -> Option<String> {
-    let Proof::Password(secret) = &entry.proof else {
+    let AuthData::Password(secret) = &entry.auth else {
         return None;
     };
     let text = secret.expose_str()?;

@@ -16,9 +16,9 @@ use crate::expiry::UnixTime;
 use crate::progress;
 use crate::rotation::crash_point;
 use crate::store::StoreKind;
-use crate::store::choice;
 use crate::store::file::identity::{IdentityFile, Protection};
-use crate::store::relocation::{self, MoveError};
+use crate::store::migrate::{self, MoveError};
+use crate::store::select;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -73,7 +73,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
 /// The store in use, and what lies in the others.
 fn show(context: &Context) -> anyhow::Result<Exit> {
-    let store = choice::open(&context.paths, None)?;
+    let store = select::open(&context.paths, None)?;
     let protection = IdentityFile::new(&context.paths).protection()?;
     let until = match protection {
         Protection::Unlocked { until } => until,
@@ -153,7 +153,7 @@ fn move_all(args: &MoveArgs, context: &Context) -> anyhow::Result<Exit> {
             .into());
     }
     let moved = progress::during(&format!("Moving secrets from {from} to {to}"), || {
-        relocation::run(&context.paths, from, to, args.force, &crash_point)
+        migrate::run(&context.paths, from, to, args.force, &crash_point)
     });
     let outcome = match moved {
         Err(error @ MoveError::Differs(_)) => {

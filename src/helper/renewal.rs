@@ -20,7 +20,7 @@ use crate::{process, system, trace};
 /// Days before its end from which a token is renewed where the config says nothing.
 const DAYS: i64 = 7;
 /// Longest time that git is kept waiting for a renewal.
-const PATIENCE: Duration = Duration::from_secs(4);
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(4);
 /// Seconds before a renewal that failed is tried again.
 const PAUSE: i64 = 3_600;
 /// Seconds after which a renewal that is still running is reported as failed.
@@ -119,7 +119,7 @@ pub fn renew(
     match SiteLock::acquire_rotation(paths, site, Duration::ZERO) {
         // Another process is at it: its end is what is waited for.
         Err(StoreError::Busy { .. }) => {
-            return match SiteLock::acquire_rotation(paths, site, PATIENCE) {
+            return match SiteLock::acquire_rotation(paths, site, RENEWAL_TIMEOUT) {
                 Ok(_) => Renewal::Done,
                 Err(_) => Renewal::UnderWay,
             };
@@ -136,7 +136,7 @@ pub fn renew(
         return unknown;
     }
     let step = trace::begin();
-    let (renewal, outcome) = match run_wit(site, store, PATIENCE) {
+    let (renewal, outcome) = match run_wit(site, store, RENEWAL_TIMEOUT) {
         Ok(Some(0)) => (Renewal::Done, "done".to_owned()),
         Ok(Some(UNDECIDED)) => (Renewal::Undecided, "a person must decide".to_owned()),
         Ok(Some(REFUSED)) if entry.rotates_itself() => {
@@ -164,7 +164,7 @@ pub(super) fn wit() -> io::Result<PathBuf> {
 pub(super) fn run_wit(
     site: &Site,
     store: Option<&str>,
-    patience: Duration,
+    timeout: Duration,
 ) -> io::Result<Option<i32>> {
     let mut command = Command::new(wit()?);
     command
@@ -182,7 +182,7 @@ pub(super) fn run_wit(
     system::apart(&mut command);
     let mut child = command.spawn()?;
     // One that is not done goes on by itself, and the next `get` finds what it made.
-    let ended = process::wait_within(&mut child, patience)?;
+    let ended = process::wait_within(&mut child, timeout)?;
     Ok(ended.map(|status| status.code().unwrap_or(-1)))
 }
 
@@ -350,7 +350,7 @@ pub fn pasted_warning(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::{Proof, TokenInfo};
+    use crate::credential::{AuthData, TokenInfo};
     use crate::expiry::Expiry;
     use crate::secret::Secret;
 
@@ -358,7 +358,7 @@ mod tests {
         Credential {
             username: None,
             path: None,
-            proof: Proof::Password(Secret::from(String::new())),
+            auth: AuthData::Password(Secret::from(String::new())),
             expiry: Some(Expiry(UnixTime(lifetime * DAY))),
             refresh_token: None,
             sign_in: None,

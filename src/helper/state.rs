@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::config::{self, Paths, private_dir};
-use crate::credential::{Credential, Description, Proof, Site};
+use crate::credential::{AuthData, Credential, Description, Site};
 use crate::files::{self, Fault, FileError};
 use crate::system;
 
@@ -46,11 +46,11 @@ fn tag(key: &[u8], site: &Site, entry: &Credential) -> String {
     part(Some(site.protocol().as_bytes()));
     part(Some(site.host().as_bytes()));
     part(entry.username.as_deref());
-    match &entry.proof {
-        Proof::Password(_) => part(None),
-        Proof::Header { authtype, .. } => part(Some(authtype)),
+    match &entry.auth {
+        AuthData::Password(_) => part(None),
+        AuthData::Header { authtype, .. } => part(Some(authtype)),
     }
-    part(Some(entry.proof.secret().expose()));
+    part(Some(entry.auth.secret().expose()));
     let expiry = entry.expiry.map(|expiry| expiry.0.0.to_be_bytes());
     part(expiry.as_ref().map(|bytes| bytes.as_slice()));
     part(entry.refresh_token.as_ref().map(|secret| secret.expose()));

@@ -29,7 +29,7 @@ pub enum End {
 
 /// Ends the access token and the refresh token of an entry, or the token that was pasted or created.
 pub fn end(entry: &Credential, sign_in: &SignIn, server: &ServerUrl, reach: &Reach) -> End {
-    let token = entry.proof.secret();
+    let token = entry.auth.secret();
     let refresh = entry.refresh_token.as_ref();
     let ended = match (&sign_in.upkeep, sign_in.host) {
         (Upkeep::Refresh(client), HostType::Github) => {

@@ -273,7 +273,7 @@ const UNSUPPORTED: ApiError = ApiError::Unsupported {
 
 impl TokenApi for Itself {
     fn form(&self) -> Form {
-        Form::Own
+        Form::SelfToken
     }
 
     fn promises(&self) -> Promises {

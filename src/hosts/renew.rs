@@ -7,7 +7,7 @@ use super::end::end;
 use super::github_app::AppApi;
 use crate::api::server::ServerUrl;
 use crate::config::{Config, Paths};
-use crate::credential::{Credential, Proof, Site};
+use crate::credential::{AuthData, Credential, Site};
 use crate::expiry::UnixTime;
 use crate::oauth::{OAuthError, Reach, Tokens, refresh};
 use crate::sign_in::{SignIn, Upkeep, ended};
@@ -45,14 +45,14 @@ fn clause(why: Option<&str>) -> String {
 }
 
 /// Renews each access token of `site` that is due. Other processes wait for the lock up to
-/// `patience`, and then find nothing due. Nothing is asked where `is_paused` says so once the lock
+/// `lock_timeout`, and then find nothing due. Nothing is asked where `is_paused` says so once the lock
 /// is held: another process has just failed. Returns how many were renewed; the first failure
 /// after all were tried.
 pub fn refresh_due(
     store: &dyn Store,
     paths: &Paths,
     site: &Site,
-    patience: Duration,
+    lock_timeout: Duration,
     is_paused: impl FnOnce() -> bool,
 ) -> Result<usize, RenewError> {
     let is_due = |entry: &&Credential| entry.needs_refresh(UnixTime::now());
@@ -61,7 +61,7 @@ pub fn refresh_due(
     if !item.credentials.0.iter().any(|entry| is_due(&entry)) {
         return Ok(0);
     }
-    let _lock = SiteLock::acquire_rotation(paths, site, patience)?;
+    let _lock = SiteLock::acquire_rotation(paths, site, lock_timeout)?;
     let item = store::load(store, site)?;
     let due: Vec<&Credential> = item.credentials.0.iter().filter(is_due).collect();
     if due.is_empty() {
@@ -115,13 +115,13 @@ fn renew(
         Err(error) => return Err(RenewError::OAuth(error)),
     };
     let mut new = Credential {
-        proof: Proof::Password(tokens.access),
+        auth: AuthData::Password(tokens.access),
         refresh_token: tokens.refresh,
         ..entry.clone()
     };
     // A refresh token may work once only: nothing stands between the answer and this write.
     let is_kept = change(store, paths, site, entry, |sign_in, held| {
-        held.proof = new.proof.clone();
+        held.auth = new.auth.clone();
         held.expiry = tokens.expiry;
         held.refresh_token = new.refresh_token.clone().or(held.refresh_token.take());
         sign_in.issued = issued;
@@ -184,8 +184,8 @@ fn change(
             change(&mut sign_in, held);
             held.sign_in = Some(sign_in);
         }
-        if held.proof != entry.proof {
-            item.retire(entry.proof.secret());
+        if held.auth != entry.auth {
+            item.retire(entry.auth.secret());
         }
         true
     })

@@ -96,7 +96,7 @@ impl Login {
             host: sign_in.host,
             server: server.clone(),
             account: sign_in.account.clone(),
-            token: entry.proof.secret().clone(),
+            token: entry.auth.secret().clone(),
             sign_in,
             reach: reach.clone(),
             person: person.clone(),

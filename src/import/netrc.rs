@@ -398,14 +398,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::credential::Proof;
+    use crate::credential::AuthData;
 
     /// `site username password` of each entry, and the lines that were skipped.
     fn outcome(text: &[u8]) -> (Vec<String>, Vec<usize>) {
         let mut findings = Findings::default();
         read("netrc", text, &mut findings);
         let found = findings.found.iter().map(|found| {
-            let Proof::Password(password) = &found.credential.proof else {
+            let AuthData::Password(password) = &found.credential.auth else {
                 panic!("a netrc has passwords alone");
             };
             let username = found.credential.username.clone().expect("a username");

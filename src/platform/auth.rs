@@ -230,7 +230,7 @@ impl Platform {
     ) -> Result<Option<Session>, Refusal> {
         let session = self.database.session(session).await?;
         if let Some(session) = &session {
-            self.uses.note_session(session, from);
+            self.last_used.note_session(session, from);
         }
         Ok(session)
     }
@@ -245,7 +245,7 @@ impl Platform {
         let grant = self.presented_token(headers).await?;
         let grant = grant.filter(|grant| !grant.user.suspended);
         if let Some(grant) = &grant {
-            self.uses.note(grant, from);
+            self.last_used.note(grant, from);
         }
         Ok(grant)
     }
@@ -262,7 +262,7 @@ impl Platform {
             if grant.user.suspended {
                 return Err(DatabaseError::Suspended.into());
             }
-            self.uses.note(grant, from);
+            self.last_used.note(grant, from);
         }
         Ok(grant)
     }
@@ -277,7 +277,7 @@ impl Platform {
         let Some(hash) = TokenHash::of(&secret) else {
             return Ok(None);
         };
-        let grant = self.checks.check(hash).await?;
+        let grant = self.token_lookup.check(hash).await?;
         Ok(grant.filter(|grant| match &username {
             None => true,
             Some(username) => {

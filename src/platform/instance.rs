@@ -18,7 +18,7 @@ use crate::config::{lock_within, open_or_create};
 /// Longest time that a server that was killed may still hold what it had, and one that starts may take.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 /// Interval between two looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Time limit for a server to write `server.pid`.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -133,7 +133,7 @@ pub fn answering(data_dir: &Path) -> anyhow::Result<Option<Running>> {
         if is_settled || Instant::now() >= until {
             return Ok(found);
         }
-        std::thread::sleep(LOOK_AGAIN);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -178,7 +178,7 @@ pub fn running(data_dir: &Path) -> anyhow::Result<Option<Running>> {
         match serde_json::from_slice(&text) {
             Ok(running) => return Ok(Some(running)),
             Err(_) if text.is_empty() || Instant::now() >= until => return Ok(None),
-            Err(_) => std::thread::sleep(LOOK_AGAIN),
+            Err(_) => std::thread::sleep(POLL_INTERVAL),
         }
     }
 }
@@ -206,7 +206,7 @@ pub fn reload(data_dir: &Path, timeout: Duration) -> anyhow::Result<Option<Reloa
                     error: now.reload_error,
                 }));
             }
-            _ => std::thread::sleep(LOOK_AGAIN),
+            _ => std::thread::sleep(POLL_INTERVAL),
         }
     }
     bail!(

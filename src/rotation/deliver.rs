@@ -26,7 +26,7 @@ const PIECE: usize = 12;
 /// Receiver of a new token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Sink {
+pub enum Receiver {
     /// A command of `sh -c` that reads the token from its standard input.
     Command(String),
     /// A file, replaced all at once, that only its owner can read.
@@ -35,12 +35,12 @@ pub enum Sink {
     Print,
 }
 
-impl fmt::Display for Sink {
+impl fmt::Display for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Sink::Command(command) => write!(f, "command `{}`", command.escape_debug()),
-            Sink::File(path) => write!(f, "file {}", path.display()),
-            Sink::Print => f.write_str("standard output"),
+            Receiver::Command(command) => write!(f, "command `{}`", command.escape_debug()),
+            Receiver::File(path) => write!(f, "file {}", path.display()),
+            Receiver::Print => f.write_str("standard output"),
         }
     }
 }
@@ -58,11 +58,11 @@ impl fmt::Display for DeliveryError {
 impl std::error::Error for DeliveryError {}
 
 /// Gives `token`, without a newline, to a command or a file.
-pub fn deliver(sink: &Sink, token: &Secret, limit: Duration) -> Result<(), DeliveryError> {
-    match sink {
-        Sink::Command(command) => run(command, token, limit),
-        Sink::File(path) => to_file(path, token),
-        Sink::Print => Err(DeliveryError("nobody prints here".to_owned())),
+pub fn deliver(receiver: &Receiver, token: &Secret, limit: Duration) -> Result<(), DeliveryError> {
+    match receiver {
+        Receiver::Command(command) => run(command, token, limit),
+        Receiver::File(path) => to_file(path, token),
+        Receiver::Print => Err(DeliveryError("nobody prints here".to_owned())),
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn to_command(command: &str) -> Result<(), DeliveryError> {
-        deliver(&Sink::Command(command.to_owned()), &token(), TIME_LIMIT)
+        deliver(&Receiver::Command(command.to_owned()), &token(), TIME_LIMIT)
     }
 
     #[test]
@@ -213,9 +213,9 @@ mod tests {
 
     #[test]
     fn a_command_that_hangs_is_killed_with_what_it_started() {
-        let sink = Sink::Command("sleep 1000 & wait".to_owned());
+        let receiver = Receiver::Command("sleep 1000 & wait".to_owned());
         let begun = std::time::Instant::now();
-        let error = deliver(&sink, &token(), Duration::from_millis(50)).expect_err("hangs");
+        let error = deliver(&receiver, &token(), Duration::from_millis(50)).expect_err("hangs");
         assert!(error.0.contains("did not end"), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
@@ -232,7 +232,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("token");
         std::fs::write(&path, "old").expect("written");
-        deliver(&Sink::File(path.clone()), &token(), TIME_LIMIT).expect("delivered");
+        deliver(&Receiver::File(path.clone()), &token(), TIME_LIMIT).expect("delivered");
         assert_eq!(std::fs::read(&path).expect("read"), token().expose());
         let mode = std::fs::metadata(&path)
             .expect("there")
@@ -245,7 +245,8 @@ mod tests {
     fn what_is_no_regular_file_is_refused_and_left() {
         use std::os::unix::fs::{FileTypeExt, symlink};
         let dir = tempfile::tempdir().expect("a directory");
-        let deliver_to = |path: &Path| deliver(&Sink::File(path.to_owned()), &token(), TIME_LIMIT);
+        let deliver_to =
+            |path: &Path| deliver(&Receiver::File(path.to_owned()), &token(), TIME_LIMIT);
         let fifo = dir.path().join("fifo");
         let made = std::process::Command::new("mkfifo").arg(&fifo).status();
         assert!(made.expect("mkfifo runs").success());

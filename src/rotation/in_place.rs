@@ -98,7 +98,7 @@ impl Rotator<'_> {
                 return Err(doing("replacing the token")(error));
             };
             // A refusal of the request has left the token alone; whether it did is asked all the same.
-            match self.api.verify(old.proof.secret()) {
+            match self.api.verify(old.auth.secret()) {
                 Ok(_) => {}
                 Err(ApiError::Unauthorized) => return Err(self.lost_in_place(journal, &site)?),
                 Err(error) => {
@@ -165,7 +165,7 @@ impl Rotator<'_> {
             sign_in
         });
         Credential {
-            proof: old.proof.with(secret.clone()),
+            auth: old.auth.with(secret.clone()),
             expiry: token.expiry,
             token: Some(self.info_of(token, journal)),
             sign_in,
@@ -182,7 +182,7 @@ impl Rotator<'_> {
         let since = u64::try_from(self.server_time().since(journal.sent)).unwrap_or(0);
         let end = Instant::now() + timeout.saturating_sub(Duration::from_secs(since));
         loop {
-            match self.api.verify(old.proof.secret()) {
+            match self.api.verify(old.auth.secret()) {
                 Err(ApiError::Unauthorized) => return Ok(Old::Dead),
                 Ok(_) => {}
                 Err(error) => return Err(doing("asking whether the token was replaced")(error)),
@@ -280,7 +280,7 @@ fn put_in_place(item: &mut Item, old_id: &str, new: &Credential) {
         old = Some(std::mem::replace(entry, successor));
     }
     match old {
-        Some(old) => item.retire(old.proof.secret()),
+        Some(old) => item.retire(old.auth.secret()),
         // Git erased it meanwhile, as it does with a password that was refused.
         None => item.credentials.0.insert(0, new.clone()),
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::GRACE_AGAIN;
-use super::deliver::Sink;
+use super::deliver::Receiver;
 use crate::api::NewToken;
 use crate::api::promises::stem;
 use crate::config::{Paths, write_private};
@@ -109,7 +109,8 @@ pub struct Journal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// The receiver.
-    pub sink: Sink,
+    #[serde(rename = "sink")]
+    pub receiver: Receiver,
     /// True if it has the new token.
     pub done: bool,
 }
@@ -117,7 +118,7 @@ pub struct Delivery {
 impl Journal {
     /// The journal of a rotation that has done nothing yet.
     pub(super) fn new(plan: &super::Plan, now: UnixTime) -> Self {
-        let sinks = plan.deliver.iter().cloned();
+        let receivers = plan.deliver.iter().cloned();
         Journal {
             version: VERSION,
             rotation: plan.rotation.clone(),
@@ -142,7 +143,12 @@ impl Journal {
             clock_skew: 0,
             known: Vec::new(),
             step: Step::Creating,
-            deliveries: sinks.map(|sink| Delivery { sink, done: false }).collect(),
+            deliveries: receivers
+                .map(|receiver| Delivery {
+                    receiver,
+                    done: false,
+                })
+                .collect(),
             grace: plan.grace.as_secs(),
             revoke_at: None,
             shortened: false,
@@ -189,7 +195,7 @@ impl Journal {
 
     /// Returns whether the new token is still to be printed, so that only a person can finish it.
     pub fn waits_for_print(&self) -> bool {
-        let printed = |delivery: &Delivery| !delivery.done && delivery.sink == Sink::Print;
+        let printed = |delivery: &Delivery| !delivery.done && delivery.receiver == Receiver::Print;
         self.deliveries.iter().any(printed)
     }
 
@@ -211,13 +217,20 @@ impl Journal {
             || self.new_id.as_deref().is_some_and(fits)
     }
 
-    /// Sets who is to receive the token: those that have it already, and `sinks`.
-    pub fn redirect(&mut self, sinks: &[Sink]) {
+    /// Sets who is to receive the token: those that have it already, and `receivers`.
+    pub fn redirect(&mut self, receivers: &[Receiver]) {
         self.deliveries.retain(|delivery| delivery.done);
-        for sink in sinks {
-            if !self.deliveries.iter().any(|known| known.sink == *sink) {
-                let sink = sink.clone();
-                self.deliveries.push(Delivery { sink, done: false });
+        for receiver in receivers {
+            if !self
+                .deliveries
+                .iter()
+                .any(|known| known.receiver == *receiver)
+            {
+                let receiver = receiver.clone();
+                self.deliveries.push(Delivery {
+                    receiver,
+                    done: false,
+                });
             }
         }
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::api::CreatedToken;
 use crate::api::lost::{self, Search};
 use crate::api::promises::{Precision, SelfRotation, require, stem};
-use crate::credential::{Proof, TokenInfo};
+use crate::credential::{AuthData, TokenInfo};
 use crate::expiry::DAY;
 use crate::store;
 
@@ -16,19 +16,23 @@ const IN_USE: &str = "the new token is in use already";
 impl Rotator<'_> {
     /// Begins a rotation and carries it as far as it goes.
     pub fn start(&self, plan: &Plan) -> Result<Outcome, RotationError> {
-        let _lock = SiteLock::acquire_rotation(self.paths, &plan.site, self.patience)?;
+        let _lock = SiteLock::acquire_rotation(self.paths, &plan.site, self.lock_timeout)?;
         let mut journal = self.preflight(plan)?;
         self.drive(&mut journal)
     }
 
     /// Finishes a rotation that a crash or an error left behind, or undoes what can't be finished.
     pub fn resume(&self, journal: &Journal) -> Result<Outcome, RotationError> {
-        let _lock = SiteLock::acquire_rotation(self.paths, &site_of(journal)?, self.patience)?;
+        let _lock = SiteLock::acquire_rotation(self.paths, &site_of(journal)?, self.lock_timeout)?;
         match journal.reload(self.paths)? {
             Some(mut now) => {
                 // The caller may have changed the receivers; the rest is the file's.
-                let sinks: Vec<Sink> = journal.deliveries.iter().map(|d| d.sink.clone()).collect();
-                now.redirect(&sinks);
+                let receivers: Vec<Receiver> = journal
+                    .deliveries
+                    .iter()
+                    .map(|d| d.receiver.clone())
+                    .collect();
+                now.redirect(&receivers);
                 self.drive(&mut now)
             }
             None => {
@@ -47,7 +51,7 @@ impl Rotator<'_> {
     /// for an hour.
     pub fn end_grace(&self, journal: &Journal) -> Result<Outcome, RotationError> {
         let site = site_of(journal)?;
-        let _lock = SiteLock::acquire_rotation(self.paths, &site, self.patience)?;
+        let _lock = SiteLock::acquire_rotation(self.paths, &site, self.lock_timeout)?;
         let journal = journal.reload(self.paths)?;
         let Some(mut journal) = journal.filter(|journal| journal.is_grace_over((self.now)()))
         else {
@@ -64,7 +68,7 @@ impl Rotator<'_> {
     /// Writes down that a person was told of these tokens ([`RotationError::Unclear`]): whatever is
     /// not revoked by then is left alone from now on.
     pub fn leave_alone(&self, journal: &Journal, tokens: &[Token]) -> Result<(), RotationError> {
-        let _lock = SiteLock::acquire_rotation(self.paths, &site_of(journal)?, self.patience)?;
+        let _lock = SiteLock::acquire_rotation(self.paths, &site_of(journal)?, self.lock_timeout)?;
         if let Some(mut journal) = journal.reload(self.paths)? {
             let ids = tokens.iter().map(|token| token.id.clone());
             journal.known.extend(ids);
@@ -76,7 +80,7 @@ impl Rotator<'_> {
     /// Takes a rotation back: the old token in its place, the new one revoked.
     pub fn abort(&self, journal: &Journal) -> Result<Outcome, RotationError> {
         let site = site_of(journal)?;
-        let _lock = SiteLock::acquire_rotation(self.paths, &site, self.patience)?;
+        let _lock = SiteLock::acquire_rotation(self.paths, &site, self.lock_timeout)?;
         let Some(mut journal) = journal.reload(self.paths)? else {
             return Ok(Outcome::Gone);
         };
@@ -108,7 +112,7 @@ impl Rotator<'_> {
             let Some(old) = with_id(&item.previous, &journal.old_id) else {
                 return Err(RotationError::TooLateToAbort(IN_USE));
             };
-            match self.api.verify(old.proof.secret()) {
+            match self.api.verify(old.auth.secret()) {
                 Err(ApiError::Unauthorized) => {
                     return Err(RotationError::TooLateToAbort("the old token is dead"));
                 }
@@ -141,7 +145,7 @@ impl Rotator<'_> {
             let item = store::load(self.store, &site_of(journal)?)?;
             let kept = with_id(&item.credentials.0, &new_id).or(with_id(&item.pending, &new_id));
             if let Some(new) = kept {
-                return match self.api.verify(new.proof.secret()) {
+                return match self.api.verify(new.auth.secret()) {
                     Ok(_) => Ok(true),
                     Err(ApiError::Unauthorized) => Ok(false),
                     Err(error) => Err(doing("verifying the new token")(error)),
@@ -199,10 +203,10 @@ impl Rotator<'_> {
                     false => RotationError::Missing,
                 });
             };
-            match self.api.verify(old.proof.secret()) {
+            match self.api.verify(old.auth.secret()) {
                 Ok(account) => journal.account_id = Some(account.id),
                 // An expired token has nothing to lose, but can't replace itself.
-                Err(ApiError::Unauthorized) if !plan.by_itself && self.is_over(old.expiry) => {}
+                Err(ApiError::Unauthorized) if !plan.by_itself && self.is_expired(old.expiry) => {}
                 Err(ApiError::Unauthorized) => return Err(RotationError::OldRefused),
                 Err(error) => return Err(doing("verifying the old token")(error)),
             }
@@ -230,8 +234,8 @@ impl Rotator<'_> {
         Ok(journal)
     }
 
-    fn is_over(&self, expiry: Option<Expiry>) -> bool {
-        expiry.is_some_and(|expiry| expiry.is_past(self.server_time().plus(CLOCK_MARGIN)))
+    fn is_expired(&self, expiry: Option<Expiry>) -> bool {
+        expiry.is_some_and(|expiry| expiry.is_expired(self.server_time().plus(CLOCK_MARGIN)))
     }
 
     /// Facts about a new token, as they are stored with it.
@@ -393,9 +397,9 @@ impl Rotator<'_> {
                 None => Some(journal.account.clone().into_bytes()),
             },
             path: old.and_then(|old| old.path.clone()),
-            proof: match old {
-                Some(old) => old.proof.with(secret.clone()),
-                None => Proof::Password(secret.clone()),
+            auth: match old {
+                Some(old) => old.auth.with(secret.clone()),
+                None => AuthData::Password(secret.clone()),
             },
             expiry: token.expiry,
             refresh_token: None,
@@ -458,7 +462,7 @@ impl Rotator<'_> {
         journal: &Journal,
         pending: &Credential,
     ) -> Result<Option<String>, RotationError> {
-        let account = match self.api.verify(pending.proof.secret()) {
+        let account = match self.api.verify(pending.auth.secret()) {
             Ok(account) => account,
             Err(ApiError::Unauthorized) => {
                 return Ok(Some("the server does not accept it".to_owned()));
@@ -512,14 +516,14 @@ impl Rotator<'_> {
                 if journal.deliveries[at].done {
                     continue;
                 }
-                let sink = journal.deliveries[at].sink.clone();
-                match (self.deliver)(&sink, new.proof.secret()) {
+                let receiver = journal.deliveries[at].receiver.clone();
+                match (self.deliver)(&receiver, new.auth.secret()) {
                     Ok(()) => {
                         (self.reached)("delivered");
                         journal.deliveries[at].done = true;
                         self.step(journal, Step::Delivering)?;
                     }
-                    Err(error) => failed.push((sink, error)),
+                    Err(error) => failed.push((receiver, error)),
                 }
             }
             if !failed.is_empty() {
@@ -730,7 +734,7 @@ fn promote(item: &mut Item, old_id: &str, new_id: &str) -> bool {
     match entries.position(|entry| entry.has_id(old_id)) {
         Some(at) => {
             let old = std::mem::replace(&mut item.credentials.0[at], new);
-            item.retire(old.proof.secret());
+            item.retire(old.auth.secret());
             item.previous.push(old);
         }
         // Git erased it meanwhile, as it does with a password that was refused.
@@ -746,7 +750,7 @@ fn put_back(item: &mut Item, journal: &Journal) -> Option<String> {
         let is_new = |entry: &Credential| entry.has_id(new_id);
         if let Some(at) = item.credentials.0.iter().position(is_new) {
             let new = std::mem::replace(&mut item.credentials.0[at], old);
-            item.retire(new.proof.secret());
+            item.retire(new.auth.secret());
             item.pending.push(new);
         } else if item.credentials.in_place_of(&old).is_none() {
             // Git erased it meanwhile, as it does with a password that was refused.

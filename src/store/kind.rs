@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::StoreError;
 
-/// The name that leaves the kind to [`super::choice`].
+/// The name that leaves the kind to [`super::select`].
 const AUTO: &str = "auto";
 
 /// A kind of store.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::platform::{Reply, request};
 
 /// How long an element or a page is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 const INSTALL: &str = "apt-get install chromium chromium-driver";
 /// The key under which WebDriver names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -65,7 +65,7 @@ impl Browser {
             _profile: profile,
         };
         let profile = format!("--user-data-dir={}", browser._profile.path().display());
-        let patience = PATIENCE.as_millis();
+        let timeout = PAGE_TIMEOUT.as_millis();
         let capabilities = json!({
             // A test's own certificate is signed by nobody.
             "acceptInsecureCerts": true,
@@ -79,7 +79,7 @@ impl Browser {
                 "prefs": preferences,
             },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
-            "timeouts": { "implicit": patience, "pageLoad": patience, "script": patience },
+            "timeouts": { "implicit": timeout, "pageLoad": timeout, "script": timeout },
         });
         let begun = browser.ask(
             "POST",
@@ -185,7 +185,7 @@ impl Browser {
         let begun = Instant::now();
         act();
         while self.tell("GET", &old, &Value::Null).status == 200 {
-            assert!(begun.elapsed() < PATIENCE, "still at {}", self.url());
+            assert!(begun.elapsed() < PAGE_TIMEOUT, "still at {}", self.url());
         }
     }
 

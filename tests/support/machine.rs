@@ -6,7 +6,7 @@ use serde_json::Value;
 use wit::config::Paths;
 use wit::credential::Site;
 use wit::expiry::{Expiry, UnixTime};
-use wit::store::{self, choice};
+use wit::store::{self, select};
 
 use super::platform::{PASSWORD, Server};
 use super::{HELPER, Home, WIT, done, text};
@@ -166,7 +166,7 @@ impl Machine {
 
 /// The sessions that a home stores for a site.
 pub fn stored_sessions(home: &Home, site: &Site) -> Vec<String> {
-    let store = choice::open(&paths(home), Some("file")).expect("a store");
+    let store = select::open(&paths(home), Some("file")).expect("a store");
     let item = store::load(store.as_ref(), site).expect("an item");
     let sessions = item.sessions.iter();
     sessions
@@ -179,7 +179,7 @@ pub fn age_tokens(home: &Home, host: &str, days: i64) {
     let age = days * 86_400;
     let site = Site::new(b"http", host.as_bytes()).expect("a site");
     let paths = paths(home);
-    let store = choice::open(&paths, Some("file")).expect("a store");
+    let store = select::open(&paths, Some("file")).expect("a store");
     store::update(store.as_ref(), &paths, &site, |item| {
         for entry in &mut item.credentials.0 {
             let Expiry(end) = entry.expiry.expect("an expiry");

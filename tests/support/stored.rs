@@ -5,7 +5,7 @@ use std::process::Output;
 use wit::credential::{Credential, Site};
 use wit::expiry::{Expiry, UnixTime};
 use wit::item::Item;
-use wit::store::{self, choice};
+use wit::store::{self, select};
 
 use super::machine::paths;
 use super::{HELPER, Home, done};
@@ -16,13 +16,13 @@ pub fn site(url: &str) -> Site {
 }
 
 pub fn item(home: &Home, url: &str) -> Item {
-    let store = choice::open(&paths(home), Some("file")).expect("a store");
+    let store = select::open(&paths(home), Some("file")).expect("a store");
     store::load(store.as_ref(), &site(url)).expect("an item")
 }
 
 pub fn change(home: &Home, url: &str, change: impl Fn(&mut Credential)) {
     let paths = paths(home);
-    let store = choice::open(&paths, Some("file")).expect("a store");
+    let store = select::open(&paths, Some("file")).expect("a store");
     store::update(store.as_ref(), &paths, &site(url), |item| {
         item.credentials.0.iter_mut().for_each(&change);
     })

@@ -12,7 +12,7 @@ use crate::config::Paths;
 use crate::files::{self, Fault, FileError};
 use crate::helper::{renewal, state};
 use crate::rotation::journal;
-use crate::store::relocation;
+use crate::store::migrate;
 use crate::system;
 
 /// Tokens by their server, as far as their form tells a whole file from a damaged one.
@@ -32,7 +32,7 @@ pub fn unusable(paths: &Paths) -> Vec<FileError> {
     let mut unusable: Vec<FileError> = directories.iter().filter_map(|dir| blocked(dir)).collect();
     let read = [
         Record::load(paths).map(drop),
-        relocation::check_note(paths),
+        migrate::check_note(paths),
         files::read_json::<Completions>(&paths.completions_file(), 1).map(drop),
         state::check_key(paths),
     ];

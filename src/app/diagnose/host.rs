@@ -58,7 +58,7 @@ impl Facts {
                 .filter(|sign_in| sign_in.server == url)?;
             Some(Held {
                 is_refreshable: entry.is_refreshable(),
-                is_expired: entry.is_over(now),
+                is_expired: entry.is_expired(now),
                 sign_in,
             })
         };

@@ -9,7 +9,7 @@ use crate::api::http::Client;
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, ReasonKind, login};
 use crate::config::{self, Config};
-use crate::credential::{Credential, Proof};
+use crate::credential::{AuthData, Credential};
 use crate::expiry::{self, DAY, Expiry, OVERDUE, UnixTime};
 use crate::helper::renewal;
 use crate::secret::Secret;
@@ -121,7 +121,7 @@ impl Facts {
         facts.session = match held {
             None => Session::Unknown,
             Some(None) => Session::None,
-            Some(Some(held)) if held.expiry.is_some_and(|e| e.is_past(now)) => Session::Ended,
+            Some(Some(held)) if held.expiry.is_some_and(|e| e.is_expired(now)) => Session::Ended,
             Some(Some(held)) => Session::Good(held.expiry),
         };
         let client = match (means.client)(server) {
@@ -187,7 +187,7 @@ fn token_of(
     runs_out: bool,
 ) -> Option<Held> {
     let token = entry.token.as_ref().filter(|token| token.server == url)?;
-    let Proof::Password(secret) = &entry.proof else {
+    let AuthData::Password(secret) = &entry.auth else {
         return None;
     };
     Some(Held {
@@ -349,7 +349,7 @@ fn check_token(token: &Held, now: UnixTime) -> Finding {
         Err(ApiError::Unauthorized) => {
             Finding::wrong("token", format!("{name} is not taken by the server"))
                 .why(
-                    match token.expiry.is_some_and(|expiry| expiry.is_past(now)) {
+                    match token.expiry.is_some_and(|expiry| expiry.is_expired(now)) {
                         true => "it has expired",
                         false => "it was revoked, or belongs to an account that is gone",
                     },

@@ -20,9 +20,9 @@ use crate::store::{self, Store, StoreError, StoreKind, lock::SiteLock};
 use crate::system;
 
 /// Time after which a lock that is held counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Interval between two looks at it.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 const TO_FILE: &str = "wit setup --store file";
 
@@ -318,7 +318,7 @@ fn own_dirs(paths: &Paths) -> impl Iterator<Item = PathBuf> {
 /// rotation may well last, and is left out.
 fn stuck(dir: &Path) -> Vec<(PathBuf, Option<u32>)> {
     let files = fs::read_dir(dir).into_iter().flatten().flatten();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     files
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|e| e == "lock"))
@@ -338,7 +338,7 @@ fn is_held_until(path: &Path, deadline: Instant) -> bool {
     loop {
         match file.try_lock_shared() {
             Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
-                std::thread::sleep(LOOK_AGAIN);
+                std::thread::sleep(POLL_INTERVAL);
             }
             Err(fs::TryLockError::WouldBlock) => return true,
             _ => return false,

@@ -106,7 +106,7 @@ impl Host<'_> {
 
     /// The key that the app signed in with before.
     fn stored_key(&self, id: &str) -> Result<Secret, HostLoginError> {
-        let store = store::choice::open(self.paths, None)?;
+        let store = store::select::open(self.paths, None)?;
         let item = store::load(store.as_ref(), &self.site)?;
         let server = self.server.to_string();
         let stored = item.credentials.0.iter().find_map(|entry| {

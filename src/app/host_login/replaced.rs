@@ -23,7 +23,7 @@ impl Host<'_> {
             return Ok(());
         };
         // The same token, pasted once more.
-        if replaced.proof.secret() == new.proof.secret() {
+        if replaced.auth.secret() == new.auth.secret() {
             return Ok(());
         }
         match &sign_in.upkeep {
@@ -85,7 +85,7 @@ impl Host<'_> {
             return Ok(());
         }
         let accepts = || {
-            let secret = new.proof.secret();
+            let secret = new.auth.secret();
             account::accepts(self.kind, &self.server, secret, false, &self.reach)
         };
         let before = accepts();
@@ -114,7 +114,7 @@ impl Host<'_> {
     fn forget_ended(&self, new: &Credential, store: &dyn Store) -> Result<(), HostLoginError> {
         store::update(store, self.paths, &self.site, |item| {
             let mut entries = item.credentials.0.iter_mut();
-            let held = entries.find(|entry| entry.proof.secret() == new.proof.secret());
+            let held = entries.find(|entry| entry.auth.secret() == new.auth.secret());
             if let Some(entry) = held {
                 entry.expiry = Some(Expiry(UnixTime::now()));
                 if let Some(sign_in) = &mut entry.sign_in {
@@ -126,7 +126,7 @@ impl Host<'_> {
     }
 
     fn tell_of_pasted(&self, replaced: &Credential, sign_in: &SignIn) {
-        let secret = replaced.proof.secret();
+        let secret = replaced.auth.secret();
         let accepted = account::accepts(self.kind, &self.server, secret, true, &self.reach);
         let works = match sign_in.ended {
             true => Some(false),

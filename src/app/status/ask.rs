@@ -11,7 +11,7 @@ use crate::api::server::ServerUrl;
 use crate::api::{ApiError, Token, TokenApi, login};
 use crate::app::session::{self, Selection};
 use crate::config::Config;
-use crate::credential::{Credential, Proof, TokenInfo};
+use crate::credential::{AuthData, Credential, TokenInfo};
 use crate::expiry::UnixTime;
 use crate::hosts::account;
 use crate::item::{Item, Session};
@@ -55,7 +55,7 @@ impl Question {
     pub fn new(server: &ServerUrl, item: &Item, config: &Config, meant: &Selection) -> Self {
         let (name, now) = (server.to_string(), UnixTime::now());
         let is_alive = |session: &&Session| {
-            session.server == name && session.expiry.is_none_or(|expiry| !expiry.is_past(now))
+            session.server == name && session.expiry.is_none_or(|expiry| !expiry.is_expired(now))
         };
         Question {
             server: server.clone(),
@@ -78,7 +78,7 @@ fn stored(entry: &Credential, server: &str) -> Option<Stored> {
     // A git host is not asked.
     let is_theirs = |token: &&TokenInfo| token.server == server && entry.sign_in.is_none();
     let token = entry.token.as_ref().filter(is_theirs)?;
-    let Proof::Password(secret) = &entry.proof else {
+    let AuthData::Password(secret) = &entry.auth else {
         return None;
     };
     Some(Stored {
@@ -90,10 +90,10 @@ fn stored(entry: &Credential, server: &str) -> Option<Stored> {
 
 fn signed_in(number: usize, entry: &Credential, server: &str, now: UnixTime) -> Option<SignedIn> {
     let sign_in = entry.sign_in.as_ref()?;
-    if sign_in.server != server || sign_in.ended || entry.is_over(now) {
+    if sign_in.server != server || sign_in.ended || entry.is_expired(now) {
         return None;
     }
-    let Proof::Password(secret) = &entry.proof else {
+    let AuthData::Password(secret) = &entry.auth else {
         return None;
     };
     Some(SignedIn {

@@ -52,7 +52,7 @@ pub fn run(
         return Ok(None);
     }
     let site = crate::cli::session::site_of(server)?;
-    let store = store::choice::open(&context.paths, None)?;
+    let store = store::select::open(&context.paths, None)?;
     let is_meant = |entry: &Credential| {
         entry.sign_in.as_ref().is_some_and(|sign_in| {
             sign_in.server == name && account.is_none_or(|account| sign_in.is_of(account))

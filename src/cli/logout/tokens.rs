@@ -86,7 +86,7 @@ pub fn revoke(
     let mut ended = 0;
     for of_account in all.chunk_by(|a, b| a.account == b.account) {
         // The password is asked for once.
-        let acting = session::acting(
+        let api_session = session::api_session(
             context,
             &ServerArgs {
                 server: Some(server.to_owned()),
@@ -95,7 +95,7 @@ pub fn revoke(
                 ..ServerArgs::default()
             },
         )?;
-        let api = acting.api.as_ref();
+        let api = api_session.api.as_ref();
         let can_revoke = api.promises().revoke_others;
         require(api, can_revoke, "revoke tokens by their ids")?;
         for token in of_account {
@@ -107,12 +107,15 @@ pub fn revoke(
                     return Err(anyhow::Error::from(error).context(what));
                 }
             }
-            if let Some(place) = &acting.place {
-                store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
-                    item.forget(server, &token.id)
-                })?;
+            if let Some(place) = &api_session.place {
+                store::update(
+                    api_session.store.as_ref(),
+                    &context.paths,
+                    &place.site,
+                    |item| item.forget(server, &token.id),
+                )?;
             }
-            completion::revoked(&context.paths, &acting.name, &token.id);
+            completion::revoked(&context.paths, &api_session.name, &token.id);
             ended += usize::from(token.is_sign_in);
             if !context.json {
                 output::print(format!("Revoked {}\n", escaped(&token.name)).as_bytes())?;

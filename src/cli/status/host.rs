@@ -131,7 +131,7 @@ fn line(
         }
         _ if sign_in.ended => (format!("the server has ended it: {login}"), true),
         _ if accepted == Some(false) => (format!("the server no longer accepts it: {login}"), true),
-        _ if entry.is_refreshable() && entry.is_over(now) => match failure {
+        _ if entry.is_refreshable() && entry.is_expired(now) => match failure {
             Some(reason) => {
                 let reason = output::redacted(reason);
                 (format!("expired and not renewed: {reason}"), true)

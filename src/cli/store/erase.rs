@@ -8,7 +8,7 @@ use crate::cli::output::{self, escaped, quoted};
 use crate::cli::{Context, Exit, Failure};
 use crate::credential::{Credential, Site};
 use crate::quote::Suggestion;
-use crate::store::choice;
+use crate::store::select;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -24,7 +24,7 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let selected = selected(args)?;
-    let store = choice::open(&context.paths, None)?;
+    let store = select::open(&context.paths, None)?;
     let site = &selected.site;
     let found = selected.entries(store.as_ref())?;
     if found.is_empty() {

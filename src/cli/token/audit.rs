@@ -9,7 +9,7 @@ use crate::api::promises::{Precision, Promises, require};
 use crate::api::{Event, Token};
 use crate::app::rotations::Rotations;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, Acting, PlaceArgs, ServerArgs};
+use crate::cli::session::{self, ApiSession, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit};
 use crate::expiry::{DAY, UnixTime};
 use crate::hosts::scopes;
@@ -59,7 +59,7 @@ fn findings(
     let mut found = Vec::new();
     let wide = token.scopes.iter().find(|scope| is_wide(host, scope));
     match token.expiry {
-        Some(expiry) if expiry.is_past(now) => {
+        Some(expiry) if expiry.is_expired(now) => {
             // Nothing else matters of one that opens nothing.
             let date = output::date(expiry.0);
             return vec![("expired", format!("expired on {date} and still kept"))];
@@ -107,26 +107,26 @@ enum Place {
     Unlinked,
 }
 
-fn place(acting: &Acting, token: &Token) -> Place {
+fn place(api_session: &ApiSession, token: &Token) -> Place {
     match () {
-        () if acting.stores(&token.id) => Place::Stored,
-        () if acting.holds(&token.id) => Place::LeftBehind,
-        () if acting.can_rotate() => Place::Elsewhere,
+        () if api_session.stores(&token.id) => Place::Stored,
+        () if api_session.holds(&token.id) => Place::LeftBehind,
+        () if api_session.can_rotate() => Place::Elsewhere,
         () => Place::Unlinked,
     }
 }
 
 /// The command for a finding: a replacement with what is wrong put right, or the end of a token
 /// that is not needed.
-fn mend(acting: &Acting, token: &Token, kind: &str, tokens: &[Token]) -> Suggestion {
+fn mend(api_session: &ApiSession, token: &Token, kind: &str, tokens: &[Token]) -> Suggestion {
     let id = short_id(token, tokens);
-    let revoke = acting.suggest("wit token revoke").arg(id);
-    let place = place(acting, token);
+    let revoke = api_session.suggest("wit token revoke").arg(id);
+    let place = place(api_session, token);
     let is_needed = matches!(kind, "expiring" | "never-expires" | "wide");
     if !is_needed || matches!(place, Place::LeftBehind) {
         return revoke;
     }
-    let host = acting.host;
+    let host = api_session.host;
     let is_narrow = |scope: &&String| {
         let mut known = scopes::all(host).iter();
         !is_wide(host, scope) && known.any(|(known, _)| *known == scope.as_str())
@@ -140,22 +140,22 @@ fn mend(acting: &Acting, token: &Token, kind: &str, tokens: &[Token]) -> Suggest
     };
     let is_wide = token.scopes.iter().any(|scope| is_wide(host, scope));
     if matches!(place, Place::Unlinked) {
-        return acting
+        return api_session
             .suggest("wit token create --expires 90")
             .option("--scopes", narrow)
             .last(&token.name)
             .and(revoke);
     }
     // It keeps its scopes when it replaces itself: only another token is narrower.
-    let mut entries = acting.item.credentials.0.iter();
+    let mut entries = api_session.item.credentials.0.iter();
     let replaces_itself = entries.any(|entry| entry.has_id(&token.id) && entry.rotates_itself());
     if is_wide && replaces_itself {
         return Suggestion::new("wit login")
-            .arg(&acting.name)
+            .arg(&api_session.name)
             .arg("--paste-token");
     }
-    let mut rotate = acting.suggest("wit token rotate").arg(id);
-    let expires = acting.api.promises().expiry != Precision::None;
+    let mut rotate = api_session.suggest("wit token rotate").arg(id);
+    let expires = api_session.api.promises().expiry != Precision::None;
     if token.expiry.is_none() && expires {
         rotate = rotate.option("-e", "90");
     }
@@ -169,17 +169,17 @@ fn mend(acting: &Acting, token: &Token, kind: &str, tokens: &[Token]) -> Suggest
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let acting = session::acting(
+    let api_session = session::api_session(
         context,
         &(args.server.at(&args.places, &[])).with_password(args.password_stdin),
     )?;
     if args.events {
-        return events(&acting.api.events()?, context);
+        return events(&api_session.api.events()?, context);
     }
-    let promises = acting.api.promises();
-    require(acting.api.as_ref(), promises.list, "list tokens")?;
-    let tokens = acting.api.list()?;
-    let now = acting.now();
+    let promises = api_session.api.promises();
+    require(api_session.api.as_ref(), promises.list, "list tokens")?;
+    let tokens = api_session.api.list()?;
+    let now = api_session.now();
     let rotations = Rotations::load(&context.paths);
     let (mut text, mut graces) = (String::new(), String::new());
     let mut documents = Vec::new();
@@ -194,7 +194,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
         let found = match rotations.is_unfinished(&token.id) {
             true => vec![("unfinished", "its rotation is not finished".to_owned())],
-            false => findings(token, now, acting.host, &promises),
+            false => findings(token, now, api_session.host, &promises),
         };
         if found.is_empty() {
             continue;
@@ -202,10 +202,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let _ = writeln!(text, "{label}");
         for (kind, words) in &found {
             let mend = match *kind {
-                "unfinished" => (acting.suggest("wit token rotate --resume"))
+                "unfinished" => (api_session.suggest("wit token rotate --resume"))
                     .arg(short_id(token, &tokens))
                     .to_string(),
-                kind => mend(&acting, token, kind, &tokens).to_string(),
+                kind => mend(&api_session, token, kind, &tokens).to_string(),
             };
             let _ = writeln!(text, "  {words}: {mend}");
             documents

@@ -14,7 +14,7 @@ use crate::api::{CreatedToken, NewToken};
 use crate::app::issue::{self, DEFAULT_DAYS, Issued, Order, Replaced};
 use crate::cli::duration;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, Acting, GitSite, ServerArgs};
+use crate::cli::session::{self, ApiSession, GitSite, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
 use crate::expiry::{DAY, Expiry, UnixTime};
 use crate::hosts::place::{AccessLevel, Place};
@@ -89,8 +89,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let named = repositories.iter().filter_map(|name| Place::parse(name));
     server.places = named.collect();
     server.access_level = args.access_level.as_deref().and_then(AccessLevel::parse);
-    let acting = session::acting(context, &server)?;
-    let promises = acting.api.promises();
+    let api_session = session::api_session(context, &server)?;
+    let promises = api_session.api.promises();
     let days = match asked {
         Some(days) => days,
         // Replaced by this machine.
@@ -100,16 +100,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let new = NewToken {
         name: match args.name {
             Some(name) => checked_name(name)?,
-            None => (acting.api.promises()).next_name(&name_of_this_machine()),
+            None => (api_session.api.promises()).next_name(&name_of_this_machine()),
         },
-        scopes: scopes(acting.host, &args.scopes)?,
+        scopes: scopes(api_session.host, &args.scopes)?,
         repositories,
         expires_in_days: days,
         request_id: Some(Uuid::new_v4()),
         replaces: None,
     };
     let place = match keep {
-        true => Some(session::git_place(&acting)?),
+        true => Some(session::git_site(&api_session)?),
         false => None,
     };
     let is_wide = new.scopes.iter().any(|scope| scope == "repo:admin");
@@ -118,13 +118,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         last_day,
         store: keep,
     };
-    let issued = issue::issue(&context.paths, &acting, order)?;
+    let issued = issue::issue(&context.paths, &api_session, order)?;
     let Issued {
         created,
         replaced,
         replace_by,
     } = issued;
-    completion::created(&context.paths, &acting.name, &created.token);
+    completion::created(&context.paths, &api_session.name, &created.token);
     let shown = Shown {
         print,
         quiet: args.quiet,
@@ -132,7 +132,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         replace_by,
         replaced: replaced.as_ref().map(|replaced| replaced.token.id.as_str()),
     };
-    report(&created, &shown, &acting, context)?;
+    report(&created, &shown, &api_session, context)?;
     if context.json {
         return Ok(Exit::Done);
     }
@@ -151,10 +151,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
     }
     if let Some(by) = replace_by
-        && acting.api.promises().asks_password
+        && api_session.api.promises().asks_password
     {
-        let host = acting.host.title();
-        let rotate = acting.suggest("wit token rotate");
+        let host = api_session.host.title();
+        let rotate = api_session.suggest("wit token rotate");
         let date = output::iso_date(by.0);
         eprintln!(
             "warning: {host} requires your password for a new token, so that none is replaced by itself; \
@@ -166,7 +166,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             true => "this token never expires and may delete repositories",
             false => "this token never expires",
         };
-        let next = match acting.api.promises().expiry {
+        let next = match api_session.api.promises().expiry {
             Precision::None => "revoke it when nothing needs it",
             Precision::Date | Precision::Second => "--expires DAYS makes one that does",
         };
@@ -295,7 +295,7 @@ struct Shown<'a> {
 fn report(
     created: &CreatedToken,
     shown: &Shown,
-    acting: &Acting,
+    api_session: &ApiSession,
     context: &Context,
 ) -> anyhow::Result<()> {
     let Shown { print, stored, .. } = *shown;
@@ -311,7 +311,7 @@ fn report(
             created_at: token.created.map(output::rfc3339),
             replace_by: shown.replace_by.map(|by| output::rfc3339(by.0)),
             expires_at: token.expiry.map(|expiry| output::rfc3339(expiry.0)),
-            server: &acting.name,
+            server: &api_session.name,
             stored: stored.is_some(),
             replaced: shown.replaced,
             token: print.then_some(secret),
@@ -324,7 +324,7 @@ fn report(
     }
     let expires = match token.expiry {
         // A date says nothing of a token of an hour.
-        Some(expiry) if acting.api.promises().max_lifetime_days == Some(1) => {
+        Some(expiry) if api_session.api.promises().max_lifetime_days == Some(1) => {
             output::rfc3339(expiry.0)
         }
         Some(expiry) => output::iso_date(expiry.0),
@@ -355,12 +355,12 @@ fn report(
         write!(text, "{facts}")?;
     }
     if let Some(GitSite { site, .. }) = stored {
-        let location = output::tilde(&acting.store.location());
+        let location = output::tilde(&api_session.store.location());
         writeln!(
             text,
             "\nGit on this machine uses it for {site}.\nIt is kept in {location}."
         )?;
-        if acting.host != HostType::Wit {
+        if api_session.host != HostType::Wit {
             writeln!(text, "When it is revoked, git uses the sign-in again.")?;
         }
     }

@@ -85,10 +85,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     server.places = (repositories.iter())
         .filter_map(|repo| Place::parse(repo))
         .collect();
-    let acting = session::acting(context, &server)?;
+    let api_session = session::api_session(context, &server)?;
     let scopes = match args.scopes.is_empty() {
-        true => create::scopes(acting.host, &["read".to_owned()])?,
-        false => create::scopes(acting.host, &args.scopes)?,
+        true => create::scopes(api_session.host, &["read".to_owned()])?,
+        false => create::scopes(api_session.host, &args.scopes)?,
     };
     let order = Order {
         command: name_of(program),
@@ -99,12 +99,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     };
     // From here on this process ends only after it has revoked the token.
     let mut signals = Signals::catch()?;
-    let lease = exec::issue(&context.paths, &acting, &order)?;
+    let lease = exec::issue(&context.paths, &api_session, &order)?;
     if let Some(signal) = signals.caught() {
-        end(lease, &acting.name);
+        end(lease, &api_session.name);
         return Ok(Exit::Command(u8::try_from(128 + signal).unwrap_or(1)));
     }
-    tell(&lease, lifetime, args.lifetime.is_some(), &acting.name);
+    tell(&lease, lifetime, args.lifetime.is_some(), &api_session.name);
     let mut command = Command::new(program);
     command.args(arguments).envs(variables(&lease, &args.env)?);
     if args.password_stdin {
@@ -114,14 +114,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            end(lease, &acting.name);
+            end(lease, &api_session.name);
             return Err(not_run(program, &error).into());
         }
     };
     // What it holds are copies of the token.
     drop(command);
     let ended = signals.wait(&mut child);
-    end(lease, &acting.name);
+    end(lease, &api_session.name);
     Ok(Exit::Command(system::exit_code(ended?)))
 }
 
@@ -228,15 +228,15 @@ pub fn end_abandoned(context: &Context) {
                 .collect(),
             ..ServerArgs::default()
         };
-        let acting = match session::acting(&quiet, &args) {
-            Ok(acting) if session::git_place(&acting).is_ok() => acting,
+        let api_session = match session::api_session(&quiet, &args) {
+            Ok(api_session) if session::git_site(&api_session).is_ok() => api_session,
             _ => {
                 records.into_iter().for_each(exec::give_up);
                 continue;
             }
         };
         for held in records {
-            let ended = exec::finish(&context.paths, held, &acting);
+            let ended = exec::finish(&context.paths, held, &api_session);
             // Each of the others would wait as long.
             if let Err(ApiError::Unreachable { .. } | ApiError::Lost { .. }) = ended {
                 break;

@@ -11,7 +11,7 @@ use crate::api::promises::require;
 use crate::app::rotations::Rotations;
 use crate::cli::duration;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, Acting, PlaceArgs, ServerArgs};
+use crate::cli::session::{self, ApiSession, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit, completion, table};
 use crate::expiry::{DAY, Expiry, SOON, UnixTime};
 
@@ -52,19 +52,19 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if args.all {
         return all::run(context);
     }
-    let acting = session::acting(
+    let api_session = session::api_session(
         context,
         &(args.server.at(&args.places, &[])).with_password(args.password_stdin),
     )?;
     require(
-        acting.api.as_ref(),
-        acting.api.promises().list,
+        api_session.api.as_ref(),
+        api_session.api.promises().list,
         "list tokens",
     )?;
-    let mut tokens = acting.api.list()?;
-    completion::listed(&context.paths, &acting.name, &tokens);
-    let now = acting.now();
-    let replace_by = |token: &Token| acting.replace_by(&token.id);
+    let mut tokens = api_session.api.list()?;
+    completion::listed(&context.paths, &api_session.name, &tokens);
+    let now = api_session.now();
+    let replace_by = |token: &Token| api_session.replace_by(&token.id);
     let filtered = args.expiring.is_some() || args.unused.is_some();
     if let Some(days) = args.expiring {
         let soon = |token: &Token| {
@@ -76,12 +76,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if let Some(days) = args.unused {
         tokens.retain(|token| (token.idle(now)).is_some_and(|idle| idle >= i64::from(days) * DAY));
     }
-    let here = |token: &Token| acting.holds(&token.id);
+    let here = |token: &Token| api_session.holds(&token.id);
     let rotations = Rotations::load(&context.paths);
     let ends = |token: &Token| rotations.ends(token, now).map(|at| at.since(now));
     if context.json {
         let all: Vec<Value> = (tokens.iter())
-            .map(|token| document(token, &acting, &rotations, now))
+            .map(|token| document(token, &api_session, &rotations, now))
             .collect();
         output::json(&all)?;
     } else {
@@ -93,7 +93,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         };
         output::print(text.as_bytes())?;
         if tokens.is_empty() && !filtered {
-            eprintln!("hint: {}", acting.suggest("wit token create"));
+            eprintln!("hint: {}", api_session.suggest("wit token create"));
         }
     }
     match filtered && !tokens.is_empty() {
@@ -102,7 +102,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-fn document(token: &Token, acting: &Acting, rotations: &Rotations, now: UnixTime) -> Value {
+fn document(
+    token: &Token,
+    api_session: &ApiSession,
+    rotations: &Rotations,
+    now: UnixTime,
+) -> Value {
     json!({
         "id": token.id,
         "name": token.name,
@@ -113,9 +118,9 @@ fn document(token: &Token, acting: &Acting, rotations: &Rotations, now: UnixTime
         "createdAt": token.created.map(output::rfc3339),
         "lastUsedAt": token.last_used.map(output::rfc3339),
         "expiresAt": token.expiry.map(|expiry| output::rfc3339(expiry.0)),
-        "replaceBy": acting.replace_by(&token.id).map(|by| output::rfc3339(by.0)),
+        "replaceBy": api_session.replace_by(&token.id).map(|by| output::rfc3339(by.0)),
         "expired": token.is_expired(now),
-        "thisMachine": acting.holds(&token.id),
+        "thisMachine": api_session.holds(&token.id),
         "replacedUntil": rotations.ends(token, now).map(output::rfc3339),
     })
 }

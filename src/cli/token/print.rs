@@ -28,7 +28,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let config = known::config(&context.paths).context("can't read the configuration")?;
     let server = session::server(&config, args.url.or(args.server).as_deref())?;
     let site = session::site_of(&server)?;
-    let store = store::choice::open(&context.paths, None)?;
+    let store = store::select::open(&context.paths, None)?;
     let item = store::load(store.as_ref(), &site)?;
     let request = Description {
         protocol: Some(site.protocol().into()),
@@ -44,7 +44,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let create = session::suggest_create(&config, &item, &url, account.as_deref());
         return Err(Failure::new(Exit::Failed, message).hint(create).into());
     };
-    let secret = entry.proof.secret();
+    let secret = entry.auth.secret();
     if context.json {
         let token = secret
             .expose_str()

@@ -39,15 +39,19 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let acting = session::acting(
+    let api_session = session::api_session(
         context,
         &(args.server.at(&args.places, &[])).with_password(args.password_stdin),
     )?;
-    let promises = acting.api.promises();
-    require(acting.api.as_ref(), promises.list, "list tokens")?;
-    require(acting.api.as_ref(), promises.revoke_others, "revoke tokens")?;
-    let tokens = acting.api.list()?;
-    let now = acting.now();
+    let promises = api_session.api.promises();
+    require(api_session.api.as_ref(), promises.list, "list tokens")?;
+    require(
+        api_session.api.as_ref(),
+        promises.revoke_others,
+        "revoke tokens",
+    )?;
+    let tokens = api_session.api.list()?;
+    let now = api_session.now();
     let chosen: Vec<&Token> = tokens
         .iter()
         .filter(|token| {
@@ -60,7 +64,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             let names: Vec<String> = chosen.iter().map(|token| escaped(&token.name)).collect();
             confirm(&format!("Revoke {}?", names.join(", ")), args.yes)?;
         }
-        revoke::end_alone(&acting, &chosen, context)?;
+        revoke::end_alone(&api_session, &chosen, context)?;
     } else if context.json {
         let ids: Vec<&str> = chosen.iter().map(|token| token.id.as_str()).collect();
         output::json(&json!({ "wouldRevoke": ids }))?;

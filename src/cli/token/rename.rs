@@ -31,8 +31,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             .hint("wit token list, then wit token rename ID NAME")
             .into());
     }
-    let acting = session::acting(context, &args.server)?;
-    let api = acting.api.as_ref();
+    let api_session = session::api_session(context, &args.server)?;
+    let api = api_session.api.as_ref();
     require(api, api.promises().change, "change the name of a token")?;
     let tokens = api.list()?;
     let token = pick::pick(&tokens, &args.id, "rename")?;
@@ -40,7 +40,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         name: args.name,
         description: args.description,
     };
-    acting.api.change(&token.id, &change)?;
+    api_session.api.change(&token.id, &change)?;
     if context.json {
         output::json(&json!({
             "id": token.id,

@@ -17,7 +17,7 @@ use crate::rotation::RotationError;
 use crate::store::{self, Store};
 
 /// Longest wait for another rotation at the same site.
-const PATIENCE: Duration = Duration::from_secs(4);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -32,7 +32,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         .split_once("://")
         .and_then(|(protocol, host)| Site::new(protocol.as_bytes(), host.as_bytes()))
         .ok_or_else(|| Failure::new(Exit::Usage, "--site takes a protocol and a host"))?;
-    let store = store::choice::open(&context.paths, None)?;
+    let store = store::select::open(&context.paths, None)?;
     // Whatever `renew` says of tokens: an access token lives for hours at most.
     refresh::run(&site, store.as_ref(), context)?;
     let Some(days) = renewal::days(&Config::load(&context.paths)?) else {
@@ -64,7 +64,7 @@ fn renew(site: &Site, entry: &Credential, days: i64, context: &Context) -> anyho
     };
     if entry.rotates_itself() {
         let itself = upkeep::itself(&context.paths, &info.server, Some(entry))?;
-        let store = store::choice::open(&context.paths, None)?;
+        let store = store::select::open(&context.paths, None)?;
         return renew_by(itself.as_ref(), store.as_ref(), site, entry, days, context);
     }
     let server = ServerArgs {
@@ -87,7 +87,7 @@ fn renew_by(
     context: &Context,
 ) -> anyhow::Result<()> {
     let means = Means::new(api, store).unattended();
-    let upkeep = means.upkeep(context, PATIENCE, &|_, _| {});
+    let upkeep = means.upkeep(context, LOCK_TIMEOUT, &|_, _| {});
     match upkeep.renew(site, entry, days) {
         Ok(_) => Ok(()),
         Err(RenewalError::WaitsForPrint(journal)) => Err(for_a_person(&journal, context)),

@@ -7,7 +7,7 @@ use crate::api::promises::require;
 use crate::api::{AlsoRevoked, ApiError, Token};
 use crate::cli::ask::first_line;
 use crate::cli::output::{self, escaped};
-use crate::cli::session::{self, Acting, PlaceArgs, ServerArgs};
+use crate::cli::session::{self, ApiSession, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
 use crate::credential::Credential;
 use crate::secret::Secret;
@@ -45,16 +45,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         true => Some(first_line("token")?),
         false => None,
     };
-    let acting = session::acting(
+    let api_session = session::api_session(
         context,
         &(args.server.at(&args.places, &args.ids)).with_password(args.password_stdin),
     )?;
-    let promises = acting.api.promises();
-    let api = acting.api.as_ref();
+    let promises = api_session.api.promises();
+    let api = api_session.api.as_ref();
     if let Some(whole) = &whole
         && promises.revoke_itself
     {
-        return end_itself(&acting, whole, context);
+        return end_itself(&api_session, whole, context);
     }
     require(
         api,
@@ -63,7 +63,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     )?;
     let tokens = api.list()?;
     if let Some(whole) = whole {
-        end(&acting, &[pick_whole(&acting, &tokens, &whole)?], context)?;
+        end(
+            &api_session,
+            &[pick_whole(&api_session, &tokens, &whole)?],
+            context,
+        )?;
         return Ok(Exit::Done);
     }
     // All are found before any is ended.
@@ -74,26 +78,26 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             chosen.push(token);
         }
     }
-    end(&acting, &chosen, context)?;
+    end(&api_session, &chosen, context)?;
     Ok(Exit::Done)
 }
 
 /// Has a token that is shown end itself, whoever's it is. It may have no id to be named by.
-fn end_itself(acting: &Acting, whole: &Secret, context: &Context) -> anyhow::Result<Exit> {
-    match acting.api.revoke_by_secret("", whole) {
+fn end_itself(api_session: &ApiSession, whole: &Secret, context: &Context) -> anyhow::Result<Exit> {
+    match api_session.api.revoke_by_secret("", whole) {
         Ok(()) => {}
-        Err(ApiError::NotFound) if acting.api.promises().describes_itself => {
-            return Err(unknown(acting).into());
+        Err(ApiError::NotFound) if api_session.api.promises().describes_itself => {
+            return Err(unknown(api_session).into());
         }
         Err(ApiError::NotFound) => {}
         Err(error) => return Err(error.into()),
     }
     // What a sign-in is renewed by is another secret.
-    let held = (acting.item.entries())
-        .find(|entry| entry.proof.secret() == whole && !entry.is_refreshable());
+    let held = (api_session.item.entries())
+        .find(|entry| entry.auth.secret() == whole && !entry.is_refreshable());
     let id = held.and_then(|entry| Some(entry.token.as_ref()?.id.clone()));
     if let Some(id) = &id {
-        ended_here(acting, id, "Revoked the token", context)?;
+        ended_here(api_session, id, "Revoked the token", context)?;
     } else if !context.json {
         output::print(b"Revoked the token.\n")?;
     }
@@ -103,11 +107,11 @@ fn end_itself(acting: &Acting, whole: &Secret, context: &Context) -> anyhow::Res
     Ok(Exit::Done)
 }
 
-fn unknown(acting: &Acting) -> Failure {
+fn unknown(api_session: &ApiSession) -> Failure {
     let why = "the server does not know this token; it may have ended already";
     let failure = Failure::new(Exit::Failed, why);
-    match acting.api.promises().list {
-        true => failure.hint(acting.suggest("wit token list")),
+    match api_session.api.promises().list {
+        true => failure.hint(api_session.suggest("wit token list")),
         false => failure,
     }
 }
@@ -115,18 +119,20 @@ fn unknown(acting: &Acting) -> Failure {
 /// The token of this account that `whole` is. The server does not say a token's id, so it must
 /// accept it as this account's, and only one token may have its prefix.
 fn pick_whole<'a>(
-    acting: &Acting,
+    api_session: &ApiSession,
     tokens: &'a [Token],
     whole: &Secret,
 ) -> anyhow::Result<&'a Token> {
-    if let Ok(Some(token)) = acting.api.identify(tokens, whole) {
+    if let Ok(Some(token)) = api_session.api.identify(tokens, whole) {
         return Ok(token);
     }
-    let account = acting.api.verify(whole).map_err(|error| match error {
-        ApiError::Unauthorized => unknown(acting).into(),
+    let account = api_session.api.verify(whole).map_err(|error| match error {
+        ApiError::Unauthorized => unknown(api_session).into(),
         other => anyhow::Error::from(other),
     })?;
-    if account.username.as_ref() != Some(&acting.account) && account.email != acting.account {
+    if account.username.as_ref() != Some(&api_session.account)
+        && account.email != api_session.account
+    {
         return Err(
             Failure::new(Exit::Failed, "this token is of another account")
                 .hint("wit login as that account, then try again")
@@ -144,18 +150,24 @@ fn pick_whole<'a>(
 
 /// Revokes tokens one after the other with those that came of them, removes them from this machine,
 /// and says so. Where one can't be, the rest is left.
-pub fn end(acting: &Acting, chosen: &[&Token], context: &Context) -> anyhow::Result<()> {
-    end_by(acting, chosen, context, |id| acting.api.revoke_all(id))
+pub fn end(api_session: &ApiSession, chosen: &[&Token], context: &Context) -> anyhow::Result<()> {
+    end_by(api_session, chosen, context, |id| {
+        api_session.api.revoke_all(id)
+    })
 }
 
 /// The same, but what replaced them lives on: they have expired, or nobody uses them.
-pub fn end_alone(acting: &Acting, chosen: &[&Token], context: &Context) -> anyhow::Result<()> {
-    let revoke = |id: &str| acting.api.revoke_alone(id).map(|()| Vec::new());
-    end_by(acting, chosen, context, revoke)
+pub fn end_alone(
+    api_session: &ApiSession,
+    chosen: &[&Token],
+    context: &Context,
+) -> anyhow::Result<()> {
+    let revoke = |id: &str| api_session.api.revoke_alone(id).map(|()| Vec::new());
+    end_by(api_session, chosen, context, revoke)
 }
 
 fn end_by(
-    acting: &Acting,
+    api_session: &ApiSession,
     chosen: &[&Token],
     context: &Context,
     revoke: impl Fn(&str) -> Result<Vec<AlsoRevoked>, ApiError>,
@@ -175,13 +187,13 @@ fn end_by(
         };
         ended.push(token.id.as_str());
         let said = format!("Revoked {}", pick::label(token));
-        if let Err(error) = ended_here(acting, &token.id, &said, context) {
+        if let Err(error) = ended_here(api_session, &token.id, &said, context) {
             return Some(error);
         }
         for token in also {
             let (prefix, name) = (escaped(&token.token_prefix), escaped(&token.name));
             let said = format!("Also revoked {prefix}...  {name}, which came of it");
-            let ended = ended_here(acting, &token.id, &said, context);
+            let ended = ended_here(api_session, &token.id, &said, context);
             also_ended.push(token.id);
             if let Err(error) = ended {
                 return Some(error);
@@ -205,22 +217,36 @@ fn end_by(
 }
 
 /// Removes a token that has ended at its server from this machine, and says what was done.
-fn ended_here(acting: &Acting, id: &str, said: &str, context: &Context) -> anyhow::Result<()> {
-    completion::revoked(&context.paths, &acting.name, id);
-    let here = acting.place.as_ref().filter(|_| acting.holds(id));
+fn ended_here(
+    api_session: &ApiSession,
+    id: &str,
+    said: &str,
+    context: &Context,
+) -> anyhow::Result<()> {
+    completion::revoked(&context.paths, &api_session.name, id);
+    let here = api_session.place.as_ref().filter(|_| api_session.holds(id));
     if let Some(place) = here {
         let server = place.server.to_string();
-        store::update(acting.store.as_ref(), &context.paths, &place.site, |item| {
-            item.forget(&server, id)
-        })?;
+        store::update(
+            api_session.store.as_ref(),
+            &context.paths,
+            &place.site,
+            |item| item.forget(&server, id),
+        )?;
     }
     if !context.json {
-        let server = acting.place.as_ref().map(|place| place.server.to_string());
+        let server = api_session
+            .place
+            .as_ref()
+            .map(|place| place.server.to_string());
         let server = server.unwrap_or_default();
         let is_signed_in =
             |entry: &Credential| entry.sign_in.is_some() && !entry.is_token(&server, id);
         let also = match here {
-            Some(_) if acting.stores(id) && acting.item.credentials.0.iter().any(is_signed_in) => {
+            Some(_)
+                if api_session.stores(id)
+                    && api_session.item.credentials.0.iter().any(is_signed_in) =>
+            {
                 ", also removed from this machine; git uses the sign-in again"
             }
             Some(_) => ", also removed from this machine",

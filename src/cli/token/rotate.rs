@@ -9,8 +9,8 @@ use anyhow::Context as _;
 
 pub(super) mod due;
 pub mod grace;
-mod own;
 mod report;
+mod self_token;
 
 use super::{create, pick};
 use crate::api::promises::{SelfRotation, require};
@@ -25,7 +25,7 @@ use crate::config::{self, Config};
 use crate::credential::{Credential, Site};
 use crate::expiry::{Expiry, UnixTime};
 use crate::progress;
-use crate::rotation::deliver::{self, DeliveryError, Sink};
+use crate::rotation::deliver::{self, DeliveryError, Receiver};
 use crate::rotation::journal::{self, Delivery, Journal, Step};
 use crate::rotation::{Outcome, Plan, Reason, RotationError};
 use crate::secret::Secret;
@@ -34,7 +34,7 @@ use crate::store::Store;
 use report::{again, failure, nothing, report, show};
 
 /// Longest wait for another rotation at the same site.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
@@ -113,7 +113,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
         return due::run(&args, days, context);
     }
     if args.by_itself {
-        return own::run(&args, context);
+        return self_token::run(&args, context);
     }
     let signed_in = session::signed_in(context, &args.server)?;
     if args.resume || args.abort {
@@ -147,23 +147,28 @@ struct Done {
     revoked: Vec<String>,
 }
 
-fn sinks(args: &Args) -> anyhow::Result<Vec<Sink>> {
-    let mut sinks: Vec<Sink> = args.deliver.iter().cloned().map(Sink::Command).collect();
+fn receivers(args: &Args) -> anyhow::Result<Vec<Receiver>> {
+    let mut receivers: Vec<Receiver> = args
+        .deliver
+        .iter()
+        .cloned()
+        .map(Receiver::Command)
+        .collect();
     for path in &args.deliver_file {
         // A re-run may stand in another directory.
-        sinks.push(Sink::File(std::path::absolute(path)?));
+        receivers.push(Receiver::File(std::path::absolute(path)?));
     }
     if args.print {
-        sinks.push(Sink::Print);
+        receivers.push(Receiver::Print);
     }
-    Ok(sinks)
+    Ok(receivers)
 }
 
-fn to_receiver(sink: &Sink, token: &Secret) -> Result<(), DeliveryError> {
-    if *sink != Sink::Print {
+fn to_receiver(receiver: &Receiver, token: &Secret) -> Result<(), DeliveryError> {
+    if *receiver != Receiver::Print {
         let limit = config::seconds("WIT_DELIVER_TIMEOUT", deliver::TIME_LIMIT);
-        return progress::during(&format!("Waiting for {sink}"), || {
-            deliver::deliver(sink, token, limit)
+        return progress::during(&format!("Waiting for {receiver}"), || {
+            deliver::deliver(receiver, token, limit)
         });
     }
     let mut out = std::io::stdout().lock();
@@ -243,7 +248,7 @@ fn carry_out(
             eprintln!("Revoked {}, {why}.", escaped(id));
         }
     };
-    let outcome = act(&means.upkeep(context, PATIENCE, &revoked));
+    let outcome = act(&means.upkeep(context, LOCK_TIMEOUT, &revoked));
     (outcome, all.into_inner())
 }
 
@@ -256,7 +261,7 @@ fn start(plan: &Plan, means: &Means, context: &Context) -> anyhow::Result<Done> 
         name: plan.new.name.clone(),
         old_id: plan.old_id.clone(),
         by_itself: plan.by_itself && !plan.is_in_place(),
-        printed: plan.deliver.contains(&Sink::Print),
+        printed: plan.deliver.contains(&Receiver::Print),
         replace_by: replace_by(means.store, Some(&plan.site), &outcome),
         outcome,
         revoked,
@@ -339,8 +344,8 @@ fn meant_by(
 
 /// Sends the new token to the receivers that were named now, and answers whether there is one. Those
 /// of several rotations would all go to the same ones.
-fn redirect(journals: &mut [Journal], sinks: &[Sink]) -> Result<bool, Failure> {
-    if sinks.is_empty() {
+fn redirect(journals: &mut [Journal], receivers: &[Receiver]) -> Result<bool, Failure> {
+    if receivers.is_empty() {
         return Ok(false);
     }
     let begun = |journal: &&mut Journal| journal.step <= Step::Delivering;
@@ -353,19 +358,19 @@ fn redirect(journals: &mut [Journal], sinks: &[Sink]) -> Result<bool, Failure> {
         return Err(Failure::new(Exit::Usage, message)
             .hint("name the one whose new token goes there: wit token rotate ID --resume"));
     }
-    let left_out = |delivery: &&Delivery| !delivery.done && !sinks.contains(&delivery.sink);
+    let left_out = |delivery: &&Delivery| !delivery.done && !receivers.contains(&delivery.receiver);
     for (one, delivery) in (begun.iter())
         .flat_map(|one| one.deliveries.iter().map(move |delivery| (one, delivery)))
         .filter(|(_, delivery)| left_out(delivery))
     {
-        let (sink, name) = (delivery.sink.to_string(), escaped(&one.name));
+        let (receiver, name) = (delivery.receiver.to_string(), escaped(&one.name));
         eprintln!(
             "warning: {} does not have the new token of {name}, and is not asked any more",
-            escaped(&sink)
+            escaped(&receiver)
         );
     }
     let any = !begun.is_empty();
-    begun.into_iter().for_each(|one| one.redirect(sinks));
+    begun.into_iter().for_each(|one| one.redirect(receivers));
     Ok(any)
 }
 
@@ -403,7 +408,7 @@ fn resume_matching(
         }
     }
     let mut begun: Vec<Journal> = meant.into_iter().filter(|j| !is_ending(j)).collect();
-    redirect(&mut begun, &sinks(args)?)?;
+    redirect(&mut begun, &receivers(args)?)?;
     let mut finished = Vec::new();
     for journal in &begun {
         if journal.step != Step::Undoing && !is_as_asked(args, signed_in.host, journal)? {
@@ -435,8 +440,8 @@ fn finish(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Resul
     if journals.is_empty() {
         return nothing(context);
     }
-    let sinks = sinks(args)?;
-    if !redirect(&mut journals, &sinks)? && !sinks.is_empty() {
+    let receivers = receivers(args)?;
+    if !redirect(&mut journals, &receivers)? && !receivers.is_empty() {
         let message = "all that is unfinished has reached its receivers";
         return Err(Failure::new(Exit::Usage, message)
             .hint("wit token rotate --resume")
@@ -567,7 +572,7 @@ fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<
         }
         plan.new.scopes = create::scopes(signed_in.host, &args.scopes)?;
     }
-    plan.deliver = sinks(args)?;
+    plan.deliver = receivers(args)?;
     plan.grace = args.grace;
     Ok(plan)
 }

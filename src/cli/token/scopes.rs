@@ -15,7 +15,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let scopes = session::acting(context, &args.server)?.api.scopes()?;
+    let scopes = session::api_session(context, &args.server)?.api.scopes()?;
     if context.json {
         let all: Vec<_> = scopes
             .iter()

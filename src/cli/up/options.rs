@@ -13,7 +13,7 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const MAX_REPOSITORIES: u64 = 1000;
 const MAX_DISK: u64 = 10 << 30;
 /// Seconds.
-const PATIENCE: u16 = 60;
+const DEFAULT_PATIENCE: u16 = 60;
 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Start {
@@ -165,7 +165,7 @@ impl Serving {
             hosts: self.host_name.clone(),
             max_repositories: Some(self.max_repositories()).filter(|max| *max != MAX_REPOSITORIES),
             max_disk: Some(self.max_disk()).filter(|max| *max != MAX_DISK),
-            patience: Some(self.patience()).filter(|seconds| *seconds != PATIENCE),
+            patience: Some(self.patience()).filter(|seconds| *seconds != DEFAULT_PATIENCE),
             allow_http: self.allow_http,
             metrics: self.metrics,
             no_hsts: self.no_hsts,
@@ -190,7 +190,7 @@ impl Serving {
 
     /// Seconds.
     pub fn patience(&self) -> u16 {
-        self.patience.unwrap_or(PATIENCE)
+        self.patience.unwrap_or(DEFAULT_PATIENCE)
     }
 
     /// The options that a start remembers: each with its value, as it would be typed.

@@ -93,7 +93,7 @@ impl State {
         self.gitlab.details.insert(id, detail);
     }
 
-    fn is_over(&self, token: &Token) -> bool {
+    fn is_expired(&self, token: &Token) -> bool {
         let today = OffsetDateTime::now_utc().date();
         self.detail(token.id)
             .expires
@@ -107,7 +107,7 @@ impl State {
             "id": token.id, "name": token.name, "revoked": !token.alive,
             "created_at": time(detail.created), "description": detail.description.clone().unwrap_or_default(),
             "scopes": token.scopes, "user_id": 7, "last_used_at": detail.last_used.map(time),
-            "active": token.alive && !self.is_over(token),
+            "active": token.alive && !self.is_expired(token),
             "expires_at": detail.expires.map(|date| date.to_string()),
         });
         if self.gitlab.no_descriptions {
@@ -197,7 +197,7 @@ impl State {
         if !asker.alive {
             return unauthorized();
         }
-        if self.is_over(&asker) && asker.sort == Sort::Personal {
+        if self.is_expired(&asker) && asker.sort == Sort::Personal {
             let why = "Token is expired. You can either do re-authorization or token refresh.";
             return reply(
                 401,

@@ -122,7 +122,7 @@ fn answers(paths: &Paths, accounts: &[Account]) -> Vec<Result<Listed, Reason>> {
 /// config file, and those of which the store holds something, should that file be lost.
 fn accounts(paths: &Paths) -> anyhow::Result<Vec<Account>> {
     let mut config = Config::load(paths).context("can't read the configuration")?;
-    let store = store::choice::open(paths, None)?;
+    let store = store::select::open(paths, None)?;
     known::complete(&mut config, store.as_ref());
     if config.servers.is_empty() {
         return Err(SessionError::NoServer.into());
@@ -184,8 +184,8 @@ fn list(quiet: &Context, server: &str, account: Option<&str>) -> anyhow::Result<
         unattended: true,
         ..ServerArgs::default()
     };
-    let acting = session::acting(quiet, &args)?;
-    let api = acting.api.as_ref();
+    let api_session = session::api_session(quiet, &args)?;
+    let api = api_session.api.as_ref();
     let promises = api.promises();
     require(api, promises.list, "list tokens")?;
     if promises.asks_password {
@@ -197,26 +197,26 @@ fn list(quiet: &Context, server: &str, account: Option<&str>) -> anyhow::Result<
         return Err(error.into());
     }
     let tokens = api.list()?;
-    let now = acting.now();
+    let now = api_session.now();
     let rotations = Rotations::load(&quiet.paths);
     let rows = tokens.iter().map(|token| {
         vec![
             server.to_owned(),
-            escaped(&acting.account),
+            escaped(&api_session.account),
             escaped(short_id(token, &tokens)),
             escaped(&token.name),
             escaped(&token.scopes.join(" ")),
             used(token, now),
-            expires(token, now, acting.replace_by(&token.id)),
+            expires(token, now, api_session.replace_by(&token.id)),
         ]
     });
     Ok(Listed {
         rows: rows.collect(),
         documents: (tokens.iter())
-            .map(|token| document(token, &acting, &rotations, now))
+            .map(|token| document(token, &api_session, &rotations, now))
             .collect(),
-        account: Some(acting.account.clone()),
-        host: acting.host.name(),
+        account: Some(api_session.account.clone()),
+        host: api_session.host.name(),
     })
 }
 

@@ -18,7 +18,7 @@ use crate::credential::Credential;
 use crate::expiry::UnixTime;
 use crate::rotation::journal::{self, Journal};
 use crate::rotation::{Plan, RotationError};
-use crate::store::{self, Store, choice};
+use crate::store::{self, Store, select};
 
 /// `--due`: what is unfinished, then what runs out soon. One token's failure is not another's.
 pub(super) fn run(args: &Args, days: u32, context: &Context) -> anyhow::Result<Exit> {
@@ -54,7 +54,7 @@ fn servers(args: &Args, days: u32, context: &Context) -> anyhow::Result<Vec<Serv
         return Ok(vec![args.server.clone()]);
     }
     let config = known::config(&context.paths).context("can't read the configuration")?;
-    let store = choice::open(&context.paths, None)?;
+    let store = select::open(&context.paths, None)?;
     let journals = journal::all(&context.paths).context("can't read the rotations' journals")?;
     let mut servers = Vec::new();
     for url in config.servers.keys() {

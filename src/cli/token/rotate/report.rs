@@ -8,7 +8,7 @@ use crate::cli::output::{self, escaped, quoted};
 use crate::cli::{Context, Exit, Failure, session};
 use crate::config::Config;
 use crate::quote::Suggestion;
-use crate::rotation::deliver::Sink;
+use crate::rotation::deliver::Receiver;
 use crate::rotation::journal::{self, Journal, Step};
 use crate::rotation::{OLD_ENDS, Outcome, Plan, RotationError};
 
@@ -37,7 +37,7 @@ fn planned(plan: &Plan) -> Value {
         "scopes": plan.new.scopes,
         "expiresInDays": plan.new.expires_in_days,
         "stored": plan.stored,
-        "deliver": plan.deliver.iter().map(Sink::to_string).collect::<Vec<_>>(),
+        "deliver": plan.deliver.iter().map(Receiver::to_string).collect::<Vec<_>>(),
         "graceSeconds": plan.grace.as_secs(),
     })
 }
@@ -58,8 +58,8 @@ fn steps(plan: &Plan) -> Vec<String> {
     if plan.stored {
         steps.push(format!("store it for {} in the old one's place", plan.site));
     }
-    let sinks = plan.deliver.iter().map(Sink::to_string);
-    steps.extend(sinks.map(|sink| format!("deliver it to {}", escaped(&sink))));
+    let receivers = plan.deliver.iter().map(Receiver::to_string);
+    steps.extend(receivers.map(|receiver| format!("deliver it to {}", escaped(&receiver))));
     if !plan.grace.is_zero() {
         let span = output::span(i64::try_from(plan.grace.as_secs()).unwrap_or(i64::MAX));
         steps.push(format!("let the old one live on for {span}"));

@@ -15,17 +15,17 @@ use crate::expiry::Expiry;
 use crate::secret::Secret;
 
 /// The token API as far as one token can speak it, for the rotation of that token.
-pub struct Own {
+pub struct SelfTokenApi {
     client: Rc<Client>,
     token: Secret,
     /// The token that is replaced; `token` itself, or what has replaced it already.
     old_id: String,
 }
 
-impl Own {
+impl SelfTokenApi {
     /// For a token and its id, of which the secret is at hand.
     pub fn new(client: Rc<Client>, token: Secret, old_id: String) -> Self {
-        Own {
+        SelfTokenApi {
             client,
             token,
             old_id,
@@ -35,7 +35,7 @@ impl Own {
 
 /// A token as the server knows it, and whether it was replaced.
 #[derive(Debug)]
-pub struct This {
+pub struct SelfToken {
     /// The token itself.
     pub token: Token,
     /// Id of the token that has replaced it; `None` while it works.
@@ -44,7 +44,7 @@ pub struct This {
 
 /// Asks the server about `token`. [`ApiError::Unsupported`] where the server takes the token but
 /// does not speak of it.
-pub fn this(client: &Client, token: &Secret) -> Result<This, ApiError> {
+pub fn describe(client: &Client, token: &Secret) -> Result<SelfToken, ApiError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Wire {
@@ -63,7 +63,7 @@ pub fn this(client: &Client, token: &Secret) -> Result<This, ApiError> {
         }
         other => {
             let wire = other?;
-            Ok(This {
+            Ok(SelfToken {
                 token: wire.token.into_token()?,
                 replaced_by: wire.replaced_by.map(checked::id).transpose()?,
             })
@@ -75,9 +75,9 @@ const UNSUPPORTED: ApiError = ApiError::Unsupported {
     what: "do that for a token alone",
 };
 
-impl TokenApi for Own {
+impl TokenApi for SelfTokenApi {
     fn form(&self) -> Form {
-        Form::Own
+        Form::SelfToken
     }
 
     fn promises(&self) -> Promises {
@@ -93,7 +93,8 @@ impl TokenApi for Own {
     /// Replaces the token; the new one is like it, whatever is asked for. Sent once, and not at all
     /// where it was replaced before: the server would take that for a theft.
     fn create(&self, new: &NewToken) -> Result<CreatedToken, ApiError> {
-        let replaced = || Ok::<_, ApiError>(this(&self.client, &self.token)?.replaced_by.is_some());
+        let replaced =
+            || Ok::<_, ApiError>(describe(&self.client, &self.token)?.replaced_by.is_some());
         if replaced()? {
             return Err(ApiError::Refused {
                 message: "this token was replaced before, and what replaced it is not here".into(),
@@ -119,7 +120,7 @@ impl TokenApi for Own {
     }
 
     fn list(&self) -> Result<Vec<Token>, ApiError> {
-        Ok(vec![this(&self.client, &self.token)?.token])
+        Ok(vec![describe(&self.client, &self.token)?.token])
     }
 
     /// The token that was replaced ends by itself, a short time later.

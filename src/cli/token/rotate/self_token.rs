@@ -5,9 +5,9 @@ use std::rc::Rc;
 use anyhow::Context as _;
 
 use super::report::{nothing, report, show};
-use super::{Args, Done, Means, resume, sinks, start};
-use crate::api::own::{self, Own};
+use super::{Args, Done, Means, receivers, resume, start};
 use crate::api::rest;
+use crate::api::self_token::{self, SelfTokenApi};
 use crate::api::server::ServerUrl;
 use crate::api::{Account, ApiError};
 use crate::app::upkeep::rotation_id;
@@ -21,7 +21,7 @@ use crate::rotation::journal::{self, Journal, Step};
 use crate::rotation::{Outcome, Plan};
 use crate::secret::Secret;
 use crate::sign_in::HostType;
-use crate::store::{self, choice};
+use crate::store::{self, select};
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let token = config::line("WIT_TOKEN").map(Secret::from).ok_or_else(|| {
@@ -50,19 +50,19 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         return Err(not_for(&server, host, &format!("{server} is")).into());
     }
     let client = Rc::new(session::client(&config, &server, &args.server)?);
-    let store = choice::open(&context.paths, None)?;
+    let store = select::open(&context.paths, None)?;
     let site = session::site_of(&server)?;
     let item = store::load(store.as_ref(), &site)?;
-    let this = own::this(&client, &token);
+    let this = self_token::describe(&client, &token);
     for mut journal in journal::all(&context.paths)? {
         if args.dry_run || !is_left_over(&journal, &name, this.as_ref().ok(), &item) {
             continue;
         }
-        let sinks = sinks(args)?;
-        if !sinks.is_empty() {
-            journal.redirect(&sinks);
+        let receivers = receivers(args)?;
+        if !receivers.is_empty() {
+            journal.redirect(&receivers);
         }
-        let api = Own::new(Rc::clone(&client), token.clone(), journal.old_id.clone());
+        let api = SelfTokenApi::new(Rc::clone(&client), token.clone(), journal.old_id.clone());
         let done = resume(&journal, &Means::new(&api, store.as_ref()), context)?;
         if !matches!(done.outcome, Outcome::Undone | Outcome::Gone) {
             return report(&[done], context);
@@ -81,11 +81,11 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let account = account(rest::verify(&client, &token)?);
     let mut plan = Plan::of_listed(rotation_id(), &site, name, account, &this.token);
     plan.by_itself = true;
-    plan.deliver = sinks(args)?;
+    plan.deliver = receivers(args)?;
     if args.dry_run {
         return show(&[plan], context);
     }
-    let api = Own::new(client, token, this.token.id);
+    let api = SelfTokenApi::new(client, token, this.token.id);
     let done: Done = start(&plan, &Means::new(&api, store.as_ref()), context)?;
     report(&[done], context)
 }
@@ -125,8 +125,15 @@ fn server(args: &Args) -> Result<ServerUrl, Failure> {
 }
 
 /// Returns whether a rotation that began here can go on: its new token is kept, or was never made.
-fn is_left_over(journal: &Journal, server: &str, this: Option<&own::This>, item: &Item) -> bool {
-    let is_this = |this: &own::This| this.token.id == journal.old_id && this.replaced_by.is_none();
+fn is_left_over(
+    journal: &Journal,
+    server: &str,
+    this: Option<&self_token::SelfToken>,
+    item: &Item,
+) -> bool {
+    let is_this = |this: &self_token::SelfToken| {
+        this.token.id == journal.old_id && this.replaced_by.is_none()
+    };
     let is_kept = |entry: &Credential| {
         let info = entry.token.as_ref();
         info.is_some_and(|info| info.server == server && info.name == journal.name)

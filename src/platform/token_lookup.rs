@@ -28,9 +28,9 @@ type Asked = (TokenHash, oneshot::Sender<Answer>);
 
 /// Queue of checks.
 #[derive(Debug)]
-pub struct Checks(mpsc::Sender<Asked>);
+pub struct TokenLookup(mpsc::Sender<Asked>);
 
-impl Checks {
+impl TokenLookup {
     /// Answers until the last of these is dropped.
     pub fn start(database: Database) -> Self {
         let (ask, mut asked) = mpsc::channel(TOGETHER);
@@ -59,7 +59,7 @@ impl Checks {
                 let _ = tokio::time::timeout(NEXT_AFTER, answered).await;
             }
         });
-        Checks(ask)
+        TokenLookup(ask)
     }
 
     /// Grant of a token at this moment; also where its account is suspended.

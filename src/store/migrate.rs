@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::lock::{StoreLock, name_of};
-use super::{Store, StoreError, StoreKind, choice};
+use super::{Store, StoreError, StoreKind, select};
 use crate::config::{self, Config, Paths};
 use crate::credential::Site;
 use crate::files::{self, FileError};
@@ -200,9 +200,9 @@ fn finish(paths: &Paths) -> Result<usize, MoveError> {
     };
     let mut removed = 0;
     // Without the switch the old store is still the one that is read and written.
-    let used = choice::remembered(paths)?;
+    let used = select::remembered(paths)?;
     if used.is_some_and(|kind| kind.name() == note.to) {
-        let source = choice::by_name(paths, &note.from)?;
+        let source = select::by_name(paths, &note.from)?;
         for site in source.sites()? {
             if note.sites.contains(&name_of(&site)) {
                 source.delete(&site)?;

@@ -21,7 +21,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The uses that are not written down yet. In the order of ids, so that two servers that write the
 /// same ones at once can't wait for each other.
 #[derive(Debug, Default)]
-pub struct Uses {
+pub struct LastUsed {
     tokens: Mutex<BTreeMap<Uuid, Use>>,
     sessions: Mutex<BTreeMap<String, SessionUse>>,
 }
@@ -31,7 +31,7 @@ fn locked<T>(noted: &Mutex<T>) -> MutexGuard<'_, T> {
     noted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Uses {
+impl LastUsed {
     /// Notes a use that counts. The first address since the last writing is kept.
     pub fn note(&self, grant: &Grant, from: IpAddr) {
         if !grant.use_counts {
@@ -86,7 +86,7 @@ impl Platform {
 
     /// Writes down what was noted, however long the database takes.
     pub async fn write_all_uses(&self) {
-        let sessions: Vec<SessionUse> = std::mem::take(&mut *locked(&self.uses.sessions))
+        let sessions: Vec<SessionUse> = std::mem::take(&mut *locked(&self.last_used.sessions))
             .into_values()
             .collect();
         // One that is lost is noted again at its session's next request.
@@ -95,13 +95,13 @@ impl Platform {
         {
             tracing::error!(?error, "can't write down when sessions were used");
         }
-        let uses = self.uses.take();
+        let uses = self.last_used.take();
         if uses.is_empty() {
             return;
         }
         if let Err(error) = self.database.write_uses(&uses).await {
             tracing::error!(?error, "can't write down when tokens were used");
-            self.uses.put_back(uses);
+            self.last_used.put_back(uses);
         }
     }
 }
