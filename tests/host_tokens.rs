@@ -652,15 +652,15 @@ fn a_token_of_a_login_by_password_is_replaced_in_time() {
         let way = way_by_password(kind, &[]);
         let first = way.credential();
         way.age(28);
-        let (protocol, host) = way.url.split_once("://").expect("a URL");
-        let request = format!("protocol={protocol}\nhost={host}\n\n");
-        let answer = way.home.run(HELPER, &["get"], &request);
-        assert!(done(&answer).contains(&first), "{kind:?}");
-        let said = text(&answer.stderr);
-        assert!(
-            said.contains("is to be replaced within") && said.contains("type: wit token rotate"),
-            "{kind:?}: {said}"
-        );
+        assert_eq!(way.credential(), first, "{kind:?}");
+        // Git's request had a renewal begun, which nobody can carry out.
+        let renewals = way.home.path().join(".local/state/wit/renewals");
+        let is_begun = || {
+            let files = std::fs::read_dir(&renewals).into_iter().flatten().flatten();
+            let mut files = files.map(|file| file.path());
+            files.any(|file| file.extension().is_some_and(|end| end == "begun"))
+        };
+        crate::support::until("a renewal is begun", is_begun);
         let status = way.home.run(WIT, &["status"], "");
         assert_eq!(status.status.code(), Some(3));
         assert!(

@@ -333,7 +333,7 @@ pub enum HostLoginError {
         /// `anywhere`, `at NAME` or `as number N`, escaped.
         place: String,
         /// Page on which it is installed.
-        page: Url,
+        page: String,
         /// True if the app has signed in before, so that its key is kept.
         is_key_stored: bool,
     },

@@ -452,6 +452,7 @@ pub fn check_environment(facts: &EnvironmentFacts) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Reason;
 
     fn facts(url: &str, answered: Result<Option<&'static str>, ApiError>) -> Facts {
         Facts {

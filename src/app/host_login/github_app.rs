@@ -133,7 +133,7 @@ impl Host<'_> {
             id: id.to_owned(),
             app: slug.to_owned(),
             place,
-            page: self.install_page(slug),
+            page: self.install_page(slug).to_string(),
             is_key_stored: request.key.is_none(),
         };
         let found = match (request.installation, &request.owner) {
