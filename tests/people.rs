@@ -765,3 +765,38 @@ fn a_token_gets_another_name_and_a_description_and_says_where_it_is_from() {
     let reply = machine.server.request("PATCH", &path, &headers, &body);
     assert_eq!(reply.status, 404, "{}", text(reply.body.as_bytes()));
 }
+
+#[test]
+fn a_repository_is_shared_with_a_hundred_accounts_and_no_more() {
+    let server = Server::start();
+    let session = server.sign_up("alice");
+    server.sign_up("bob");
+    server.repository(&session, "demo", true);
+    let share = |username: &str| {
+        let body = json!({ "username": username, "role": "read" });
+        server.post("/api/repos/demo/collaborators", &session, body)
+    };
+    sql(
+        &server,
+        r#"INSERT INTO "user" (id, name, email, username, created_at, updated_at)
+           WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+           SELECT 'u' || i, 'u', 'u' || i || '@example.com', 'user' || i,
+                  '2026-01-01 00:00:00', '2026-01-01 00:00:00' FROM n RETURNING id"#,
+    );
+    sql(
+        &server,
+        r#"INSERT INTO wit_collaborator (repository_id, user_id, role)
+           SELECT r.id, u.id, 'read' FROM wit_repository r, "user" u
+           WHERE u.username LIKE 'user%' RETURNING user_id"#,
+    );
+    let refused = share("bob");
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert!(refused.body.contains("100 accounts"), "{}", refused.body);
+    // Another role for one of them is no more of them.
+    assert_eq!(share("user7").status, 200);
+    sql(
+        &server,
+        "DELETE FROM wit_collaborator WHERE user_id = 'u1' RETURNING user_id",
+    );
+    assert_eq!(share("bob").status, 200);
+}

@@ -24,6 +24,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct LastUsed {
     tokens: Mutex<BTreeMap<Uuid, Use>>,
     sessions: Mutex<BTreeMap<String, SessionUse>>,
+    /// Held while they are written: whoever then shows them waits for what is on its way.
+    writing: tokio::sync::Mutex<()>,
 }
 
 /// Locks the notes, whatever became of the thread that noted something last.
@@ -86,6 +88,7 @@ impl Platform {
 
     /// Writes down what was noted, however long the database takes.
     pub async fn write_all_uses(&self) {
+        let _writing = self.last_used.writing.lock().await;
         let sessions: Vec<SessionUse> = std::mem::take(&mut *locked(&self.last_used.sessions))
             .into_values()
             .collect();

@@ -279,6 +279,18 @@ mod tests {
     }
 
     #[test]
+    fn one_push_brings_so_much_and_no_more() {
+        let quotas = quotas(10 * MAX_PUSH);
+        let room = quotas.promise("ada", 0, None).expect("room");
+        assert_eq!(room.bytes(), MAX_PUSH);
+        let said = quotas.push_too_large(&room);
+        assert_eq!(
+            said,
+            "a push may bring 4.0 GiB at most; push the history in parts"
+        );
+    }
+
+    #[test]
     fn a_full_account_is_told_so() {
         let quotas = quotas(100 * MIB);
         for (used, needed) in [

@@ -92,15 +92,15 @@ pub fn run(options: Serving, undo: bool, dry_run: bool, context: &Context) -> an
     if undo {
         return service.undo(dry_run, context);
     }
+    let texts = service.texts(&options.absolute()?)?;
+    if dry_run {
+        return print_commands(&service.commands(&texts), context);
+    }
     if service.is_system && !system::is_runnable_by_all(Path::new(&service.program)) {
         let message = format!("the account wit can't run {}", service.program);
         let install = format!("install -m 755 {} /usr/local/bin", quoted(&service.program));
         let hint = format!("{install} && /usr/local/bin/wit setup --server");
         return Err(Failure::new(Exit::Failed, message).hint(hint).into());
-    }
-    let texts = service.texts(&options.absolute()?)?;
-    if dry_run {
-        return print_commands(&service.commands(&texts), context);
     }
     service.require_systemd()?;
     let changed = service.set_up(&texts)?;
