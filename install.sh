@@ -167,8 +167,8 @@ for_each_file() {
         done
         return 0
     fi
-    "$1" "$built/helper/git-credential-wit" bin/git-credential-wit 755
-    "$1" "$built/release/wit" bin/wit 755
+    "$1" "$built/git-credential-wit" bin/git-credential-wit 755
+    "$1" "$built/wit" bin/wit 755
     for page in man/*.1; do
         "$1" "$page" "share/man/man1/${page##*/}" 644
     done
@@ -308,13 +308,7 @@ install() {
 
 build() {
     say "Building a release; the first time takes some minutes."
-    # git starts the helper at each fetch, so that is built for speed and wit is built quickly.
-    cargo build --profile helper --locked --no-default-features --bin git-credential-wit
-    cargo build --release --locked --bin wit
-    built=$(cargo metadata --no-deps --format-version 1 --locked |
-        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-    [ -x "$built/release/wit" ] || die "cargo built no $built/release/wit" \
-        "unset CARGO_BUILD_TARGET; ./install.sh"
+    built=$(packaging/build)
 }
 
 # What is left to do in the person's own shell.

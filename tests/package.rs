@@ -80,7 +80,7 @@ fn package(dir: &Path) -> PathBuf {
 
 /// The files of an asset: one, or those that `*.1` means.
 fn sources(checkout: &Path, release: &Path, from: &str) -> Vec<PathBuf> {
-    if let Some(("target/helper" | "target/release", program)) = from.rsplit_once('/') {
+    if let Some(("target/release", program)) = from.rsplit_once('/') {
         return vec![release.join(program)];
     }
     let Some(dir) = from.strip_suffix("/*.1") else {

@@ -170,36 +170,7 @@ pub fn until_within(seconds: u64, what: &str, mut is_so: impl FnMut() -> bool) {
 /// Builds both programs as `install.sh` does, once for all that need them, and returns a directory with
 /// both.
 pub fn release() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
-        PathBuf::from,
-    );
-    let helper = ["--profile", "helper", "--no-default-features", "--bin"];
-    build(&[&helper[..], &["git-credential-wit"]].concat());
-    build(&["--release", "--bin", "wit"]);
-    let shipped = target.join("shipped");
-    std::fs::create_dir_all(&shipped).expect("a directory");
-    for program in ["helper/git-credential-wit", "release/wit"] {
-        let built = target.join(program);
-        // By a name of its own: another test may be running the one that is there.
-        let new = tempfile::Builder::new()
-            .tempfile_in(&shipped)
-            .expect("a file");
-        std::fs::copy(&built, new.path()).expect("a copy");
-        let name = built.file_name().expect("a name");
-        new.into_temp_path()
-            .persist(shipped.join(name))
-            .expect("its name");
-    }
-    shipped
-}
-
-fn build(arguments: &[&str]) {
-    let mut build = Command::new(env!("CARGO"));
-    build
-        .args(["build", "--locked"])
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    let mut build = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build"));
     // What runs the tests sets such variables, and ring is built anew where they differ: so would be
     // most of the programs, back and forth between this and the installer.
     for (name, _) in std::env::vars_os() {
@@ -209,7 +180,22 @@ fn build(arguments: &[&str]) {
             build.env_remove(&name);
         }
     }
-    assert!(build.status().expect("cargo runs").success());
+    let output = build.stderr(Stdio::inherit()).output().expect("it runs");
+    assert!(output.status.success());
+    let built = PathBuf::from(text(&output.stdout).trim());
+    let shipped = built.with_file_name("shipped");
+    std::fs::create_dir_all(&shipped).expect("a directory");
+    for name in ["git-credential-wit", "wit"] {
+        // By a name of its own: another test may be running the one that is there.
+        let new = tempfile::Builder::new()
+            .tempfile_in(&shipped)
+            .expect("a file");
+        std::fs::copy(built.join(name), new.path()).expect("a copy");
+        new.into_temp_path()
+            .persist(shipped.join(name))
+            .expect("its name");
+    }
+    shipped
 }
 
 /// Every file below `dir`, relative to it.
