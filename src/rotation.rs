@@ -244,16 +244,14 @@ pub enum RotationError {
 }
 
 fn unclear(tokens: &[Token], sent: UnixTime) -> String {
+    let sent = rfc3339(sent);
     let mut text = format!(
-        "the response to a create request of {} was lost; these tokens may come from it, or from          another machine, and none was revoked:",
-        rfc3339(sent)
+        "the response to a create request of {sent} was lost; these tokens may come from it, or \
+         from another machine, and none was revoked:"
     );
     for token in tokens {
         let (id, name) = (escaped(&token.id), escaped(&token.name));
-        text += &format!(
-            "
-  {id}  {name}"
-        );
+        text += &format!("\n  {id}  {name}");
         if let Some(created) = token.created {
             text += &format!(", created {}", rfc3339(created));
         }
@@ -273,10 +271,7 @@ fn undelivered(failed: &[(Receiver, DeliveryError)], old: OldToken) -> String {
     };
     let mut text = format!("the new token did not reach every receiver; {old}");
     for (receiver, error) in failed {
-        text += &format!(
-            "
-{receiver}: {error}"
-        );
+        text += &format!("\n{receiver}: {error}");
     }
     text
 }

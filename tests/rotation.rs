@@ -1060,7 +1060,15 @@ fn a_lost_create_of_a_journal_of_the_first_format_is_a_persons_decision() {
     journal.request_ids.clear();
     journal.save(&world.paths()).expect("saved");
     let resumed = world.run(|rotator| rotator.resume(&journal));
-    assert!(matches!(resumed, Ok(Err(RotationError::Unclear { .. }))));
+    let Ok(Err(error @ RotationError::Unclear { .. })) = resumed else {
+        panic!("nobody is asked");
+    };
+    let said = error.to_string();
+    let first = said.lines().next().expect("a sentence");
+    assert!(
+        first.contains("from it, or from another machine,"),
+        "{said}"
+    );
     assert!(world.has("id-3"));
 }
 
