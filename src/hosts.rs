@@ -31,6 +31,11 @@ pub struct BuiltInClient {
     pub name: &'static str,
 }
 
+impl BuiltInClient {
+    /// The word for it where a client ID is asked for.
+    pub const WORD: &'static str = "built-in";
+}
+
 /// Registration of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {

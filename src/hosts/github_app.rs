@@ -33,6 +33,9 @@ pub const GIT_USERNAME: &str = "x-access-token";
 pub const PERMISSIONS: &[&str] = &["contents:write"];
 /// Largest private key that is read, in bytes; one of 4096 bits has 3,300.
 pub const MAX_KEY: usize = 64 * 1024;
+/// Where an app's ID is shown, for a hint.
+pub const ID_PAGE: &str =
+    "it is on the app's page, below Settings, Developer settings, GitHub Apps";
 
 /// Seconds by which a JWT is dated back, as GitHub advises.
 const DATED_BACK: i64 = 60;

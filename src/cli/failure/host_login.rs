@@ -4,8 +4,8 @@ use super::{AtHost, Kind, api, log_in, session, store};
 use crate::api::server::ServerUrl;
 use crate::app::host_login::{At, HostLoginError};
 use crate::cli::Exit;
-use crate::cli::login::git_host::{BUILT_IN, ID_PAGE};
-use crate::hosts;
+use crate::hosts::github_app::ID_PAGE;
+use crate::hosts::{self, BuiltInClient};
 use crate::oauth::OAuthError;
 use crate::quote::{Hint, Suggestion};
 use crate::sign_in::HostType;
@@ -21,7 +21,8 @@ pub fn host_login(error: &HostLoginError, at: Option<&AtHost>) -> Option<Kind> {
         HostLoginError::NoClient(At { server, host }) => {
             let built_in = match hosts::built_in_client(*host) {
                 Some(client) => format!(
-                    "; or --client-id {BUILT_IN}, which {} shows as \"{}\"",
+                    "; or --client-id {}, which {} shows as \"{}\"",
+                    BuiltInClient::WORD,
                     host.title(),
                     client.name
                 ),

@@ -8,19 +8,16 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-pub use self::app::ID_PAGE;
 use self::terminal::Terminal;
 use crate::api::server::ServerUrl;
 use crate::app::host_login::{self, Client, LoggedIn, Request, Way};
 use crate::cli::ask::first_line;
 use crate::cli::output::{self, escaped};
 use crate::cli::{AtHost, Context, Exit};
+use crate::hosts::BuiltInClient;
 use crate::oauth::split_scopes;
 use crate::quote::Suggestion;
 use crate::sign_in::{HostType, InstalledApp};
-
-/// The word of `--client-id` for the client that Gitea and Forgejo have built in.
-pub const BUILT_IN: &str = "built-in";
 
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Options for git hosts")]
@@ -98,7 +95,7 @@ impl Given<'_> {
         };
         let client = match (args.client_id.as_deref(), args.client_secret_stdin) {
             (None, _) => None,
-            (Some(BUILT_IN), _) => Some(Client::BuiltIn),
+            (Some(BuiltInClient::WORD), _) => Some(Client::BuiltIn),
             (Some(id), has_secret) => Some(Client::Registered {
                 id: id.to_owned(),
                 secret: has_secret

@@ -8,14 +8,11 @@ use anyhow::Context as _;
 
 use crate::app::host_login::AppRequest;
 use crate::cli::{Exit, Failure};
-use crate::hosts::github_app::{self, MAX_KEY};
+use crate::hosts::github_app::{self, ID_PAGE, MAX_KEY};
 use crate::secret::{Secret, SecretBuffer};
 
 /// The word of `--private-key` for stdin.
 const STDIN: &str = "-";
-/// Where an app's ID is shown.
-pub const ID_PAGE: &str =
-    "it is on the app's page, below Settings, Developer settings, GitHub Apps";
 
 #[derive(Debug, Default, clap::Args)]
 pub struct AppArgs {
