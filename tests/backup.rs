@@ -507,6 +507,38 @@ fn of_two_directories_one_alone_is_not_started_on() {
     assert!(left.exists() && !left.join("restore-unfinished").exists());
 }
 
+/// The root of a disk can't be exchanged: one of the two directories is found to be so when all else is
+/// done.
+#[test]
+fn of_two_directories_neither_is_replaced_where_one_can_not_be() {
+    let (home, _) = a_backup();
+    for mounted in ["repositories", "data"] {
+        let script = format!(
+            "rm -rf data repositories && mkdir data repositories && mount -t tmpfs none {mounted} && \
+             start='wit up --port 0 --data-dir data --repositories repositories' && \
+             $start --user bob >/dev/null && wit down --data-dir data && \
+             echo mine >data/mine && echo mine >repositories/mine && \
+             ! wit up restore wit.backup --force --data-dir data --repositories repositories 2>said && \
+             cat data/mine repositories/mine && $start >/dev/null && wit down --data-dir data && \
+             ls -A"
+        );
+        let output = home.run("unshare", &["-rm", "sh", "-c", &script], "");
+        let complaint = text(&output.stderr);
+        if complaint.contains("unshare") || complaint.contains("mount:") {
+            // No such right here, as in many containers.
+            return;
+        }
+        let left = done(&output);
+        assert!(left.contains("\nmine\nmine\n"), "{left}");
+        assert!(
+            !left.contains(".wit-restore-") && !left.contains(".aside"),
+            "{left}"
+        );
+        let said = fs::read_to_string(home.path().join("said")).expect("read");
+        assert!(said.contains("can't replace "), "{said}");
+    }
+}
+
 #[test]
 fn repositories_alone_are_restored_to_the_directory_of_the_last_start() {
     let server = Server::start_with(Home::new(), &["--repositories", "elsewhere"]);

@@ -91,32 +91,63 @@ pub async fn restore(target: &Target, archive: impl Read) -> anyhow::Result<Rest
     if target.repositories_only {
         sync(&repositories)?;
         aside.extend(main.put(&repositories)?);
-    } else {
-        if let [other, _] = &places[..] {
-            // It may be on another file system.
-            let beside = other.staging()?;
-            let moved = beside.path().join("unpacked");
-            move_directory(&repositories, &moved)?;
-            sync(&moved)?;
-            // Between the two nothing is to be started on what does not belong together.
-            if main.is_taken {
-                let sign = main.path.join(UNFINISHED_RESTORE);
-                touch_private(&sign).with_context(|| sign.display().to_string())?;
-                sync_dir(&main.path)?;
-            }
-            aside.extend(other.put(&moved)?);
-        }
+    } else if let [other, main] = &places[..] {
+        // It may be on another file system.
+        let beside = other.staging()?;
+        let moved = beside.path().join("unpacked");
+        move_directory(&repositories, &moved)?;
+        sync(&moved)?;
         sync(&unpacked)?;
-        let replaced = main.put(&unpacked)?;
-        if let Some(replaced) = &replaced {
-            let _ = fs::remove_file(replaced.join(UNFINISHED_RESTORE));
-        }
-        aside.extend(replaced);
+        aside.extend(put_both(other, &moved, main, &unpacked)?);
+    } else {
+        sync(&unpacked)?;
+        aside.extend(main.put(&unpacked)?);
     }
     Ok(Restored {
         repositories: count,
         aside,
     })
+}
+
+/// Puts the repositories and the data directory in their places, both or neither; where what was there
+/// is now. Killed in between it leaves a sign: nothing is to be started on two that do not belong
+/// together.
+fn put_both(
+    other: &Place,
+    repositories: &Path,
+    main: &Place,
+    unpacked: &Path,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let sign = main.path.join(UNFINISHED_RESTORE);
+    // One of an earlier restore is true still, should this one fail.
+    let is_signed = sign.exists();
+    if main.is_taken {
+        touch_private(&sign).with_context(|| sign.display().to_string())?;
+        sync_dir(&main.path)?;
+    }
+    let put = other.put(repositories).and_then(|first| {
+        let second = main.put(unpacked);
+        if second.is_err() {
+            let back = other.put_back(first.as_deref(), repositories);
+            back.with_context(|| format!("can't put {} back", other.path.display()))?;
+        }
+        Ok((first, second?))
+    });
+    match put {
+        Ok((first, second)) => {
+            if let Some(replaced) = &second {
+                let _ = fs::remove_file(replaced.join(UNFINISHED_RESTORE));
+            }
+            Ok(first.into_iter().chain(second).collect())
+        }
+        Err(error) => {
+            // What was there is in its place, as it was.
+            if !is_signed && repositories.exists() {
+                let _ = fs::remove_file(&sign);
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Returns whether a path can be in an archive of ours.
@@ -249,6 +280,18 @@ impl Place {
         }
         sync_dir(parent)?;
         Ok(Some(aside))
+    }
+
+    /// Undoes [`Place::put`], which returned `aside`.
+    fn put_back(&self, aside: Option<&Path>, new: &Path) -> io::Result<()> {
+        match aside {
+            Some(aside) => {
+                exchange(aside, &self.path)?;
+                fs::rename(aside, new)?;
+            }
+            None => fs::rename(&self.path, new)?,
+        }
+        sync_dir(self.path.parent().unwrap_or(Path::new("/")))
     }
 }
 
