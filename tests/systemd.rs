@@ -241,11 +241,11 @@ fn the_service_of_the_system_is_set_up_reloaded_restarted_stopped_and_removed() 
     let second = main_pid();
     system.done("wit setup --server --no-sign-up");
     assert_ne!(main_pid(), second);
-    let said = system.done(
-        "wit login http://127.0.0.1:3000 --sign-up --email b@example.com --username b \
-                            --password-stdin </dev/null 2>&1 || true",
-    );
-    assert!(!said.contains("Logged in"), "{said}");
+    let said = failed(&system.run(
+        "printf 'correct horse battery\\n' | wit login http://127.0.0.1:3000 --sign-up \
+         --email bob@example.com --username bob --password-stdin",
+    ));
+    assert!(said.contains("takes no new accounts"), "{said}");
 
     system.done("systemctl stop wit");
     let said = system.done("systemctl show -p Result -p ActiveState wit");
@@ -363,6 +363,16 @@ fn a_service_is_not_set_up_over_somebody_elses_nor_with_a_secret_in_sight() {
         shown.contains("AmbientCapabilities=cap_net_bind_service"),
         "{shown}"
     );
+    // Other options open no sign-up that was closed, even if the server has never started so.
+    let options = |setup: &str| {
+        failed(&system.run(&format!("wit setup --server {setup}")));
+        system.done("grep '^WIT_OPTIONS=' /etc/default/wit")
+    };
+    let closed = options("--no-sign-up --port 443");
+    assert!(closed.contains("--no-sign-up"), "{closed}");
+    let closed = options("--max-disk 1G");
+    assert_eq!(closed, "WIT_OPTIONS='--max-disk 1G --no-sign-up'\n");
+    assert_eq!(options("--sign-up"), "WIT_OPTIONS='--sign-up'\n");
     system.done("wit setup --server --undo");
     system.done("! test -e /etc/default/wit");
 }

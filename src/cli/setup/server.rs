@@ -33,6 +33,8 @@ const PACKAGED_PROGRAM: &str = "/usr/bin/wit";
 const PACKAGED_UNIT: &str = "/usr/lib/systemd/system/wit.service";
 /// First line of each file that is written here, by which it is known again.
 const MARK: &str = "# Created by `wit setup --server`; `wit setup --server --undo` removes it.\n";
+/// Option that is given up by another option alone.
+const NO_SIGN_UP: &str = "--no-sign-up";
 /// Time limit of systemctl, which waits for the service: longer than the unit's own limits.
 const SYSTEMCTL_TIMEOUT: Duration = Duration::from_secs(120);
 /// Directory that exists where systemd is the init system (sd_booted(3)).
@@ -198,7 +200,7 @@ impl Service {
     /// The file of options; `None` where it stays as it is, or there is none.
     fn environment_text(&self, options: &Serving) -> anyhow::Result<Option<String>> {
         let old = read(&self.environment)?;
-        let words: Vec<String> = (options.arguments().into_iter())
+        let mut words: Vec<String> = (options.arguments().into_iter())
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
         let database = config::variable("DATABASE_URL");
@@ -218,13 +220,19 @@ impl Service {
             return Err(Failure::new(Exit::Failed, message).hint(hint).into());
         }
         let old = old.unwrap_or_default();
-        let line = |name: &str, new: Option<String>| {
+        let kept = |name: &str| {
             let begin = format!("{name}=");
-            let kept = old.lines().find(|line| line.starts_with(&begin));
-            match new {
-                Some(new) => format!("{begin}'{new}'\n"),
-                None => kept.map_or(String::new(), |kept| format!("{kept}\n")),
-            }
+            old.lines().find(|line| line.starts_with(&begin))
+        };
+        // The server remembers it too, but only once it has started with it.
+        let was_closed = kept("WIT_OPTIONS").is_some_and(|line| line.contains(NO_SIGN_UP));
+        let says_so = options.no_sign_up || options.sign_up || options.defaults;
+        if was_closed && !words.is_empty() && !says_so {
+            words.push(NO_SIGN_UP.to_owned());
+        }
+        let line = |name: &str, new: Option<String>| match new {
+            Some(new) => format!("{name}='{new}'\n"),
+            None => kept(name).map_or(String::new(), |kept| format!("{kept}\n")),
         };
         let words = (!words.is_empty()).then(|| words.join(" "));
         let options = line("WIT_OPTIONS", words);
