@@ -13,9 +13,12 @@ use crate::support::oidc::{Login, Provider};
 use crate::support::platform::request;
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::server::{Server, answer};
-use crate::support::stored::{expire_in, get, put_opener};
+use crate::support::stored::{change, expire_in, get, item, put_opener};
 use crate::support::terminal::Terminal;
 use crate::support::{Home, WIT, done, refused, text, until};
+use wit::expiry::{Expiry, UnixTime};
+use wit::secret::Secret;
+use wit::sign_in::{ClientAuth, OAuthClient, Upkeep};
 
 /// The exit code of `wit status`, and what it shows.
 fn status(home: &Home) -> (Option<i32>, String) {
@@ -197,6 +200,52 @@ fn all_tokens_are_listed_without_the_config_file() {
             == 3,
         "{shown}"
     );
+}
+
+/// The program does not end with new tokens on their way: nobody else would ever have them.
+#[test]
+fn a_list_of_all_waits_for_a_refresh_however_late() {
+    let server = Server::new(|first, _| match first {
+        _ if first.starts_with("POST /oauth/token ") => {
+            // Longer than the list waits for a server.
+            std::thread::sleep(std::time::Duration::from_secs(11));
+            let new = json!({
+                "access_token": "onetwothree", "token_type": "bearer", "expires_in": 7200,
+                "refresh_token": "fourfivesix",
+            });
+            answer(200, &new.to_string())
+        }
+        _ if first.starts_with("GET /api/v4/personal_access_tokens/self ") => answer(404, "{}"),
+        _ => answer(200, r#"{"id":7,"username":"ada"}"#),
+    });
+    let home = Home::new();
+    let login = [
+        "login",
+        &server.url,
+        "--host-type",
+        "gitlab",
+        "--token-stdin",
+    ];
+    done(&home.run(WIT, &login, "0123456789abcdef\n"));
+    // As a sign-in by OAuth would have left it.
+    change(&home, &server.url, |entry| {
+        entry.expiry = Some(Expiry(UnixTime::now()));
+        entry.refresh_token = Some(Secret::from("old".to_owned()));
+        let sign_in = entry.sign_in.as_mut().expect("a sign-in");
+        sign_in.upkeep = Upkeep::Refresh(OAuthClient {
+            token_endpoint: format!("{}/oauth/token", server.url),
+            revocation_endpoint: None,
+            client_id: "id".into(),
+            client_secret: None,
+            client_auth: ClientAuth::Body,
+        });
+    });
+    let listed = home.run(WIT, &["token", "list", "--all"], "");
+    let shown = text(&listed.stdout);
+    assert!(shown.contains("no answer within 10 s"), "{shown}");
+    let entry = &item(&home, &server.url).credentials.0[0];
+    let refresh_token = entry.refresh_token.as_ref().expect("a token");
+    assert_eq!(refresh_token.expose(), b"fourfivesix");
 }
 
 #[test]

@@ -19,11 +19,14 @@ use crate::cli::session::{self, ServerArgs, SessionError};
 use crate::cli::token::pick::short_id;
 use crate::cli::{Context, Exit, table};
 use crate::config::{Config, Paths};
+use crate::credential::Site;
 use crate::progress;
-use crate::store;
+use crate::store::{self, lock::SiteLock};
 
 /// Time limit for all servers together: they are asked at the same time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time limit for a refresh that is under way then.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The columns of the table.
 const HEADINGS: [&str; 7] = [
@@ -93,13 +96,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
 
 /// The answers in time. A server that takes longer is not waited for.
 fn answers(paths: &Paths, accounts: &[Account]) -> Vec<Result<Listed, Reason>> {
-    let late = |_: &Account| {
-        Err(Reason {
-            words: format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()),
-            is_usual: false,
-        })
-    };
-    let mut answers: Vec<Result<Listed, Reason>> = accounts.iter().map(late).collect();
+    let mut answers: Vec<Option<Result<Listed, Reason>>> = accounts.iter().map(|_| None).collect();
     let end = Instant::now() + ANSWER_TIMEOUT;
     let (send, receive) = mpsc::channel();
     for (number, account) in accounts.iter().enumerate() {
@@ -112,10 +109,36 @@ fn answers(paths: &Paths, accounts: &[Account]) -> Vec<Result<Listed, Reason>> {
         receive.recv_timeout(end.saturating_duration_since(Instant::now()))
     {
         if let Some(known) = answers.get_mut(number) {
-            *known = answer;
+            *known = Some(answer);
         }
     }
-    answers
+    let late = accounts.iter().zip(&answers);
+    let late = late.filter(|(_, answer)| answer.is_none());
+    let sites: BTreeSet<Site> = late.filter_map(|((server, _), _)| site(server)).collect();
+    for site in &sites {
+        await_refresh(paths, site, end + REFRESH_TIMEOUT);
+    }
+    let late = || {
+        Err(Reason {
+            words: format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()),
+            is_usual: false,
+        })
+    };
+    let answers = answers.into_iter();
+    answers.map(|answer| answer.unwrap_or_else(late)).collect()
+}
+
+fn site(server: &str) -> Option<Site> {
+    let url = session::parse_url(server).ok()?;
+    session::site_of(&url).ok()
+}
+
+/// Waits for a refresh under way at a site, and lets none begin: the program is about to end, and a
+/// refresh token that the host has replaced would be lost with it.
+fn await_refresh(paths: &Paths, site: &Site, end: Instant) {
+    let left = end.saturating_duration_since(Instant::now());
+    // Held until the program ends.
+    std::mem::forget(SiteLock::acquire_rotation(paths, site, left));
 }
 
 /// Each account that is signed in somewhere, and each server that none is signed in to: those of the
