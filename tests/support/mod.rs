@@ -152,7 +152,7 @@ pub fn kill_within(child: &mut Child, usual: Duration, random: &mut fastrand::Rn
     !child.wait().expect("an end").success()
 }
 
-/// Waits until something is so, for 20 seconds at most.
+/// Waits until something is so, for a minute at most.
 pub fn until(what: &str, is_so: impl FnMut() -> bool) {
     until_within(60, what, is_so);
 }
