@@ -119,7 +119,7 @@ uninstall() {
         [ -z "$path" ] || rmdir -- "$prefix/$path" 2>/dev/null || :
     done
     [ -z "$made_prefix" ] || rmdir -- "$prefix" 2>/dev/null || :
-    say "Tokens and settings that wit keeps for you were left alone: they lie in the store that"
+    say "Tokens and settings that wit keeps for you were left alone: they are in the store that"
     say "\`wit setup\` named, and below ~/.config/wit, ~/.local/share/wit and ~/.local/state/wit."
 }
 
@@ -440,7 +440,7 @@ try_it() {
     step "wit down"
     running=no
     say ""
-    say "That was all of it; the throwaway home is gone."
+    say "That was all of it; the throwaway home was removed."
 }
 
 if [ "$action" = uninstall ]; then

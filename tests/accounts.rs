@@ -122,7 +122,7 @@ fn a_server_without_a_login_is_not_meant_where_there_is_one_elsewhere() {
     done(&machine.log_in("ada"));
     assert_eq!(machine.list().len(), 0);
     let said = done(&machine.wit(&["logout", other]));
-    let told = format!("Not logged in to {other}; it is forgotten here.\n");
+    let told = format!("Not logged in to {other}; removed from the configuration.\n");
     assert_eq!(said, told);
     done(&machine.home.run(WIT, &["down"], ""));
 }

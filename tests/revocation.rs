@@ -170,7 +170,7 @@ fn the_command_line_and_the_page_say_what_else_ends() {
     let asked = (machine.server).request("GET", &question, &[("Cookie", &visitor.cookie)], "");
     let prefix = second["tokenPrefix"].as_str().expect("a prefix");
     assert!(
-        asked.body.contains("What came of it ends too"),
+        asked.body.contains("Its replacements are revoked too"),
         "{}",
         asked.body
     );

@@ -281,7 +281,7 @@ fn a_lost_answer_is_looked_after_and_never_asked_for_twice() {
     proxy.set(at_rotation(Fate::CutAfter));
     let said = refused(&rotate_self(&job, &["--deliver", "cat >new"]), 5);
     assert!(
-        said.contains("was replaced, but the new one got lost"),
+        said.contains("was replaced, but the response with the new one was lost"),
         "{said}"
     );
     assert_eq!(asked(&proxy), 1);

@@ -435,7 +435,7 @@ fn a_pasted_token_is_not_forgotten_before_it_is_said_that_it_lives_on() {
     let line = format!("wit logout {}", forge.url);
     for (answer, code) in [("n", 1), ("y", 0)] {
         let mut terminal = Terminal::run(&home, &line);
-        terminal.shows("It goes on working; --revoke ends it. [y/N] ");
+        terminal.shows("It still works; --revoke revokes it. [y/N] ");
         assert!(done(&get(&home, &forge.url, "")).contains("password="));
         terminal.types(answer);
         let (ended, screen) = terminal.ends();

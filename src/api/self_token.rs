@@ -111,7 +111,7 @@ impl TokenApi for SelfTokenApi {
             Err(error) if replaced().unwrap_or(false) => Err(ApiError::Lost {
                 server: self.client.server().to_string(),
                 reason: Reason::from(format!(
-                    "the token was replaced, but the new one got lost ({error})"
+                    "the token was replaced, but the response with the new one was lost ({error})"
                 ))
                 .caused_by(error),
             }),

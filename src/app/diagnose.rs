@@ -28,7 +28,8 @@ pub struct Finding {
     /// The reason, where there is more to say.
     pub why: Option<String>,
     /// One command, or one setting of the environment, that fixes it.
-    pub cure: Option<String>,
+    #[serde(rename = "cure")]
+    pub fix: Option<String>,
 }
 
 /// Severity of a finding.
@@ -50,7 +51,7 @@ impl Finding {
             state,
             what: shown(&what.into()),
             why: None,
-            cure: None,
+            fix: None,
         }
     }
 
@@ -76,8 +77,8 @@ impl Finding {
     }
 
     /// With what fixes it.
-    pub fn cure(mut self, cure: impl Into<String>) -> Self {
-        self.cure = Some(shown(&cure.into()));
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(shown(&fix.into()));
         self
     }
 }

@@ -112,8 +112,8 @@ fn layout(findings: &[Finding]) -> String {
         if let Some(why) = &finding.why {
             let _ = writeln!(text, "      {}", output::tilde(why));
         }
-        if let Some(cure) = &finding.cure {
-            let _ = writeln!(text, "      fix: {cure}");
+        if let Some(fix) = &finding.fix {
+            let _ = writeln!(text, "      fix: {fix}");
         }
     }
     let wrong = findings.iter().filter(|f| f.state == State::Wrong).count();
@@ -131,11 +131,11 @@ mod tests {
     use crate::quote::quoted;
 
     #[test]
-    fn what_is_wrong_comes_with_its_reason_and_its_cure() {
+    fn what_is_wrong_has_its_reason_and_its_fix() {
         let findings = [
             Finding::ok("git", "git 2.47.3"),
             Finding::wrong("identity", "others can read /a b")
-                .cure(format!("chmod 600 {}", quoted("/a b"))),
+                .fix(format!("chmod 600 {}", quoted("/a b"))),
         ];
         assert_eq!(
             layout(&findings),
@@ -149,7 +149,7 @@ mod tests {
         let token = "wit_84320813db95896baf7ab2a1ccdb0b6480e57b9d";
         let finding = Finding::wrong("x", format!("\u{1b}[2J{token}"))
             .why(token)
-            .cure(token);
+            .fix(token);
         assert!(!layout(&[finding]).contains(['\u{1b}', '3']));
     }
 }

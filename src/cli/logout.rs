@@ -131,7 +131,7 @@ fn report(done: &LoggedOut) -> anyhow::Result<()> {
         many => format!(" and revoked {many} tokens"),
     };
     let told = match done.sessions.is_empty() && done.revoked.is_empty() && !done.is_direct {
-        true => format!("Not logged in to {server}; it is forgotten here.\n"),
+        true => format!("Not logged in to {server}; removed from the configuration.\n"),
         false => format!("Logged out of {server}{tokens}.\n"),
     };
     output::print(told.as_bytes())?;

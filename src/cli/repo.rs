@@ -34,7 +34,7 @@ enum Command {
     /// Show your repositories, and those that are shared with you
     #[command(visible_alias = "ls", after_help = examples::REPO_LIST)]
     List(ServerArgs),
-    /// Give a repository another name; clones of it must then be told the new one
+    /// Rename a repository; clones need its new address
     #[command(after_help = examples::REPO_RENAME)]
     Rename(Rename),
     /// Change who can see a repository, or its default branch

@@ -271,7 +271,7 @@ fn report(target: &Target, plan: &Plan, text: &mut String) -> anyhow::Result<ser
     let (found, is_new) = (now.is_found, plan.is_new(target));
     let (helper, name) = (shown(target.helper()), plan.scope().name());
     let replaced: Vec<String> = plan.replaced().map(shown).collect();
-    let whom = match (target.host(), exceptions.is_empty()) {
+    let sites = match (target.host(), exceptions.is_empty()) {
         (Some(host), _) => host,
         (None, true) => "every site",
         (None, false) => "every other site",
@@ -287,12 +287,12 @@ fn report(target: &Target, plan: &Plan, text: &mut String) -> anyhow::Result<ser
     }
     *text += &match (is_new, found) {
         (true, true) => {
-            format!("git now asks the helper {helper} for {whom} ({name} configuration).\n")
+            format!("git now asks the helper {helper} for {sites} ({name} configuration).\n")
         }
         (false, true) => {
-            format!("git asks the helper {helper} for {whom} already; nothing to change.\n")
+            format!("git asks the helper {helper} for {sites} already; nothing to change.\n")
         }
-        (_, false) => format!("git looks for the helper {helper} for {whom}.\n"),
+        (_, false) => format!("git looks for the helper {helper} for {sites}.\n"),
     };
     for old in &replaced {
         *text += &format!("It takes the place of {old}, which leads nowhere.\n");
@@ -307,11 +307,12 @@ fn report(target: &Target, plan: &Plan, text: &mut String) -> anyhow::Result<ser
     }
     if !others.is_empty() {
         let names = others.join(", ");
-        *text +=
-            &format!("git hands what worked to these as well, and they may keep it: {names}\n");
+        *text += &format!(
+            "git also passes working credentials to these helpers, which may store them: {names}\n"
+        );
     }
     if others.iter().any(|helper| helper == "store") {
-        *text += "The helper store keeps what it is handed in plain text.\n";
+        *text += "The helper store writes credentials in plain text.\n";
     }
     Ok(json!({
         "host": target.host(),
@@ -424,7 +425,7 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
     let left = git_config::left(scope).map_err(failed)?;
     if let Some(first) = left.first().filter(|_| is_lost) {
         let message = format!(
-            "what wit setup added can't be told any more, and {} still names the helper",
+            "can't find what wit setup added, and {} still names the helper",
             output::escaped(&first.place)
         );
         return Err(Failure::new(Exit::Attention, message)
@@ -457,7 +458,7 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
             "wit setup has added nothing to the {} configuration; nothing to undo.\n",
             scope.name()
         ),
-        false => "Secrets that were stored stay where they are.\n".to_owned(),
+        false => "Stored secrets were not changed.\n".to_owned(),
     };
     for file in left {
         text += &format!("{file} still names the helper; wit setup did not add that.\n");

@@ -36,7 +36,7 @@ enum Command {
     /// Write a backup of the server, while it runs or not
     #[command(after_help = examples::UP_BACKUP)]
     Backup(backup::Args),
-    /// Look for what is wrong with the server's data, while it runs or not
+    /// Check the server's data for problems, also while the server runs
     #[command(after_help = examples::UP_CHECK)]
     Check(check::Args),
     /// Have the server read its certificate again and open its log anew

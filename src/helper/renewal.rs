@@ -278,7 +278,7 @@ pub fn warning(
 ) -> Option<String> {
     let server = &entry.token.as_ref()?.server;
     let rotate = format!("wit token rotate --server {server}");
-    let mend = match renewal {
+    let hint = match renewal {
         // The helper tells what was lost, at each call.
         Renewal::Done | Renewal::NotDue | Renewal::UnderWay | Renewal::Lost => return None,
         Renewal::Refused => {
@@ -304,14 +304,14 @@ pub fn warning(
         let hours = left / 3_600;
         if entry.expiry.is_some() {
             return format!(
-                "the token for {site} expires in {hours} hours and was not renewed; {mend}"
+                "the token for {site} expires in {hours} hours and was not renewed; {hint}"
             );
         }
         let when = match hours {
             0.. => format!("within {hours} hours"),
             _ => format!("{} hours ago", -hours),
         };
-        format!("the token for {site} is to be replaced {when}, and was not; {mend}")
+        format!("the token for {site} is to be replaced {when}, and was not; {hint}")
     })
 }
 

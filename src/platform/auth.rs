@@ -55,7 +55,7 @@ pub fn sign_up_disabled() -> Refusal {
     Refusal::new(
         StatusCode::FORBIDDEN,
         "SIGN_UP_DISABLED",
-        "this server takes no new accounts; ask whoever runs it",
+        "sign-up is closed here; ask the server's operator",
     )
 }
 

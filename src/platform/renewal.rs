@@ -103,7 +103,7 @@ async fn rotate(
             Err(Refusal::new(
                 StatusCode::UNAUTHORIZED,
                 "TOKEN_REUSED",
-                "This token was replaced before. All that came of it are revoked.",
+                "This token was already replaced. All tokens that it was replaced by were revoked.",
             ))
         }
         Succession::Final => Err(Refusal::new(

@@ -63,10 +63,10 @@ pub fn finding(check: &'static str, error: &FileError) -> Finding {
     };
     Finding::wrong(check, what)
         .why(error.fault.to_string())
-        .cure(cure(error))
+        .fix(fix(error))
 }
 
-fn cure(error: &FileError) -> String {
+fn fix(error: &FileError) -> String {
     match &error.fault {
         Fault::Newer(_) => "./install.sh".to_owned(),
         Fault::Unreadable(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
@@ -97,7 +97,7 @@ mod tests {
         let file = dir.path().join("setup.json");
         fs::write(&file, "{}").expect("written");
         let denied = Fault::Unreadable(io::ErrorKind::PermissionDenied.into());
-        let cure = cure(&files::fault(&file, denied));
-        assert_eq!(cure, format!("chmod u+rw {}", quoted(&file)));
+        let fix = fix(&files::fault(&file, denied));
+        assert_eq!(fix, format!("chmod u+rw {}", quoted(&file)));
     }
 }

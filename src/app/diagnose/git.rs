@@ -89,7 +89,7 @@ fn numbers(version: &str) -> Option<(u32, u32)> {
 /// The findings about git.
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let Some(version) = facts.version.as_deref() else {
-        return vec![Finding::wrong("git", "git can't be run").cure(INSTALL)];
+        return vec![Finding::wrong("git", "git can't be run").fix(INSTALL)];
     };
     let mut findings = vec![check_version(version)];
     if let Some(path) = facts
@@ -103,14 +103,14 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
                 format!("{} is the git of Windows", quoted(path)),
             )
             .why("it asks the helpers of Windows, not those of this Linux")
-            .cure(INSTALL),
+            .fix(INSTALL),
         );
     }
     if let Some(error) = &facts.unreadable {
         let finding = Finding::wrong("git-config", "git can't read its configuration");
         let finding = finding.why(error.to_string());
         findings.push(match error.fix() {
-            Some(fix) => finding.cure(fix),
+            Some(fix) => finding.fix(fix),
             None => finding,
         });
         return findings;
@@ -123,8 +123,8 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         let anew = named.find(|helper| helper.value == *value).and_then(anew);
         let finding = check_program(value, program);
         findings.push(match anew {
-            Some(anew) if finding.state == State::Wrong && finding.cure.is_none() => {
-                finding.cure(anew)
+            Some(anew) if finding.state == State::Wrong && finding.fix.is_none() => {
+                finding.fix(anew)
             }
             _ => finding,
         });
@@ -140,7 +140,7 @@ fn check_version(version: &str) -> Finding {
             format!("git {number} is older than any that is tested"),
         )
         .why("2.39 is the oldest")
-        .cure(INSTALL),
+        .fix(INSTALL),
         Some(git) if git < EXPIRY => Finding::ok(
             "git",
             format!(
@@ -172,7 +172,7 @@ fn check_chain(chain: &Chain) -> Vec<Finding> {
                 format!("git does not ask this helper about {url}"),
             )
             .why("no effective credential.helper points to it")
-            .cure(fix),
+            .fix(fix),
         ];
     };
     let names: Vec<String> = chain
@@ -204,7 +204,7 @@ fn check_chain(chain: &Chain) -> Vec<Finding> {
                 .why("git hands whatever worked to every helper of the chain"),
         };
         findings.push(match removal(helper) {
-            Some(command) => finding.cure(command),
+            Some(command) => finding.fix(command),
             None => finding,
         });
     }
@@ -255,7 +255,7 @@ fn anew(helper: &Entry) -> Option<String> {
     ))
 }
 
-/// Without a cure where that is to name the helper anew.
+/// Without a fix where that is to name the helper anew.
 fn check_program(value: &str, program: &Program) -> Finding {
     let value = name(value);
     let Some(path) = &program.path else {
@@ -270,7 +270,7 @@ fn check_program(value: &str, program: &Program) -> Finding {
     match &program.version {
         _ if !program.executable => {
             Finding::wrong("helper-program", format!("{path} is not executable"))
-                .cure(format!("chmod +x {path}"))
+                .fix(format!("chmod +x {path}"))
         }
         Some(version) if version == own => Finding::ok(
             "helper-program",
@@ -319,7 +319,7 @@ mod tests {
             let findings = check(&facts);
             let wrong = findings.last().expect("one at least");
             assert_eq!(
-                (wrong.check, wrong.cure.as_deref()),
+                (wrong.check, wrong.fix.as_deref()),
                 (check_name, Some(INSTALL))
             );
         }

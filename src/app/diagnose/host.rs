@@ -96,7 +96,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         Err(error) => findings.push(
             Finding::wrong("server", error.to_string())
                 .why("git can't reach it either, and no access token is refreshed")
-                .cure("check the network and proxy, or --ca-file for a certificate of your own"),
+                .fix("check the network and proxy, or --ca-file for a certificate of your own"),
         ),
     }
     if facts.sign_ins.is_empty() {
@@ -118,14 +118,14 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
                         }
                         _ => "the server did not renew it: it was revoked, or not used for long",
                     })
-                    .cure(&login)
+                    .fix(&login)
             }
             Upkeep::Refresh(_) if held.is_expired && facts.failure.is_some() => {
                 let reason = facts.failure.as_deref().unwrap_or_default();
                 let what = format!("the access of {who} to {url} has expired: {reason}");
                 Finding::wrong("login", what)
                     .why("the server did not renew it; wit status tries again")
-                    .cure(&login)
+                    .fix(&login)
             }
             Upkeep::Refresh(_) if held.is_refreshable => Finding::ok(
                 "login",
@@ -141,7 +141,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             _ if held.is_expired => {
                 Finding::wrong("login", format!("the token of {who} for {url} has expired"))
                     .why("nothing renews it")
-                    .cure(&login)
+                    .fix(&login)
             }
             _ => Finding::ok("login", format!("signed in to {url} as {who}")),
         };

@@ -50,10 +50,10 @@ impl Facts {
 /// `wants_keychain`: whether the keychain is the store, or would be chosen.
 pub fn check(facts: &Facts, wants_keychain: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut place = |check, what: &str, needs: &str, cure: &str| {
+    let mut place = |check, what: &str, needs: &str, fix: &str| {
         findings.push(match wants_keychain {
             false => Finding::note(check, what),
-            true => Finding::note(check, what).why(needs).cure(cure),
+            true => Finding::note(check, what).why(needs).fix(fix),
         });
     };
     if facts.wsl {
@@ -101,7 +101,7 @@ pub fn check(facts: &Facts, wants_keychain: bool) -> Vec<Finding> {
                 format!("SSL_CERT_FILE names {}, which can't be read", quoted(path)),
             )
             .why("no https server can then be trusted")
-            .cure("unset SSL_CERT_FILE"),
+            .fix("unset SSL_CERT_FILE"),
         ),
         Some((path, true)) => findings.push(Finding::note(
             "certificates",
@@ -135,7 +135,7 @@ mod tests {
     /// The names of the findings and what each would have one do.
     fn told(facts: &Facts, wants_keychain: bool) -> Vec<(&'static str, Option<String>)> {
         let findings = check(facts, wants_keychain);
-        findings.into_iter().map(|f| (f.check, f.cure)).collect()
+        findings.into_iter().map(|f| (f.check, f.fix)).collect()
     }
 
     #[test]

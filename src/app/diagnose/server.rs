@@ -167,7 +167,7 @@ impl Facts {
         facts
     }
 
-    /// Returns whether its tokens are worked on in its database, which takes no login.
+    /// Returns whether its tokens are managed directly in its database, which takes no login.
     fn is_direct(&self) -> bool {
         self.form.as_deref() == Some("database")
     }
@@ -225,35 +225,35 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
         findings.push(
             Finding::wrong("clock", expiry::clock(skew, url))
                 .why("tokens are then renewed too early or too late")
-                .cure("sudo timedatectl set-ntp true"),
+                .fix("sudo timedatectl set-ntp true"),
         );
     }
     findings.push(match &facts.session {
         Session::Unknown => Finding::note(
             "session",
-            format!("whether you are logged in to {url} can't be told"),
+            format!("can't find out whether you are logged in to {url}"),
         ),
         Session::None | Session::Ended if facts.is_direct() => Finding::ok(
             "session",
-            format!("the tokens of {url} are worked on in its database"),
+            format!("the tokens of {url} are managed directly in its database"),
         ),
         Session::None if facts.by_environment => Finding::note(
             "session",
             format!("not logged in to {url}; git uses the token in WIT_TOKEN"),
         ),
-        Session::None => Finding::wrong("session", format!("not logged in to {url}")).cure(&login),
+        Session::None => Finding::wrong("session", format!("not logged in to {url}")).fix(&login),
         Session::Ended => {
-            Finding::wrong("session", format!("the login to {url} has expired")).cure(&login)
+            Finding::wrong("session", format!("the login to {url} has expired")).fix(&login)
         }
         Session::Refused => {
-            Finding::wrong("session", format!("{url} no longer takes this login")).cure(&login)
+            Finding::wrong("session", format!("{url} no longer takes this login")).fix(&login)
         }
         Session::Good(expiry) => match expiry.map(|expiry| expiry.left(now)) {
             Some(left) if left <= OVERDUE => Finding::wrong(
                 "session",
                 format!("the login to {url} ends in {}", expiry::span(left)),
             )
-            .cure(&login),
+            .fix(&login),
             _ => Finding::ok("session", format!("logged in to {url}")),
         },
     });
@@ -267,14 +267,14 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
                 format!("{url} speaks the form {answered} of the token API"),
             )
             .why(format!("{known} was remembered"))
-            .cure(&login),
+            .fix(&login),
         );
     }
     let is_used = matches!(facts.session, Session::Good(_)) && !facts.by_environment;
     if facts.tokens.is_empty() && is_used {
         findings.push(
             Finding::wrong("token", format!("git has no token for {url}"))
-                .cure(format!("wit token create{} --expires 30", facts.naming)),
+                .fix(format!("wit token create{} --expires 30", facts.naming)),
         );
     }
     findings.extend(facts.tokens.iter().map(|token| check_token(token, now)));
@@ -294,14 +294,14 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
     let trusting = format!("wit login {url} --ca-file FILE");
     if let Some(file) = &facts.lost_certificates {
         let what = format!("{} can't be read, by which {url} is trusted", quoted(file));
-        return Finding::wrong("ca", what).why(why).cure(trusting);
+        return Finding::wrong("ca", what).why(why).fix(trusting);
     }
     if let ApiError::Unreachable { reason, .. } | ApiError::Lost { reason, .. } = error
         && reason.kind() == ReasonKind::Certificate
     {
         return Finding::wrong("ca", format!("the certificate of {url} is not trusted"))
             .why(why)
-            .cure(match facts.own_certificates {
+            .fix(match facts.own_certificates {
                 true => "unset SSL_CERT_FILE",
                 false => &trusting,
             });
@@ -310,34 +310,34 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
         ApiError::NotFound | ApiError::Malformed { .. } => {
             return Finding::wrong("api", format!("{url} does not speak wit's API"))
                 .why(why)
-                .cure(format!("wit logout --server {url}"));
+                .fix(format!("wit logout --server {url}"));
         }
         ApiError::PlainHttp { .. } => {
             // Whoever logged in there has allowed it once, knowingly.
             return Finding::note("server", format!("{url} is not asked"))
                 .why(why)
-                .cure(format!("wit doctor --server {url} --allow-http"));
+                .fix(format!("wit doctor --server {url} --allow-http"));
         }
         ApiError::Unreachable { .. } | ApiError::Lost { .. } => {}
         // It may be well again by itself.
         _ => {
-            let finding = Finding::wrong("server", format!("{url} is not well"))
+            let finding = Finding::wrong("server", format!("{url} answers with errors"))
                 .why(format!("{why}; its own log says more"));
             return match facts.loopback_port {
-                Some(port) => finding.cure(format!("wit down && wit up --port {port}")),
-                None => finding.cure(format!("sleep 60; wit doctor --server {url}")),
+                Some(port) => finding.fix(format!("wit down && wit up --port {port}")),
+                None => finding.fix(format!("sleep 60; wit doctor --server {url}")),
             };
         }
     }
     let finding = Finding::wrong("server", format!("{url} can't be reached")).why(why);
     match facts.loopback_port {
-        Some(port) => finding.cure(format!("wit up --port {port}")),
+        Some(port) => finding.fix(format!("wit up --port {port}")),
         None if facts.proxied => {
             let host = url.trim_start_matches("https://");
             let host = host.split(['/', ':']).next().unwrap_or(host);
-            finding.cure(format!("export NO_PROXY={host}"))
+            finding.fix(format!("export NO_PROXY={host}"))
         }
-        None => finding.cure(format!("wit logout --server {url}")),
+        None => finding.fix(format!("wit logout --server {url}")),
     }
 }
 
@@ -354,7 +354,7 @@ fn check_token(token: &Held, now: UnixTime) -> Finding {
                         false => "it was revoked, or belongs to an account that is gone",
                     },
                 )
-                .cure(create)
+                .fix(create)
         }
         Err(error) => {
             Finding::note("token", format!("{name} can't be tried now")).why(error.to_string())
@@ -367,7 +367,7 @@ fn check_token(token: &Held, now: UnixTime) -> Finding {
                     expiry::span(expiry.left(now).max(0))
                 ),
             )
-            .cure(rotate),
+            .fix(rotate),
             Some(expiry) => Finding::ok(
                 "token",
                 format!("{name} works until {}", expiry::iso_date(expiry.0)),
@@ -429,15 +429,15 @@ pub fn check_environment(facts: &EnvironmentFacts) -> Option<Finding> {
     Some(match (&facts.url, &facts.taken) {
         (None, _) => Finding::wrong(NAME, "WIT_TOKEN is set, and WIT_URL is not")
             .why("the token is used for no server then")
-            .cure(set),
+            .fix(set),
         (Some(_), _) if !facts.usable => {
             Finding::wrong(NAME, "WIT_URL is no origin that a token is sent to")
                 .why("it must be https, or http on this machine")
-                .cure(set)
+                .fix(set)
         }
         (Some(url), Some(Err(ApiError::Unauthorized))) => {
             Finding::wrong(NAME, format!("{url} does not take the token in WIT_TOKEN"))
-                .cure("unset WIT_TOKEN")
+                .fix("unset WIT_TOKEN")
         }
         (Some(url), Some(Ok(()))) => {
             Finding::ok(NAME, format!("{url} takes the token in WIT_TOKEN"))
@@ -486,7 +486,7 @@ mod tests {
         );
         facts.proxied = true;
         assert_eq!(
-            check(&facts, UnixTime(0))[0].cure.as_deref(),
+            check(&facts, UnixTime(0))[0].fix.as_deref(),
             Some("export NO_PROXY=wit.example")
         );
     }

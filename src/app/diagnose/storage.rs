@@ -371,14 +371,14 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         let path = quoted(path);
         findings.push(
             Finding::wrong("permissions", format!("you can't work in {path}"))
-                .cure(format!("chmod u+rwx {path}")),
+                .fix(format!("chmod u+rwx {path}")),
         );
     }
     for (path, mode) in &facts.loose {
         let path = quoted(path);
         findings.push(
             Finding::wrong("permissions", format!("others can get at {path}"))
-                .cure(format!("chmod {mode} {path}")),
+                .fix(format!("chmod {mode} {path}")),
         );
     }
     for path in &facts.foreign {
@@ -389,7 +389,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
                 format!("{path} belongs to another user, at least in part"),
             )
             .why("a command that was run with sudo may have created it")
-            .cure(match config::home_owner() {
+            .fix(match config::home_owner() {
                 Some(owner) => format!("chown -R {}:{} {path}", owner.user, owner.group),
                 None => format!("sudo chown -R \"$(id -u)\" {path}"),
             }),
@@ -399,9 +399,9 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         let finding = Finding::wrong("item", format!("what is stored for {server} can't be used"))
             .why(&refusal.why);
         findings.push(match refusal.kind {
-            Kind::Newer => finding.cure("./install.sh"),
+            Kind::Newer => finding.fix("./install.sh"),
             // It is set aside, never overwritten.
-            _ => finding.cure(format!("wit login {server}")),
+            _ => finding.fix(format!("wit login {server}")),
         });
     }
     for (path, process) in &facts.stuck {
@@ -414,7 +414,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         )
         .why("writing to that site waits 5 seconds and fails");
         findings.push(match process {
-            Some(process) => finding.cure(format!("kill {process}")),
+            Some(process) => finding.fix(format!("kill {process}")),
             None => finding,
         });
     }
@@ -424,7 +424,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
                 "rotation",
                 format!("the rotation of {name} is not finished"),
             )
-            .cure(format!("wit token rotate --resume{naming}")),
+            .fix(format!("wit token rotate --resume{naming}")),
         );
     }
     let journals = facts.unusable_journals.iter();
@@ -444,19 +444,19 @@ fn check_store(facts: &Facts) -> Finding {
         let finding = Finding::wrong("store", format!("the store {} can't be used", facts.chosen))
             .why(&refusal.why);
         match (&facts.no_identity, is_file, refusal.kind) {
-            (Some(dir), true, _) => finding.cure(files::aside(dir)),
-            // Its own cure is said with what is wrong in it.
+            (Some(dir), true, _) => finding.fix(files::aside(dir)),
+            // Its own fix is said with what is wrong in it.
             (None, true, Kind::Away | Kind::Locked) => match refusal.hint.and_then(command) {
-                Some(hint) if hint != TO_FILE => finding.cure(hint),
+                Some(hint) if hint != TO_FILE => finding.fix(hint),
                 _ => finding,
             },
             (_, true, _) => finding,
             (_, _, Kind::Locked) => match facts.unlocking {
-                Some((why, cure)) => finding.why(why).cure(cure),
-                None => finding.cure(elsewhere),
+                Some((why, fix)) => finding.why(why).fix(fix),
+                None => finding.fix(elsewhere),
             },
             (_, _, Kind::Busy) => finding,
-            _ => finding.cure(elsewhere),
+            _ => finding.fix(elsewhere),
         }
     };
     match (&facts.store, &facts.probe) {
@@ -506,10 +506,10 @@ mod tests {
     #[test]
     fn a_store_that_is_away_gives_way_to_files_where_it_was_chosen() {
         let mut facts = facts(StoreKind::Keychain, "there is no session bus");
-        assert_eq!(check(&facts)[0].cure.as_deref(), Some(TO_FILE));
+        assert_eq!(check(&facts)[0].fix.as_deref(), Some(TO_FILE));
         facts.by_environment = true;
         assert_eq!(
-            check(&facts)[0].cure.as_deref(),
+            check(&facts)[0].fix.as_deref(),
             Some("export WIT_STORE=file")
         );
     }
@@ -519,9 +519,9 @@ mod tests {
         let mut facts = facts(StoreKind::File, "");
         facts.probe = Some(Ok(()));
         facts.foreign = vec![PathBuf::from("/home/ada/.local/state/wit")];
-        let cure = check(&facts)[1].cure.clone();
+        let fix = check(&facts)[1].fix.clone();
         assert_eq!(
-            cure.as_deref(),
+            fix.as_deref(),
             Some("sudo chown -R \"$(id -u)\" /home/ada/.local/state/wit")
         );
     }

@@ -61,7 +61,7 @@ pub enum Error {
         error: io::Error,
     },
     /// git would change more than one piece of text, which could not be taken back.
-    #[error("it can't be told what git would change in {}", .0.display())]
+    #[error("can't find out what git would change in {}", .0.display())]
     Untold(PathBuf),
     /// Somebody has changed the very text that was put in.
     #[error(

@@ -70,7 +70,7 @@ pub fn run(
         let question = match revoke {
             true => format!("Revoke the token that was pasted for {name}?"),
             false => format!(
-                "Forget the token that was pasted for {name}? It goes on working; --revoke ends it."
+                "Forget the token that was pasted for {name}? It still works; --revoke revokes it."
             ),
         };
         confirm(&question, yes)?;

@@ -132,7 +132,7 @@ pub fn warn(server: &str, account: Option<&str>, item: &Item, context: &Context)
     }
     for token in stored(item, server, account) {
         let name = escaped(&token.name);
-        eprintln!("warning: git still uses the token {name} here, which works on");
+        eprintln!("warning: git still uses the token {name} here, which was not revoked");
         eprintln!("hint: wit logout --revoke revokes it first");
     }
 }

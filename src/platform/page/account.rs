@@ -192,7 +192,7 @@ fn user_id(visitor: &Visitor) -> Markup {
         section.aside aria-labelledby="user-id" {
             h2 #user-id { "Your user id" }
             p {
-                "Whoever runs this server can work on your tokens with " code { "wit token" }
+                "The operator of this server can also manage your tokens, with " code { "wit token" }
                 " even while the server is down: on its database, with these two variables."
             }
             (copied("Your user id", html! {

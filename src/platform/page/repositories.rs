@@ -253,7 +253,7 @@ async fn edit_page(
     let path = settings(&repository.name);
     let name = Field {
         value: &repository.name,
-        help: Some("Clones must be told the new address."),
+        help: Some("Clones need the new address."),
         ..Field::text("name", "Name", 100)
     };
     let username = Field::text("username", "Username", 100);

@@ -86,7 +86,7 @@ fn ending_too(successors: &[TokenRecord]) -> Markup {
     html! {
         @if !successors.is_empty() {
             p {
-                "It replaced itself. What came of it ends too: "
+                "It replaced itself. Its replacements are revoked too: "
                 @for (place, token) in successors.iter().enumerate() {
                     @if place > 0 { ", " }
                     code { (token.prefix) "…" }
