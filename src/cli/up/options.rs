@@ -287,7 +287,7 @@ pub fn server_arguments(args: &Start, data_dir: &Path) -> Vec<OsString> {
 /// The largest unit in which a size is a whole number.
 fn size_text(bytes: u64) -> String {
     let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
-    let whole = |(shift, _): &&(u32, &str)| bytes > 0 && bytes % (1 << shift) == 0;
+    let whole = |(shift, _): &&(u32, &str)| bytes > 0 && bytes.is_multiple_of(1 << shift);
     match units.iter().find(whole) {
         Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
         None => bytes.to_string(),
