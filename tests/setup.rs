@@ -85,6 +85,18 @@ fn undo_leaves_no_trace_of_a_configuration_that_was_not_there() {
 }
 
 #[test]
+fn undo_is_not_for_one_server_alone() {
+    let home = Home::new();
+    set_up(&home, &[]);
+    let before = configuration(&home);
+    for option in ["--host", "--server"] {
+        let (code, _, err) = wit(&home, &["setup", option, "https://wit.example", "--undo"]);
+        assert_eq!(code, 2, "{err}");
+    }
+    assert_eq!(configuration(&home), before);
+}
+
+#[test]
 fn undo_restores_every_byte() {
     for before in [
         "# mine\n[user]\n\tname = Ada\n[credential]\n\thelper = store\n",

@@ -100,6 +100,12 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
         let message = "this wit was built without `wit up`";
         return Err(Failure::new(Exit::Failed, message).into());
     }
+    if args.undo && !args.host.is_empty() {
+        let message = "--undo is of the whole configuration: it takes no URL";
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("wit setup --undo, or wit setup --server --undo for the service")
+            .into());
+    }
     let scope = args.scope.scope();
     // Before git looks at it: it would wait for a FIFO.
     git_config::check_kind(&scope.file().map_err(failed)?).map_err(failed)?;
