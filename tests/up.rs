@@ -135,6 +135,32 @@ fn a_server_comes_back_with_the_options_of_its_last_start() {
 }
 
 #[test]
+fn what_a_server_remembers_is_put_aside_by_its_operator_alone() {
+    let home = Home::new();
+    done(&home.run(WIT, &["up", "--port", "0", "--no-sign-up"], ""));
+    done(&home.run(WIT, &["down"], ""));
+    let data = home.path().join(".local/share/wit/platform");
+    for name in ["last-start.json", "address.json"] {
+        std::fs::write(data.join(name), "torn").expect("written");
+        for command in [&["up"][..], &["up", "--defaults"]] {
+            let said = refused(&home.run(WIT, command, ""), 1);
+            assert!(
+                said.contains(name) && said.contains("--no-sign-up"),
+                "{said}"
+            );
+        }
+        let said = refused(&home.run(WIT, &["up"], ""), 1);
+        let hint = said.lines().find_map(|line| line.strip_prefix("hint: "));
+        let (aside, _) = hint
+            .and_then(|hint| hint.split_once(", then"))
+            .expect("a command");
+        done(&home.run("sh", &["-c", aside], ""));
+        done(&home.run(WIT, &["up", "--port", "0", "--no-sign-up"], ""));
+        done(&home.run(WIT, &["down"], ""));
+    }
+}
+
+#[test]
 fn plain_http_for_others_is_remembered_once_it_was_allowed() {
     let home = Home::new();
     let open = ["up", "--port", "0", "--listen", "0.0.0.0", "--allow-http"];

@@ -9,6 +9,8 @@ pub use self::host_login::register;
 use super::{Exit, Failure};
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, Reason, ReasonKind};
+#[cfg(all(feature = "platform", unix))]
+use crate::app::diagnose::files::aside;
 use crate::app::exec::ExecError;
 use crate::app::host_login::HostLoginError;
 use crate::app::issue::IssueError;
@@ -18,8 +20,12 @@ use crate::app::session::SessionError;
 #[cfg(feature = "platform")]
 use crate::database::DatabaseError;
 use crate::expiry::{DAY, iso_date};
+#[cfg(all(feature = "platform", unix))]
+use crate::files::{Fault, FileError};
 use crate::hosts;
 use crate::hosts::renew::RenewError;
+#[cfg(all(feature = "platform", unix))]
+use crate::platform::last_start::RememberedError;
 use crate::quote::{Hint, Suggestion, escaped, redacted};
 use crate::rotation::RotationError;
 use crate::sign_in::HostType;
@@ -195,7 +201,25 @@ fn kind(cause: &(dyn Error + 'static), at: Option<&AtHost>) -> Option<Kind> {
             Some("wit help COMMAND says what is taken".into()),
         ));
     }
+    #[cfg(all(feature = "platform", unix))]
+    if let Some(RememberedError(error)) = cause.downcast_ref() {
+        return Some(remembered(error));
+    }
     cause.downcast_ref().map(store)
+}
+
+/// A file of a server's data directory, which `wit doctor` does not look at.
+#[cfg(all(feature = "platform", unix))]
+fn remembered(error: &FileError) -> Kind {
+    let hint = match &error.fault {
+        Fault::Newer(_) => "it takes the newer wit that wrote it".into(),
+        Fault::Unreadable(_) => return (Exit::Failed, None),
+        Fault::Damaged(_) | Fault::NotAFile => format!(
+            "{}, then wit up with all its options, --no-sign-up above all",
+            aside(&error.path)
+        ),
+    };
+    (Exit::Failed, Some(hint.into()))
 }
 
 impl From<SessionError> for Failure {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
+use super::last_start::RememberedError;
 use crate::config::write_private;
 use crate::files;
 
@@ -98,7 +99,7 @@ fn random_port() -> u16 {
     FREE_PORTS.start() + u16::from_ne_bytes(random) % count
 }
 
-fn read(data_dir: &Path) -> Result<Option<u16>, files::FileError> {
+fn read(data_dir: &Path) -> Result<Option<u16>, RememberedError> {
     let remembered: Option<Remembered> = files::read_json(&file(data_dir), VERSION)?;
     Ok(remembered.map(|remembered| remembered.port))
 }

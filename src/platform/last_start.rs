@@ -41,9 +41,15 @@ pub struct LastStart {
     pub postgres: bool,
 }
 
+/// A file by which a server comes back as it was can't be used. Nothing is started without it: sign-up
+/// may have been disabled.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct RememberedError(#[from] pub FileError);
+
 impl LastStart {
     /// The last start of a data directory; the defaults where there was none.
-    pub fn read(data_dir: &Path) -> Result<Self, FileError> {
+    pub fn read(data_dir: &Path) -> Result<Self, RememberedError> {
         let last = files::read_json(&data_dir.join(LAST_START_FILE), VERSION)?;
         Ok(last.unwrap_or_default())
     }
