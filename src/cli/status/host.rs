@@ -6,6 +6,7 @@ use crate::app::status::Answer;
 use crate::cli::output::{self, escaped};
 use crate::credential::Credential;
 use crate::expiry::{DAY, Expiry, SOON, UnixTime};
+use crate::hosts::tokens::gitea::may_create;
 use crate::item::Item;
 use crate::quote::Suggestion;
 use crate::sign_in::{self, HostType, InstalledApp, SignIn, Upkeep};
@@ -187,8 +188,7 @@ fn by_password(
         return (words(&sign_in.upkeep).to_owned(), false);
     };
     // At Gitea a token may create others; elsewhere that takes the password again.
-    let creates = |scope: &String| scope == "write:user" || scope == "all";
-    let by_itself = renews && sign_in.host == HostType::Gitea && sign_in.scopes.iter().any(creates);
+    let by_itself = renews && sign_in.host == HostType::Gitea && may_create(&sign_in.scopes);
     let date = output::date(by.0);
     let limit = if by_itself { UNRENEWED } else { SOON };
     if by.left(now) > limit {

@@ -94,6 +94,13 @@ impl WireToken {
     }
 }
 
+/// Returns whether a token with these scopes creates others, where the host lets tokens do so (Gitea).
+pub fn may_create(scopes: &[String]) -> bool {
+    scopes
+        .iter()
+        .any(|scope| scope == "write:user" || scope == "all")
+}
+
 impl Gitea {
     /// Opens the API, at Gitea and at Forgejo. The server is asked for its version.
     pub fn open(login: Login) -> Result<Self, ApiError> {
@@ -104,10 +111,7 @@ impl Gitea {
         };
         let held = &login.sign_in.scopes;
         // Of a pasted token the host does not say what it may do.
-        let may = held.is_empty()
-            || held
-                .iter()
-                .any(|scope| scope == "write:user" || scope == "all");
+        let may = held.is_empty() || may_create(held);
         Ok(Gitea {
             username: login
                 .account
