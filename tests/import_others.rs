@@ -156,6 +156,12 @@ fn plain_files_and_the_keyring_of_git_credential_manager_are_imported() {
         ".gcm/store/git/https/oauth-refresh-token.a.example/ada.credential",
         "again\nservice=https://oauth-refresh-token.a.example/\naccount=ada\n",
     );
+    // Of any OAuth server but GitLab's and Bitbucket's.
+    write(
+        &home,
+        ".gcm/store/git/https/refresh_token.a.example/ada.credential",
+        "again\nservice=https://refresh_token.a.example\naccount=ada\n",
+    );
     write(
         &home,
         ".gcm/store/git/https/a.example/torn.credential",
@@ -177,7 +183,8 @@ fn plain_files_and_the_keyring_of_git_credential_manager_are_imported() {
     let output = home.run(WIT, &["import", "gcm"], "");
     let said = done(&output);
     assert!(said.starts_with("Imported 2 credentials"), "{said}");
-    assert!(said.contains("a refresh token of its own client"), "{said}");
+    let refresh_tokens = said.matches("a refresh token of its own client").count();
+    assert_eq!(refresh_tokens, 2, "{said}");
     assert!(said.contains("torn.credential: it names no URL"), "{said}");
     assert_eq!(
         get(&home, "a.example"),
@@ -230,4 +237,14 @@ fn a_machine_without_git_credential_manager_is_told_so() {
         "{said}"
     );
     assert!(said.contains("hint: "), "{said}");
+}
+
+#[test]
+fn a_keyring_out_of_reach_is_said_of_the_source() {
+    let home = Home::new();
+    for source in ["gcm", "libsecret"] {
+        let said = refused(&home.run(WIT, &["import", source], ""), 1);
+        assert!(said.contains("can't read the keyring: "), "{said}");
+        assert!(!said.contains("wit setup --store file"), "{said}");
+    }
 }

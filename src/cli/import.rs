@@ -223,7 +223,7 @@ fn gcm() -> anyhow::Result<Findings> {
         match read {
             // Without a desktop there is none, and it was told to use files.
             Err(StoreError::Unavailable { .. } | StoreError::TimedOut { .. }) if has_files => {}
-            other => other?,
+            other => other.map_err(unread_keyring)?,
         }
     }
     if findings.found.is_empty() && findings.skipped.is_empty() {
@@ -239,7 +239,20 @@ fn gcm() -> anyhow::Result<Findings> {
 #[cfg(target_os = "linux")]
 fn libsecret() -> anyhow::Result<Findings> {
     let read = progress::during("Waiting for the keyring", import::libsecret::read);
-    Ok(read?)
+    read.map_err(unread_keyring)
+}
+
+/// It is the source that can't be reached; the store of our own may be another.
+#[cfg(target_os = "linux")]
+fn unread_keyring(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Unavailable { reason } => {
+            Failure::new(Exit::Failed, format!("can't read the keyring: {reason}"))
+                .hint("run it in the session of the desktop that has the keyring")
+                .into()
+        }
+        other => other.into(),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

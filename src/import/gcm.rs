@@ -107,7 +107,9 @@ fn add(
     let is = |value: &Option<Vec<u8>>, start: &[u8]| {
         value.as_ref().is_some_and(|value| value.starts_with(start))
     };
-    if is(&said.host, b"oauth-refresh-token.") || is(&said.path, b"refresh_token") {
+    // At GitLab, at any other OAuth server, at Bitbucket.
+    let named = is(&said.host, b"oauth-refresh-token.") || is(&said.host, b"refresh_token.");
+    if named || is(&said.path, b"refresh_token") {
         let why = "a refresh token of its own client; sign in with wit login";
         return skip(place, why, findings);
     }
