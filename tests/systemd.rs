@@ -333,6 +333,11 @@ fn a_service_is_not_set_up_over_somebody_elses_nor_with_a_secret_in_sight() {
         "mkdir -m 700 private && cp /usr/local/bin/wit private && private/wit setup --server";
     let said = failed(&system.run(private));
     assert!(said.contains("the account wit can't run"), "{said}");
+    // The unit hides homes, also those that everybody may enter.
+    let home = "mount -t tmpfs -o mode=755 tmpfs /home && cp /usr/local/bin/wit /home && /home/wit setup --server";
+    let said = failed(&system.run(&format!("unshare --mount sh -e -c '{home}'")));
+    assert!(said.contains("the account wit can't run"), "{said}");
+    assert!(said.contains("/usr/local/bin/wit setup --server"), "{said}");
     // A system that was not begun by systemd.
     let other = "unshare --mount sh -c 'mount -t tmpfs tmpfs /run && wit setup --server'";
     let said = failed(&system.run(other));

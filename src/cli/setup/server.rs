@@ -69,6 +69,9 @@ const OF_THE_SYSTEM: [&str; 24] = [
     "LimitNOFILE",
 ];
 
+/// Directories in whose place the unit puts empty ones (`ProtectHome`, `PrivateTmp`).
+const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+
 /// A service, and where its parts are.
 struct Service {
     is_system: bool,
@@ -98,7 +101,7 @@ pub fn run(options: Serving, undo: bool, dry_run: bool, context: &Context) -> an
     if dry_run {
         return print_commands(&service.commands(&texts), context);
     }
-    if service.is_system && !system::is_runnable_by_all(Path::new(&service.program)) {
+    if service.is_system && !is_in_reach(Path::new(&service.program)) {
         let message = format!("the account wit can't run {}", service.program);
         let install = format!("install -m 755 {} /usr/local/bin", quoted(&service.program));
         let hint = format!("{install} && /usr/local/bin/wit setup --server");
@@ -107,6 +110,16 @@ pub fn run(options: Serving, undo: bool, dry_run: bool, context: &Context) -> an
     service.require_systemd()?;
     let changed = service.set_up(&texts)?;
     service.report(changed, context)
+}
+
+/// True for a program that the service's account may run, and sees.
+fn is_in_reach(program: &Path) -> bool {
+    let real = fs::canonicalize(program);
+    let real = real.as_deref().unwrap_or(program);
+    system::is_runnable_by_all(program)
+        && !HIDDEN
+            .iter()
+            .any(|dir| program.starts_with(dir) || real.starts_with(dir))
 }
 
 impl Service {
