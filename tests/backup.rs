@@ -44,7 +44,11 @@ fn holds(bytes: &[u8], secret: &str) -> bool {
 fn restored(archive: &Path) -> Server {
     let home = Home::new();
     let archive = archive.to_str().expect("text");
-    done(&home.run(WIT, &["up", "restore", archive], ""));
+    let output = home.run(WIT, &["up", "restore", archive], "");
+    done(&output);
+    // Where no start is known, nothing says that sign-up was closed.
+    let said = text(&output.stderr);
+    assert!(said.contains("such as wit up --no-sign-up"), "{said}");
     // The port of the backup is still the other server's.
     let port = wit::platform::address::free_port([127, 0, 0, 1].into()).expect("a port");
     let address = format!("{{\"version\":1,\"port\":{port}}}");
@@ -644,7 +648,9 @@ fn what_is_there_is_replaced_only_by_force_and_never_under_a_server() {
     );
     done(&home.run(WIT, &["down"], ""));
     fs::write(data_dir(&home).join("mine"), "").expect("written");
-    let said = done(&home.run(WIT, &forced, ""));
+    let output = home.run(WIT, &forced, "");
+    assert!(!text(&output.stderr).contains("--no-sign-up"), "{output:?}");
+    let said = done(&output);
     let aside = data_dir(&home).with_file_name("platform.aside");
     assert!(
         said.contains(&format!("What was there is in {}", aside.display())),

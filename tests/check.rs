@@ -268,4 +268,10 @@ fn another_user_is_told_to_be_the_owner() {
         assert!(said.contains("belongs to user 65534"), "{said}");
     }
     std::os::unix::fs::chown(server.data_dir(), Some(0), None).expect("taken back");
+    // A server of root's would leave repositories into which the other user's can't push.
+    let database = server.data_dir().join("wit.sqlite3");
+    std::os::unix::fs::chown(&database, Some(65_534), None).expect("given away");
+    let said = refused(&server.home.run(WIT, &["up"], ""), 2);
+    assert!(said.contains("wit.sqlite3 belongs to user 65534"), "{said}");
+    std::os::unix::fs::chown(&database, Some(0), None).expect("taken back");
 }

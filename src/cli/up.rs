@@ -110,12 +110,12 @@ fn no_data(place: &Path) -> anyhow::Error {
 
 /// Refuses to work as another user than the server's: what is created in its directories would be out
 /// of its reach, and git does not touch what is another's.
-fn require_owner(data_dir: &Path) -> anyhow::Result<()> {
-    let owner = system::mode_and_owner(data_dir).map(|(_, owner)| owner);
+fn require_owner(place: &Path) -> anyhow::Result<()> {
+    let owner = system::mode_and_owner(place).map(|(_, owner)| owner);
     match owner.filter(|owner| *owner != system::own_user()) {
         None => Ok(()),
         Some(owner) => {
-            let message = format!("{} belongs to user {owner}", data_dir.display());
+            let message = format!("{} belongs to user {owner}", place.display());
             let hint = "run the same command as that user, such as with sudo -u";
             Err(Failure::new(Exit::Usage, message).hint(hint).into())
         }
@@ -133,6 +133,8 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = data_dir(args.data_dir.as_deref(), context)?;
     refuse_sudo(&data_dir)?;
+    // The directory alone may be anybody's, as a volume of a container is.
+    require_owner(&sqlite_file(&data_dir))?;
     let last = LastStart::read(&data_dir)?;
     let args = options::Start {
         // The server stands in another directory.

@@ -54,6 +54,11 @@ impl LastStart {
         Ok(last.unwrap_or_default())
     }
 
+    /// True where a data directory has a last start.
+    pub fn is_kept(data_dir: &Path) -> bool {
+        data_dir.join(LAST_START_FILE).exists()
+    }
+
     /// The same options with repositories in that directory.
     pub fn with_repositories(self, data_dir: &Path, repositories: &Path) -> Self {
         let is_usual = repositories == data_dir.join(layout::REPOSITORIES);

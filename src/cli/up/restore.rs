@@ -12,6 +12,7 @@ use crate::cli::output;
 use crate::cli::{Context, Exit, Failure};
 use crate::platform::archive::ArchiveError;
 use crate::platform::instance::AlreadyRunning;
+use crate::platform::last_start::LastStart;
 use crate::platform::restore::{self, Target, TargetError};
 use crate::progress;
 use crate::quote::Suggestion;
@@ -77,6 +78,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         text += &format!("What was there is in {}\n", aside.display());
     }
     output::print(text.as_bytes())?;
+    // Also those of an operator who had closed sign-up.
+    if !args.repositories_only && !LastStart::is_kept(&data_dir) {
+        eprintln!(
+            "warning: a backup has no options of the server, and by default anyone can sign up"
+        );
+        eprintln!("hint: give them to the next start, such as wit up --no-sign-up");
+    }
     Ok(Exit::Done)
 }
 
