@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use super::{HELPER, WIT, done, text, until};
 
@@ -143,12 +144,18 @@ impl System {
             return None;
         };
         let system = System { dir, outer, inner };
-        until("systemd answers", || {
-            system
-                .run("systemctl is-active default.target")
-                .status
-                .success()
-        });
+        let answers = || {
+            let asked = system.run("systemctl is-active default.target");
+            asked.status.success()
+        };
+        let begun = Instant::now();
+        while !answers() {
+            if begun.elapsed().as_secs() >= 60 {
+                eprintln!("systemd begins here, and does not get on");
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
         Some(system)
     }
 
@@ -218,10 +225,10 @@ fn remove_group(dir: &Path) {
     };
     let group = PathBuf::from(group.trim());
     // The kernel lets go of them a moment after their processes.
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while group.exists() && begun.elapsed().as_secs() < 20 {
         remove_below(&group);
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
