@@ -33,6 +33,7 @@ pub mod exec;
 pub mod git_config;
 pub mod git_trust;
 pub mod host_login;
+pub mod import;
 pub mod issue;
 pub mod known;
 pub mod login;

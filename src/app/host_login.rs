@@ -2,11 +2,6 @@
 //!
 //! Nothing is printed: [`Interaction`] asks the user and shows what has to be seen meanwhile.
 
-#![allow(
-    clippy::result_large_err,
-    reason = "a sign-in fails once, and its errors name the server and its pages"
-)]
-
 mod github_app;
 mod replaced;
 
@@ -237,7 +232,7 @@ pub struct LoggedIn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct At {
     /// Base URL of the server.
-    pub server: ServerUrl,
+    pub server: Box<ServerUrl>,
     /// Type of the server.
     pub host: HostType,
 }
@@ -247,7 +242,7 @@ pub struct At {
 pub enum HostLoginError {
     /// The server answered with this HTTP status when it was asked for its type.
     #[error("{0} could not be asked what it is: it answered {1}")]
-    NotRecognized(ServerUrl, u16),
+    NotRecognized(Box<ServerUrl>, u16),
     /// A value of git's configuration can't be used.
     #[error("git's configuration")]
     GitConfig(#[source] OAuthError),
@@ -262,7 +257,7 @@ pub enum HostLoginError {
     UnknownClient(At),
     /// Neither the server nor git's configuration names a token endpoint.
     #[error("{0} does not describe its OAuth endpoints")]
-    NoEndpoints(ServerUrl),
+    NoEndpoints(Box<ServerUrl>),
     /// The host or the user refused the grant, or it could not be asked for.
     #[error("{1}")]
     Grant(At, #[source] OAuthError),
@@ -271,7 +266,7 @@ pub enum HostLoginError {
     NotAToken,
     /// The host refuses the token; the page is where a new one is created.
     #[error("{0} does not accept this token")]
-    TokenRefused(ServerUrl, Option<Url>),
+    TokenRefused(Box<ServerUrl>, Option<Box<Url>>),
     /// The type's API is not there, so the token could not be checked.
     #[error(
         "{} did not say whether it accepts this token, which was not stored: it has no API of {} \
@@ -281,13 +276,13 @@ pub enum HostLoginError {
     NoApi(At),
     /// The host said neither yes nor no.
     #[error("{0} did not say whether it accepts this token, which was not stored: {1}")]
-    TokenUnchecked(ServerUrl, #[source] ApiError),
+    TokenUnchecked(Box<ServerUrl>, #[source] ApiError),
     /// The host creates no tokens for a password.
     #[error("{} takes no password for git", .0.host.title())]
     NoPassword(At),
     /// The host does not say which of them is wrong.
     #[error("wrong username, password or one-time code")]
-    WrongPassword(ServerUrl),
+    WrongPassword(Box<ServerUrl>),
     /// Only GitHub has apps.
     #[error("{} is {}, which has no GitHub Apps", .0.server, .0.host.title())]
     NoApps(At),
@@ -307,12 +302,12 @@ pub enum HostLoginError {
     },
     /// The app with this ID has not signed in before, and no key was given.
     #[error("no key of the app {1} is stored")]
-    NoKey(ServerUrl, String),
+    NoKey(Box<ServerUrl>, String),
     /// GitHub does not know the app, or refuses its key.
     #[error("{why}")]
     AppRefused {
         /// Base URL of the server.
-        server: ServerUrl,
+        server: Box<ServerUrl>,
         /// The app's ID.
         id: String,
         /// One clause.
@@ -330,7 +325,7 @@ pub enum HostLoginError {
     #[error("the app {} is not installed {place}", escaped(app))]
     NotInstalled {
         /// Base URL of the server.
-        server: ServerUrl,
+        server: Box<ServerUrl>,
         /// The app's ID.
         id: String,
         /// The app's name.
@@ -360,7 +355,7 @@ pub enum HostLoginError {
     #[error("the app {} is installed at {}", escaped(app), names(owners))]
     SeveralInstallations {
         /// Base URL of the server.
-        server: ServerUrl,
+        server: Box<ServerUrl>,
         /// The app's ID.
         id: String,
         /// The app's name.
@@ -372,7 +367,7 @@ pub enum HostLoginError {
     },
     /// The sign-in is stored, and of no use: the server takes all of them for one.
     #[error("{0} has ended the new sign-in together with the one that it replaces")]
-    EndedTogether(ServerUrl),
+    EndedTogether(Box<ServerUrl>),
     /// The user was not asked, or gave no usable answer.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -510,7 +505,7 @@ fn resolve<'a>(
     } else {
         let found = recognition::recognize(server, &reach).map_err(|error| match error {
             OAuthError::Api(ApiError::Failed { status }) => {
-                HostLoginError::NotRecognized(server.clone(), status)
+                HostLoginError::NotRecognized(Box::new(server.clone()), status)
             }
             other => other.into(),
         })?;
@@ -613,9 +608,14 @@ impl Host<'_> {
 
     fn place(&self) -> At {
         At {
-            server: self.server.clone(),
+            server: self.url(),
             host: self.kind,
         }
+    }
+
+    /// The server for an error, which is to stay small.
+    fn url(&self) -> Box<ServerUrl> {
+        Box::new(self.server.clone())
     }
 
     /// Returns whether the user wants a sign-in by OAuth, whatever the way.
@@ -678,7 +678,7 @@ impl Host<'_> {
                 },
             });
         }
-        let mut endpoints = base.ok_or_else(|| HostLoginError::NoEndpoints(self.server.clone()))?;
+        let mut endpoints = base.ok_or_else(|| HostLoginError::NoEndpoints(self.url()))?;
         let or = |one: &Option<Url>, other: Option<Url>| one.clone().or(other);
         endpoints.authorization = or(&configured.authorization, endpoints.authorization);
         endpoints.device = or(&configured.device, endpoints.device);
@@ -845,7 +845,7 @@ impl Host<'_> {
         );
         let about = about.map_err(|error| match error {
             OAuthError::Api(ApiError::Unauthorized) => {
-                HostLoginError::TokenRefused(self.server.clone(), page)
+                HostLoginError::TokenRefused(self.url(), page.map(Box::new))
             }
             OAuthError::Api(error) if !matches!(error, ApiError::Unreachable { .. }) => {
                 self.unchecked(error)
@@ -883,7 +883,7 @@ impl Host<'_> {
     fn unchecked(&self, error: ApiError) -> HostLoginError {
         match error {
             ApiError::NotFound => HostLoginError::NoApi(self.place()),
-            other => HostLoginError::TokenUnchecked(self.server.clone(), other),
+            other => HostLoginError::TokenUnchecked(self.url(), other),
         }
     }
 
@@ -921,9 +921,7 @@ impl Host<'_> {
             }
         }
         let created = created.map_err(|error| match error {
-            OAuthError::Api(ApiError::Unauthorized) => {
-                HostLoginError::WrongPassword(server.clone())
-            }
+            OAuthError::Api(ApiError::Unauthorized) => HostLoginError::WrongPassword(self.url()),
             other => other.into(),
         })?;
         self.ask.tell(&Notice::Created {

@@ -1,28 +1,17 @@
 //! `wit import`: brings in what another helper keeps, and leaves that as it is.
 
 use std::fmt::Write;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::output::{self, escaped, quoted};
 use super::{Context, Exit, Failure};
-use crate::config::Paths;
+use crate::app::import::{self, ImportError};
 use crate::credential::Site;
-use crate::import::{self, Fate, Findings, Found, OtherEncoding};
-use crate::progress;
-use crate::secret::Secret;
-#[cfg(target_os = "linux")]
-use crate::store::StoreError;
-use crate::store::{self, Store, select};
-
-/// The largest file that is read, in bytes.
-const MAX_FILE: u64 = 16 * 1024 * 1024;
+use crate::import::{Fate, Findings, Found};
+use crate::store::select;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -65,20 +54,19 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if let Some((message, hint)) = without_file.filter(|_| !args.file.is_empty()) {
         return Err(Failure::new(Exit::Usage, message).hint(hint).into());
     }
-    let (findings, files) = read(&args)?;
+    let (findings, files) = import::read(args.source.into(), &args.file)
+        .map_err(|error| failure(error, args.source))?;
     let store = match args.dry_run {
         true => select::open(&context.paths, None)?,
         false => select::decide(&context.paths, None)?.store,
     };
-    // What is put last is answered first: the source's first.
-    let kept = progress::during("Taking credentials over", || {
-        let from_last = findings.found.iter().rev();
-        let fates =
-            from_last.map(|found| Ok((found, keep(&args, store.as_ref(), found, context)?)));
-        fates.collect::<anyhow::Result<Vec<_>>>()
-    });
-    let mut done = kept?;
-    done.reverse();
+    let done = import::store(
+        &context.paths,
+        store.as_ref(),
+        &findings,
+        args.force,
+        args.dry_run,
+    )?;
     let differing = done
         .iter()
         .filter(|(_, fate)| *fate == Fate::Differs)
@@ -109,181 +97,48 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     })
 }
 
-fn read(args: &Args) -> anyhow::Result<(Findings, Vec<PathBuf>)> {
-    let usual = |path: Option<PathBuf>| path.into_iter().collect::<Vec<_>>();
-    let (usual, parse): (_, fn(&str, &[u8], &mut Findings)) = match args.source {
-        Source::Store => (Paths::git_credentials(), import::git_store::read),
-        Source::Netrc => (Paths::netrc(), import::netrc::read),
-        Source::Gh => (usual(Paths::gh_hosts()), gh),
-        Source::Glab => (usual(Paths::glab_config()), glab),
-        Source::Libsecret => return Ok((libsecret()?, Vec::new())),
-        Source::Gcm => return Ok((gcm()?, Vec::new())),
+impl From<Source> for import::Source {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Store => import::Source::Store,
+            Source::Libsecret => import::Source::Libsecret,
+            Source::Netrc => import::Source::Netrc,
+            Source::Gcm => import::Source::Gcm,
+            Source::Gh => import::Source::Gh,
+            Source::Glab => import::Source::Glab,
+        }
+    }
+}
+
+fn failure(error: ImportError, source: Source) -> anyhow::Error {
+    let hint = match &error {
+        ImportError::Encoding(path, encoding) => {
+            let name = match source {
+                Source::Netrc => "netrc",
+                Source::Gh => "gh",
+                Source::Glab => "glab",
+                _ => "store",
+            };
+            let (from, path) = (encoding.name, quoted(path));
+            format!("iconv -f {from} -t UTF-8 {path} | wit import {name} --file /dev/stdin")
+        }
+        ImportError::NotOfCli(_) => {
+            "gh has its accounts in hosts.yml, glab in config.yml".to_owned()
+        }
+        ImportError::NoFile(_) => "name the file with --file FILE".to_owned(),
+        ImportError::NothingOfGcm => {
+            "what is in git's credential cache can't be listed: wit login URL".to_owned()
+        }
+        ImportError::Keyring(_) => {
+            "run it in the session of the desktop that has the keyring".to_owned()
+        }
+        ImportError::NoSecretService => "wit import store, or wit import netrc".to_owned(),
+        ImportError::Read(..) | ImportError::Store(_) => return error.into(),
     };
-    let named = !args.file.is_empty();
-    let mut findings = Findings::default();
-    let mut files = Vec::new();
-    for path in if named { &args.file } else { &usual } {
-        match content(path) {
-            Ok(text) => {
-                let text = import::without_mark(&text)
-                    .map_err(|error| unread(&args.source, path, error))?;
-                if matches!(args.source, Source::Gh | Source::Glab)
-                    && !import::cli_hosts::is_readable(text)
-                {
-                    let message = format!("{} is no file of gh or glab", path.display());
-                    return Err(Failure::new(Exit::Failed, message)
-                        .hint("gh has its accounts in hosts.yml, glab in config.yml")
-                        .into());
-                }
-                parse(&path.display().to_string(), text, &mut findings);
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !named => continue,
-            Err(error) => {
-                return Err(error).with_context(|| format!("can't read {}", path.display()));
-            }
-        }
-        files.push(path.clone());
-    }
-    if files.is_empty() {
-        let usual: Vec<String> = usual
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        let message = format!("there is no {}", usual.join(", nor "));
-        return Err(Failure::new(Exit::Failed, message)
-            .hint("name the file with --file FILE")
-            .into());
-    }
-    Ok((findings, files))
-}
-
-/// A file in another encoding is not read in part: what looks right there may be half of a password.
-fn unread(source: &Source, path: &Path, error: OtherEncoding) -> Failure {
-    let name = match source {
-        Source::Netrc => "netrc",
-        Source::Gh => "gh",
-        Source::Glab => "glab",
-        _ => "store",
-    };
-    Failure::new(
-        Exit::Failed,
-        format!(
-            "can't read {}: {error}; nothing was imported",
-            path.display()
-        ),
-    )
-    .hint(format!(
-        "iconv -f {} -t UTF-8 {} | wit import {name} --file /dev/stdin",
-        error.name,
-        quoted(path)
-    ))
-}
-
-fn gh(name: &str, text: &[u8], findings: &mut Findings) {
-    import::cli_hosts::gh(name, text, &in_keyring, findings);
-}
-
-fn glab(name: &str, text: &[u8], findings: &mut Findings) {
-    import::cli_hosts::glab(name, text, &in_keyring, findings);
-}
-
-/// Password that go-keyring keeps for a service and a user.
-#[cfg(target_os = "linux")]
-fn in_keyring(service: &str, user: &str) -> Result<Option<Secret>, ()> {
-    let wanted = [("service", service), ("username", user)];
-    let items = progress::during("Waiting for the keyring", || {
-        crate::store::secret_service::SecretService::new().items_with(&wanted)
-    });
-    let item = items.map_err(drop)?.into_iter().next();
-    Ok(item.map(|item| item.secret))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn in_keyring(_service: &str, _user: &str) -> Result<Option<Secret>, ()> {
-    Err(())
-}
-
-/// All that Git Credential Manager may have kept here, wherever it was told to.
-fn gcm() -> anyhow::Result<Findings> {
-    let mut findings = Findings::default();
-    if let Some(dir) = Paths::gcm_store() {
-        import::gcm::plain_files(&dir, &mut findings);
-    }
-    if let Some(dir) = Paths::password_store() {
-        progress::during("Waiting for gpg", || {
-            import::gcm::pass_files(&dir, &mut findings);
-        });
-    }
-    #[cfg(target_os = "linux")]
-    {
-        let read = progress::during("Waiting for the keyring", || {
-            import::gcm::keyring(&mut findings)
-        });
-        let has_files = !findings.found.is_empty() || !findings.skipped.is_empty();
-        match read {
-            // Without a desktop there is none, and it was told to use files.
-            Err(StoreError::Unavailable { .. } | StoreError::TimedOut { .. }) if has_files => {}
-            other => other.map_err(unread_keyring)?,
-        }
-    }
-    if findings.found.is_empty() && findings.skipped.is_empty() {
-        return Err(
-            Failure::new(Exit::Failed, "Git Credential Manager keeps nothing here")
-                .hint("what is in git's credential cache can't be listed: wit login URL")
-                .into(),
-        );
-    }
-    Ok(findings)
-}
-
-#[cfg(target_os = "linux")]
-fn libsecret() -> anyhow::Result<Findings> {
-    let read = progress::during("Waiting for the keyring", import::libsecret::read);
-    read.map_err(unread_keyring)
-}
-
-/// It is the source that can't be reached; the store of our own may be another.
-#[cfg(target_os = "linux")]
-fn unread_keyring(error: StoreError) -> anyhow::Error {
-    match error {
-        StoreError::Unavailable { reason } => {
-            Failure::new(Exit::Failed, format!("can't read the keyring: {reason}"))
-                .hint("run it in the session of the desktop that has the keyring")
-                .into()
-        }
-        other => other.into(),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn libsecret() -> anyhow::Result<Findings> {
-    Err(
-        Failure::new(Exit::Failed, "there is no Secret Service on this system")
-            .hint("wit import store, or wit import netrc")
-            .into(),
-    )
-}
-
-fn content(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut text = Zeroizing::new(Vec::with_capacity(length.min(MAX_FILE) as usize + 1));
-    file.take(MAX_FILE + 1).read_to_end(&mut text)?;
-    match text.len() as u64 > MAX_FILE {
-        true => Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "it is too large",
-        )),
-        false => Ok(text),
-    }
-}
-
-fn keep(args: &Args, store: &dyn Store, found: &Found, context: &Context) -> anyhow::Result<Fate> {
-    let take = |item: &mut _| import::take(item, &found.credential, args.force);
-    Ok(match args.dry_run {
-        true => take(&mut store::load(store, &found.site)?),
-        false => store::update(store, &context.paths, &found.site, take)?,
-    })
+    Failure::new(Exit::Failed, error.to_string())
+        .hint(hint)
+        .caused_by(error)
+        .into()
 }
 
 struct Report<'a> {

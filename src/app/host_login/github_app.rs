@@ -96,7 +96,7 @@ impl Host<'_> {
     fn refused(&self, error: OAuthError, id: &str) -> HostLoginError {
         match error {
             OAuthError::Ended { why } => HostLoginError::AppRefused {
-                server: self.server.clone(),
+                server: self.url(),
                 id: id.to_owned(),
                 why,
             },
@@ -118,7 +118,7 @@ impl Host<'_> {
                 _ => None,
             }
         });
-        stored.ok_or_else(|| HostLoginError::NoKey(self.server.clone(), id.to_owned()))
+        stored.ok_or_else(|| HostLoginError::NoKey(self.url(), id.to_owned()))
     }
 
     fn installation(
@@ -129,7 +129,7 @@ impl Host<'_> {
     ) -> Result<Installation, HostLoginError> {
         let id = request.id.as_str();
         let absent = |place: String| HostLoginError::NotInstalled {
-            server: self.server.clone(),
+            server: self.url(),
             id: id.to_owned(),
             app: slug.to_owned(),
             place,
@@ -167,7 +167,7 @@ impl Host<'_> {
         match chosen.filter(|number| *number < all.len()) {
             Some(number) => Ok(all.swap_remove(number)),
             None => Err(HostLoginError::SeveralInstallations {
-                server: self.server.clone(),
+                server: self.url(),
                 id: request.id.clone(),
                 app: slug.to_owned(),
                 is_key_stored: request.key.is_none(),

@@ -94,7 +94,7 @@ impl Host<'_> {
             End::Revoked => {
                 if matches!((before, accepts()), (Ok(Some(true)), Ok(Some(false)))) {
                     self.forget_ended(new, store)?;
-                    return Err(HostLoginError::EndedTogether(self.server.clone()));
+                    return Err(HostLoginError::EndedTogether(self.url()));
                 }
                 self.ask.tell(&Notice::GrantEnded);
                 return Ok(());
