@@ -20,7 +20,6 @@ mod confirm;
 pub mod doctor;
 #[cfg(all(feature = "platform", unix))]
 mod down;
-pub mod duration;
 mod examples;
 mod failure;
 mod generate;

@@ -5,6 +5,7 @@
 //! | module | may use |
 //! |---|---|
 //! | [`secret`], [`expiry`], [`quote`], [`system`], [`files`], [`names`] | nothing of ours |
+//! | [`duration`] | quote; times as people type them |
 //! | [`config`] | system, files; the only reader of directories, config file, environment |
 //! | [`trace`] | config, system; used by whatever takes steps |
 //! | [`process`] | trace; child processes that have to end in time |
@@ -47,6 +48,8 @@ pub mod credential;
 #[cfg(feature = "direct")]
 #[allow(missing_docs, reason = "not all fields are described yet")]
 pub mod database;
+#[cfg(feature = "cli")]
+pub mod duration;
 pub mod expiry;
 pub mod files;
 pub mod helper;

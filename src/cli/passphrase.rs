@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::ask::{asked, first_line};
-use super::duration::duration;
 use super::output;
 use super::{Context, Exit, Failure};
+use crate::duration::duration;
 use crate::expiry::UnixTime;
 use crate::progress;
 use crate::rotation::crash_point;

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::ask::{confirm_loss, first_line};
-use super::duration::some_days;
 use super::output::{self, escaped};
 use super::session::parse_url;
 use super::{Context, Exit, Failure, examples};
@@ -17,6 +16,7 @@ use crate::config;
 use crate::database::accounts::User;
 use crate::database::operator::AccountRecord;
 use crate::database::{Database, random_name};
+use crate::duration::some_days;
 use crate::platform::{instance, last_start, sqlite_file};
 use crate::quote::Suggestion;
 use crate::secret::Secret;

@@ -11,11 +11,11 @@ use super::create;
 use crate::api::ApiError;
 use crate::app::exec::{self, Difference, Lease, Order};
 use crate::app::git_config::helper::{PORTABLE, shell_word};
-use crate::cli::duration::duration;
 use crate::cli::output::{self, escaped, iso_date};
 use crate::cli::session::{self, ServerArgs};
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
+use crate::duration::duration;
 use crate::hosts::place::Place;
 use crate::system::{self, Signals};
 

@@ -9,10 +9,10 @@ use super::pick::{hint, short_id};
 use crate::api::Token;
 use crate::api::promises::require;
 use crate::app::rotations::Rotations;
-use crate::cli::duration;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ApiSession, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit, completion, table};
+use crate::duration;
 use crate::expiry::{DAY, Expiry, SOON, UnixTime};
 
 mod all;

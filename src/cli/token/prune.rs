@@ -7,10 +7,10 @@ use super::revoke;
 use crate::api::Token;
 use crate::api::promises::require;
 use crate::cli::confirm::confirm;
-use crate::cli::duration;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit};
+use crate::duration;
 use crate::expiry::DAY;
 
 #[derive(Debug, clap::Args)]

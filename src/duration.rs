@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::output::escaped;
+use crate::quote::escaped;
 
 const DAY: u64 = 86_400;
 
