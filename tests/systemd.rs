@@ -245,7 +245,7 @@ fn the_service_of_the_system_is_set_up_reloaded_restarted_stopped_and_removed() 
         "printf 'correct horse battery\\n' | wit login http://127.0.0.1:3000 --sign-up \
          --email bob@example.com --username bob --password-stdin",
     ));
-    assert!(said.contains("takes no new accounts"), "{said}");
+    assert!(said.contains("sign-up is closed here"), "{said}");
 
     system.done("systemctl stop wit");
     let said = system.done("systemctl show -p Result -p ActiveState wit");
