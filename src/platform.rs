@@ -227,6 +227,12 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             platform.git.start_maintenance();
         }
         let stop = stop_signal()?;
+        let stopping = platform.clone();
+        let stop = async move {
+            stop.await;
+            // It ends while the last requests do.
+            stopping.git.cancel_maintenance();
+        };
         address::remember(&options.data_dir, address.port())?;
         options
             .last_start

@@ -164,10 +164,14 @@ impl Git {
         self.maintaining.spawn(running);
     }
 
-    /// Ends what looks after repositories, with the git that is at it. That takes its bounds of time
-    /// and no longer.
-    pub async fn stop_maintenance(&self) {
+    /// Tells what looks after repositories to end, with the git that is at it.
+    pub fn cancel_maintenance(&self) {
         self.maintenance.stop();
+    }
+
+    /// The same, and waits for the end. That takes its bounds of time and no longer.
+    pub async fn stop_maintenance(&self) {
+        self.cancel_maintenance();
         self.maintaining.close();
         self.maintaining.wait().await;
     }
