@@ -544,6 +544,17 @@ fn of_two_directories_neither_is_replaced_where_one_can_not_be() {
 }
 
 #[test]
+fn two_new_directories_have_no_options_of_a_start_either() {
+    let (home, _) = a_backup();
+    let restore = ["up", "restore", "wit.backup", "--data-dir", "new"];
+    let more = ["--repositories", "elsewhere"];
+    let output = home.run(WIT, &[&restore[..], &more].concat(), "");
+    done(&output);
+    let said = text(&output.stderr);
+    assert!(said.contains("such as wit up --no-sign-up"), "{said}");
+}
+
+#[test]
 fn repositories_alone_are_restored_to_the_directory_of_the_last_start() {
     let server = Server::start_with(Home::new(), &["--repositories", "elsewhere"]);
     let session = server.sign_up("alice");

@@ -53,6 +53,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             Box::new(file.with_context(|| format!("can't open {}", args.file.display()))?)
         }
     };
+    // What a restore writes down itself says nothing of sign-up.
+    let is_known = LastStart::is_kept(&data_dir);
     let runtime = super::runtime()?;
     let restored = progress::during("Restoring the server", || {
         runtime.block_on(restore::restore(&target, BufReader::new(archive)))
@@ -79,7 +81,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }
     output::print(text.as_bytes())?;
     // Also those of an operator who had closed sign-up.
-    if !args.repositories_only && !LastStart::is_kept(&data_dir) {
+    if !args.repositories_only && !is_known {
         eprintln!(
             "warning: a backup has no options of the server, and by default anyone can sign up"
         );
