@@ -159,7 +159,10 @@ fn it_goes_before_the_helpers_of_its_file_and_names_those_that_keep_copies() {
     let home = configured("[credential]\n\thelper = cache\n\thelper = store\n");
     let out = set_up(&home, &[]);
     assert_eq!(helpers(&home), [HELPER, "cache", "store"]);
-    assert!(out.contains("they may keep it: cache, store\n"), "{out}");
+    assert!(
+        out.contains("which may store them: cache, store\n"),
+        "{out}"
+    );
     assert!(out.contains("plain text"), "{out}");
     assert!(!out.contains("take precedence"), "{out}");
 }
