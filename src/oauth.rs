@@ -120,6 +120,15 @@ pub enum OAuthError {
     /// The user did not answer in time.
     #[error("the sign-in was not confirmed in time")]
     Expired,
+    /// The same, and the token endpoint could not say since when.
+    #[error("the sign-in was not confirmed in time; the last answer was: {0}")]
+    ExpiredUnanswered(#[source] ApiError),
+    /// Nobody can bring the browser's redirect.
+    #[error("no browser can be opened here, and stdin has ended: nobody can paste an address")]
+    Unattended {
+        /// True if the server has a device flow.
+        has_device_flow: bool,
+    },
     /// Polls come too often.
     #[error("the server wants fewer requests")]
     SlowDown {

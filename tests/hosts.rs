@@ -139,6 +139,11 @@ fn github_takes_a_code_with_the_clients_secret_and_an_enterprise_server_ends_the
     let (code, said) = sign_in("another");
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("incorrect_client_credentials"), "{said}");
+    let again = format!(
+        "wit login {} --client-id ID --client-secret-stdin",
+        forge.url
+    );
+    assert!(said.contains(&again), "{said}");
     let (code, said) = sign_in(CLIENT_SECRET);
     assert_eq!(code, Some(0), "{said}");
     done(&ls_remote(&home, &forge.url));

@@ -7,8 +7,10 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::support::browser::Browser;
+use crate::support::forge::{Forge, Kind};
 use crate::support::oidc::{Login, Provider};
 use crate::support::platform::request;
+use crate::support::server::{Server, answer};
 use crate::support::stored::{change, expire_in, field, get, item, put_opener, site};
 use crate::support::{HELPER, Home, WIT, done, kill_within, refused, text, until};
 use wit::expiry::{Expiry, UnixTime};
@@ -62,6 +64,78 @@ fn a_code_that_is_denied_or_expires_is_one_line() {
         said.contains("error: the sign-in was not confirmed in time\n"),
         "{said}"
     );
+}
+
+#[test]
+fn a_code_that_a_failing_server_could_not_confirm_says_how_it_failed() {
+    for (status, why) in [
+        (500, "the server failed with status 500"),
+        (429, "too many requests"),
+    ] {
+        let server = Server::new(move |first, _| match first {
+            "POST /device HTTP/1.1" => answer(
+                200,
+                r#"{"device_code":"d","user_code":"AB","expires_in":3,"interval":1,
+                    "verification_uri":"https://host.example/device"}"#,
+            ),
+            "POST /token HTTP/1.1" => answer(status, "{}"),
+            _ => answer(404, "{}"),
+        });
+        let home = Home::new();
+        for (key, value) in [
+            ("oauthClientId", "public".to_owned()),
+            ("oauthTokenURL", format!("{}/token", server.url)),
+            ("oauthDeviceAuthURL", format!("{}/device", server.url)),
+        ] {
+            let key = format!("credential.{}.{key}", server.url);
+            done(&home.run("git", &["config", "--global", &key, &value], ""));
+        }
+        let words = ["login", &server.url, "--host-type", "oauth", "--device"];
+        let said = refused(&home.run(WIT, &words, ""), 4);
+        assert!(said.contains("not confirmed in time"), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn a_login_by_browser_ends_where_nobody_can_bring_the_address() {
+    let provider = Provider::start(&json!({}));
+    let gitea = Forge::start(Kind::Gitea);
+    for (url, client, hint) in [
+        (&provider.issuer, "public", "--device, or --token-stdin"),
+        (&gitea.url, "built-in", "--token-stdin"),
+    ] {
+        let words = ["login", url, "--client-id", client, "--no-browser"];
+        let said = refused(&Home::new().run(WIT, &words, ""), 4);
+        assert!(said.contains("stdin has ended"), "{said}");
+        let hint = format!("hint: wit login {url} {hint}\n");
+        assert!(said.contains(&hint), "{said}");
+    }
+}
+
+#[test]
+fn a_login_by_browser_waits_for_the_browser_of_this_machine_without_stdin() {
+    let provider = Provider::start(&json!({}));
+    let mut home = Home::new();
+    home.set("DISPLAY", ":0");
+    let words = [
+        "login",
+        &provider.issuer,
+        "--client-id",
+        "public",
+        "--no-browser",
+    ];
+    let mut login = Login::start(&home, &words);
+    login.closes_stdin();
+    let sent_to = provider.person_opens(&login.address());
+    let (address, path) = sent_to
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('/'))
+        .expect("an address");
+    let reply = request(address, "GET", &format!("/{path}"), &[], "");
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let (code, said) = login.ends();
+    assert_eq!(code, Some(0), "{said}");
 }
 
 /// The address that was to be opened, once.

@@ -798,16 +798,18 @@ impl Host<'_> {
             true => progress::during("Waiting for the browser", || {
                 loopback.wait(&pending, Instant::now() + BROWSER_TIMEOUT)
             }),
-            false => self.code_or_pasted(&loopback, &pending),
+            false => self.code_or_pasted(&loopback, &pending, endpoints.device.is_some()),
         }?;
         pending.exchange(&code, endpoints, app, &self.reach)
     }
 
-    /// The code of the browser or of the pasted address, whichever comes first.
+    /// The code of the browser or of the pasted address, whichever comes first. Where nobody pastes
+    /// any more, a browser has to come by itself, which takes a screen.
     fn code_or_pasted(
         &self,
         loopback: &Loopback,
         pending: &code::Pending,
+        has_device_flow: bool,
     ) -> Result<Code, OAuthError> {
         let pasted = self.ask.pasted();
         let end = Instant::now() + BROWSER_TIMEOUT;
@@ -819,6 +821,9 @@ impl Host<'_> {
             match pasted.as_ref().map(Receiver::try_recv) {
                 Some(Ok(line)) if line.trim().is_empty() => {}
                 Some(Ok(line)) => return pending.code(&line),
+                Some(Err(TryRecvError::Disconnected)) if !interactive::has_screen() => {
+                    return Err(OAuthError::Unattended { has_device_flow });
+                }
                 None | Some(Err(TryRecvError::Empty | TryRecvError::Disconnected)) => {}
             }
         }

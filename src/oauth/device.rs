@@ -107,17 +107,20 @@ impl Pending {
         let end = Instant::now() + self.lifetime;
         let mut interval = self.interval;
         let mut pause = interval;
+        let mut failure = None;
         loop {
             if Instant::now() + pause >= end {
                 std::thread::sleep(end.saturating_duration_since(Instant::now()));
-                return Err(OAuthError::Expired);
+                return Err(failure.map_or(OAuthError::Expired, OAuthError::ExpiredUnanswered));
             }
             std::thread::sleep(pause);
             let form = |form: &mut Form| {
                 form.add("grant_type", GRANT);
                 form.add_secret("device_code", &self.device_code);
             };
-            match self.poll(endpoints, app, form, reach)? {
+            let polled = self.poll(endpoints, app, form, reach)?;
+            failure = None;
+            match polled {
                 Poll::Done(tokens) => return Ok(tokens),
                 Poll::Pending => pause = interval,
                 Poll::SlowDown(named) => {
@@ -125,7 +128,10 @@ impl Pending {
                     interval = longer.max(self::interval(named.unwrap_or_default()));
                     pause = interval;
                 }
-                Poll::Away => pause = (pause * 2).min(MAX_BACKOFF),
+                Poll::Away(error) => {
+                    failure = Some(error);
+                    pause = (pause * 2).min(MAX_BACKOFF);
+                }
             }
         }
     }
@@ -145,11 +151,11 @@ impl Pending {
             Err(OAuthError::SlowDown { interval }) => Ok(Poll::SlowDown(interval)),
             // A server that is away may come back while the code lives.
             Err(OAuthError::Api(
-                ApiError::Unreachable { .. }
+                error @ (ApiError::Unreachable { .. }
                 | ApiError::Lost { .. }
                 | ApiError::Failed { .. }
-                | ApiError::Limited { .. },
-            )) => Ok(Poll::Away),
+                | ApiError::Limited { .. }),
+            )) => Ok(Poll::Away(error)),
             Err(error) => Err(error),
         }
     }
@@ -159,5 +165,5 @@ enum Poll {
     Done(Tokens),
     Pending,
     SlowDown(Option<u64>),
-    Away,
+    Away(ApiError),
 }

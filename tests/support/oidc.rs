@@ -313,6 +313,11 @@ impl Login {
         writeln!(stdin, "{line}").expect("typed");
     }
 
+    /// Has nobody type any more.
+    pub fn closes_stdin(&mut self) {
+        self.process.stdin = None;
+    }
+
     /// The exit code, and all that was said on either stream.
     pub fn ends(mut self) -> (Option<i32>, String) {
         let mut status = None;

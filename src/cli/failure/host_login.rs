@@ -180,17 +180,25 @@ fn grant(server: &ServerUrl, host: HostType, error: &OAuthError) -> Hint {
             Hint::from(login.arg("--device")).text(", or --token-stdin")
         }
         OAuthError::Refused { code, .. } => match code.as_str() {
-            "device_flow_disabled"
-            | "unauthorized_client"
-            | "invalid_client"
-            | "incorrect_client_credentials" => check(host, server),
+            "device_flow_disabled" | "unauthorized_client" => check(host, server),
+            "invalid_client" | "incorrect_client_credentials" => {
+                let with_secret = login.args(["--client-id", "ID", "--client-secret-stdin"]);
+                check(host, server)
+                    .text("; of a confidential client give the secret: ")
+                    .command(&with_secret)
+            }
             "invalid_scope" => login.args(["--scopes", "SCOPES"]).into(),
             _ => login.into(),
         },
         OAuthError::Listen(_) => login.arg("--device").into(),
+        OAuthError::Unattended {
+            has_device_flow: true,
+        } => Hint::from(login.arg("--device")).text(", or --token-stdin"),
+        OAuthError::Unattended { .. } => login.arg("--token-stdin").into(),
         OAuthError::Issuer { .. } | OAuthError::Endpoint { .. } => "wit login --help".into(),
         OAuthError::Denied
         | OAuthError::Expired
+        | OAuthError::ExpiredUnanswered(_)
         | OAuthError::State
         | OAuthError::NoRedirect
         | OAuthError::SlowDown { .. }
