@@ -6,9 +6,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Stdio};
 
 use crate::support::browser::Browser;
+use crate::support::oidc::Login;
 use crate::support::platform::{FORM, PASSWORD, Reply, Server};
 use crate::support::server::{self, answer};
-use crate::support::{Home, WIT, text};
+use crate::support::{Home, WIT, done, refused, text};
 use serde_json::{Value, json};
 
 fn ask(server: &Server) -> Value {
@@ -232,6 +233,56 @@ fn wit_login_signs_in_by_the_browser() {
     assert_eq!(status, Some(4), "{shown}");
     assert!(shown.contains("denied in the browser"), "{shown}");
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_code_is_shown_without_a_terminal_where_a_browser_is_spoken_of() {
+    let server = Server::start();
+    server.sign_up("alice");
+    let visitor = server.visit("alice");
+    let url = server.url("");
+    let said = refused(&Home::new().run(WIT, &["login", &url], ""), 2);
+    assert!(said.contains("--password-stdin, or --device"), "{said}");
+    let logins = ["--device", "--browser", "--no-browser"].map(|option| {
+        let home = Home::new();
+        let login = Login::start(&home, &["login", &url, option]);
+        (option, home, login)
+    });
+    for (option, home, mut login) in logins {
+        let body = format!("code={}&answer=allow", login.code());
+        assert_eq!(visitor.post("/device/answer", &body).status, 303);
+        let (code, said) = login.ends();
+        assert_eq!(code, Some(0), "{option}: {said}");
+        assert!(said.contains("as alice."), "{option}: {said}");
+        done(&home.run(WIT, &["token", "list"], ""));
+    }
+}
+
+#[test]
+fn an_option_that_a_wit_server_can_not_follow_is_refused() {
+    let server = Server::start();
+    let url = server.url("");
+    for (options, says) in [
+        (&["--client-id", "x"][..], "--client-id has no meaning"),
+        (&["--device", "--scopes", "x"], "--scopes has no meaning"),
+        (&["--path", "ada/x"], "--path has no meaning"),
+        (&["--app-id", "1"], "--app-id has no meaning"),
+        (
+            &["--device", "--username", "alice"],
+            "--device and --username",
+        ),
+        (&["--browser", "--sign-up"], "--browser and --sign-up"),
+    ] {
+        let words = [&["login", &url][..], options].concat();
+        let said = refused(&Home::new().run(WIT, &words, ""), 2);
+        assert!(said.contains(says), "{options:?}: {said}");
+        assert!(said.contains("hint: wit login http"), "{options:?}: {said}");
+    }
+    let without_codes = server::Server::new(|_, _| answer(404, r#"{"error":"Not found"}"#));
+    let words = ["login", &without_codes.url, "--device"];
+    let said = refused(&Home::new().run(WIT, &words, ""), 1);
+    assert!(said.contains("has no device flow"), "{said}");
+    assert!(said.contains("--username NAME --password-stdin"), "{said}");
 }
 
 #[test]

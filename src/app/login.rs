@@ -29,11 +29,12 @@ pub enum Way {
         /// The password; `None` to ask for it.
         password: Option<Secret>,
     },
-    /// By a code that a person confirms in a browser, under this name of the device; else with a
-    /// password.
+    /// By a code that a person confirms in a browser.
     Browser {
         /// Name under which the account's owner will see this device.
         device_name: String,
+        /// True to ask for a password where the server knows no such codes.
+        or_password: bool,
     },
     /// A new account. Its password is asked for where it is not given.
     SignUp {
@@ -104,6 +105,12 @@ pub enum LoginError {
     /// What answers has no way in of a wit server's.
     #[error("{server} is not a wit server: it has no sign-in")]
     NoSignIn {
+        /// Base URL of the server.
+        server: String,
+    },
+    /// The server knows no codes, and no password was to be asked for.
+    #[error("{server} has no device flow")]
+    NoDeviceFlow {
         /// Base URL of the server.
         server: String,
     },
@@ -302,7 +309,10 @@ fn sign_in(
                 other => refused(other, server()),
             });
         }
-        Way::Browser { device_name } => {
+        Way::Browser {
+            device_name,
+            or_password,
+        } => {
             let signed_in = device::sign_in(client, device_name, ask);
             let signed_in = signed_in.map_err(|error| match error {
                 ApiError::Refused { message } | ApiError::Forbidden { message } => {
@@ -315,6 +325,9 @@ fn sign_in(
             })?;
             if let Some(signed_in) = signed_in {
                 return Ok(signed_in);
+            }
+            if !or_password {
+                return Err(LoginError::NoDeviceFlow { server: server() });
             }
             (&None, &None)
         }

@@ -41,7 +41,9 @@ impl Terminal {
         if !io::stdin().is_terminal() {
             return match remembered {
                 Some(name) => Ok(login(name)),
-                None => Err(no_terminal(self.with_password())),
+                None => Err(no_terminal(
+                    Hint::from(self.with_password()).text(", or --device"),
+                )),
             };
         }
         match remembered {

@@ -257,6 +257,10 @@ fn login(error: &LoginError, at: Option<&AtHost>) -> Kind {
                 .command(&sign_up(server)),
         ),
         LoginError::NoSignIn { .. } => (Exit::Failed, "wit login https://your.server".into()),
+        LoginError::NoDeviceFlow { server } => {
+            let options = ["--username", "NAME", "--password-stdin"];
+            (Exit::Failed, log_in(server).args(options).into())
+        }
         LoginError::SignUpRefused { server, .. } => (Exit::Failed, sign_up(server).into()),
         LoginError::NoSignUp { server, .. } => (
             Exit::Failed,

@@ -103,6 +103,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         .command(&Suggestion::new("wit login").arg(server.to_string()));
         return Err(Failure::new(Exit::Usage, message).hint(hint).into());
     }
+    refuse_options(&args, &server)?;
     if args.api == Some(Form::Database) {
         return link(&server, context);
     }
@@ -150,6 +151,39 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Refuses options that would be passed over at a wit server.
+fn refuse_options(args: &Args, server: &ServerUrl) -> Result<(), Failure> {
+    let login = Suggestion::new("wit login").arg(server.to_string());
+    if let Some(option) = args.host.without_meaning() {
+        let message = format!("{option} has no meaning at a wit server such as {server}");
+        let typed = login.clone().args(["--host-type", "TYPE"]);
+        let hint = Hint::from(login)
+            .text("; if it is another host: ")
+            .command(&typed);
+        return Err(Failure::new(Exit::Usage, message).hint(hint));
+    }
+    let Some(by_browser) = args.host.by_browser() else {
+        return Ok(());
+    };
+    let others = [
+        (args.session_stdin, "--session-stdin"),
+        (args.sign_up, "--sign-up"),
+        (args.password_stdin, "--password-stdin"),
+        (args.email.is_some(), "--email"),
+        (args.username.is_some(), "--username"),
+    ];
+    match others.iter().find(|(is_given, _)| *is_given) {
+        None => Ok(()),
+        Some((_, other)) => {
+            let message = format!(
+                "{by_browser} and {other} are two ways in to a wit server: in the browser the \
+                 account is chosen there"
+            );
+            Err(Failure::new(Exit::Usage, message).hint(login.arg(by_browser)))
+        }
+    }
+}
+
 /// Refuses the address of a repository, which is pasted easily, and names the server's.
 fn refuse_clone_address(server: &ServerUrl, config: &Config) -> Result<(), Failure> {
     let text = server.to_string();
@@ -174,8 +208,8 @@ fn refuse_clone_address(server: &ServerUrl, config: &Config) -> Result<(), Failu
     Err(Failure::new(Exit::Usage, message).hint(Suggestion::new("wit login").arg(place)))
 }
 
-/// The way in that the options name. By a browser, where nothing was said of a password and there
-/// is a terminal to show a code on.
+/// The way in that the options name. By a browser, where one is spoken of, or nothing was said of a
+/// password and there is a terminal to show a code on.
 fn way(args: &Args, server: &ServerUrl) -> anyhow::Result<Way> {
     if args.session_stdin {
         return Ok(Way::Session {
@@ -189,10 +223,17 @@ fn way(args: &Args, server: &ServerUrl) -> anyhow::Result<Way> {
     if let Some(email) = &args.email {
         checked_email(email)?;
     }
-    let by_password = args.password_stdin || args.email.is_some() || args.username.is_some();
-    if !by_password && io::stdin().is_terminal() && io::stderr().is_terminal() {
-        let device_name = output::machine();
-        return Ok(Way::Browser { device_name });
+    let by_password = args.password_stdin
+        || args.host.by_password()
+        || args.email.is_some()
+        || args.username.is_some();
+    let is_chosen = args.host.by_browser().is_some();
+    let has_terminal = || io::stdin().is_terminal() && io::stderr().is_terminal();
+    if is_chosen || !by_password && (args.no_browser || has_terminal()) {
+        return Ok(Way::Browser {
+            device_name: output::machine(),
+            or_password: !is_chosen,
+        });
     }
     let password = match args.password_stdin {
         true => Some(first_line("password")?),

@@ -70,6 +70,33 @@ impl HostArgs {
     pub fn takes_token(&self) -> bool {
         self.token_stdin || self.paste_token
     }
+
+    /// The option that asks for a browser, here or elsewhere.
+    pub fn by_browser(&self) -> Option<&'static str> {
+        match (self.device, self.browser) {
+            (true, _) => Some("--device"),
+            (false, true) => Some("--browser"),
+            (false, false) => None,
+        }
+    }
+
+    /// Returns whether the password is named as the way in.
+    pub fn by_password(&self) -> bool {
+        self.password
+    }
+
+    /// The first option that says nothing to a wit server.
+    pub fn without_meaning(&self) -> Option<&'static str> {
+        let given = [
+            (self.client_id.is_some(), "--client-id"),
+            (self.scopes.is_some(), "--scopes"),
+            (self.path.is_some(), "--path"),
+            (self.app.is_given(), "--app-id"),
+        ];
+        given
+            .iter()
+            .find_map(|(is_given, name)| is_given.then_some(*name))
+    }
 }
 
 /// Arguments of `wit login`, as far as they matter here.

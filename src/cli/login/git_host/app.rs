@@ -56,6 +56,11 @@ impl AppArgs {
         }))
     }
 
+    /// Returns whether an app is named.
+    pub fn is_given(&self) -> bool {
+        self.app_id.is_some()
+    }
+
     /// Returns whether the key is read from stdin, where nobody can then answer.
     pub fn reads_stdin(&self) -> bool {
         self.private_key.as_deref() == Some(Path::new(STDIN))
