@@ -279,6 +279,10 @@ fn a_wrong_use_says_so_and_creates_nothing() {
             "variable",
         ),
         (
+            vec!["token", "exec", "--env", "1A", "--", "true"],
+            "variable",
+        ),
+        (
             vec!["token", "exec", "--for", "soon", "--", "true"],
             "duration",
         ),
@@ -292,6 +296,41 @@ fn a_wrong_use_says_so_and_creates_nothing() {
         4,
     );
     assert!(said.contains("hint: wit login"), "{said}");
+}
+
+#[test]
+fn a_variable_that_programs_act_on_holds_no_token() {
+    let machine = Machine::logged_in();
+    for name in [
+        "PATH",
+        "Path",
+        "HOME",
+        "LD_PRELOAD",
+        "DYLD_INSERT_LIBRARIES",
+        "GIT_SSH_COMMAND",
+        "WIT_NEW",
+    ] {
+        let words = ["token", "exec", "--env", name, "--", "true"];
+        let said = refused(&machine.wit(&words), 2);
+        assert!(said.contains("programs act on"), "{name}: {said}");
+    }
+    assert_tidy(&machine, "nothing was created");
+    let ran = sh(&machine, &["--env", "HOMEPAGE"], "test -n \"$HOMEPAGE\"");
+    done(&ran);
+}
+
+#[test]
+fn a_server_that_binds_no_tokens_is_told_of_with_what_to_leave_out() {
+    let machine = Machine::logged_in();
+    for words in [
+        &["token", "exec", "--repo", "ada/x", "--", "true"][..],
+        &["token", "create", "x", "--repo", "ada/x"],
+    ] {
+        let said = refused(&machine.wit(words), 1);
+        assert!(said.contains("can't bind tokens to repositories"), "{said}");
+        assert!(said.contains("hint: leave --repo out"), "{said}");
+    }
+    assert_tidy(&machine, "nothing was created");
 }
 
 #[test]

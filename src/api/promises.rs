@@ -179,6 +179,9 @@ pub fn stem(name: &str) -> &str {
     }
 }
 
+/// What [`require`] refuses where tokens can't be bound to the repositories of the command line.
+pub const BIND: &str = "bind tokens to repositories";
+
 /// The host's [`TokenApi::refusal`] where something is not promised; `what` goes on from "can't".
 pub fn require(api: &dyn TokenApi, promised: bool, what: &'static str) -> Result<(), ApiError> {
     match promised {

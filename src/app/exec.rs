@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::issue;
 use super::session::{ApiSession, SessionError, git_site};
 use crate::api::lost::{self, Search};
-use crate::api::promises::{self, Precision, require};
+use crate::api::promises::{self, BIND, Precision, require};
 use crate::api::{ApiError, CreatedToken, NewToken, Reason};
 use crate::config::Paths;
 use crate::credential::{Credential, Site};
@@ -125,7 +125,7 @@ pub fn issue<'a>(
     let can_revoke = promises.revoke_others || promises.revoke_itself;
     require(api, can_revoke, "revoke a token")?;
     if !order.repositories.is_empty() {
-        require(api, promises.repositories, "bind tokens to repositories")?;
+        require(api, promises.repositories, BIND)?;
     }
     // What it promises of request ids it learns from the list. A host that wants a one-time code for
     // each call is asked as seldom as can be.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::session::{ApiSession, GitSite};
 use crate::api::lost::{self, Search};
-use crate::api::promises::{Precision, Promises, require};
+use crate::api::promises::{BIND, Precision, Promises, require};
 use crate::api::{ApiError, CreatedToken, NewToken, Token};
 use crate::config::Paths;
 use crate::credential::{AuthData, Credential, TokenInfo};
@@ -169,7 +169,7 @@ pub fn issue(paths: &Paths, session: &ApiSession, order: Order) -> Result<Issued
         )?;
     }
     if !order.new.repositories.is_empty() {
-        require(api, promises.repositories, "bind tokens to repositories")?;
+        require(api, promises.repositories, BIND)?;
     }
     let made = create(session, &promises, order.new, order.last_day, order.store)?;
     let Made {

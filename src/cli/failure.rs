@@ -7,6 +7,7 @@ use std::error::Error;
 
 pub use self::host_login::register;
 use super::{Exit, Failure};
+use crate::api::promises;
 use crate::api::server::ServerUrl;
 use crate::api::{ApiError, Reason, ReasonKind};
 #[cfg(all(feature = "platform", unix))]
@@ -409,6 +410,10 @@ fn store(error: &StoreError) -> Kind {
 
 /// A refusal or a failure of the server's, or of the way to it.
 fn api(error: &ApiError, at: Option<&AtHost>) -> Kind {
+    if matches!(error, ApiError::Unsupported { what } if *what == promises::BIND) {
+        let hint = "leave --repo out: the scopes alone then say what the token may do";
+        return (Exit::Failed, Some(hint.into()));
+    }
     if let Some(kind) = at.and_then(|at| by_host(error, at)) {
         return kind;
     }

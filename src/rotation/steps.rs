@@ -691,7 +691,11 @@ impl Rotator<'_> {
 fn can_rotate(plan: &Plan, api: &dyn TokenApi) -> Result<(), ApiError> {
     let promises = api.promises();
     if !plan.new.repositories.is_empty() {
-        require(api, promises.repositories, "bind tokens to repositories")?;
+        require(
+            api,
+            promises.repositories,
+            "bind a new token to repositories",
+        )?;
     }
     if !plan.by_itself {
         require(api, promises.list && promises.create, "create tokens")?;

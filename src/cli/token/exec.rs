@@ -21,8 +21,10 @@ use crate::system::{self, Signals};
 
 /// Time that a token is for where none is named.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// Variables that the command is given anyway.
-const OURS: [&str; 2] = ["WIT_TOKEN", "WIT_URL"];
+/// Variables that programs act on, and beginnings of such. The command would not start, or not as
+/// itself, with a token in them.
+const RESERVED: [&str; 2] = ["HOME", "PATH"];
+const RESERVED_PREFIXES: [&str; 4] = ["DYLD_", "GIT_", "LD_", "WIT_"];
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -56,13 +58,22 @@ pub struct Args {
     server: ServerArgs,
 }
 
-/// The name of a variable (POSIX.1, Environment Variable Definition), other than ours.
+/// The name of a variable (POSIX.1, Environment Variable Definition) that nothing acts on. Windows
+/// takes names without regard to case.
 fn variable(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_name = text.chars().all(fits) && !text.starts_with(|c: char| c.is_ascii_digit());
-    match is_name && !text.is_empty() && !OURS.contains(&text) {
-        true => Ok(text.to_owned()),
-        false => Err("not the name of a variable, such as GITHUB_TOKEN".to_owned()),
+    if !is_name || text.is_empty() {
+        return Err("not the name of a variable, such as GITHUB_TOKEN".to_owned());
+    }
+    let upper = text.to_ascii_uppercase();
+    let has_meaning = RESERVED.contains(&upper.as_str())
+        || RESERVED_PREFIXES
+            .iter()
+            .any(|prefix| upper.starts_with(prefix));
+    match has_meaning {
+        true => Err("a variable that programs act on; take one such as GITHUB_TOKEN".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 
