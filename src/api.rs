@@ -340,7 +340,7 @@ pub enum ApiError {
         retry_after: Option<Duration>,
     },
     /// The server failed: it may have done what was asked.
-    #[error("the server failed with status {status}")]
+    #[error("{}", failed(*status))]
     Failed {
         /// HTTP status, 500 or more.
         status: u16,
@@ -381,6 +381,16 @@ pub enum ApiError {
         /// Base URL of the server.
         server: String,
     },
+}
+
+/// HTTP status of a server whose disk is full (RFC 4918 section 11.5).
+pub const DISK_FULL_STATUS: u16 = 507;
+
+fn failed(status: u16) -> String {
+    match status {
+        DISK_FULL_STATUS => "the server's disk is full".to_owned(),
+        _ => format!("the server failed with status {status}"),
+    }
 }
 
 fn again(retry_after: Option<Duration>) -> String {

@@ -23,6 +23,7 @@ pub mod shown;
 pub mod tokens;
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -71,6 +72,28 @@ impl DatabaseError {
         };
         // undefined_table; SQLite has one code for all that is wrong with a statement.
         error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
+    }
+
+    /// Returns whether the disk that the database is on has no room left.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            DatabaseError::Failed(sqlx::Error::Io(error)) => {
+                error.kind() == io::ErrorKind::StorageFull
+            }
+            DatabaseError::Failed(sqlx::Error::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                let is_sqlite = error
+                    .try_downcast_ref::<sqlx::sqlite::SqliteError>()
+                    .is_some();
+                match is_sqlite {
+                    // SQLITE_FULL; SQLITE_IOERR_SHMSIZE, of the file that is made for each start.
+                    true => matches!(&*code, "13" | "4874"),
+                    // disk_full
+                    false => code == "53100",
+                }
+            }
+            _ => false,
+        }
     }
 
     /// Returns whether SQLite can't read or write its files, whatever is in them.

@@ -324,7 +324,7 @@ fn the_directory_of_repositories_is_that_of_the_last_start() {
     let home = &server.home;
     done(&home.run(WIT, &["up", "check"], ""));
     let said = done(&home.run(WIT, &["up", "backup", "wit.backup"], ""));
-    assert!(said.contains("(1 repositories)"), "{said}");
+    assert!(said.contains("(1 repository)"), "{said}");
     let restore = ["--data-dir", "to", "--repositories", "there"];
     done(&home.run(
         WIT,

@@ -57,7 +57,7 @@ fn nothing_is_wrong_with_a_server_at_work() {
     let server = server();
     let said = done(&server.home.run(WIT, &["up", "check"], ""));
     assert!(
-        said.contains("(1 repositories)\nNo problems found."),
+        said.contains("(1 repository)\nNo problems found."),
         "{said}"
     );
     assert_eq!(found(&server.home, &[]), (Some(0), Vec::new()));

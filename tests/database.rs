@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use crate::support::platform::{PASSWORD, Server};
 use crate::support::postgres::Postgres;
-use crate::support::{Home, WIT, done};
+use crate::support::{Home, WIT, done, text};
 
 /// A file system in memory with a bound, gone at the end.
 struct Tmpfs(PathBuf);
@@ -104,6 +104,57 @@ fn a_full_disk_undoes_nothing_that_was_answered() {
     drop(server);
 }
 
+#[test]
+fn a_full_disk_is_named() {
+    let home = Home::new();
+    let data = home.path().join(".local/share/wit/platform");
+    let Some(disk) = Tmpfs::mount(&data, "size=14m") else {
+        eprintln!("not shown here: nobody but root may mount a tmpfs");
+        return;
+    };
+    let server = Server::start_in(home);
+    let session = server.sign_up("alice");
+    let url = server.url("");
+    let login = ["login", &url, "--username", "alice", "--password-stdin"];
+    done(&server.home.run(WIT, &login, PASSWORD));
+    let mut full = std::fs::File::create(disk.0.join("full")).expect("made");
+    while full.write_all(&[0; 4096]).is_ok() {}
+    // What there is room for in the database's own files succeeds before.
+    let refused = |request: &dyn Fn(u32) -> Option<String>| {
+        let said = (0..40).find_map(request).expect("the disk was not full");
+        assert!(said.contains("the server's disk is full"), "{said}");
+    };
+    refused(&|number| {
+        let create = ["token", "create", &format!("cli-{number}"), "--quiet"];
+        let created = server.home.run(WIT, &create, "");
+        (!created.status.success()).then(|| text(&created.stderr))
+    });
+    for (path, body) in [
+        (
+            "/api/tokens",
+            json!({ "name": "full", "scopes": ["repo:read"] }),
+        ),
+        ("/api/repos", json!({ "name": "full", "private": true })),
+        (
+            "/api/auth/sign-up/email",
+            json!({ "email": "eve@example.com", "password": PASSWORD, "name": "eve", "username": "eve" }),
+        ),
+    ] {
+        let session = match path {
+            "/api/auth/sign-up/email" => "",
+            _ => &session,
+        };
+        refused(&|_| {
+            let reply = server.post(path, session, body.clone());
+            (reply.status >= 500).then(|| {
+                assert_eq!(reply.status, 507, "{path}: {}", reply.body);
+                reply.body
+            })
+        });
+    }
+    drop(server);
+}
+
 /// Fills a disk but for some pages, until two requests have failed for it, and makes room again.
 fn fill_and_fail(server: &Server, session: &str, disk: &Path, pages: u64) {
     let full = disk.join("full");
@@ -117,7 +168,7 @@ fn fill_and_fail(server: &Server, session: &str, disk: &Path, pages: u64) {
         let body = json!({ "name": "full", "scopes": ["repo:read"] });
         let reply = server.post("/api/tokens", session, body);
         match reply.status {
-            500 => failed += 1,
+            500 | 507 => failed += 1,
             201 => {
                 // So that the account does not run out of room first.
                 let path = format!("/api/tokens/{}", id(&reply.json()));

@@ -110,6 +110,44 @@ fn without_a_keyring_what_is_there_is_skipped_with_the_reason() {
 }
 
 #[test]
+fn what_can_not_be_taken_of_gh_and_glab_is_named() {
+    let home = Home::new();
+    write(
+        &home,
+        ".config/gh/hosts.yml",
+        "github.com:\n    users:\n        one:\n            oauth_token: gho_one\n        two: {}\n        \
+         three:\n            oauth_token: [gho_three]\n    user: one\n    oauth_token: gho_one\n\
+         old.example:\n    oauth_token: gho_four\nflow.example: {oauth_token: gho_five}\n",
+    );
+    let said = done(&home.run(WIT, &["import", "gh"], ""));
+    assert!(said.starts_with("Imported 1 credential"), "{said}");
+    for skipped in [
+        "two at github.com: its token is not in the file",
+        "three at github.com: it is written in a form of YAML",
+        "old.example: it names no account",
+        "flow.example: it is written in a form of YAML",
+    ] {
+        assert!(said.contains(skipped), "{skipped}: {said}");
+    }
+    write(
+        &home,
+        ".config/glab-cli/config.yml",
+        "hosts:\n    gitlab.com:\n        token: glpat-one\n    \
+         block.example:\n        token: |\n            glpat-two\n    \
+         escaped.example:\n        token: \"glpat\\x2dthree\"\n    flow.example: {token: glpat-four}\n    \
+         none.example:\n        token: null\n",
+    );
+    let said = done(&home.run(WIT, &["import", "glab"], ""));
+    assert!(said.starts_with("Imported 1 credential"), "{said}");
+    for host in ["block.example", "escaped.example", "flow.example"] {
+        let skipped = format!("{host}: it is written in a form of YAML");
+        assert!(said.contains(&skipped), "{skipped}: {said}");
+    }
+    assert!(!said.contains("none.example"), "{said}");
+    assert!(!said.contains("glpat-"), "{said}");
+}
+
+#[test]
 fn personal_access_tokens_of_glab_are_imported_and_no_others() {
     let session = Session::with_keyring();
     let home = with_keyring(&session);

@@ -102,6 +102,9 @@ fn undo_restores_every_byte() {
         "# mine\n[user]\n\tname = Ada\n[credential]\n\thelper = store\n",
         "[credential]\n\thelper = wit\n\thelper =\n",
         "[credential]\n\thelper = wit\n\thelper =\n\thelper = store\n[user]\n\tname = A\n",
+        "[credential]\n\thelper = \n\thelper = /opt/gcm/git-credential-manager\n",
+        "[credential]\n\thelper = a\n\thelper =\n\thelper =\n[user]\n\tname = A\n[credential]\n\thelper = b",
+        "[credential]\n\thelper = a\n\thelper = \\\n\n\thelper = b\n",
         "[user]\n\tname = no newline at the end",
         "; only a comment\n",
         "[credential \"https://example.org\"]\n    helper=\n    helper = !gh auth git-credential\n",
@@ -239,6 +242,26 @@ fn a_server_is_named_as_with_other_commands_too() {
     set_up(&home, &["--server", "https://a.example"]);
     let key = "credential.https://a.example.helper";
     assert_eq!(values(&home, key), ["", HELPER]);
+}
+
+#[test]
+fn it_goes_right_behind_a_reset_before_the_helpers_that_follow() {
+    // As Git Credential Manager writes it.
+    let manager = "/opt/gcm/git-credential-manager";
+    let before = format!(
+        "[user]\n\tname = A\n[credential]\n\thelper = store\n\thelper = \n\thelper = {manager}\n"
+    );
+    let home = configured(&before);
+    let commands = set_up(&home, &["--dry-run"]);
+    let out = set_up(&home, &[]);
+    assert_eq!(helpers(&home), ["store", "", HELPER, manager]);
+    assert!(!out.contains("take precedence"), "{out}");
+    let by_setup = configuration(&home);
+    set_up(&home, &["--undo"]);
+    assert_eq!(configuration(&home), before);
+    let typed = home.run("sh", &["-e", "-c", &commands], "");
+    assert!(typed.status.success(), "{}", text(&typed.stderr));
+    assert_eq!(configuration(&home), by_setup);
 }
 
 #[test]

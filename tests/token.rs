@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::machine::Machine;
 use crate::support::platform::PASSWORD;
-use crate::support::{Home, WIT, done, refused, text};
+use crate::support::{HELPER, Home, WIT, done, refused, text};
 use wit::api::http::Client;
 use wit::api::login::{Login, sign_in};
 use wit::api::server::ServerUrl;
@@ -562,4 +562,24 @@ fn a_lost_token_is_told_from_another_machines_by_its_request_id() {
         );
         assert!(said.contains(says), "{said}");
     }
+}
+
+#[test]
+fn a_list_of_all_without_a_token_has_no_header() {
+    let machine = Machine::logged_in();
+    let all = ["token", "list", "--all"];
+    assert_eq!(done(&machine.wit(&all)), "No tokens.\n");
+    done(&machine.wit(&["token", "create", "one", "--quiet"]));
+    assert!(done(&machine.wit(&all)).starts_with("SERVER"));
+}
+
+#[test]
+fn the_only_site_is_renewed_without_its_name() {
+    let machine = Machine::with_a_token();
+    done(&machine.wit(&["token", "renew"]));
+    let approved = "protocol=https\nhost=other.example\nusername=ada\npassword=pw\n\n";
+    done(&machine.home.run(HELPER, &["store"], approved));
+    let said = refused(&machine.wit(&["token", "renew"]), 2);
+    assert!(said.contains("several sites"), "{said}");
+    assert!(said.contains("--site"), "{said}");
 }

@@ -49,6 +49,49 @@ fn a_port_that_a_running_server_does_not_have_is_told() {
 }
 
 #[test]
+fn options_that_a_running_server_does_not_have_leave_the_command_unfinished() {
+    let server = Server::start_with(Home::new(), &["--metrics", "--user", "ada"]);
+    let repositories = server.data_dir().join("repositories");
+    let repositories = repositories.display().to_string();
+    for (options, code) in [
+        (&[][..], 0),
+        (&["--metrics"], 0),
+        (&["--sign-up"], 0),
+        (&["--user", "ada"], 0),
+        (&["--repositories", &repositories], 0),
+        (&["--no-sign-up"], 5),
+        (&["--max-disk", "1G"], 5),
+        (&["--user", "grace"], 5),
+        (&["--defaults"], 5),
+    ] {
+        let up = [&["up", "--json"], options].concat();
+        let again = server.home.run(WIT, &up, "");
+        let said = text(&again.stderr);
+        assert_eq!(again.status.code(), Some(code), "{options:?}: {said}");
+        assert_eq!(said.contains("were ignored"), code == 5, "{options:?}");
+        let document: Value = serde_json::from_slice(&again.stdout).expect("JSON");
+        assert_eq!(document["optionsIgnored"], code == 5, "{options:?}");
+    }
+}
+
+#[test]
+fn only_a_start_that_names_an_account_prints_its_variables() {
+    let home = Home::new();
+    done(&home.run(WIT, &["up", "--port", "0", "--user", "ada"], ""));
+    done(&home.run(WIT, &["down"], ""));
+    let said = done(&home.run(WIT, &["up"], ""));
+    assert!(said.contains("Data directory: ~/"), "{said}");
+    assert!(!said.contains("WIT_USER_ID"), "{said}");
+    let said = done(&home.run(WIT, &["up"], ""));
+    assert!(said.contains("(data in ~/"), "{said}");
+    let said = done(&home.run(WIT, &["down"], ""));
+    assert!(said.contains("Data kept in ~/"), "{said}");
+    let said = done(&home.run(WIT, &["up", "check"], ""));
+    assert!(said.starts_with("Checked ~/"), "{said}");
+    assert!(said.contains("(0 repositories)"), "{said}");
+}
+
+#[test]
 fn sign_up_is_opened_again_only_by_a_word_and_told() {
     let home = Home::new();
     let up = |more: &[&str]| {
@@ -478,7 +521,7 @@ fn a_closed_server_has_the_accounts_that_its_owner_makes() {
     let page = server.request("GET", "/login", &[], "");
     assert!(!page.body.contains("--sign-up"), "{}", page.body);
     let again = server.home.run(WIT, &["up", "--user", "grace"], "");
-    assert!(again.status.success());
+    assert_eq!(again.status.code(), Some(5));
     assert!(text(&again.stderr).contains("the new options were ignored"));
     let url = server.url("");
     let arguments = ["login", &url, "--username", "ada", "--password-stdin"];

@@ -24,7 +24,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let stopped = progress::during("Waiting for requests under way", || {
         instance::stop(&data_dir, STOP_TIMEOUT)
     })?;
-    let place = data_dir.display();
+    let place = output::tilde(&data_dir.display().to_string());
     let text = match stopped {
         _ if context.json => {
             let stopped = stopped.is_some();

@@ -279,7 +279,7 @@ Examples:
 
 pub const STORE_ERASE: &str = "\
 Examples:
-  # It asks first
+  # It asks first, at a terminal
   wit store erase https://git.example.com
 
   # In a script, and of one account alone

@@ -9,7 +9,7 @@ pub use self::host_login::register;
 use super::{Exit, Failure};
 use crate::api::promises;
 use crate::api::server::ServerUrl;
-use crate::api::{ApiError, Reason, ReasonKind};
+use crate::api::{ApiError, DISK_FULL_STATUS, Reason, ReasonKind};
 #[cfg(all(feature = "platform", unix))]
 use crate::app::diagnose::files::aside;
 use crate::app::exec::ExecError;
@@ -447,6 +447,9 @@ fn api(error: &ApiError, at: Option<&AtHost>) -> Kind {
         ApiError::PlainHttp { .. } => "use https, or --allow-http",
         ApiError::NotFound => "wit token list",
         ApiError::Limited { .. } => "run it again later",
+        ApiError::Failed {
+            status: DISK_FULL_STATUS,
+        } => "make room on the server's disk, then run it again",
         ApiError::Failed { .. } => "run it again later; the server's own log says why",
         ApiError::Malformed { .. } => "is it a wit server? wit login https://your.server",
         ApiError::Forbidden { .. } => "wit login as an account that may do it",

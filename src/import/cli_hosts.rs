@@ -1,7 +1,7 @@
 //! The tokens of `gh` (`hosts.yml`) and `glab` (`config.yml`): in the file, or in the keyring by the
 //! name of the host, as both programs' library go-keyring names its items.
 
-use super::yaml::{self, Map};
+use super::yaml::{self, Map, Value};
 use super::{Findings, Skipped};
 use crate::credential::Description;
 use crate::secret::Secret;
@@ -23,16 +23,23 @@ pub fn is_readable(text: &[u8]) -> bool {
 /// Reads the file of `gh`. The active account of a host goes first.
 pub fn gh(name: &str, text: &[u8], keyring: Keyring, findings: &mut Findings) {
     let hosts = yaml::parse(std::str::from_utf8(text).unwrap_or_default());
+    skip_unread(name, &hosts, findings);
     for (host, about) in maps(&hosts) {
         let active = about.text("user").filter(|user| !user.is_empty());
         let users = about.map("users");
-        let others = users.into_iter().flat_map(maps).map(|(user, _)| user);
+        let others = users.into_iter().flat_map(|users| &users.0);
+        let others = others.map(|(user, _)| *user);
         let mut names: Vec<&str> = active.into_iter().collect();
         names.extend(others.filter(|user| active != Some(*user)));
+        if names.is_empty() && about.get("oauth_token").is_some() {
+            let place = format!("{name}, {host}");
+            let why = "it names no account";
+            findings.skipped.push(Skipped { place, why });
+        }
         for user in names {
-            let own = users.and_then(|users| users.map(user)?.text("oauth_token"));
+            let own = users.and_then(|users| users.map(user)?.get("oauth_token"));
             let is_active = active == Some(user);
-            let of_host = about.text("oauth_token").filter(|_| is_active);
+            let of_host = about.get("oauth_token").filter(|_| is_active);
             let service = format!("gh:{host}");
             let kept = || match keyring(&service, user)? {
                 // Versions before 2.40 know one account a host, without its name.
@@ -48,7 +55,11 @@ pub fn gh(name: &str, text: &[u8], keyring: Keyring, findings: &mut Findings) {
 /// Reads the file of `glab`.
 pub fn glab(name: &str, text: &[u8], keyring: Keyring, findings: &mut Findings) {
     let all = yaml::parse(std::str::from_utf8(text).unwrap_or_default());
-    for (host, about) in all.map("hosts").into_iter().flat_map(maps) {
+    let hosts = all.map("hosts");
+    if let Some(hosts) = hosts {
+        skip_unread(name, hosts, findings);
+    }
+    for (host, about) in hosts.into_iter().flat_map(maps) {
         let place = format!("{name}, {host}");
         if about.text("is_oauth2") == Some("true") {
             findings.skipped.push(Skipped {
@@ -62,9 +73,9 @@ pub fn glab(name: &str, text: &[u8], keyring: Keyring, findings: &mut Findings) 
             Some("http") => "http",
             _ => "https",
         };
-        let token = about.text("token");
+        let token = about.get("token");
         let in_keyring = about.text("use_keyring") == Some("true");
-        if !in_keyring && token.is_none_or(str::is_empty) {
+        if !in_keyring && token.is_none_or(is_empty) {
             // glab lists gitlab.com before anybody has signed in there.
             continue;
         }
@@ -76,9 +87,30 @@ pub fn glab(name: &str, text: &[u8], keyring: Keyring, findings: &mut Findings) 
     }
 }
 
+/// Said of a value that is text to the other program, and not to [`yaml`].
+const UNREAD: &str = "it is written in a form of YAML that is not read here";
+
+/// Names the hosts of which nothing can be read.
+fn skip_unread(name: &str, hosts: &Map, findings: &mut Findings) {
+    let unread = hosts.0.iter().filter(|(_, value)| *value == Value::Other);
+    findings.skipped.extend(unread.map(|(host, _)| Skipped {
+        place: format!("{name}, {host}"),
+        why: UNREAD,
+    }));
+}
+
+/// A key without anything behind it is one of an empty mapping here.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Text(text) => text.is_empty(),
+        Value::Map(map) => map.0.is_empty(),
+        Value::Other => false,
+    }
+}
+
 fn maps<'a, 'b>(map: &'b Map<'a>) -> impl Iterator<Item = (&'a str, &'b Map<'a>)> {
     map.0.iter().filter_map(|(key, value)| match value {
-        yaml::Value::Map(map) => Some((*key, map)),
+        Value::Map(map) => Some((*key, map)),
         _ => None,
     })
 }
@@ -88,12 +120,16 @@ fn add(
     protocol: &str,
     host: &str,
     user: &str,
-    in_file: Option<&str>,
+    in_file: Option<&Value>,
     kept: &dyn Fn() -> Result<Option<Secret>, ()>,
     findings: &mut Findings,
 ) {
-    let secret = match in_file.filter(|token| !token.is_empty()) {
-        Some(token) => Ok(Some(Secret::new(token.as_bytes().to_vec()))),
+    let secret = match in_file.filter(|token| !is_empty(token)) {
+        Some(Value::Text(token)) => Ok(Some(Secret::new(token.as_bytes().to_vec()))),
+        Some(_) => {
+            let why = UNREAD;
+            return findings.skipped.push(Skipped { place, why });
+        }
         None => kept(),
     };
     let why = match secret {

@@ -32,7 +32,8 @@ impl<'a> Map<'a> {
         }
     }
 
-    fn get(&self, key: &str) -> Option<&Value<'a>> {
+    /// The value behind a key, of whatever form.
+    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
         let (_, value) = self.0.iter().find(|(known, _)| *known == key)?;
         Some(value)
     }
@@ -78,6 +79,11 @@ fn scalar(text: &str) -> Value<'_> {
         Some((tag, rest)) if tag.starts_with("!!") => rest.trim_start(),
         _ => text,
     };
+    match text {
+        "~" | "null" | "!!null" => return Value::Text(""),
+        "{}" => return Value::Map(Map::default()),
+        _ => {}
+    }
     if text.starts_with(['"', '\'']) {
         return unquoted(text).map_or(Value::Other, Value::Text);
     }

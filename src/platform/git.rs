@@ -39,6 +39,8 @@ use request::Coding;
 use slots::GitSlots;
 pub use slots::Requester;
 
+/// Bytes that an empty repository may take, on a file system of large blocks.
+const MIN_ROOM: u64 = 256 << 10;
 /// Time limit for a command of git that is no client's request.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time limit for a request to git in all, both ways.
@@ -201,11 +203,25 @@ impl Git {
         match tokio::time::timeout(COMMAND_TIMEOUT, command.status()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             other => {
-                tracing::error!(?other, "git init failed");
+                // Before what was made is removed.
+                let is_full = self.is_disk_full();
+                tracing::error!(?other, is_full, "git init failed");
                 self.remove(id).await;
-                Err(Refusal::failed())
+                Err(match is_full {
+                    true => Refusal::disk_full(),
+                    false => Refusal::failed(),
+                })
             }
         }
+    }
+
+    /// Returns whether there is no room for an empty repository. `git init` does not say why it failed.
+    fn is_disk_full(&self) -> bool {
+        fs::statvfs(&self.repositories).is_ok_and(|disk| {
+            // Some file systems don't count files.
+            let has_no_files = disk.f_files > 0 && disk.f_favail == 0;
+            has_no_files || disk.f_bavail.saturating_mul(disk.f_frsize) < MIN_ROOM
+        })
     }
 
     /// Removes a repository from disk, as far as that goes.

@@ -1,5 +1,7 @@
 //! Every answer that is a no.
 
+use std::error::Error;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -79,7 +81,16 @@ impl Refusal {
         )
     }
 
-    /// There is no room for it now.
+    /// The disk has no room for what the request would keep.
+    pub fn disk_full() -> Self {
+        Refusal::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "INSUFFICIENT_STORAGE",
+            "the server's disk is full",
+        )
+    }
+
+    /// Too many ask at once.
     pub fn busy() -> Self {
         let mut refusal = Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -145,6 +156,10 @@ impl From<DatabaseError> for Refusal {
             DatabaseError::Busy(error) => {
                 tracing::warn!(%error, "the database is busy");
                 Refusal::busy()
+            }
+            error if error.is_disk_full() => {
+                tracing::error!(error = &error as &dyn Error, "the database's disk is full");
+                Refusal::disk_full()
             }
             DatabaseError::Failed(error) => {
                 tracing::error!(%error, "the database failed");

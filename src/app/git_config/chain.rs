@@ -204,7 +204,7 @@ fn asked(
 }
 
 /// The lines that hold a value of `key`, counted from 1, in the text of a configuration file.
-fn lines(text: &str, key: &str) -> Vec<usize> {
+pub fn lines(text: &str, key: &str) -> Vec<usize> {
     let wanted = pattern(key);
     let mut found = Vec::new();
     let mut in_section = false;

@@ -15,6 +15,9 @@ use crate::quote::quoted;
 enum Position {
     /// At the very beginning, before the helpers that the file names or includes.
     Front,
+    /// In the line behind the value number `at`, counted from 0, of the `of` values that the file has
+    /// for the key: the last one that resets, before the helpers that follow it.
+    Behind { at: usize, of: usize },
     /// At the place that `git config --add` chooses.
     Added,
     /// In a section of its own at the very end, after what the file includes.
@@ -68,7 +71,12 @@ impl Addition {
                 }
                 Position::Front
             }
-            (None, Some(reset)) if is_ours(reset) => Position::Added,
+            (None, Some(reset)) if is_ours(reset) => {
+                let own: Vec<&Entry> = matching.iter().copied().filter(|e| is_ours(e)).collect();
+                let at = own.iter().rposition(|entry| entry.is_reset());
+                let of = own.len();
+                at.map_or(Position::Added, |at| Position::Behind { at, of })
+            }
             (None, Some(_)) => Position::End,
             (Some(_), _) if last.is_some_and(&is_ours) => Position::Added,
             // git makes a section of its own, at the end.
@@ -99,7 +107,23 @@ impl Addition {
         let scope = self.scope.option();
         let file = quoted(&self.file);
         let add = |value: &str| format!("git config {scope} --add {key} {value}");
+        let added = || {
+            let forget = self.alone.then(|| add("''"));
+            forget.into_iter().chain([add(&value)]).collect()
+        };
         Ok(match self.position {
+            Position::Behind { at, of } => {
+                let text = fs::read(&self.file).unwrap_or_default();
+                let Some(line) = self.line(&text, at, of) else {
+                    return Ok(added());
+                };
+                let new = quoted(format!("{}.new", self.file.display()));
+                let entry = single_quoted(&self.entry()?);
+                vec![format!(
+                    "{{ head -n {line} {file}; printf %s {entry}; tail -n +{} {file}; }} >{new} && mv {new} {file}",
+                    line + 1
+                )]
+            }
             Position::Front => {
                 let new = quoted(format!("{}.new", self.file.display()));
                 vec![
@@ -107,10 +131,7 @@ impl Addition {
                     format!("cat {file} >>{new} && mv {new} {file}"),
                 ]
             }
-            Position::Added => {
-                let forget = self.alone.then(|| add("''"));
-                forget.into_iter().chain([add(&value)]).collect()
-            }
+            Position::Added => added(),
             Position::End => {
                 let before = fs::read(&self.file).unwrap_or_default();
                 let after = self.applied(&before)?;
@@ -133,12 +154,38 @@ impl Addition {
         locked.replace(&after)
     }
 
+    /// The line that holds value number `at` of `of` in the text of its file; `None` where no line can be
+    /// put behind it.
+    fn line(&self, text: &[u8], at: usize, of: usize) -> Option<usize> {
+        let text = std::str::from_utf8(text).ok()?;
+        let lines = chain::lines(text, &self.key);
+        let line = *lines.get(at).filter(|_| lines.len() == of)?;
+        let held = text.split_inclusive('\n').nth(line.checked_sub(1)?)?;
+        // It goes on in the next line, or its line does not end.
+        let is_whole = held.ends_with('\n') && !held.trim_end().ends_with('\\');
+        is_whole.then_some(line)
+    }
+
+    /// The line of the value in a section that is there.
+    fn entry(&self) -> Result<String, Error> {
+        Ok(format!("\thelper = {}\n", encoded(&self.value)?))
+    }
+
     fn applied(&self, text: &[u8]) -> Result<Vec<u8>, Error> {
         /// git skips it at the very beginning of a file only.
         const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
         let values = self.alone.then_some("").into_iter().chain([&*self.value]);
         let added = values.map(|value| vec!["--add", &self.key, value]);
         let added: Vec<Vec<&str>> = added.collect();
+        if let Position::Behind { at, of } = self.position {
+            let Some(line) = self.line(text, at, of) else {
+                return by_git(text, &self.file, &added);
+            };
+            let lines: Vec<&[u8]> = text.split_inclusive(|c| *c == b'\n').collect();
+            let (before, after) = lines.split_at(line.min(lines.len()));
+            let entry = self.entry()?;
+            return Ok([&before.concat(), entry.as_bytes(), &after.concat()].concat());
+        }
         if self.position == Position::Added {
             return by_git(text, &self.file, &added);
         }

@@ -17,7 +17,7 @@ pub struct Args {
     /// Only the entries of this username
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
-    /// Skip the confirmation prompt
+    /// Skip the confirmation prompt, which comes at a terminal only
     #[arg(long)]
     yes: bool,
 }

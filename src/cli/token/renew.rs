@@ -21,18 +21,20 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The site whose tokens are looked after
+    /// The site whose tokens are looked after [default: the only one of which something is stored]
     #[arg(long, value_name = "URL")]
-    site: String,
+    site: Option<String>,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let site = args
-        .site
-        .split_once("://")
-        .and_then(|(protocol, host)| Site::new(protocol.as_bytes(), host.as_bytes()))
-        .ok_or_else(|| Failure::new(Exit::Usage, "--site takes a protocol and a host"))?;
     let store = store::select::open(&context.paths, None)?;
+    let site = match &args.site {
+        Some(named) => named
+            .split_once("://")
+            .and_then(|(protocol, host)| Site::new(protocol.as_bytes(), host.as_bytes()))
+            .ok_or_else(|| Failure::new(Exit::Usage, "--site takes a protocol and a host"))?,
+        None => only_site(store.as_ref())?,
+    };
     // Whatever `renew` says of tokens: an access token lives for hours at most.
     refresh::run(&site, store.as_ref(), context)?;
     let Some(days) = renewal::days(&Config::load(&context.paths)?) else {
@@ -56,6 +58,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Some(error) => Err(error),
         None => Ok(renewal::succeeded(&context.paths, &site).map(|()| Exit::Done)?),
     }
+}
+
+fn only_site(store: &dyn Store) -> anyhow::Result<Site> {
+    let mut sites = store.sites()?.into_iter();
+    let message = match (sites.next(), sites.next()) {
+        (Some(only), None) => return Ok(only),
+        (None, _) => "nothing is stored",
+        _ => "something is stored for several sites",
+    };
+    let hint = "wit store list names the sites: wit token renew --site URL";
+    Err(Failure::new(Exit::Usage, message).hint(hint).into())
 }
 
 fn renew(site: &Site, entry: &Credential, days: i64, context: &Context) -> anyhow::Result<()> {

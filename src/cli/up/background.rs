@@ -28,7 +28,7 @@ pub fn run(
     context: &Context,
 ) -> anyhow::Result<Exit> {
     if let Some(running) = instance::answering(data_dir)? {
-        return report::already(&running, args, data_dir, last, context);
+        return report::already(&running, args, data_dir, context);
     }
     report::warn_of_sign_up(args, last);
     config::private_dir(data_dir).with_context(|| format!("can't make {}", data_dir.display()))?;
@@ -79,7 +79,7 @@ pub fn run(
         let _ = server.wait();
         // Another that was started at the same moment.
         if let Some(running) = instance::answering(data_dir)? {
-            return report::already(&running, args, data_dir, last, context);
+            return report::already(&running, args, data_dir, context);
         }
         return Err(not_started(&log_path, log_begin).into());
     };

@@ -78,7 +78,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         }))?;
         return Ok(exit);
     }
-    let mut text = format!("Checked {} ({count} repositories)\n", data_dir.display());
+    let place = output::tilde(&data_dir.display().to_string());
+    let noun = match count {
+        1 => "repository",
+        _ => "repositories",
+    };
+    let mut text = format!("Checked {place} ({count} {noun})\n");
     for finding in &findings {
         // Writing to a String can't fail.
         let _ = write!(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use crate::platform::last_start::LastStart;
+use crate::platform::layout;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const MAX_REPOSITORIES: u64 = 1000;
@@ -105,19 +106,19 @@ pub struct Serving {
 }
 
 impl Start {
-    /// Returns whether something is asked for that a server that runs already was not asked for.
-    pub fn ask_more(&self, running: SocketAddr, last: &LastStart) -> bool {
+    /// Returns whether options ask for a server that differs from the one that runs already, whose start
+    /// was `last`.
+    pub fn ask_more(&self, running: SocketAddr, data_dir: &Path, last: &LastStart) -> bool {
         let serving = &self.serving;
         let asks_port = serving
             .port
             .is_some_and(|port| port != 0 && port != running.port());
         let named = serving.repositories.as_ref();
-        let asks_directory = named.is_some_and(|named| last.repositories.as_ref() != Some(named));
+        let usual = data_dir.join(layout::REPOSITORIES);
+        let repositories = last.repositories.as_ref().unwrap_or(&usual);
+        let asks_directory = named.is_some_and(|named| named != repositories);
         let usual = Serving::default().after(last).last_start(last.postgres);
-        asks_port
-            || asks_directory
-            || self.user.is_some()
-            || serving.last_start(last.postgres) != usual
+        asks_port || asks_directory || serving.last_start(last.postgres) != usual
     }
 }
 

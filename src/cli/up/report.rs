@@ -11,6 +11,7 @@ use crate::cli::output::{self, quoted};
 use crate::cli::session::parse_url;
 use crate::cli::{Context, Exit};
 use crate::config::{self, Config};
+use crate::database::Database;
 use crate::platform::instance::Running;
 use crate::platform::last_start::LastStart;
 use crate::platform::{self, Ready};
@@ -20,21 +21,46 @@ pub fn already(
     running: &Running,
     args: &Start,
     data_dir: &Path,
-    last: &LastStart,
     context: &Context,
 ) -> anyhow::Result<Exit> {
     let url = url(running.address, running.is_tls)?;
+    // Read anew: that server may have started just now.
+    let last = LastStart::read(data_dir)?;
+    let is_new = |name: &String| !has_account(name, data_dir);
+    let ignored =
+        args.ask_more(running.address, data_dir, &last) || args.user.as_ref().is_some_and(is_new);
     if context.json {
-        output::json(&json!({ "url": url, "dataDir": data_dir, "alreadyRunning": true }))?;
+        output::json(&json!({
+            "url": url,
+            "dataDir": data_dir,
+            "alreadyRunning": true,
+            "optionsIgnored": ignored,
+        }))?;
     } else {
-        let data_dir = data_dir.display();
-        output::print(format!("wit already runs at {url} (data in {data_dir})\n").as_bytes())?;
+        let place = output::tilde(&data_dir.display().to_string());
+        output::print(format!("wit already runs at {url} (data in {place})\n").as_bytes())?;
     }
-    if args.ask_more(running.address, last) {
-        eprintln!("warning: already running; the new options were ignored");
-        eprintln!("hint: wit down, then run the same command again");
+    if !ignored {
+        return Ok(Exit::Done);
     }
-    Ok(Exit::Done)
+    eprintln!("warning: already running; the new options were ignored");
+    eprintln!("hint: wit down, then run the same command again");
+    Ok(Exit::Unfinished)
+}
+
+/// Returns whether the server's database has an account of that name, as far as it can be read.
+fn has_account(name: &str, data_dir: &Path) -> bool {
+    let Ok(runtime) = super::runtime() else {
+        return false;
+    };
+    let found = runtime.block_on(async {
+        let database = match config::variable("DATABASE_URL") {
+            Some(url) => Database::connect_postgres(&url).await?,
+            None => Database::connect_sqlite(&platform::sqlite_file(data_dir)).await?,
+        };
+        database.user_named(name).await
+    });
+    matches!(found, Ok(Some(_)))
 }
 
 /// Says that sign-up is open again, which nobody need have meant.
@@ -140,7 +166,7 @@ pub fn report(
         };
         text += &format!("\n{what}:\n\n  {next}\n");
     }
-    if let Some(id) = &ready.user_id {
+    if let (Some(id), Some(_)) = (&ready.user_id, &args.user) {
         text += "\nTo work on the database itself, without the server:\n\n";
         if let Some(url) = database_url {
             text += &format!("  export DATABASE_URL={}\n", quoted(url));

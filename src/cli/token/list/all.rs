@@ -78,7 +78,12 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     }
     let rows = answers.iter().flatten().flat_map(|listed| &listed.rows);
     // Nothing is cut: ids are here to be copied.
-    let mut text = table::layout(&HEADINGS, &rows.cloned().collect::<Vec<_>>(), None);
+    let rows: Vec<Vec<String>> = rows.cloned().collect();
+    let mut text = match rows.is_empty() {
+        false => table::layout(&HEADINGS, &rows, None),
+        true if answers.iter().any(Result::is_ok) => "No tokens.\n".to_owned(),
+        true => String::new(),
+    };
     for ((server, account), answer) in all {
         if let Err(reason) = answer {
             let account = account
