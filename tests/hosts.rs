@@ -11,6 +11,7 @@ use crate::support::forge::{CLIENT, CLIENT_SECRET, Forge, Kind, ONE_TIME_CODE, P
 use crate::support::http_proxy::HttpProxy;
 use crate::support::oidc::Login;
 use crate::support::proxy::{Fate, Proxy};
+use crate::support::server::{Server, answer};
 use crate::support::stored::get;
 use crate::support::terminal::Terminal;
 use crate::support::tls::Certificate;
@@ -88,6 +89,40 @@ fn each_server_is_recognized_and_nothing_secret_is_sent() {
             assert!(
                 seen.starts_with("get ") && !seen.contains("\nauthorization:"),
                 "{seen}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_none_of_them_is_given_no_token() {
+    let server = Server::new(|_, _| answer(200, "<html>"));
+    let home = Home::new();
+    for way in [&["--token-stdin"][..], &["--device"], &[]] {
+        let login = [&["login", &server.url][..], way].concat();
+        let said = refused(&home.run(WIT, &login, "t0k3n-of-ada\n"), 2);
+        assert!(
+            said.contains("is not a git server that wit recognizes"),
+            "{said}"
+        );
+        assert!(said.contains("--host-type TYPE"), "{said}");
+    }
+    let sent = server.seen().concat();
+    assert!(!sent.contains("t0k3n"), "{sent}");
+}
+
+#[test]
+fn a_token_is_stored_only_where_the_host_says_whose_it_is() {
+    for body in ["[]", "\"x\"", "{}", r#"{"login":7}"#] {
+        for kind in ["gitea", "forgejo", "github"] {
+            let server = Server::new(move |_, _| answer(200, body));
+            let home = Home::new();
+            let login = ["login", &server.url, "--host-type", kind, "--token-stdin"];
+            refused(&home.run(WIT, &login, "t0k3n-of-ada\n"), 1);
+            assert_eq!(
+                text(&get(&home, &server.url, "").stdout),
+                "",
+                "{kind}: {body}"
             );
         }
     }

@@ -98,6 +98,16 @@ pub struct Request {
     pub device_name: String,
 }
 
+impl Request {
+    /// Returns whether nothing in it could be meant for a wit server, where somebody types or a password is read.
+    fn is_for_host(&self, ask: &dyn Interaction) -> bool {
+        self.way.is_some_and(|way| way != Way::Password)
+            || self.client.is_some()
+            || self.app.is_some()
+            || !ask.is_interactive() && self.username.is_none()
+    }
+}
+
 /// Questions to the user, and what is shown meanwhile.
 pub trait Interaction {
     /// Returns whether [`Interaction::choose`] can be answered.
@@ -243,6 +253,9 @@ pub enum HostLoginError {
     /// The server answered with this HTTP status when it was asked for its type.
     #[error("{0} could not be asked what it is: it answered {1}")]
     NotRecognized(Box<ServerUrl>, u16),
+    /// The server answers, and fits none of the types.
+    #[error("{0} is not a git server that wit recognizes")]
+    Unknown(Box<ServerUrl>),
     /// A value of git's configuration can't be used.
     #[error("git's configuration")]
     GitConfig(#[source] OAuthError),
@@ -517,6 +530,10 @@ fn resolve<'a>(
                 found.host
             }
             None if configured.token.is_some() => HostType::Oauth,
+            // What was asked for is of a git host, and nobody says of which type it is.
+            None if request.is_for_host(ask) => {
+                return Err(HostLoginError::Unknown(Box::new(server.clone())));
+            }
             // It may be a wit server whose version is not known here: that way in says so if not.
             None => return Ok(None),
         }

@@ -74,6 +74,13 @@ fn user(answer: &Answer) -> Option<String> {
     named.filter(fits).map(str::to_owned)
 }
 
+/// What the API of GitHub, Gitea and Forgejo always tells about an account.
+#[derive(Deserialize)]
+struct Login {
+    #[serde(rename = "login")]
+    _name: String,
+}
+
 /// Asks a host about a token that was pasted. [`ApiError::Unauthorized`] where it is refused, another
 /// error where the host could not say. Only a server without a call for it leaves a token unchecked.
 pub fn of_pasted(
@@ -91,6 +98,10 @@ pub fn of_pasted(
             };
             let answer = ask(&url, Auth::Bearer(token), reach)?;
             check(&answer)?;
+            if answer.status == 200 {
+                // Any JSON is not the answer of such a host.
+                answer.json::<Login>()?;
+            }
             let scopes = answer.header("x-oauth-scopes").filter(|s| !s.is_empty());
             let expiry = answer.header("github-authentication-token-expiration");
             Ok(About {

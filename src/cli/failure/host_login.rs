@@ -13,6 +13,14 @@ use crate::sign_in::HostType;
 /// The exit code and the hint; `None` for what is known by its cause only.
 pub fn host_login(error: &HostLoginError, at: Option<&AtHost>) -> Option<Kind> {
     let (exit, hint) = match error {
+        HostLoginError::Unknown(server) => {
+            let login = Suggestion::new("wit login").arg(server.to_string());
+            let login = login.option("--host-type", "TYPE");
+            (
+                Exit::Usage,
+                Hint::from("check the address, or name its type: ").command(&login),
+            )
+        }
         HostLoginError::NotRecognized(server, _) => (
             Exit::Failed,
             Hint::from("try again later, or name its type: ")
