@@ -205,7 +205,7 @@ fn a_flood_of_new_accounts_from_one_network_is_slowed() {
 }
 
 #[test]
-fn a_pack_that_claims_to_be_huge_is_refused_and_leaves_nothing() {
+fn a_torn_pack_of_a_huge_object_leaves_nothing() {
     let server = Server::start_with(Home::new(), &["--max-disk", "8M"]);
     let session = server.sign_up("alice");
     server.repository(&session, "demo", false);
@@ -228,7 +228,7 @@ fn a_pack_that_claims_to_be_huge_is_refused_and_leaves_nothing() {
         size >>= 7;
     }
     pack.extend(deflated);
-    // Its checksum is wrong, as nobody gets so far.
+    // Its checksum is wrong.
     pack.extend([0; 20]);
     let zero = "0".repeat(40);
     let command = format!(
