@@ -127,7 +127,11 @@ fn a_full_disk_is_named() {
     refused(&|number| {
         let create = ["token", "create", &format!("cli-{number}"), "--quiet"];
         let created = server.home.run(WIT, &create, "");
-        (!created.status.success()).then(|| text(&created.stderr))
+        (!created.status.success()).then(|| {
+            let said = text(&created.stderr);
+            assert!(said.contains("make room on the server's disk"), "{said}");
+            said
+        })
     });
     for (path, body) in [
         (

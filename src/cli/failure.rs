@@ -321,6 +321,11 @@ fn issue(error: &IssueError, at: Option<&AtHost>) -> Kind {
             (Exit::Failed, create.into())
         }
         IssueError::NoTokenApi { server } => (Exit::Failed, log_in(server).into()),
+        IssueError::NotCreated(
+            error @ ApiError::Failed {
+                status: DISK_FULL_STATUS,
+            },
+        ) => return api(error, at),
         IssueError::NotCreated(_) => (Exit::Failed, "try again".into()),
         IssueError::SecretLost { revoke, .. } => (
             Exit::Unfinished,
