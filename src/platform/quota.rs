@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -32,6 +32,7 @@ pub struct Quota {
 pub struct Quotas {
     quota: Quota,
     sizes: Arc<Mutex<Sizes>>,
+    accounts: Arc<Mutex<Accounts>>,
     /// Bytes that pushes under way may still bring, by account.
     promised: Arc<Mutex<HashMap<String, u64>>>,
 }
@@ -39,14 +40,43 @@ pub struct Quotas {
 /// Bytes that each repository takes on the disk, and since when they are known.
 type Sizes = HashMap<Uuid, (u64, Instant)>;
 
+/// Use of the disk by account. A push measures the repository that it went to, not all of them: an account
+/// may have thousands.
+type Accounts = HashMap<String, Account>;
+
+#[derive(Debug, Default)]
+struct Account {
+    /// Bytes of each repository, and since when they are known.
+    counted: Option<(HashMap<Uuid, u64>, Instant)>,
+    /// Pushes that have ended, by repository, as far as they are not measured.
+    pushed: HashMap<Uuid, u64>,
+}
+
+impl Account {
+    fn is_known(&self) -> bool {
+        matches!(&self.counted, Some((_, since)) if since.elapsed() < SIZE_LIFETIME)
+    }
+
+    /// Forgets the pushes that were there before something was measured: one that has ended meanwhile is
+    /// measured next time.
+    fn measured(&mut self, before: &HashMap<Uuid, u64>) {
+        self.pushed
+            .retain(|id, pushes| before.get(id) != Some(pushes));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Room on the disk for one push, held until dropped.
 #[derive(Debug)]
 pub struct Room {
     bytes: u64,
     user_id: String,
     promised: Arc<Mutex<HashMap<String, u64>>>,
-    /// The repository that is pushed to, and the sizes in which it has to be measured anew.
-    target: Option<(Uuid, Arc<Mutex<Sizes>>)>,
+    /// The repository that is pushed to, and where it has to be measured anew.
+    target: Option<(Uuid, Arc<Mutex<Sizes>>, Arc<Mutex<Accounts>>)>,
 }
 
 impl Room {
@@ -58,11 +88,13 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        if let Some((repository, sizes)) = &self.target {
-            let mut sizes = sizes.lock().unwrap_or_else(PoisonError::into_inner);
-            sizes.remove(repository);
+        if let Some((repository, sizes, accounts)) = &self.target {
+            lock(sizes).remove(repository);
+            let mut accounts = lock(accounts);
+            let account = accounts.entry(self.user_id.clone()).or_default();
+            *account.pushed.entry(*repository).or_default() += 1;
         }
-        let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut promised = lock(&self.promised);
         if let Some(bytes) = promised.get_mut(&self.user_id) {
             *bytes = bytes.saturating_sub(self.bytes);
             if *bytes == 0 {
@@ -77,12 +109,13 @@ impl Quotas {
         Quotas {
             quota,
             sizes: Arc::default(),
+            accounts: Arc::default(),
             promised: Arc::default(),
         }
     }
 
     fn known(&self, repository: Uuid) -> Option<u64> {
-        let sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        let sizes = lock(&self.sizes);
         let (size, since) = sizes.get(&repository)?;
         (since.elapsed() < SIZE_LIFETIME).then_some(*size)
     }
@@ -93,7 +126,7 @@ impl Quotas {
         if left == 0 || needed.is_some_and(|needed| needed > left) {
             return Err(self.disk_is_full());
         }
-        let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut promised = lock(&self.promised);
         let others = promised.get(user_id).copied().unwrap_or_default();
         let free = left.saturating_sub(others);
         let bytes = needed.unwrap_or(free.min(MAX_PUSH));
@@ -177,16 +210,55 @@ impl Platform {
         needed: Option<u64>,
     ) -> Result<Room, Refusal> {
         let used = self.disk_use(user_id).await?;
-        let mut room = self.quotas.promise(user_id, used, needed)?;
-        room.target = Some((repository, self.quotas.sizes.clone()));
+        let mut room = match self.quotas.promise(user_id, used, needed) {
+            Err(refusal) if refusal.status == StatusCode::FORBIDDEN => {
+                self.count_disk_anew(user_id);
+                let used = self.disk_use(user_id).await?;
+                self.quotas.promise(user_id, used, needed)?
+            }
+            other => other?,
+        };
+        let (sizes, accounts) = (self.quotas.sizes.clone(), self.quotas.accounts.clone());
+        room.target = Some((repository, sizes, accounts));
         Ok(room)
     }
 
-    /// Bytes that the account's repositories take on the disk.
+    /// Bytes that the account's repositories take on the disk. That it is full is never said of what was
+    /// counted before: another server may have deleted a repository.
     async fn disk_use(&self, user_id: &str) -> Result<u64, Refusal> {
+        let (is_known, pushed) = {
+            let mut accounts = lock(&self.quotas.accounts);
+            let account = accounts.entry(user_id.to_owned()).or_default();
+            (account.is_known(), account.pushed.clone())
+        };
+        if is_known {
+            let used = self.disk_uses(pushed.keys().copied()).await?;
+            let mut accounts = lock(&self.quotas.accounts);
+            let account = accounts.entry(user_id.to_owned()).or_default();
+            if let Some((sizes, _)) = &mut account.counted {
+                sizes.extend(used);
+                let total = sizes.values().sum();
+                account.measured(&pushed);
+                if total < self.quotas.quota.disk {
+                    return Ok(total);
+                }
+            }
+        }
+        let since = Instant::now();
         let repositories = self.database.repositories(user_id).await?;
         let ids = repositories.iter().map(|repository| repository.id);
-        Ok(self.disk_uses(ids).await?.values().sum())
+        let sizes = self.disk_uses(ids).await?;
+        let total = sizes.values().sum();
+        let mut accounts = lock(&self.quotas.accounts);
+        let account = accounts.entry(user_id.to_owned()).or_default();
+        account.counted = Some((sizes, since));
+        account.measured(&pushed);
+        Ok(total)
+    }
+
+    /// Has the account's repositories counted anew: one was created or deleted.
+    pub fn count_disk_anew(&self, user_id: &str) {
+        lock(&self.quotas.accounts).remove(user_id);
     }
 
     /// Bytes that each of some repositories takes on the disk.
@@ -216,11 +288,7 @@ impl Platform {
         });
         let measured = measured.await.map_err(|_| Refusal::failed())?;
         used.extend(measured.iter().map(|(id, (size, _))| (*id, *size)));
-        let mut sizes = self
-            .quotas
-            .sizes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut sizes = lock(&self.quotas.sizes);
         sizes.retain(|_, (_, since)| since.elapsed() < SIZE_LIFETIME);
         sizes.extend(measured);
         Ok(used)
@@ -276,6 +344,17 @@ mod tests {
         assert!(quotas.promise("ada", 60 * MIB, Some(39 * MIB)).is_ok());
         drop(small);
         assert!(quotas.promised.lock().expect("no panic").is_empty());
+    }
+
+    #[test]
+    fn a_push_that_ends_while_an_account_is_counted_is_measured_next_time() {
+        let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut account = Account::default();
+        account.pushed.extend([(first, 1), (second, 1)]);
+        let before = account.pushed.clone();
+        account.pushed.insert(second, 2);
+        account.measured(&before);
+        assert_eq!(account.pushed, HashMap::from([(second, 2)]));
     }
 
     #[test]

@@ -68,6 +68,7 @@ impl Platform {
                 return Err(error.into());
             }
         };
+        self.count_disk_anew(user_id);
         if let Err(refusal) = self.check_repository_count(user_id).await {
             self.delete_repository(user_id, new.name).await?;
             return Err(refusal);
@@ -100,6 +101,7 @@ impl Platform {
         // The row first: without it nobody can reach what is being removed.
         let gone = self.database.remove_repository(user_id, name).await?;
         self.git.remove(gone.id).await;
+        self.count_disk_anew(user_id);
         Ok(())
     }
 }
