@@ -309,7 +309,7 @@ pub enum Reason {
 /// use wit::rotation::deliver::{TIME_LIMIT, deliver};
 /// use wit::rotation::{Outcome, Plan, Rotator};
 /// use wit::secret::Secret;
-/// use wit::store::{self, choice};
+/// use wit::store::{self, select};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let session = Secret::from(String::new());
