@@ -278,7 +278,10 @@ fn an_option_that_a_wit_server_can_not_follow_is_refused() {
         assert!(said.contains(says), "{options:?}: {said}");
         assert!(said.contains("hint: wit login http"), "{options:?}: {said}");
     }
-    let without_codes = server::Server::new(|_, _| answer(404, r#"{"error":"Not found"}"#));
+    let without_codes = server::Server::new(|first, _| match first {
+        "GET /api/v1/user HTTP/1.1" => answer(401, r#"{"message":"Requires authentication"}"#),
+        _ => answer(404, r#"{"error":"Not found"}"#),
+    });
     let words = ["login", &without_codes.url, "--device"];
     let said = refused(&Home::new().run(WIT, &words, ""), 1);
     assert!(said.contains("has no device flow"), "{said}");

@@ -91,6 +91,14 @@ fn require_sqlite(hint: &'static str) -> anyhow::Result<()> {
     }
 }
 
+/// `1 repository`, `2 repositories`.
+fn repositories(count: usize) -> String {
+    match count {
+        1 => "1 repository".to_owned(),
+        many => format!("{many} repositories"),
+    }
+}
+
 /// Refuses a data directory that no server has been started on.
 pub fn require_data(data_dir: &Path) -> anyhow::Result<()> {
     let file = sqlite_file(data_dir);

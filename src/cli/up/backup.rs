@@ -95,9 +95,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }
     if !summary.is_whole() {
         let text = format!(
-            "Wrote what there is to {} ({} repositories)\n\n{} was not written.\n",
+            "Wrote what there is to {} ({})\n\n{} was not written.\n",
             file.display(),
-            summary.repositories,
+            super::repositories(summary.repositories),
             args.file.display(),
         );
         output::print(text.as_bytes())?;
@@ -105,10 +105,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         return Ok(exit(&summary));
     }
     let text = format!(
-        "Wrote {} ({} repositories)\n\nIt holds all that the server has, private repositories too. To restore it:\n\n  \
+        "Wrote {} ({})\n\nIt holds all that the server has, private repositories too. To restore it:\n\n  \
          wit up restore {}\n",
         args.file.display(),
-        summary.repositories,
+        super::repositories(summary.repositories),
         quoted(&args.file),
     );
     output::print(text.as_bytes())?;

@@ -79,11 +79,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         return Ok(exit);
     }
     let place = output::tilde(&data_dir.display().to_string());
-    let noun = match count {
-        1 => "repository",
-        _ => "repositories",
-    };
-    let mut text = format!("Checked {place} ({count} {noun})\n");
+    let mut text = format!("Checked {place} ({})\n", super::repositories(count));
     for finding in &findings {
         // Writing to a String can't fail.
         let _ = write!(

@@ -68,7 +68,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         }))?;
         return Ok(Exit::Done);
     }
-    let mut text = format!("Restored {} repositories", restored.repositories);
+    let mut text = format!("Restored {}", super::repositories(restored.repositories));
     text += &match args.repositories_only {
         true => "\n".to_owned(),
         false => format!(
