@@ -75,8 +75,16 @@ pub struct Room {
     bytes: u64,
     user_id: String,
     promised: Arc<Mutex<HashMap<String, u64>>>,
-    /// The repository that is pushed to, and where it has to be measured anew.
-    target: Option<(Uuid, Arc<Mutex<Sizes>>, Arc<Mutex<Accounts>>)>,
+    /// The repository that is pushed to.
+    target: Option<Target>,
+}
+
+/// A repository that has to be measured anew once a push ends, in what is known of its use.
+#[derive(Debug)]
+struct Target {
+    repository: Uuid,
+    sizes: Arc<Mutex<Sizes>>,
+    accounts: Arc<Mutex<Accounts>>,
 }
 
 impl Room {
@@ -88,11 +96,11 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        if let Some((repository, sizes, accounts)) = &self.target {
-            lock(sizes).remove(repository);
-            let mut accounts = lock(accounts);
+        if let Some(target) = &self.target {
+            lock(&target.sizes).remove(&target.repository);
+            let mut accounts = lock(&target.accounts);
             let account = accounts.entry(self.user_id.clone()).or_default();
-            *account.pushed.entry(*repository).or_default() += 1;
+            *account.pushed.entry(target.repository).or_default() += 1;
         }
         let mut promised = lock(&self.promised);
         if let Some(bytes) = promised.get_mut(&self.user_id) {
@@ -218,8 +226,11 @@ impl Platform {
             }
             other => other?,
         };
-        let (sizes, accounts) = (self.quotas.sizes.clone(), self.quotas.accounts.clone());
-        room.target = Some((repository, sizes, accounts));
+        room.target = Some(Target {
+            repository,
+            sizes: self.quotas.sizes.clone(),
+            accounts: self.quotas.accounts.clone(),
+        });
         Ok(room)
     }
 
