@@ -269,7 +269,9 @@ impl Platform {
 
     /// Has the account's repositories counted anew: one was created or deleted.
     pub fn count_disk_anew(&self, user_id: &str) {
-        lock(&self.quotas.accounts).remove(user_id);
+        if let Some(account) = lock(&self.quotas.accounts).get_mut(user_id) {
+            account.counted = None;
+        }
     }
 
     /// Bytes that each of some repositories takes on the disk.
