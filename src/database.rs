@@ -1,7 +1,7 @@
 //! The tables of the wit platform, on SQLite and on PostgreSQL: shared by `api` and `platform`.
 //!
 //! The same SQL text serves both: `$1` placeholders, quoted `"user"`, times and ids bound as
-//! parameters. The server's limits are kept here rather than in routes, because `wit token` in
+//! parameters, times as [`Timestamp`]s. The server's limits are kept here rather than in routes, because `wit token` in
 //! direct mode comes this way too.
 
 pub mod accounts;
@@ -20,6 +20,7 @@ mod row;
 mod schema;
 pub mod sessions;
 pub mod shown;
+mod timestamp;
 pub mod tokens;
 
 use std::fmt;
@@ -30,6 +31,7 @@ use sha2::{Digest, Sha256};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 use connection::{ACQUIRE_TIMEOUT, Pool, read, transaction};
+use timestamp::Timestamp;
 
 /// One database, whichever of the two kinds it is.
 #[derive(Clone, Debug)]

@@ -92,6 +92,7 @@ mod stored;
 mod stores;
 mod systemd;
 mod terminal;
+mod times;
 mod tls;
 mod token;
 mod trace;

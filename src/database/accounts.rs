@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 use super::audit::{AccountAction, record_account};
 use super::row::from_row;
 use super::{
-    ACQUIRE_TIMEOUT, Database, DatabaseError, now, password, random_name, read, transaction,
-    without_zone,
+    ACQUIRE_TIMEOUT, Database, DatabaseError, Timestamp, now, password, random_name, read,
+    transaction, without_zone,
 };
 use crate::names;
 use crate::secret::Secret;
@@ -127,7 +127,7 @@ impl Database {
                     "DELETE FROM wit_invitation WHERE code_hash = $1 AND expires_at > $2",
                 )
                 .bind(super::hash(code.expose()))
-                .bind(at)
+                .bind(Timestamp(at))
                 .execute(&mut *connection)
                 .await?;
                 if used.rows_affected() == 0 {

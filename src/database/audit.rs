@@ -93,14 +93,16 @@ macro_rules! record_account {
             let at = crate::database::now();
             sqlx::query("DELETE FROM wit_account_event WHERE user_id = $1 AND at < $2")
                 .bind($user_id)
-                .bind(at - crate::database::audit::KEPT)
+                .bind(crate::database::Timestamp(
+                    at - crate::database::audit::KEPT,
+                ))
                 .execute(&mut *$connection)
                 .await?;
             sqlx::query(
                 "INSERT INTO wit_account_event (at, action, detail, address, user_id)
                  VALUES ($1, $2, $3, $4, $5)",
             )
-            .bind(at)
+            .bind(crate::database::Timestamp(at))
             .bind($action.name())
             .bind($detail)
             .bind(crate::database::audit::written($from))
@@ -150,7 +152,7 @@ macro_rules! record {
     ($database:expr, $connection:expr, $action:expr, $token_id:expr, $from:expr) => {
         if $database.audited {
             sqlx::query(crate::database::audit::RECORD)
-                .bind(crate::database::now())
+                .bind(crate::database::Timestamp(crate::database::now()))
                 .bind($action.name())
                 .bind(crate::database::audit::written($from))
                 .bind($token_id)

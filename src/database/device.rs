@@ -8,7 +8,8 @@ use time::{Duration, OffsetDateTime};
 use super::accounts::User;
 use super::row::from_row;
 use super::{
-    Database, DatabaseError, audit, hash, now, random_letters, random_name, read, transaction,
+    Database, DatabaseError, Timestamp, audit, hash, now, random_letters, random_name, read,
+    transaction,
 };
 use crate::secret::Secret;
 
@@ -95,7 +96,7 @@ impl Database {
         let at = now();
         transaction!(self, connection => {
             sqlx::query("DELETE FROM wit_device WHERE expires_at < $1")
-                .bind(at - REMEMBERED)
+                .bind(Timestamp(at - REMEMBERED))
                 .execute(&mut *connection)
                 .await?;
             sqlx::query(
@@ -107,8 +108,8 @@ impl Database {
             .bind(&user)
             .bind(name)
             .bind(audit::written(Some(from)))
-            .bind(at)
-            .bind(at + LIFE)
+            .bind(Timestamp(at))
+            .bind(Timestamp(at + LIFE))
             .bind(INTERVAL)
             .execute(connection)
             .await?;
@@ -233,7 +234,7 @@ impl Database {
                          WHERE device_code_hash = $1",
                     )
                     .bind(&hash)
-                    .bind(at)
+                    .bind(Timestamp(at))
                     .bind(row.pause.saturating_add(slower))
                     .execute(&mut *connection)
                     .await?;

@@ -13,7 +13,7 @@ use super::audit::{Action, record, written};
 use super::tokens::{
     MAX_TOKENS, Row, TokenHash, TokenRecord, fresh, insert, insert_detail, no_room, refuse_known,
 };
-use super::{Database, DatabaseError, hash, now, read, transaction};
+use super::{Database, DatabaseError, Timestamp, hash, now, read, transaction};
 use crate::secret::Secret;
 
 /// Grace of a token that has replaced itself, for jobs that already hold it.
@@ -138,7 +138,7 @@ impl Database {
                       WHERE family = $1 AND replaced_at IS NOT NULL)",
             )
             .bind(family)
-            .bind(now)
+            .bind(Timestamp(now))
             .execute(&mut *connection)
             .await?;
             let (mut new, secret) = fresh(&user_id, &old.name, old.scopes, None)?;
@@ -156,7 +156,7 @@ impl Database {
             let old_ends = old.expires.map_or(now + OVERLAP, |ends| ends.min(now + OVERLAP));
             sqlx::query("UPDATE personal_access_tokens SET expires_at = $2 WHERE id = $1")
                 .bind(old.id)
-                .bind(old_ends)
+                .bind(Timestamp(old_ends))
                 .execute(&mut *connection)
                 .await?;
             sqlx::query(
@@ -165,7 +165,7 @@ impl Database {
             )
             .bind(&hash)
             .bind(family)
-            .bind(now - REMEMBERED)
+            .bind(Timestamp(now - REMEMBERED))
             .execute(&mut *connection)
             .await?;
             let members = [
@@ -183,7 +183,7 @@ impl Database {
                 .bind(&user_id)
                 .bind(hash)
                 .bind(replaced_by)
-                .bind(replaced_at)
+                .bind(replaced_at.map(Timestamp))
                 .execute(&mut *connection)
                 .await?;
             }

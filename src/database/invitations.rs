@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::accounts::check_email;
 use super::row::from_row;
-use super::{Database, DatabaseError, hash, now, random_name, read, transaction};
+use super::{Database, DatabaseError, Timestamp, hash, now, random_name, read, transaction};
 use crate::secret::Secret;
 
 /// An invitation that can still be used.
@@ -41,7 +41,7 @@ impl Database {
         let invitation = Invitation { email, expires_at };
         transaction!(self, connection => {
             sqlx::query("DELETE FROM wit_invitation WHERE expires_at <= $1")
-                .bind(at)
+                .bind(Timestamp(at))
                 .execute(&mut *connection)
                 .await?;
             sqlx::query(
@@ -49,7 +49,7 @@ impl Database {
             )
             .bind(hash(code.as_bytes()))
             .bind(&invitation.email)
-            .bind(invitation.expires_at)
+            .bind(Timestamp(invitation.expires_at))
             .execute(&mut *connection)
             .await?;
             Ok(())

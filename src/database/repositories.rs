@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::accounts::hold_account;
 use super::row::from_row;
-use super::{Database, DatabaseError, now, read, transaction};
+use super::{Database, DatabaseError, Timestamp, now, read, transaction};
 pub use crate::names::is_name;
 
 /// A repository. On disk it is named by its id, so that no name is ever part of a path there.
@@ -68,7 +68,7 @@ impl Database {
             .bind(owner_id)
             .bind(name)
             .bind(private)
-            .bind(now())
+            .bind(Timestamp(now()))
             .fetch_one(connection)
             .await
             .map_err(|error| taken(error, name))
@@ -146,7 +146,7 @@ impl Database {
                  ON CONFLICT (repository_id) DO UPDATE SET pushed_at = excluded.pushed_at",
             )
             .bind(repository)
-            .bind(now())
+            .bind(Timestamp(now()))
             .execute(connection)
             .await?;
             Ok(())

@@ -13,6 +13,7 @@ use sqlx::{PgConnection, SqliteConnection};
 
 use super::DatabaseError;
 use super::connection::{Pool, Transaction};
+use super::timestamp;
 
 /// The advisory lock under which tables are created: the letters `wit`.
 const LOCK: i64 = 0x77_69_74;
@@ -40,8 +41,8 @@ pub(super) async fn create(pool: &Pool) -> Result<(), DatabaseError> {
 }
 
 async fn create_sqlite(connection: &mut SqliteConnection) -> Result<(), DatabaseError> {
-    sqlx::raw_sql(SQLITE).execute(connection).await?;
-    Ok(())
+    sqlx::raw_sql(SQLITE).execute(&mut *connection).await?;
+    timestamp::normalize(connection).await
 }
 
 async fn create_postgres(connection: &mut PgConnection) -> Result<(), DatabaseError> {
@@ -279,7 +280,7 @@ CREATE TABLE IF NOT EXISTS wit_server.wit_invitation (
 );
 "#;
 
-/// SQLite keeps an uuid as 16 bytes and a time as text, as sqlx binds them.
+/// SQLite keeps an uuid as 16 bytes, as sqlx binds it, and a time as text, as `Timestamp` has it.
 const SQLITE: &str = r#"
 CREATE TABLE IF NOT EXISTS "user" (
     id text PRIMARY KEY NOT NULL,

@@ -7,7 +7,9 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 use super::accounts::{User, hold_account};
 use super::audit::{AccountAction, record_account, written};
 use super::row::from_row;
-use super::{Database, DatabaseError, now, random_name, read, transaction, without_zone};
+use super::{
+    Database, DatabaseError, Timestamp, now, random_name, read, transaction, without_zone,
+};
 use crate::secret::Secret;
 
 /// Lifetime of a session, as on the platform.
@@ -140,7 +142,7 @@ impl Database {
             .bind(&id)
             .bind(&client.name)
             .bind(address)
-            .bind(at)
+            .bind(Timestamp(at))
             .execute(&mut *connection)
             .await?;
             let detail = format!("{}, {}", client.name, client.way.words());
@@ -217,7 +219,7 @@ impl Database {
                      WHERE wit_session.last_used_at < excluded.last_used_at",
                 )
                 .bind(session_id)
-                .bind(at)
+                .bind(Timestamp(*at))
                 .bind(written(Some(*from)))
                 .execute(&mut *connection)
                 .await?;

@@ -5,7 +5,7 @@
 use time::Duration;
 use uuid::Uuid;
 
-use super::{Database, DatabaseError, now, read, transaction};
+use super::{Database, DatabaseError, Timestamp, now, read, transaction};
 
 /// Time for which a new token waits to be shown.
 pub const SHOWN_WITHIN: Duration = Duration::minutes(5);
@@ -21,7 +21,7 @@ impl Database {
         let at = now();
         transaction!(self, connection => {
             sqlx::query("DELETE FROM wit_shown_token WHERE expires_at <= $1")
-                .bind(at)
+                .bind(Timestamp(at))
                 .execute(&mut *connection)
                 .await?;
             sqlx::query(
@@ -31,7 +31,7 @@ impl Database {
             .bind(token_id)
             .bind(session_id)
             .bind(sealed)
-            .bind(at + SHOWN_WITHIN)
+            .bind(Timestamp(at + SHOWN_WITHIN))
             .execute(&mut *connection)
             .await?;
             Ok(())
@@ -61,7 +61,7 @@ impl Database {
             )
             .bind(token_id)
             .bind(session_id)
-            .bind(now())
+            .bind(Timestamp(now()))
             .fetch_optional(connection)
             .await?)
         })?;

@@ -1,5 +1,6 @@
 //! Tokens: made, listed, deleted and checked, with the server's limits.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::accounts::{User, hold_account};
 use super::audit::{Action, record, written};
 use super::row::from_row;
-use super::{Database, DatabaseError, Pool, hash, now, random_bytes, read, transaction};
+use super::{Database, DatabaseError, Pool, Timestamp, hash, now, random_bytes, read, transaction};
 use crate::names::{SCOPES, offered_scopes};
 use crate::secret::Secret;
 
@@ -172,8 +173,8 @@ macro_rules! insert {
         .bind(hash($secret.expose()))
         .bind(&$record.prefix)
         .bind(serde_json::Value::from($record.scopes.clone()).to_string())
-        .bind($record.expires)
-        .bind($record.created)
+        .bind($record.expires.map(crate::database::Timestamp))
+        .bind(crate::database::Timestamp($record.created))
         .bind(MAX_TOKENS)
         .execute(&mut *$connection)
         .await?
@@ -259,10 +260,10 @@ macro_rules! refuse_known {
 }
 pub(super) use refuse_known;
 
-/// The tokens that came of one of an account by replacing itself, as [`Row`]s.
+/// The tokens that came of one of an account by replacing itself, as [`Row`]s, oldest first.
 macro_rules! successors {
-    ($connection:expr, $user_id:expr, $id:expr) => {
-        sqlx::query_as::<_, Row>(
+    ($connection:expr, $user_id:expr, $id:expr) => {{
+        let mut rows: Vec<Row> = sqlx::query_as(
             "WITH RECURSIVE came (id) AS (
                  SELECT replaced_by FROM wit_token_family WHERE token_id = $1 AND user_id = $2
                  UNION
@@ -270,13 +271,15 @@ macro_rules! successors {
              SELECT t.id, t.user_id, t.name, t.token_prefix, t.scopes, t.created_at,
                     t.last_used_at, t.expires_at
              FROM personal_access_tokens t JOIN came ON came.id = t.id
-             WHERE t.user_id = $2 ORDER BY t.created_at, t.id",
+             WHERE t.user_id = $2",
         )
         .bind($id)
         .bind($user_id)
         .fetch_all(&mut *$connection)
-        .await?
-    };
+        .await?;
+        rows.sort_by_key(|row| (row.created_at, row.id));
+        rows
+    }};
 }
 
 /// Deletes a token of an account and writes down why, within a transaction; how many it were.
@@ -372,16 +375,15 @@ impl Database {
 
     /// All tokens of an account, newest first.
     pub async fn tokens(&self, user_id: &str) -> Result<Vec<TokenRecord>, DatabaseError> {
-        let listing = selecting!(
-            self,
-            "WHERE t.user_id = $1 ORDER BY t.created_at DESC, t.id"
-        );
-        let rows: Vec<Row> = read!(self, connection => {
+        let listing = selecting!(self, "WHERE t.user_id = $1");
+        let mut rows: Vec<Row> = read!(self, connection => {
             sqlx::query_as(listing)
                 .bind(user_id)
                 .fetch_all(connection)
                 .await?
         });
+        // Not by SQL: in direct mode, SQLite may still have times that an older server wrote.
+        rows.sort_by_key(|row| (Reverse(row.created_at), row.id));
         Ok(rows.into_iter().map(TokenRecord::from).collect())
     }
 
@@ -535,7 +537,6 @@ impl Database {
         id: Uuid,
         at: OffsetDateTime,
     ) -> Result<(), DatabaseError> {
-        // SQLite keeps a time as it is written, and compares it so.
         let Some(at) = at.checked_to_offset(UtcOffset::UTC) else {
             return invalid("that is no time at which a token can end");
         };
@@ -553,7 +554,7 @@ impl Database {
             if expires.is_none_or(|expires| expires > at) {
                 sqlx::query("UPDATE personal_access_tokens SET expires_at = $2 WHERE id = $1")
                     .bind(id)
-                    .bind(at)
+                    .bind(Timestamp(at))
                     .execute(&mut *connection)
                     .await?;
             }
@@ -566,7 +567,7 @@ impl Database {
                          coalesce(wit_token_family.replaced_at, excluded.replaced_at)",
                 )
                 .bind(id)
-                .bind(now())
+                .bind(Timestamp(now()))
                 .execute(&mut *connection)
                 .await?;
             }
@@ -659,7 +660,7 @@ impl Database {
                      WHERE id = $1 AND last_used_at IS NULL",
                 )
                 .bind(token_id)
-                .bind(at)
+                .bind(Timestamp(*at))
                 .execute(&mut *connection)
                 .await?;
                 if first.rows_affected() == 1 {
@@ -671,7 +672,7 @@ impl Database {
                      WHERE id = $1 AND last_used_at < $2",
                 )
                 .bind(token_id)
-                .bind(at)
+                .bind(Timestamp(*at))
                 .execute(&mut *connection)
                 .await?;
             }
