@@ -38,12 +38,14 @@ pub fn file(name: &str) -> String {
 }
 
 /// The pages whose commands are run, in this order.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 11] = [
     "docs/stores.md",
     "docs/configuration.md",
     "docs/rotation.md",
     "docs/ci.md",
     "docs/server.md",
+    "docs/maintenance.md",
+    "docs/hosts/wit.md",
     "docs/direct.md",
     "docs/troubleshooting.md",
     "docs/migrating.md",
