@@ -51,14 +51,17 @@ impl Paths {
             .unwrap_or_default()
     }
 
-    /// The plain files of Git Credential Manager.
+    /// The plain files of Git Credential Manager where it is told no other directory.
     pub fn gcm_store() -> Option<PathBuf> {
-        named_or_home("GCM_PLAINTEXT_STORE_PATH", ".gcm/store")
+        Some(git_homes()?.0.join(".gcm/store"))
     }
 
     /// The directory of pass(1).
     pub fn password_store() -> Option<PathBuf> {
-        named_or_home("PASSWORD_STORE_DIR", ".password-store")
+        match variable("PASSWORD_STORE_DIR") {
+            Some(dir) => Some(dir.into()),
+            None => Some(git_homes()?.0.join(".password-store")),
+        }
     }
 
     /// The file in which `gh` keeps its accounts.
@@ -430,14 +433,6 @@ fn git_homes() -> Option<(PathBuf, PathBuf)> {
     };
     let config = variable("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
     Some((home, config.join("git")))
-}
-
-/// A directory of another program, by its variable or below the home directory.
-fn named_or_home(variable_name: &str, below_home: &str) -> Option<PathBuf> {
-    match variable(variable_name) {
-        Some(dir) => Some(dir.into()),
-        None => Some(git_homes()?.0.join(below_home)),
-    }
 }
 
 /// A program's directory below `XDG_CONFIG_HOME`, as other programs take it on every system.

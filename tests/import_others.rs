@@ -235,6 +235,91 @@ fn plain_files_and_the_keyring_of_git_credential_manager_are_imported() {
 }
 
 #[test]
+fn each_organization_of_azure_devops_has_its_token() {
+    let home = Home::new();
+    for (org, secret) in [("contoso", "one"), ("fabrikam", "two")] {
+        let file = format!(".gcm/store/git/https/dev.azure.com/{org}/ada@example.com.credential");
+        let service = format!("https://dev.azure.com/{org}");
+        let text = format!("{secret}\nservice={service}\naccount=ada@example.com\n");
+        write(&home, &file, &text);
+    }
+    write(
+        &home,
+        ".gcm/store/git/https/old.visualstudio.com/ada@example.com.credential",
+        "three\nservice=https://old.visualstudio.com\naccount=ada@example.com\n",
+    );
+    let said = done(&home.run(WIT, &["import", "gcm"], ""));
+    assert!(said.starts_with("Imported 3 credentials"), "{said}");
+    let erase = "printf '%s\\n' protocol=https host=dev.azure.com path=fabrikam | git-credential-manager erase";
+    assert!(said.contains(erase), "{said}");
+    done(&home.run(WIT, &["setup"], ""));
+    let fill = |url: &str| {
+        let output = home.run("git", &["credential", "fill"], &format!("url={url}\n\n"));
+        let text = done(&output);
+        let line = text.lines().find_map(|line| line.strip_prefix("password="));
+        line.unwrap_or_default().to_owned()
+    };
+    // As Azure DevOps shows the URL, with Git Credential Manager's useHttpPath and without.
+    for path in ["true", "false"] {
+        let key = "credential.https://dev.azure.com.useHttpPath";
+        done(&home.run("git", &["config", "--global", key, path], ""));
+        assert_eq!(
+            fill("https://contoso@dev.azure.com/contoso/p/_git/r"),
+            "one"
+        );
+        assert_eq!(
+            fill("https://fabrikam@dev.azure.com/fabrikam/p/_git/r"),
+            "two"
+        );
+    }
+    assert_eq!(fill("https://old.visualstudio.com/p/_git/r"), "three");
+    // Without the username that tells them apart: by the commands that were printed.
+    let commands: Vec<&str> = (said.lines())
+        .filter(|line| line.contains(".username"))
+        .collect();
+    assert_eq!(commands.len(), 2, "{said}");
+    done(&home.run("sh", &["-ec", &commands.join("\n")], ""));
+    assert_eq!(fill("https://dev.azure.com/contoso/p/_git/r"), "one");
+    assert_eq!(fill("https://dev.azure.com/fabrikam/p/_git/r"), "two");
+}
+
+#[test]
+fn the_settings_of_git_credential_manager_say_where_it_keeps_them() {
+    let session = Session::with_keyring();
+    let home = with_keyring(&session);
+    write(
+        &home,
+        "elsewhere/corp/https/a.example/ada.credential",
+        "one\nservice=https://a.example\naccount=ada\n",
+    );
+    let path = "credential.plaintextStorePath";
+    done(&home.run("git", &["config", "--global", path, "~/elsewhere"], ""));
+    done(&home.run(
+        "git",
+        &["config", "--global", "credential.namespace", "corp"],
+        "",
+    ));
+    let schema = ["xdg:schema", "com.microsoft.GitCredentialManager"];
+    for (service, secret) in [
+        ("corp:https://b.example", "two"),
+        ("https://c.example", "three"),
+    ] {
+        let attributes = ["service", service, "account", "ada"];
+        keep(&home, service, &[&schema[..], &attributes].concat(), secret);
+    }
+    let said = done(&home.run(WIT, &["import", "gcm"], ""));
+    assert!(said.starts_with("Imported 3 credentials"), "{said}");
+    for (host, secret) in [
+        ("a.example", "one"),
+        ("b.example", "two"),
+        ("c.example", "three"),
+    ] {
+        let expected = format!("username=ada\npassword={secret}\n");
+        assert_eq!(get(&home, host), expected);
+    }
+}
+
+#[test]
 fn files_of_pass_are_decrypted_by_gpg_or_named() {
     let mut home = Home::new();
     home.set("GNUPGHOME", home.path().join("gnupg").display().to_string());

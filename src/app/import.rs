@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::config::Paths;
+use crate::config::{self, Paths};
 use crate::import::{self, Fate, Findings, Found, OtherEncoding};
+use crate::process;
 use crate::progress;
 use crate::secret::Secret;
 use crate::store::{self, Store, StoreError};
@@ -162,12 +163,15 @@ fn in_keyring(_service: &str, _user: &str) -> Result<Option<Secret>, ()> {
 /// All that Git Credential Manager may have kept here, wherever it was told to.
 fn gcm() -> Result<Findings, ImportError> {
     let mut findings = Findings::default();
-    if let Some(dir) = Paths::gcm_store() {
+    let namespace = gcm_setting("GCM_NAMESPACE", "credential.namespace");
+    let namespace = namespace.as_deref().unwrap_or(import::gcm::NAMESPACE);
+    let named = gcm_setting("GCM_PLAINTEXT_STORE_PATH", "credential.plaintextStorePath");
+    if let Some(dir) = named.map(PathBuf::from).or_else(Paths::gcm_store) {
         import::gcm::plain_files(&dir, &mut findings);
     }
     if let Some(dir) = Paths::password_store() {
         progress::during("Waiting for gpg", || {
-            import::gcm::pass_files(&dir, &mut findings);
+            import::gcm::pass_files(&dir, namespace, &mut findings);
         });
     }
     #[cfg(target_os = "linux")]
@@ -186,6 +190,17 @@ fn gcm() -> Result<Findings, ImportError> {
         true => Err(ImportError::NothingOfGcm),
         false => Ok(findings),
     }
+}
+
+/// A setting of Git Credential Manager: the variable, else the key of git's configuration, in which
+/// `~/` is the home directory.
+fn gcm_setting(name: &str, key: &str) -> Option<String> {
+    config::variable(name).or_else(|| {
+        let asked = process::run("git", &["config", "--type=path", "--get", key], "").ok()?;
+        let value = String::from_utf8(asked.stdout).ok()?;
+        let value = value.trim_end_matches('\n');
+        (asked.status.success() && !value.is_empty()).then(|| value.to_owned())
+    })
 }
 
 #[cfg(target_os = "linux")]

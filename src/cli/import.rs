@@ -10,7 +10,7 @@ use super::output::{self, escaped, quoted};
 use super::{Context, Exit, Failure};
 use crate::app::import::{self, ImportError};
 use crate::credential::Site;
-use crate::import::{Fate, Findings, Found};
+use crate::import::{Fate, Findings, Found, gcm};
 use crate::store::select;
 
 #[derive(Debug, clap::Args)]
@@ -82,6 +82,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         output::json(&report.json())?;
     } else {
         let mut text = report.text();
+        text.push_str(&organizations(&findings));
         if !args.dry_run && !findings.found.is_empty() {
             text.push_str(&match left {
                 0 => farewell(args.source, &files, &findings),
@@ -244,6 +245,30 @@ fn in_words(found: &Found) -> String {
     words
 }
 
+/// Commands that tell git which token is for which organization of Azure DevOps: without a username
+/// in the URL it would be given the first for all.
+fn organizations(findings: &Findings) -> String {
+    let names: Vec<_> = (findings.found.iter())
+        .filter(|found| found.site.host() == gcm::AZURE)
+        .filter_map(|found| found.credential.username.as_deref())
+        .map(String::from_utf8_lossy)
+        .collect();
+    if names.len() < 2 {
+        return String::new();
+    }
+    let mut text = String::from("So that git asks for the token of the right organization:\n");
+    for name in names {
+        let key = format!("credential.https://{}/{name}.username", gcm::AZURE);
+        let _ = writeln!(
+            text,
+            "  git config --global {} {}",
+            quoted(key),
+            quoted(&*name)
+        );
+    }
+    text
+}
+
 /// Commands that remove the source, which was left as it is.
 fn farewell(source: Source, files: &[PathBuf], findings: &Findings) -> String {
     let mut text = String::from("The source is unchanged. To remove it:\n");
@@ -277,12 +302,11 @@ fn farewell(source: Source, files: &[PathBuf], findings: &Findings) -> String {
             }
         }
         Source::Gcm => {
-            for site in sites(findings) {
-                let lines = format!("protocol={}\\nhost={}\\n\\n", site.protocol(), site.host());
+            for found in &findings.found {
                 let _ = writeln!(
                     text,
-                    "  printf {} | git-credential-manager erase",
-                    quoted(lines)
+                    "  printf '%s\\n' {} | git-credential-manager erase",
+                    erased_by_gcm(found)
                 );
             }
             text.push_str("  git-credential-manager unconfigure\n");
@@ -300,6 +324,31 @@ fn farewell(source: Source, files: &[PathBuf], findings: &Findings) -> String {
         }
     }
     text
+}
+
+/// The request by which Git Credential Manager erases an entry, as words for printf(1).
+fn erased_by_gcm(found: &Found) -> String {
+    let text = |bytes: &Option<Vec<u8>>| {
+        bytes
+            .as_deref()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    };
+    let username = text(&found.credential.username);
+    // The organization, which is our username, was in its path.
+    let (path, username) = match found.site.host() == gcm::AZURE {
+        true => (username, None),
+        false => (text(&found.credential.path), username),
+    };
+    let lines = [
+        ("protocol", Some(found.site.protocol().to_owned())),
+        ("host", Some(found.site.host().to_owned())),
+        ("path", path),
+        ("username", username),
+    ];
+    let words = lines
+        .into_iter()
+        .filter_map(|(name, value)| Some(quoted(format!("{name}={}", value?))));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The sites of what was found, each once.

@@ -16,8 +16,11 @@ use crate::store::StoreError;
 /// libsecret's schema of its items.
 #[cfg(target_os = "linux")]
 const SCHEMA: &str = "com.microsoft.GitCredentialManager";
-/// Prefix of the URL in its items, and the directory of its files.
-const NAMESPACE: &str = "git";
+/// Directory of its files below that of `pass`, and prefix of the URL in its items, where
+/// `credential.namespace` sets no other.
+pub const NAMESPACE: &str = "git";
+/// Azure DevOps by its present address; the organization is in the path.
+pub const AZURE: &str = "dev.azure.com";
 /// Time limit for gpg, which may ask for a passphrase.
 const GPG_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most directories below each other, and most files.
@@ -40,9 +43,9 @@ pub fn plain_files(dir: &Path, findings: &mut Findings) {
     }
 }
 
-/// Has gpg decrypt the files below the directory of `pass` that are its own.
-pub fn pass_files(dir: &Path, findings: &mut Findings) {
-    for path in files(&dir.join(NAMESPACE), "gpg") {
+/// Has gpg decrypt the files below the directory of `pass` that are its own: those of `namespace`.
+pub fn pass_files(dir: &Path, namespace: &str, findings: &mut Findings) {
+    for path in files(&dir.join(namespace), "gpg") {
         let place = path.display().to_string();
         let mut gpg = Command::new("gpg");
         gpg.args(["--quiet", "--decrypt", "--"]).arg(&path);
@@ -63,12 +66,22 @@ pub fn keyring(findings: &mut Findings) -> Result<(), StoreError> {
     for item in service.items_of_schema(SCHEMA)? {
         let place = format!("the item {:?}", item.label);
         let url = item.attributes.get("service").map(String::as_str);
-        let prefix = format!("{NAMESPACE}:");
-        let url = url.and_then(|service| service.strip_prefix(&prefix));
+        let url = url.and_then(without_namespace);
         let account = item.attributes.get("account").map(String::as_str);
         add(place, url, account, item.secret, findings);
     }
     Ok(())
+}
+
+/// The URL in the name of an item: `NAMESPACE:URL`, or the URL alone where the namespace is empty.
+#[cfg(target_os = "linux")]
+fn without_namespace(service: &str) -> Option<&str> {
+    let is_url = |text: &str| text.starts_with("https://") || text.starts_with("http://");
+    let rest = service.split_once(':').map(|(_, rest)| rest);
+    [Some(service), rest]
+        .into_iter()
+        .flatten()
+        .find(|text| is_url(text))
 }
 
 /// A file: the password, then lines with the service and the account.
@@ -115,6 +128,17 @@ fn add(
     }
     said.path = said.path.filter(|path| !path.is_empty());
     said.username = account.map(|account| account.as_bytes().to_vec());
+    // It keeps one token for all repositories of an organization, whose name git sends as the
+    // username of the URLs that Azure DevOps shows (https://ORG@dev.azure.com/ORG/…). The server
+    // takes any username.
+    if said
+        .host
+        .as_ref()
+        .is_some_and(|host| host.eq_ignore_ascii_case(AZURE.as_bytes()))
+        && let Some(path) = said.path.take()
+    {
+        said.username = path.split(|&byte| byte == b'/').next().map(<[u8]>::to_vec);
+    }
     said.password = Some(password);
     findings.add(place, &said);
 }
