@@ -341,10 +341,11 @@ pub fn parse() -> Result<Cli, Exit> {
             return Exit::Done;
         }
         if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            if std::env::args_os().len() == 1 {
+            if std::env::args_os().len() == 1 && help::is_new_here() {
                 help::first_steps();
+            } else {
+                let _ = error.print();
             }
-            let _ = error.print();
             return Exit::Usage;
         }
         // What follows `--` is another command's.

@@ -215,3 +215,24 @@ fn every_refusal_says_what_and_what_to_type_next() {
     assert!(what.contains("a username is 3 to 30"), "{said}");
     assert!(next.starts_with(&format!("wit login {url} --sign-up --email EMAIL")));
 }
+
+#[test]
+fn a_new_user_is_led_to_a_push_and_others_are_shown_examples() {
+    let home = Home::new();
+    let shown = |home: &Home| {
+        let output = home.run(WIT, &[], "");
+        assert_eq!(output.status.code(), Some(2));
+        text(&output.stderr)
+    };
+    let new = shown(&home);
+    assert!(new.starts_with("To push to a git server:\n"), "{new}");
+    assert!(new.contains("Usage: wit"), "{new}");
+    assert!(!new.contains("Examples:"), "{new}");
+    let config = home.path().join(".config/wit/config.json");
+    std::fs::create_dir_all(config.parent().expect("a directory")).expect("made");
+    let known = r#"{"servers":{"https://git.example.com":{}}}"#;
+    std::fs::write(config, known).expect("written");
+    let known = shown(&home);
+    assert!(known.starts_with("Git credentials for any host"), "{known}");
+    assert!(known.contains("Examples:"), "{known}");
+}

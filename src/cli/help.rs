@@ -109,20 +109,27 @@ pub fn template() -> StyledStr {
     text.into()
 }
 
-/// Steps from nothing to a push, before the help, where `wit` knows no server yet.
-pub fn first_steps() {
+/// Returns whether `wit` knows no server yet.
+pub fn is_new_here() -> bool {
     let config = Paths::from_environment().and_then(|paths| Config::load(&paths).ok());
-    if config.is_none_or(|config| !config.servers.is_empty()) {
-        return;
-    }
-    eprintln!(
+    config.is_some_and(|config| config.servers.is_empty())
+}
+
+/// Prints steps from nothing to a push, and then the help without its examples.
+pub fn first_steps() {
+    let mut text = String::from(
         "To push to a git server:\n\n  \
            wit login https://git.example.com   # sign in\n  \
            wit setup                           # git asks wit for credentials from now on\n  \
            wit token create                    # at a wit server: a token for git\n  \
-           git push\n"
+           git push\n\n",
     );
     if cfg!(all(feature = "platform", unix)) {
-        eprintln!("No server? `wit up --user ada` starts one on this machine.\n");
+        text += "No server? `wit up --user ada` starts one on this machine.\n\n";
+    }
+    let help = Cli::command().after_help("").render_help();
+    match output::takes_colour() {
+        true => eprint!("{text}{}", help.ansi()),
+        false => eprint!("{text}{help}"),
     }
 }

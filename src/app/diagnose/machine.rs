@@ -50,42 +50,32 @@ impl Facts {
 /// `wants_keychain`: whether the keychain is the store, or would be chosen.
 pub fn check(facts: &Facts, wants_keychain: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
+    // One fix is for all of them, and is said once.
+    let mut is_fixed = !wants_keychain;
     let mut place = |check, what: &str, needs: &str, fix: &str| {
-        findings.push(match wants_keychain {
-            false => Finding::note(check, what),
-            true => Finding::note(check, what).why(needs).fix(fix),
+        findings.push(match std::mem::replace(&mut is_fixed, true) {
+            true => Finding::note(check, what),
+            false => Finding::note(check, what).why(needs).fix(fix),
         });
     };
-    if facts.wsl {
-        let needs = "it mostly has no Secret Service, and its keychain is not that of Windows";
-        place("wsl", "this is WSL", needs, "wit setup --store file");
-    }
-    if facts.container {
-        let needs = "it mostly has no keychain, and what is stored may go with it";
-        place(
-            "container",
-            "this is a container",
-            needs,
-            "export WIT_STORE=file",
-        );
+    let file_store = "wit setup --store file";
+    if cfg!(target_os = "linux") && !facts.session_bus && wants_keychain {
+        let needs = "a keychain on Linux is reached by it";
+        let what = "there is no D-Bus session bus";
+        place("session-bus", what, needs, file_store);
     }
     if facts.ssh {
         let needs = "nothing on its screen can unlock a keychain";
-        place(
-            "ssh",
-            "this is an SSH session",
-            needs,
-            "export WIT_STORE=file",
-        );
+        let what = "this is an SSH session";
+        place("ssh", what, needs, "export WIT_STORE=file");
     }
-    if cfg!(target_os = "linux") && !facts.session_bus {
-        let needs = "a keychain on Linux is reached by it";
-        place(
-            "session-bus",
-            "there is no D-Bus session bus",
-            needs,
-            "wit setup --store file",
-        );
+    if facts.wsl {
+        let needs = "it mostly has no Secret Service, and its keychain is not that of Windows";
+        place("wsl", "this is WSL", needs, file_store);
+    }
+    if facts.container {
+        let needs = "it mostly has no keychain, and what is stored may go with it";
+        place("container", "this is a container", needs, file_store);
     }
     if !facts.proxies.is_empty() {
         let names = facts.proxies.join(" and ");
@@ -166,7 +156,7 @@ mod tests {
             let told = told(&facts(&[(mark, "")], &[BUS]), true);
             assert_eq!(
                 told,
-                [("container", Some("export WIT_STORE=file".to_owned()))]
+                [("container", Some("wit setup --store file".to_owned()))]
             );
         }
         let told = told(&facts(&[], &[BUS, ("container", "lxc")]), false);
@@ -177,11 +167,12 @@ mod tests {
     #[test]
     fn an_ssh_session_and_a_missing_session_bus_are_told() {
         let remote = facts(&[], &[("SSH_CONNECTION", "192.0.2.1 5 192.0.2.2 22")]);
-        let names: Vec<&str> = told(&remote, true)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        assert_eq!(names, ["ssh", "session-bus"]);
+        let to_file = Some("wit setup --store file".to_owned());
+        assert_eq!(
+            told(&remote, true),
+            [("session-bus", to_file), ("ssh", None)]
+        );
+        assert_eq!(told(&remote, false), [("ssh", None)]);
         let runtime = facts(&[("run/bus", "")], &[]);
         assert!(!runtime.session_bus, "only where XDG_RUNTIME_DIR says");
     }
