@@ -178,6 +178,51 @@ fn a_server_comes_back_with_the_options_of_its_last_start() {
 }
 
 #[test]
+fn a_remembered_file_that_is_gone_is_replaced_or_given_up_alone() {
+    let home = Home::new();
+    for name in ["wit", "new"] {
+        Certificate::new(&home, name, "IP:127.0.0.1");
+    }
+    let start = |more: &[&str]| home.run(WIT, &[&["up"], more].concat(), "");
+    let tls = |name: &str| [format!("{name}.pem"), format!("{name}.key")];
+    let [certificate, key] = tls("wit");
+    let tls_options = ["--tls-cert", &certificate, "--tls-key", &key];
+    let others = ["--port", "0", "--max-disk", "1G", "--no-sign-up"];
+    done(&start(&[&tls_options[..], &others].concat()));
+    std::fs::rename(home.path().join(&key), home.path().join("aside")).expect("moved");
+    // While it runs it has no use for them.
+    done(&start(&[]));
+    done(&home.run(WIT, &["down"], ""));
+    let said = refused(&start(&[]), 1);
+    assert!(said.contains("--tls-key of the last start"), "{said}");
+    assert!(said.contains("wit.key: No such file"), "{said}");
+    // In the foreground too, as a service has it.
+    let said = refused(&start(&["--foreground"]), 1);
+    assert!(said.contains("--tls-key of the last start"), "{said}");
+    let replace = "hint: wit up --tls-cert FILE --tls-key FILE; without TLS: ";
+    let drop = said.lines().find_map(|line| line.strip_prefix(replace));
+    let drop = drop.expect(&said).to_owned();
+    assert_eq!(drop, "wit up --max-disk 1G --no-sign-up --defaults");
+
+    let [certificate, key] = tls("new");
+    let said = done(&start(&["--tls-cert", &certificate, "--tls-key", &key]));
+    assert!(said.contains("https://"), "{said}");
+    let kept = "--max-disk 1G --no-sign-up (wit up --defaults forgets them)";
+    assert!(said.contains(&format!("start: {kept}")), "{said}");
+    done(&home.run(WIT, &["down"], ""));
+
+    std::fs::remove_file(home.path().join(&certificate)).expect("removed");
+    let said = refused(&start(&[]), 1);
+    assert!(said.contains("--tls-cert of the last start"), "{said}");
+    done(&home.run("sh", &["-c", &drop], ""));
+    done(&home.run(WIT, &["down"], ""));
+    let said = done(&start(&[]));
+    assert!(said.contains("http://"), "{said}");
+    assert!(said.contains(&format!("start: {kept}")), "{said}");
+    done(&home.run(WIT, &["down"], ""));
+}
+
+#[test]
 fn what_a_server_remembers_is_put_aside_by_its_operator_alone() {
     let home = Home::new();
     done(&home.run(WIT, &["up", "--port", "0", "--no-sign-up"], ""));

@@ -20,6 +20,7 @@ use super::{Context, Exit, Failure, examples};
 use crate::config;
 use crate::platform::last_start::{self, LastStart};
 use crate::platform::sqlite_file;
+use crate::quote::{Hint, Suggestion};
 use crate::system;
 
 #[derive(Debug, clap::Args)]
@@ -168,6 +169,29 @@ fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {
         true => foreground::run(&args, data_dir, &last, context),
         false => background::run(&args, &data_dir, &last, context),
     }
+}
+
+/// Refuses a start by a remembered file that is gone. The hint replaces it or gives it up, and no other
+/// option with it.
+fn require_remembered_files(args: &options::Start) -> anyhow::Result<()> {
+    let Err(lost) = args.serving.require_remembered_files() else {
+        return Ok(());
+    };
+    let up = match &args.data_dir {
+        Some(dir) => Suggestion::new("wit up").option("--data-dir", dir.display().to_string()),
+        None => Suggestion::new("wit up"),
+    };
+    let replace = ["--tls-cert", "FILE", "--tls-key", "FILE"];
+    let mut hint = Hint::from(up.clone().args(replace));
+    if let Some(words) = args.serving.without_tls() {
+        let words = words.iter().map(|word| word.to_string_lossy());
+        hint = hint.text("; without TLS: ").command(&up.args(words));
+    }
+    let lost = anyhow::Error::from(lost);
+    Err(Failure::new(Exit::Failed, format!("{lost:#}"))
+        .hint(hint)
+        .caused_by(lost)
+        .into())
 }
 
 /// The data directory that was named, made absolute, or the usual one.

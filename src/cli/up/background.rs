@@ -30,6 +30,7 @@ pub fn run(
     if let Some(running) = instance::answering(data_dir)? {
         return report::already(&running, args, data_dir, context);
     }
+    super::require_remembered_files(args)?;
     report::warn_of_sign_up(args, last);
     config::private_dir(data_dir).with_context(|| format!("can't make {}", data_dir.display()))?;
     let log_path = log_file::path(data_dir);

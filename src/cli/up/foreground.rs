@@ -28,6 +28,7 @@ pub fn run(
         rustix::process::setsid().context("can't leave the terminal")?;
     }
     if !args.detach {
+        super::require_remembered_files(args)?;
         report::warn_of_sign_up(args, last);
     }
     let log = log_file::Log::new(&data_dir);
@@ -114,9 +115,10 @@ fn with_hint(error: anyhow::Error, data_dir: &Path) -> anyhow::Error {
             StartError::RestoreUnfinished(_) => {
                 "wit up restore FILE --force, once more, with the same options".to_owned()
             }
-            StartError::RepositoriesGone(_) => {
-                "mount its disk, or name the directory: wit up --repositories DIR".to_owned()
-            }
+            StartError::RepositoriesGone(_) => format!(
+                "mount its disk, or say where they are now: {}",
+                at(Suggestion::new("wit up")).option("--repositories", "DIR")
+            ),
         };
         return Failure::new(Exit::Failed, error.to_string())
             .hint(hint)

@@ -16,6 +16,16 @@ const MAX_DISK: u64 = 10 << 30;
 /// Seconds.
 const DEFAULT_PATIENCE: u16 = 60;
 
+/// A file that an option of the last start names, and that can't be read now.
+#[derive(Debug, thiserror::Error)]
+#[error("{option} of the last start: can't read {}", path.display())]
+pub struct LostFile {
+    option: &'static str,
+    path: PathBuf,
+    #[source]
+    cause: std::io::Error,
+}
+
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Start {
     #[command(flatten)]
@@ -152,6 +162,35 @@ impl Serving {
         let remembered = options.filter(|option| !given.contains(option));
         all.remembered = remembered.flatten().collect();
         all
+    }
+
+    /// Fails where a file can't be read that this start has from the last one only.
+    pub fn require_remembered_files(&self) -> Result<(), LostFile> {
+        let files = [("--tls-cert", &self.tls_cert), ("--tls-key", &self.tls_key)];
+        for (option, path) in files {
+            let is_remembered = self.remembered.iter().any(|word| word == option);
+            if let (true, Some(path)) = (is_remembered, path) {
+                std::fs::File::open(path).map_err(|cause| LostFile {
+                    option,
+                    path: path.clone(),
+                    cause,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Options of the same start without its certificate. `None` where other machines would be served
+    /// plain http, which nobody has allowed.
+    pub fn without_tls(&self) -> Option<Vec<OsString>> {
+        let plain = Serving {
+            tls_cert: None,
+            tls_key: None,
+            sign_up: false,
+            defaults: true,
+            ..self.clone()
+        };
+        (plain.listen().is_loopback() || plain.allow_http).then(|| plain.arguments())
     }
 
     /// The same for the next start.
