@@ -191,6 +191,110 @@ fn the_command_of_the_page_on_other_servers_does_what_it_says() {
     assert_eq!(code, Some(0), "{said}");
 }
 
+/// Runs the commands of the page of a host that is signed in to as any OAuth server, at one. `swaps`
+/// are parts of commands with what stands for them here.
+fn walk_as_oauth(page: &str, least: usize, swaps: &[(&str, &str)], client: &str, secret: &str) {
+    let provider = Provider::start(&json!({}));
+    let get = |home: &Home| {
+        let answer = done(&home.run(HELPER, &["get"], &format!("url={}\n", provider.git)));
+        let field = |name: &str| {
+            let mut lines = answer.lines();
+            lines.find_map(|line| Some(line.strip_prefix(name)?.to_owned()))
+        };
+        (field("username="), field("password=").expect("a token"))
+    };
+    // A token that was created elsewhere.
+    let (_, token) = get(&provider.signed_in_home());
+    let home = Home::new();
+    let helper = format!("git config --global credential.helper {HELPER}");
+    done(&home.run("sh", &["-c", &helper], ""));
+    std::fs::write(home.path().join("token"), token).expect("written");
+    let name = provider.git.strip_prefix("http://").expect("http");
+    let shown = commands(page, |_| true);
+    assert!(shown.len() >= least, "{shown:?}");
+    let mut sign_ins = 0;
+    for command in shown {
+        let command = (swaps.iter()).fold(command, |command, (shown, here)| {
+            command
+                .replace(shown, here)
+                .replace("ISSUER", &provider.issuer)
+                .replace("https://GIT", &provider.git)
+                .replace("GIT", name)
+        });
+        assert!(!command.contains("https://"), "{command}");
+        let is_oauth = command.starts_with("wit login ") && !command.contains("--token-stdin");
+        if !is_oauth {
+            let directory = std::path::Path::new(WIT).parent().expect("a directory");
+            let line = format!("PATH={}:$PATH; {command}", directory.display());
+            done(&home.run("sh", &["-c", &line], ""));
+            continue;
+        }
+        sign_ins += 1;
+        // The host of the page has no other way in than the browser; the stand-in has.
+        let command = command
+            .replace(" < secret", " --browser")
+            .replace("KEY", client);
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        let mut login = Login::start(&home, &words);
+        if command.contains("--device") {
+            provider.approve(&login.code(), "ada");
+        } else {
+            login.types(secret);
+            let sent_to = provider.person_opens(&login.address());
+            login.types(&sent_to);
+        }
+        let (code, said) = login.ends();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("Access is renewed automatically"), "{said}");
+    }
+    assert_eq!(sign_ins, 1);
+    let (username, token) = get(&home);
+    assert!(provider.takes(&token));
+    let is_configured = file(page).contains("oauthDefaultUserName x-token-auth");
+    assert_eq!(username.as_deref() == Some("x-token-auth"), is_configured);
+}
+
+#[test]
+fn the_commands_of_bitbuckets_page_do_what_they_say() {
+    let swaps = [
+        ("https://bitbucket.org", "https://GIT"),
+        ("https://bitbucket.example.com", "https://GIT"),
+        (
+            "https://ada@bitbucket.org/acme/site.git",
+            "http://ada@GIT/work.git",
+        ),
+        (
+            "oauthAuthURL /site/oauth2/authorize",
+            "oauthAuthURL ISSUER/auth",
+        ),
+        (
+            "oauthTokenURL /site/oauth2/access_token",
+            "oauthTokenURL ISSUER/token",
+        ),
+        ("http://localhost:34106/", "http://localhost/back"),
+        ("repository repository:write", "openid offline_access"),
+    ];
+    walk_as_oauth("docs/hosts/bitbucket.md", 10, &swaps, "basic", "of-basic");
+}
+
+#[test]
+fn the_commands_of_azures_page_do_what_they_say() {
+    let entra = "https://login.microsoftonline.com/TENANT/oauth2/v2.0";
+    let (token, device) = (format!("{entra}/token"), format!("{entra}/devicecode"));
+    let swaps = [
+        (
+            "https://octo@dev.azure.com/octo/site/_git/hello",
+            "http://octo@GIT/work.git",
+        ),
+        ("https://dev.azure.com", "https://GIT"),
+        ("oauthClientId ID", "oauthClientId public"),
+        (&token, "ISSUER/token"),
+        (&device, "ISSUER/device/auth"),
+        ("499b84ac-1321-427f-aa17-267ca6975798/.default", "openid"),
+    ];
+    walk_as_oauth("docs/hosts/azure-devops.md", 8, &swaps, "public", "");
+}
+
 #[test]
 fn every_page_of_a_host_with_commands_is_walked() {
     for page in ["README", "forgejo", "gitea"] {
