@@ -161,7 +161,7 @@ check_needs() {
 # Calls $1 with the source, the path below the prefix and the mode of each file.
 for_each_file() {
     if [ -n "$tree" ]; then
-        for file in $(cd "$tree" && find bin share -type f ! -path 'share/doc/*'); do
+        for file in $(cd "$tree" && find bin share -type f); do
             case $file in bin/*) mode=755 ;; *) mode=644 ;; esac
             "$1" "$tree/$file" "$file" "$mode"
         done

@@ -161,6 +161,41 @@ fn an_unpacked_archive_installs_itself() {
 }
 
 #[test]
+fn every_link_of_the_documentation_leads_somewhere_in_the_archive() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let archive = small(dir.path());
+    let unpacked = Command::new("tar")
+        .arg("-xf")
+        .arg(&archive)
+        .current_dir(dir.path())
+        .status();
+    assert!(unpacked.expect("tar").success());
+    let name = archive.file_name().and_then(|name| name.to_str());
+    let name = name.expect("UTF-8").trim_end_matches(".tar.gz");
+    let root = dir.path().join(name);
+    let pages: Vec<PathBuf> = files(&root)
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "md"))
+        .collect();
+    assert!(pages.contains(&"README.md".into()), "{pages:?}");
+    let mut followed = 0;
+    for page in pages {
+        let page = root.join(page);
+        let words = fs::read_to_string(&page).expect("read");
+        for link in words.split("](").skip(1) {
+            let link = link.split([')', '#']).next().unwrap_or_default();
+            if link.is_empty() || link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let target = page.with_file_name(link);
+            assert!(target.exists(), "{}: {link}", page.display());
+            followed += 1;
+        }
+    }
+    assert!(followed > 50, "{followed}");
+}
+
+#[test]
 fn what_is_not_the_archive_of_that_checksum_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let archive = small(dir.path());

@@ -138,6 +138,8 @@ fn it_installs_works_and_purges_cleanly() {
         "usr/share/zsh/vendor-completions/_wit",
         "usr/share/fish/vendor_completions.d/wit.fish",
         "usr/share/doc/git-credential-wit/LICENSE-MIT",
+        "usr/share/doc/git-credential-wit/README.md",
+        "usr/share/doc/git-credential-wit/docs/hosts/github.md",
         "usr/lib/systemd/system/wit.service",
         "usr/lib/sysusers.d/wit.conf",
     ] {
