@@ -22,6 +22,7 @@ pub mod last_start;
 mod last_used;
 pub mod layout;
 mod limits;
+mod lock;
 mod log;
 pub mod log_file;
 mod metrics;

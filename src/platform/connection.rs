@@ -10,7 +10,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::body_rate::PacedBody;
 use super::limits::network;
+use super::lock::lock;
 
 /// Most connections, however many descriptors there are.
 const MAX_CONNECTIONS: usize = 4096;
@@ -87,7 +88,7 @@ impl Connections {
     /// where the server is at work for all that could make room.
     fn admit(&self, peer: SocketAddr) -> Option<Arc<Connection>> {
         let network = network(peer.ip());
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         let own = open.by_network.get(&network).copied().unwrap_or_default();
         // One network leaves half of all to the others.
         let is_proxy = self.proxies.contains(&peer.ip().to_canonical());
@@ -110,7 +111,7 @@ impl Connections {
     }
 
     fn forget(&self, peer: SocketAddr, connection: &Arc<Connection>) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         // One that had to make room is forgotten already, and its port may be another's by now.
         if (open.by_peer.get(&peer)).is_some_and(|found| Arc::ptr_eq(found, connection)) {
             open.remove(peer);
@@ -118,7 +119,7 @@ impl Connections {
     }
 
     fn find(&self, peer: SocketAddr) -> Option<Arc<Connection>> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = lock(&self.open);
         open.by_peer.get(&peer).cloned()
     }
 

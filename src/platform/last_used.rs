@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Platform;
+use super::lock::lock;
 use crate::database::sessions::{Session, SessionUse};
 use crate::database::tokens::{Grant, Use};
 
@@ -28,18 +29,13 @@ pub struct LastUsed {
     writing: tokio::sync::Mutex<()>,
 }
 
-/// Locks the notes, whatever became of the thread that noted something last.
-fn locked<T>(noted: &Mutex<T>) -> MutexGuard<'_, T> {
-    noted.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl LastUsed {
     /// Notes a use that counts. The first address since the last writing is kept.
     pub fn note(&self, grant: &Grant, from: IpAddr) {
         if !grant.use_counts {
             return;
         }
-        let mut uses = locked(&self.tokens);
+        let mut uses = lock(&self.tokens);
         uses.entry(grant.token_id).or_insert(Use {
             token_id: grant.token_id,
             at: OffsetDateTime::now_utc(),
@@ -53,7 +49,7 @@ impl LastUsed {
             return;
         }
         let session_id = session.id.clone();
-        locked(&self.sessions)
+        lock(&self.sessions)
             .entry(session_id)
             .or_insert_with_key(|id| SessionUse {
                 session_id: id.clone(),
@@ -63,14 +59,14 @@ impl LastUsed {
     }
 
     fn take(&self) -> Vec<Use> {
-        std::mem::take(&mut *locked(&self.tokens))
+        std::mem::take(&mut *lock(&self.tokens))
             .into_values()
             .collect()
     }
 
     /// Notes uses that could not be written down again, where there is no newer one.
     fn put_back(&self, uses: Vec<Use>) {
-        let mut noted = locked(&self.tokens);
+        let mut noted = lock(&self.tokens);
         for one in uses {
             noted.entry(one.token_id).or_insert(one);
         }
@@ -89,7 +85,7 @@ impl Platform {
     /// Writes down what was noted, however long the database takes.
     pub async fn write_all_uses(&self) {
         let _writing = self.last_used.writing.lock().await;
-        let sessions: Vec<SessionUse> = std::mem::take(&mut *locked(&self.last_used.sessions))
+        let sessions: Vec<SessionUse> = std::mem::take(&mut *lock(&self.last_used.sessions))
             .into_values()
             .collect();
         // One that is lost is noted again at its session's next request.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Mutex, Weak};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Platform;
+use super::lock::lock;
 use super::refusal::Refusal;
 use crate::database::accounts::User;
 
@@ -101,7 +102,7 @@ impl Limits {
         let own = (name, network);
         (self.names_by_network.check_key(&own)).map_err(|early| too_many(&early))?;
         let (name, network) = own;
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.known);
         if (known.get(&name)).is_some_and(|networks| networks.contains(&network)) {
             return Ok(Tried::Counted);
         }
@@ -115,7 +116,7 @@ impl Limits {
     /// Remembers, for as long as the server runs, that a network has signed in to an account.
     pub fn signed_in(&self, user: &User, address: IpAddr) {
         let network = network(address);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         for name in user.username.iter().chain([&user.email]) {
             let name = name.to_lowercase();
             if known.len() >= MAX_KNOWN_NAMES && !known.contains_key(&name) {

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
+use super::lock::lock;
 use crate::config::open_or_create;
 
 /// Largest log, in bytes. The one before is kept beside it.
@@ -69,7 +70,7 @@ impl Log {
     }
 
     fn file(&self) -> MutexGuard<'_, Option<LogFile>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use uuid::Uuid;
 
 use super::Platform;
+use super::lock::lock;
 use super::refusal::Refusal;
 use crate::quote::size;
 
@@ -63,10 +64,6 @@ impl Account {
         self.pushed
             .retain(|id, pushes| before.get(id) != Some(pushes));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Room on the disk for one push, held until dropped.

@@ -1,7 +1,7 @@
 //! TLS with a certificate from files, which may be replaced while the server runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -12,6 +12,8 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
+
+use super::lock;
 
 /// Interval at which the files are looked at.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -65,7 +67,7 @@ pub struct Certificate(Arc<RwLock<CertificateDer<'static>>>);
 impl Certificate {
     /// The certificate is for that name.
     pub fn covers(&self, name: &str) -> bool {
-        let certificate = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let certificate = lock::read(&self.0);
         let (Ok(parsed), Ok(name)) = (
             ParsedCertificate::try_from(&*certificate),
             ServerName::try_from(name),
@@ -105,8 +107,7 @@ impl Tls {
             tracing::error!(?error, "the old certificate is kept");
         })?;
         self.config.reload_from_config(config);
-        let current = self.certificate.0.write();
-        *current.unwrap_or_else(PoisonError::into_inner) = certificate;
+        *lock::write(&self.certificate.0) = certificate;
         tracing::info!("the certificate was loaded again");
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -13,6 +13,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
 use super::Git;
+use crate::platform::lock::lock;
 use crate::platform::refusal::Refusal;
 
 /// Prefix of branches among the refs.
@@ -35,7 +36,7 @@ pub struct PushLocks(Mutex<HashMap<Uuid, Weak<RwLock<()>>>>);
 
 impl PushLocks {
     fn of(&self, id: Uuid) -> Arc<RwLock<()>> {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = lock(&self.0);
         if let Some(lock) = locks.get(&id).and_then(Weak::upgrade) {
             return lock;
         }
