@@ -267,6 +267,35 @@ fn the_service_of_the_system_is_set_up_reloaded_restarted_stopped_and_removed() 
 }
 
 #[test]
+fn a_setup_that_was_killed_is_finished_by_the_next() {
+    let Some(system) = System::start() else {
+        return;
+    };
+    system.done("wit setup --server --port 3000");
+    // At each point of each file that is written, and in the end at none.
+    for number in 0.. {
+        assert!(number < 60, "it never comes to its end");
+        let setup = format!("wit setup --server --port 3000 --max-disk {}G", 20 + number);
+        let killed = system.run(&format!("export WIT_CRASH_AT=write-{number}; {setup}"));
+        let is_killed = !killed.status.success();
+        if is_killed {
+            let said = system.done(&setup);
+            assert!(said.contains("runs as the service"), "{number}: {said}");
+        }
+        let runs = system.done("xargs -0 </proc/$(systemctl show -p MainPID --value wit)/cmdline");
+        let option = format!("--max-disk {}G", 20 + number);
+        assert!(runs.contains(&option), "{number}: {runs}");
+        let said = system.done(&setup);
+        assert!(said.contains("nothing to change"), "{number}: {said}");
+        if !is_killed {
+            break;
+        }
+    }
+    system.done("wit setup --server --undo");
+    system.done("! ls /etc/systemd/system/wit*");
+}
+
+#[test]
 fn the_service_of_a_user_is_set_up_restarted_and_removed() {
     let Some(system) = System::start() else {
         return;

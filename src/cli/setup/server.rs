@@ -84,6 +84,10 @@ struct Service {
     data_dir: PathBuf,
 }
 
+/// Extension of the file beside the unit that is there from the first change until the service runs
+/// with all of them: setup may be killed in between, and would find nothing to change then.
+const UNFINISHED: &str = "service.unfinished";
+
 /// The texts of the files.
 struct Texts {
     /// `None` where the package's unit serves.
@@ -286,9 +290,12 @@ impl Service {
             let hint = format!("wit down --data-dir {}", quoted(&self.data_dir));
             return Err(Failure::new(Exit::Failed, message).hint(hint).into());
         }
-        if changed.is_empty() && is_active && self.says_yes("is-enabled") {
+        let unfinished = self.unfinished();
+        let is_finished = changed.is_empty() && !unfinished.exists();
+        if is_finished && is_active && self.says_yes("is-enabled") {
             return Ok(false);
         }
+        write(&unfinished, MARK, false)?;
         for (file, text, is_private) in &changed {
             write(file, text, *is_private)?;
         }
@@ -311,7 +318,12 @@ impl Service {
                 .hint(hint)
                 .into());
         }
+        fs::remove_file(&unfinished).with_context(|| unfinished.display().to_string())?;
         Ok(true)
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.unit.with_extension(UNFINISHED)
     }
 
     fn report(&self, changed: bool, context: &Context) -> anyhow::Result<Exit> {
@@ -400,13 +412,14 @@ impl Service {
     fn undo(&self, dry_run: bool, context: &Context) -> anyhow::Result<Exit> {
         let mut ours = Vec::new();
         let all = [
-            Some(&self.unit),
-            Some(&self.environment),
-            self.account.as_ref(),
+            Some(self.unit.clone()),
+            Some(self.environment.clone()),
+            self.account.clone(),
+            Some(self.unfinished()),
         ];
         for file in all.into_iter().flatten() {
-            if read(file)?.is_some_and(|text| text.starts_with(MARK)) {
-                ours.push(file.clone());
+            if read(&file)?.is_some_and(|text| text.starts_with(MARK)) {
+                ours.push(file);
             }
         }
         if dry_run {
