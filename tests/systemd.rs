@@ -333,6 +333,58 @@ fn the_service_of_a_user_is_set_up_restarted_and_removed() {
 }
 
 #[test]
+fn a_service_goes_by_its_file_of_options_alone() {
+    let Some(system) = System::start() else {
+        return;
+    };
+    let setup = |options: &str| system.done(&format!("wit setup --server {options}"));
+    let kept = || system.done("cat /var/lib/wit/server/last-start.json");
+    setup("--port 3000 --max-disk 1G --no-sign-up");
+    assert!(kept().contains(r#""max_disk":1073741824"#), "{}", kept());
+    // By hand.
+    system.done("sed -i 's/--max-disk 1G/--metrics/' /etc/default/wit && systemctl restart wit");
+    let now = kept();
+    assert!(now.contains(r#""max_disk":null"#), "{now}");
+    assert!(now.contains(r#""no_sign_up":true,"#), "{now}");
+    assert!(now.contains(r#""metrics":true"#), "{now}");
+    // And by setup, which leaves out what is not given.
+    setup("--max-disk 2G");
+    let now = kept();
+    assert!(now.contains(r#""metrics":false"#), "{now}");
+    assert!(now.contains(r#""no_sign_up":true,"#), "{now}");
+    setup("--defaults");
+    system.done("! grep WIT_OPTIONS /etc/default/wit");
+    assert!(kept().contains(r#""no_sign_up":false,"#), "{}", kept());
+    // Its port is the same.
+    let said = setup("");
+    assert!(said.contains("Address: http://127.0.0.1:3000\n"), "{said}");
+    assert!(said.contains("nothing to change"), "{said}");
+    // Given in the file as well as by the unit.
+    system.done("echo \"WIT_OPTIONS='--defaults --metrics'\" >>/etc/default/wit");
+    system.done("systemctl restart wit");
+    assert!(kept().contains(r#""metrics":true"#), "{}", kept());
+}
+
+#[test]
+fn a_service_takes_over_the_options_of_a_server_that_was_started_by_hand() {
+    let Some(system) = System::start() else {
+        return;
+    };
+    system.done("systemctl start manager.service");
+    let as_user = |script: &str| done(&system.run_as_user(script));
+    as_user("wit up --port 3000 --no-sign-up --max-disk 1G && wit down");
+    as_user("wit setup --server --max-disk 2G");
+    let written = as_user("cat .config/wit/server.env");
+    assert!(
+        written.contains("WIT_OPTIONS='--max-disk 2G --no-sign-up'"),
+        "{written}"
+    );
+    let kept = as_user("cat .local/share/wit/platform/last-start.json");
+    assert!(kept.contains(r#""no_sign_up":true,"#), "{kept}");
+    assert!(as_user("wit setup --server").contains("nothing to change"));
+}
+
+#[test]
 fn a_service_is_not_set_up_over_somebody_elses_nor_with_a_secret_in_sight() {
     let Some(system) = System::start() else {
         return;

@@ -160,15 +160,21 @@ fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {
             ))
             .into());
     }
-    if last.postgres && !serving.defaults && config::variable("DATABASE_URL").is_none() {
-        let message = "the last start used a PostgreSQL, and DATABASE_URL is not set now";
-        let hint = "set DATABASE_URL; for a database in the data directory: wit up --defaults";
-        return Err(Failure::new(Exit::Usage, message).hint(hint).into());
-    }
+    require_database(serving, &last)?;
     match args.foreground {
         true => foreground::run(&args, data_dir, &last, context),
         false => background::run(&args, &data_dir, &last, context),
     }
+}
+
+/// Refuses to go from a PostgreSQL to a database in the data directory, unless that is asked for.
+pub fn require_database(serving: &options::Serving, last: &LastStart) -> Result<(), Failure> {
+    if !last.postgres || serving.defaults || config::variable("DATABASE_URL").is_some() {
+        return Ok(());
+    }
+    let message = "the last start used a PostgreSQL, and DATABASE_URL is not set now";
+    let hint = "set DATABASE_URL; for a database in the data directory, add --defaults";
+    Err(Failure::new(Exit::Usage, message).hint(hint))
 }
 
 /// Refuses a start by a remembered file that is gone. The hint replaces it or gives it up, and no other

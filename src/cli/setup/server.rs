@@ -15,10 +15,11 @@ use super::{own_path, print_commands};
 use crate::app::schedule::lingers;
 use crate::cli::output::{self, quoted};
 use crate::cli::up::options::Serving;
-use crate::cli::up::url;
+use crate::cli::up::{require_database, url};
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
 use crate::platform::instance;
+use crate::platform::last_start::LastStart;
 use crate::process;
 use crate::quote::escaped;
 use crate::system;
@@ -101,7 +102,7 @@ pub fn run(options: Serving, undo: bool, dry_run: bool, context: &Context) -> an
     if undo {
         return service.undo(dry_run, context);
     }
-    let texts = service.texts(&options.absolute()?)?;
+    let texts = service.texts(&service.with_last_start(options.absolute()?)?)?;
     if dry_run {
         return print_commands(&service.commands(&texts), context);
     }
@@ -153,6 +154,21 @@ impl Service {
     /// The package's unit serves its program.
     fn is_packaged(&self) -> bool {
         self.is_system && self.program == PACKAGED_PROGRAM && Path::new(PACKAGED_UNIT).exists()
+    }
+
+    /// The options with those of the last start, where there is no file of options yet: from then on
+    /// the service goes by that file alone.
+    fn with_last_start(&self, options: Serving) -> anyhow::Result<Serving> {
+        if self.environment.exists() {
+            return Ok(options);
+        }
+        let last = LastStart::read(&self.data_dir)?;
+        require_database(&options, &last)?;
+        let repositories = options.repositories.clone();
+        Ok(Serving {
+            repositories: repositories.or_else(|| last.repositories.clone()),
+            ..options.after(&last)
+        })
     }
 
     fn texts(&self, options: &Serving) -> anyhow::Result<Texts> {
@@ -217,11 +233,17 @@ impl Service {
     /// The file of options; `None` where it stays as it is, or there is none.
     fn environment_text(&self, options: &Serving) -> anyhow::Result<Option<String>> {
         let old = read(&self.environment)?;
-        let mut words: Vec<String> = (options.arguments().into_iter())
+        // The unit has it.
+        let given = Serving {
+            defaults: false,
+            ..options.clone()
+        };
+        let mut words: Vec<String> = (given.arguments().into_iter())
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
         let database = config::variable("DATABASE_URL");
-        if words.is_empty() && database.is_none() {
+        let replaces = options.defaults && old.is_some();
+        if words.is_empty() && database.is_none() && !replaces {
             return Ok(None);
         }
         for word in words.iter().chain(&database) {
@@ -241,7 +263,6 @@ impl Service {
             let begin = format!("{name}=");
             old.lines().find(|line| line.starts_with(&begin))
         };
-        // The server remembers it too, but only once it has started with it.
         let was_closed = kept("WIT_OPTIONS").is_some_and(|line| line.contains(NO_SIGN_UP));
         let says_so = options.no_sign_up || options.sign_up || options.defaults;
         if was_closed && !words.is_empty() && !says_so {
@@ -251,12 +272,13 @@ impl Service {
             Some(new) => format!("{name}='{new}'\n"),
             None => kept(name).map_or(String::new(), |kept| format!("{kept}\n")),
         };
-        let words = (!words.is_empty()).then(|| words.join(" "));
-        let options = line("WIT_OPTIONS", words);
-        Ok(Some(format!(
-            "{MARK}{options}{}",
-            line("DATABASE_URL", database)
-        )))
+        let words = match words.is_empty() {
+            true if options.defaults => String::new(),
+            true => line("WIT_OPTIONS", None),
+            false => line("WIT_OPTIONS", Some(words.join(" "))),
+        };
+        let database = line("DATABASE_URL", database);
+        Ok(Some(format!("{MARK}{words}{database}")))
     }
 
     /// Files with their texts, and with what only their owner reads.

@@ -108,7 +108,8 @@ pub struct Serving {
     #[arg(long)]
     pub sign_up: bool,
     /// Forget the options of the last start, except for its port and its directory of repositories
-    #[arg(long)]
+    // A service has it in its unit, and perhaps among its options too.
+    #[arg(long, overrides_with = "defaults")]
     pub defaults: bool,
     /// Options that are the last start's, as they would be typed.
     #[arg(skip)]
