@@ -295,6 +295,61 @@ fn a_setup_that_was_killed_is_finished_by_the_next() {
     system.done("! ls /etc/systemd/system/wit*");
 }
 
+/// Puts the program and its unit where the Debian package has them.
+const PACKAGED: &str = r#"mkdir /run/bin
+mount --bind /usr/bin /run/bin
+mount -t tmpfs -o mode=755 tmpfs /usr/bin
+/run/bin/cp -rs /run/bin/. /usr/bin
+cp /usr/local/bin/wit /usr/bin/wit.new
+mv -f /usr/bin/wit.new /usr/bin/wit
+mount -t tmpfs -o mode=755 tmpfs /usr/local/bin
+mkdir -p /usr/lib/sysusers.d
+mount -t tmpfs -o mode=755 tmpfs /usr/lib/sysusers.d
+"#;
+
+#[test]
+fn the_service_of_the_package_is_disabled_by_undo() {
+    let Some(system) = System::start() else {
+        return;
+    };
+    system.done(PACKAGED);
+    let unit = system.path().join("units/wit.service");
+    fs::write(&unit, self::unit()).expect("written");
+    // systemd has it from the test's directory, and setup looks where packages put it.
+    let packaged = "/usr/lib/systemd/system";
+    system.done(&format!(
+        "mount -t tmpfs -o mode=755 tmpfs {packaged} && cp {} {packaged}",
+        unit.display()
+    ));
+    let account = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/wit.sysusers.conf");
+    let account = fs::read_to_string(account).expect("read");
+    fs::write(system.path().join("wit.conf"), account).expect("written");
+    system.done(&format!(
+        "cp {}/wit.conf /usr/lib/sysusers.d",
+        system.path().display()
+    ));
+    system.done("systemctl daemon-reload");
+    let undo = "wit setup --server --undo";
+    assert!(system.done(undo).contains("nothing to undo"));
+    system.done("wit setup --server");
+    system.done("test ! -e /etc/systemd/system/wit.service && test ! -e /etc/default/wit");
+    system.done("systemctl is-active wit && systemctl is-enabled wit");
+    let planned = system.done(&format!("{undo} --dry-run"));
+    assert!(
+        planned.contains("systemctl disable --now wit.service"),
+        "{planned}"
+    );
+    let said = system.done(undo);
+    assert!(said.contains("Stopped and disabled wit.service"), "{said}");
+    assert!(
+        said.contains("The data stays in /var/lib/wit/server"),
+        "{said}"
+    );
+    system.done("! systemctl is-active wit && ! systemctl is-enabled wit");
+    assert!(unit.exists());
+    assert!(system.done(undo).contains("nothing to undo"));
+}
+
 #[test]
 fn the_service_of_a_user_is_set_up_restarted_and_removed() {
     let Some(system) = System::start() else {

@@ -444,9 +444,13 @@ impl Service {
                 ours.push(file);
             }
         }
+        // The package's unit stays, and setup has enabled it.
+        let disables =
+            self.is_packaged() && (self.says_yes("is-enabled") || self.says_yes("is-active"));
+        let is_done = ours.is_empty() && !disables;
         if dry_run {
             let mut commands = Vec::new();
-            if !ours.is_empty() {
+            if !is_done {
                 let words = self.arguments(&["disable", "--now", NAME]).join(" ");
                 commands.push(format!("systemctl {words}"));
                 commands.extend(ours.iter().map(|file| format!("rm {}", quoted(file))));
@@ -455,7 +459,7 @@ impl Service {
             }
             return print_commands(&commands, context);
         }
-        if !ours.is_empty() {
+        if !is_done {
             // It stops before its files go. Where systemd has no such unit it has nothing to stop.
             let stopped = self.systemctl(&["disable", "--now", NAME]);
             if self.says_yes("is-active") {
@@ -467,15 +471,22 @@ impl Service {
             let _ = self.systemctl(&["daemon-reload"]);
         }
         if context.json {
-            let document = json!({ "service": NAME, "removed": ours, "dataDir": self.data_dir });
-            output::json(&document)?;
+            output::json(&json!({
+                "service": NAME,
+                "removed": ours,
+                "disabled": !is_done,
+                "dataDir": self.data_dir,
+            }))?;
             return Ok(Exit::Done);
         }
         let mut text = String::new();
+        if disables {
+            text += &format!("Stopped and disabled {NAME}; the package's unit stays\n");
+        }
         for file in &ours {
             text += &format!("Removed {}\n", file.display());
         }
-        text += &match ours.is_empty() {
+        text += &match is_done {
             true => "wit setup --server has added nothing here; nothing to undo.\n".to_owned(),
             false => format!("The data stays in {}\n", self.data_dir.display()),
         };
