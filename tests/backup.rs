@@ -175,6 +175,22 @@ fn data_dir(home: &Home) -> PathBuf {
 }
 
 #[test]
+fn a_program_is_told_that_a_restore_opens_sign_up() {
+    let (home, archive) = a_backup();
+    let archive = archive.to_str().expect("text");
+    let restore = |more: &[&str]| {
+        let restore = [&["up", "restore", archive, "--json"], more].concat();
+        let restored = home.run(WIT, &restore, "");
+        let document: Value = serde_json::from_str(&done(&restored)).expect("JSON");
+        let is_warned = text(&restored.stderr).contains("by default anyone can sign up");
+        (document["signUpOpens"].clone(), is_warned)
+    };
+    assert_eq!(restore(&["--data-dir", "new"]), (true.into(), true));
+    // There the options of the server that is replaced count.
+    assert_eq!(restore(&["--force"]), (false.into(), false));
+}
+
+#[test]
 fn what_an_operator_has_put_into_a_repository_is_kept() {
     let server = Server::start();
     let session = server.sign_up("alice");

@@ -60,12 +60,24 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         runtime.block_on(restore::restore(&target, BufReader::new(archive)))
     });
     let restored = restored.map_err(|error| with_hint(error, args, &data_dir))?;
+    // Also those of an operator who had closed sign-up.
+    let opens_sign_up = !args.repositories_only && !is_known;
+    let warn = || {
+        if opens_sign_up {
+            eprintln!(
+                "warning: a backup has no options of the server, and by default anyone can sign up"
+            );
+            eprintln!("hint: give them to the next start, such as wit up --no-sign-up");
+        }
+    };
     if context.json {
         output::json(&json!({
             "dataDir": data_dir,
             "repositories": restored.repositories,
             "aside": restored.aside,
+            "signUpOpens": opens_sign_up,
         }))?;
+        warn();
         return Ok(Exit::Done);
     }
     let mut text = format!("Restored {}", super::repositories(restored.repositories));
@@ -80,13 +92,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         text += &format!("What was there is in {}\n", aside.display());
     }
     output::print(text.as_bytes())?;
-    // Also those of an operator who had closed sign-up.
-    if !args.repositories_only && !is_known {
-        eprintln!(
-            "warning: a backup has no options of the server, and by default anyone can sign up"
-        );
-        eprintln!("hint: give them to the next start, such as wit up --no-sign-up");
-    }
+    warn();
     Ok(Exit::Done)
 }
 
