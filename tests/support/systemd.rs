@@ -47,6 +47,7 @@ mount -t tmpfs -o mode=755 tmpfs "$dir/etc"
 cp -a /etc/. "$dir/etc"
 rm -rf "$dir/etc/systemd/system"
 mkdir -p "$dir/etc/systemd/system"
+sed -i '/^ada:/d' "$dir/etc/passwd"
 echo "ada:x:1234:1234::$dir/ada:/bin/sh" >>"$dir/etc/passwd"
 mount --bind "$dir/etc" /etc
 for directory in /run /var/lib /usr/local/bin; do
