@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::platform::{PASSWORD, Server};
 use crate::support::session::Session;
-use crate::support::{HELPER, Home, WIT, text};
+use crate::support::{HELPER, Home, WIT, done, text};
 
 /// Commands that need another place, by the test that runs them there: a part of the command, the
 /// file, and a part of that.
@@ -20,6 +20,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("wit.ps1", "completions.rs", "wit.ps1"),
     ("tests/run", "../.ci/run", "tests/run"),
     ("--tls-cert", "tls.rs", "--tls-cert"),
+    ("--ca-file", "tls.rs", "--ca-file"),
     ("wit up backup", "backup.rs", "\"backup\""),
     ("pg_dump", "backup.rs", "--repositories-only"),
     ("sudo ", "systemd.rs", "packaging/wit.service"),
@@ -38,9 +39,10 @@ pub fn file(name: &str) -> String {
 }
 
 /// The pages whose commands are run, in this order.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 13] = [
     "docs/stores.md",
     "docs/configuration.md",
+    "docs/network.md",
     "docs/rotation.md",
     "docs/ci.md",
     "docs/server.md",
@@ -49,6 +51,7 @@ const PAGES: [&str; 11] = [
     "docs/direct.md",
     "docs/troubleshooting.md",
     "docs/migrating.md",
+    "docs/usage.md",
     "README.md",
 ];
 
@@ -358,6 +361,12 @@ fn every_other_command_does_what_it_is_said_to_do() {
             );
             continue;
         }
+        if command == "wit status" {
+            // It names a server of an example before, which has ended.
+            let said = text(&home.run(WIT, &["status"], "").stdout);
+            assert!(said.contains("Logged in as ada"), "{said}");
+            continue;
+        }
         example.run(&home, command);
     }
     assert!(known && named);
@@ -469,6 +478,32 @@ fn every_link_leads_to_a_page_and_a_heading_that_exist() {
         }
     }
     assert!(checked > 40, "{checked}");
+}
+
+#[test]
+fn the_index_and_the_site_name_every_page() {
+    let mut home = Home::new();
+    // `packaging/book` hands it a directory whose SUMMARY.md says what the site has.
+    stub(&home, "mdbook", "cp -- \"$4/src/SUMMARY.md\" \"$3\"");
+    let path = std::env::var("PATH").expect("a path");
+    home.set("PATH", format!("{}/stubs:{path}", home.path().display()));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/book");
+    done(&home.run(script.to_str().expect("text"), &["site"], ""));
+    let summary = fs::read_to_string(home.path().join("site/SUMMARY.md")).expect("written");
+    let index = file("docs/README.md") + &file("docs/hosts/README.md").replace("](", "](hosts/");
+    for page in all_pages() {
+        let name = page.to_str().expect("text");
+        let is_index = name == "docs/README.md";
+        assert!(
+            is_index || summary.contains(&format!("]({name})")),
+            "the site lacks {name}"
+        );
+        let in_docs = name.strip_prefix("docs/").filter(|_| !is_index);
+        assert!(
+            in_docs.is_none_or(|name| index.contains(&format!("]({name})"))),
+            "docs/README.md lacks {name}"
+        );
+    }
 }
 
 #[test]
