@@ -40,6 +40,8 @@ pub mod login;
 pub mod logout;
 pub mod rotations;
 pub mod schedule;
+#[cfg(all(feature = "platform", unix))]
+pub mod service;
 pub mod session;
 pub mod setup_record;
 pub mod status;
