@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Azure DevOps by its present address.
+pub const AZURE: &str = "dev.azure.com";
+
 use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime};
 use crate::secret::Secret;
 use crate::sign_in::{SignIn, Upkeep};
@@ -385,6 +388,31 @@ pub struct Description {
 }
 
 impl Description {
+    /// What the request means at its host. At Azure DevOps a credential is for an organization: the
+    /// first part of the path, which many URLs repeat as the username. The server takes any username.
+    pub fn at_its_host(mut self) -> Self {
+        if self.is_azure()
+            && let Some(path) = self.path.take()
+        {
+            let organization = path.split(|&byte| byte == b'/').next();
+            let organization = organization.filter(|name| !name.is_empty());
+            self.path = organization.map(<[u8]>::to_ascii_lowercase);
+            self.username = self.username.and(self.path.clone());
+        }
+        self
+    }
+
+    fn is_azure(&self) -> bool {
+        let host = self.host.as_deref().unwrap_or_default();
+        host.eq_ignore_ascii_case(AZURE.as_bytes())
+    }
+
+    /// True where the host wants to know an organization and the request names none: no entry of one
+    /// answers it, as another's would be refused, and then erased.
+    pub fn lacks_organization(&self) -> bool {
+        self.is_azure() && self.path.is_none() && self.username.is_none()
+    }
+
     /// The site, or `None` where the request names none that can be answered (CVE-2020-11008) or
     /// where its path or username holds a CR (CVE-2024-52006).
     pub fn site(&self) -> Option<Site> {
@@ -427,6 +455,7 @@ impl Description {
     /// Returns whether `entry` is such as may answer this request, its path and expiry aside.
     fn fits(&self, entry: &Credential) -> bool {
         entry.is_called(&self.username)
+            && !(self.lacks_organization() && entry.path.is_some())
             && match entry.auth {
                 AuthData::Password(_) => true,
                 AuthData::Header { .. } => self.takes_authtype,

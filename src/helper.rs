@@ -245,6 +245,13 @@ fn get(site: &Site, request: &Description, env: &Env) -> Result<wire::Answer, He
                     }
                 }
             }
+            let of_organization = |entry: &Credential| entry.path.is_some();
+            if request.lacks_organization() && credentials.0.iter().any(of_organization) {
+                trace::tell(format_args!(
+                    "git does not say which organization of {site} it asks for; type: \
+                     git config --global credential.{site}.useHttpPath true"
+                ));
+            }
             trace::note(format_args!("nothing that fits is stored for {site}"));
         }
     }

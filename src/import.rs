@@ -1,5 +1,6 @@
 //! Credentials of other helpers, read as ours. Nothing of theirs is changed.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::credential::{Credential, Description, Site};
@@ -28,8 +29,23 @@ pub struct Found {
 pub struct Skipped {
     /// Such as `~/.netrc, line 3`.
     pub place: String,
-    /// In words for a person.
-    pub why: &'static str,
+    /// In words for a person, perhaps those of another program.
+    pub why: Cow<'static, str>,
+    /// URL of the server at which a sign-in takes its place.
+    pub sign_in: Option<String>,
+    /// False where nothing is lost with it.
+    pub matters: bool,
+}
+
+impl Skipped {
+    fn new(place: String, why: impl Into<Cow<'static, str>>) -> Self {
+        Skipped {
+            place,
+            why: why.into(),
+            sign_in: None,
+            matters: true,
+        }
+    }
 }
 
 /// All that one source holds, the entries that it prefers first.
@@ -100,7 +116,7 @@ impl Findings {
                 }
             }
         };
-        self.skipped.push(Skipped { place, why });
+        self.skipped.push(Skipped::new(place, why));
     }
 }
 

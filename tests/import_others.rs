@@ -221,9 +221,9 @@ fn plain_files_and_the_keyring_of_git_credential_manager_are_imported() {
     let output = home.run(WIT, &["import", "gcm"], "");
     let said = done(&output);
     assert!(said.starts_with("Imported 2 credentials"), "{said}");
-    let refresh_tokens = said.matches("a refresh token of its own client").count();
+    let refresh_tokens = said.matches("a refresh token, which").count();
     assert_eq!(refresh_tokens, 2, "{said}");
-    assert!(said.contains("torn.credential: it names no URL"), "{said}");
+    assert!(said.contains("torn.credential: it is damaged"), "{said}");
     assert_eq!(
         get(&home, "a.example"),
         "username=ada\npassword=p@ss=word\n"
@@ -259,10 +259,10 @@ fn each_organization_of_azure_devops_has_its_token() {
         let line = text.lines().find_map(|line| line.strip_prefix("password="));
         line.unwrap_or_default().to_owned()
     };
-    // As Azure DevOps shows the URL, with Git Credential Manager's useHttpPath and without.
+    let key = "credential.https://dev.azure.com.useHttpPath";
     for path in ["true", "false"] {
-        let key = "credential.https://dev.azure.com.useHttpPath";
         done(&home.run("git", &["config", "--global", key, path], ""));
+        // As Azure DevOps shows the URL.
         assert_eq!(
             fill("https://contoso@dev.azure.com/contoso/p/_git/r"),
             "one"
@@ -273,14 +273,126 @@ fn each_organization_of_azure_devops_has_its_token() {
         );
     }
     assert_eq!(fill("https://old.visualstudio.com/p/_git/r"), "three");
-    // Without the username that tells them apart: by the commands that were printed.
-    let commands: Vec<&str> = (said.lines())
-        .filter(|line| line.contains(".username"))
-        .collect();
-    assert_eq!(commands.len(), 2, "{said}");
-    done(&home.run("sh", &["-ec", &commands.join("\n")], ""));
+    // Nothing says whose it is: another organization's token would be refused, and then erased.
+    let asked = "url=https://dev.azure.com/contoso/p/_git/r\n\n";
+    let said = refused(&home.run("git", &["credential", "fill"], asked), 128);
+    let command = format!("git config --global {key} true");
+    assert!(said.contains(&command), "{said}");
+    done(&home.run("sh", &["-ec", &command], ""));
     assert_eq!(fill("https://dev.azure.com/contoso/p/_git/r"), "one");
+    assert_eq!(fill("https://dev.azure.com/Fabrikam/p/_git/r"), "two");
+    assert_eq!(fill("https://ada@dev.azure.com/fabrikam/p/_git/r"), "two");
+
+    // One that is not known gets nothing, and its refusal erases nothing.
+    let third = "url=https://dev.azure.com/third/p/_git/r\n";
+    refused(
+        &home.run("git", &["credential", "fill"], &format!("{third}\n")),
+        128,
+    );
+    let refusal = format!("{third}username=contoso\npassword=one\n\n");
+    done(&home.run("git", &["credential", "reject"], &refusal));
+    assert_eq!(fill("https://dev.azure.com/contoso/p/_git/r"), "one");
+    // A new one is kept for all repositories of the organization.
+    let new = format!("{third}username=ada\npassword=four\n\n");
+    done(&home.run("git", &["credential", "approve"], &new));
+    assert_eq!(fill("https://dev.azure.com/third/other/_git/s"), "four");
+    assert_eq!(fill("https://dev.azure.com/contoso/p/_git/r"), "one");
+    let refusal = "url=https://dev.azure.com/contoso/p/_git/r\nusername=contoso\npassword=one\n\n";
+    done(&home.run("git", &["credential", "reject"], refusal));
+    refused(&home.run("git", &["credential", "fill"], asked), 128);
     assert_eq!(fill("https://dev.azure.com/fabrikam/p/_git/r"), "two");
+}
+
+#[test]
+fn what_git_credential_manager_was_told_to_use_goes_before_what_it_left_behind() {
+    let session = Session::with_keyring();
+    let home = with_keyring(&session);
+    write(
+        &home,
+        ".gcm/store/git/https/a.example/ada.credential",
+        "old\nservice=https://a.example\naccount=ada\n",
+    );
+    let schema = ["xdg:schema", "com.microsoft.GitCredentialManager"];
+    let attributes = ["service", "git:https://a.example", "account", "ada"];
+    keep(
+        &home,
+        "git:https://a.example",
+        &[&schema[..], &attributes].concat(),
+        "new",
+    );
+    let chosen = [
+        "config",
+        "--global",
+        "credential.credentialStore",
+        "secretservice",
+    ];
+    done(&home.run("git", &chosen, ""));
+    done(&home.run(WIT, &["import", "gcm"], ""));
+    assert_eq!(get(&home, "a.example"), "username=ada\npassword=new\n");
+}
+
+#[test]
+fn nothing_of_git_credential_manager_is_left_out_silently() {
+    let home = Home::new();
+    let file = |name: &str, content: &str| {
+        let name = format!(".gcm/store/git/https/{name}");
+        write(&home, &name, content);
+        home.path().join(name)
+    };
+    file(
+        "a.example/octo.credential",
+        "one\nservice=https://a.example\naccount=octo\n",
+    );
+    file(
+        "a.example/work.credential",
+        "two\nservice=https://a.example\naccount=work\n",
+    );
+    file(
+        "b.example/no.credential",
+        "\nservice=https://b.example\naccount=ada\n",
+    );
+    file("b.example/torn.credential", "half");
+    file(
+        "b.example/.credential",
+        "three\nservice=https://b.example\n",
+    );
+    file(
+        "oauth-refresh-token.c.example/ada.credential",
+        "four\nservice=https://oauth-refresh-token.c.example/\naccount=ada\n",
+    );
+    std::os::unix::fs::symlink("/nonexistent/x", home.path().join(".gcm/store/loop"))
+        .expect("made");
+    let said = done(&home.run(WIT, &["import", "gcm"], ""));
+    for expected in [
+        "no.credential: it has no password",
+        "torn.credential: it is damaged",
+        "b.example/.credential: no username",
+        "to sign in: wit login https://c.example",
+        "3 entries were not imported",
+        "Of https://a.example git is given the account octo",
+        "git config --global credential.https://a.example.username work",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert_eq!(get(&home, "a.example"), "username=octo\npassword=one\n");
+}
+
+#[test]
+fn a_refresh_token_alone_does_not_keep_the_source_from_being_removed() {
+    let home = Home::new();
+    for (host, secret) in [
+        ("a.example", "one"),
+        ("oauth-refresh-token.a.example", "two"),
+    ] {
+        let name = format!(".gcm/store/git/https/{host}/ada.credential");
+        let content = format!("{secret}\nservice=https://{host}\naccount=ada\n");
+        write(&home, &name, &content);
+    }
+    let said = done(&home.run(WIT, &["import", "gcm"], ""));
+    assert!(
+        said.contains("git-credential-manager unconfigure"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -365,9 +477,12 @@ fn a_machine_without_git_credential_manager_is_told_so() {
 #[test]
 fn a_keyring_out_of_reach_is_said_of_the_source() {
     let home = Home::new();
-    for source in ["gcm", "libsecret"] {
+    for (source, expected) in [
+        ("gcm", "nor in the keyring ("),
+        ("libsecret", "can't read the keyring: "),
+    ] {
         let said = refused(&home.run(WIT, &["import", source], ""), 1);
-        assert!(said.contains("can't read the keyring: "), "{said}");
+        assert!(said.contains(expected), "{said}");
         assert!(!said.contains("wit setup --store file"), "{said}");
     }
 }

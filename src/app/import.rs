@@ -49,9 +49,19 @@ pub enum ImportError {
     /// None was named, and none of the usual ones is there.
     #[error("there is no {}", names(.0))]
     NoFile(Vec<PathBuf>),
-    /// Git Credential Manager keeps nothing that can be listed.
-    #[error("Git Credential Manager keeps nothing here")]
-    NothingOfGcm,
+    /// Git Credential Manager keeps nothing that can be listed: neither in these directories nor in the
+    /// keyring, which may be out of reach for a reason.
+    #[error(
+        "Git Credential Manager keeps nothing here: not in {}, nor in the keyring{}",
+        names(directories),
+        unreached(keyring)
+    )]
+    NothingOfGcm {
+        /// Directories of its files, whether they exist or not.
+        directories: Vec<PathBuf>,
+        /// Why the keyring could not be read.
+        keyring: Option<StoreError>,
+    },
     /// Only Linux has a Secret Service.
     #[error("there is no Secret Service on this system")]
     NoSecretService,
@@ -61,6 +71,13 @@ pub enum ImportError {
     /// The store can't be read or written, or the keyring did not answer.
     #[error("{0}")]
     Store(#[from] StoreError),
+}
+
+fn unreached(keyring: &Option<StoreError>) -> String {
+    match keyring {
+        Some(error) => format!(" ({error})"),
+        None => String::new(),
+    }
 }
 
 fn names(files: &[PathBuf]) -> String {
@@ -160,36 +177,54 @@ fn in_keyring(_service: &str, _user: &str) -> Result<Option<Secret>, ()> {
     Err(())
 }
 
-/// All that Git Credential Manager may have kept here, wherever it was told to.
+/// All that Git Credential Manager may have kept here, wherever it was told to. The place that its
+/// configuration names comes first: of two entries for the same name the other may be long out of use.
 fn gcm() -> Result<Findings, ImportError> {
     let mut findings = Findings::default();
     let namespace = gcm_setting("GCM_NAMESPACE", "credential.namespace");
     let namespace = namespace.as_deref().unwrap_or(import::gcm::NAMESPACE);
     let named = gcm_setting("GCM_PLAINTEXT_STORE_PATH", "credential.plaintextStorePath");
-    if let Some(dir) = named.map(PathBuf::from).or_else(Paths::gcm_store) {
-        import::gcm::plain_files(&dir, &mut findings);
-    }
-    if let Some(dir) = Paths::password_store() {
-        progress::during("Waiting for gpg", || {
-            import::gcm::pass_files(&dir, namespace, &mut findings);
-        });
-    }
-    #[cfg(target_os = "linux")]
+    let plain = named.map(PathBuf::from).or_else(Paths::gcm_store);
+    let pass = Paths::password_store();
+    let chosen = gcm_setting("GCM_CREDENTIAL_STORE", "credential.credentialStore");
+    let mut kinds = ["plaintext", "gpg", "secretservice"];
+    if let Some(at) = kinds
+        .iter()
+        .position(|kind| chosen.as_deref() == Some(kind))
     {
-        let read = progress::during("Waiting for the keyring", || {
-            import::gcm::keyring(&mut findings)
-        });
-        let has_files = !findings.found.is_empty() || !findings.skipped.is_empty();
-        match read {
-            // Without a desktop there is none, and it was told to use files.
-            Err(StoreError::Unavailable { .. } | StoreError::TimedOut { .. }) if has_files => {}
-            other => other.map_err(unread_keyring)?,
+        kinds[..=at].rotate_right(1);
+    }
+    let mut unread = None;
+    for kind in kinds {
+        match (kind, &plain, &pass) {
+            ("plaintext", Some(dir), _) => import::gcm::plain_files(dir, &mut findings),
+            // gpg may ask for a passphrase on this terminal, so no line says that it is waited for.
+            ("gpg", _, Some(dir)) => import::gcm::pass_files(dir, namespace, &mut findings),
+            #[cfg(target_os = "linux")]
+            ("secretservice", ..) => {
+                let read = progress::during("Waiting for the keyring", || {
+                    import::gcm::keyring(&mut findings)
+                });
+                match read {
+                    Ok(()) => {}
+                    // Without a desktop there is none, and it was told to use files.
+                    Err(error @ (StoreError::Unavailable { .. } | StoreError::TimedOut { .. })) => {
+                        unread = Some(error)
+                    }
+                    Err(error) => return Err(unread_keyring(error)),
+                }
+            }
+            _ => {}
         }
     }
-    match findings.found.is_empty() && findings.skipped.is_empty() {
-        true => Err(ImportError::NothingOfGcm),
-        false => Ok(findings),
+    if !findings.found.is_empty() || !findings.skipped.is_empty() {
+        return Ok(findings);
     }
+    let pass = pass.map(|dir| dir.join(namespace));
+    Err(ImportError::NothingOfGcm {
+        directories: plain.into_iter().chain(pass).collect(),
+        keyring: unread,
+    })
 }
 
 /// A setting of Git Credential Manager: the variable, else the key of git's configuration, in which

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::output::{self, escaped, quoted};
 use super::{Context, Exit, Failure};
 use crate::app::import::{self, ImportError};
-use crate::credential::Site;
-use crate::import::{Fate, Findings, Found, gcm};
+use crate::credential::{AZURE, Site};
+use crate::import::{Fate, Findings, Found};
 use crate::store::select;
 
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         .iter()
         .filter(|(_, fate)| *fate == Fate::Differs)
         .count();
-    let left = differing + findings.skipped.len();
+    let lost = findings.skipped.iter().filter(|skipped| skipped.matters);
+    let left = differing + lost.count();
     let report = Report {
         done,
         findings: &findings,
@@ -82,13 +83,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         output::json(&report.json())?;
     } else {
         let mut text = report.text();
-        text.push_str(&organizations(&findings));
         if !args.dry_run && !findings.found.is_empty() {
             text.push_str(&match left {
                 0 => farewell(args.source, &files, &findings),
                 1 => "1 entry was not imported.\n".into(),
                 _ => format!("{left} entries were not imported.\n"),
             });
+            text.push_str(&accounts(&findings));
+            text.push_str(organizations(&findings));
         }
         output::print(text.as_bytes())?;
     }
@@ -127,7 +129,10 @@ fn failure(error: ImportError, source: Source) -> anyhow::Error {
             "gh has its accounts in hosts.yml, glab in config.yml".to_owned()
         }
         ImportError::NoFile(_) => "name the file with --file FILE".to_owned(),
-        ImportError::NothingOfGcm => {
+        ImportError::NothingOfGcm {
+            keyring: Some(_), ..
+        } => "run it in the session of the desktop that has the keyring".to_owned(),
+        ImportError::NothingOfGcm { .. } => {
             "what is in git's credential cache can't be listed: wit login URL".to_owned()
         }
         ImportError::Keyring(_) => {
@@ -189,10 +194,13 @@ impl Report<'_> {
             ));
         }
         for skipped in &self.findings.skipped {
+            let instead = skipped.sign_in.as_ref();
+            let instead = instead.map(|url| format!("; to sign in: wit login {}", quoted(url)));
             line(format!(
-                "Skipped {}: {}",
+                "Skipped {}: {}{}",
                 escaped(&skipped.place),
-                skipped.why
+                escaped(&skipped.why),
+                instead.unwrap_or_default()
             ));
         }
         text
@@ -220,7 +228,9 @@ impl Report<'_> {
             })
             .collect();
         let skipped: Vec<Value> = (self.findings.skipped.iter())
-            .map(|skipped| json!({"place": skipped.place, "why": skipped.why}))
+            .map(|skipped| {
+                json!({"place": skipped.place, "why": skipped.why, "signIn": skipped.sign_in})
+            })
             .collect();
         json!({
             "dryRun": self.dry_run,
@@ -245,28 +255,41 @@ fn in_words(found: &Found) -> String {
     words
 }
 
-/// Commands that tell git which token is for which organization of Azure DevOps: without a username
-/// in the URL it would be given the first for all.
-fn organizations(findings: &Findings) -> String {
-    let names: Vec<_> = (findings.found.iter())
-        .filter(|found| found.site.host() == gcm::AZURE)
-        .filter_map(|found| found.credential.username.as_deref())
-        .map(String::from_utf8_lossy)
-        .collect();
-    if names.len() < 2 {
-        return String::new();
-    }
-    let mut text = String::from("So that git asks for the token of the right organization:\n");
-    for name in names {
-        let key = format!("credential.https://{}/{name}.username", gcm::AZURE);
-        let _ = writeln!(
-            text,
-            "  git config --global {} {}",
-            quoted(key),
-            quoted(&*name)
-        );
+/// Commands that choose among the accounts of a site, where there are several: the first of the source
+/// answers git otherwise.
+fn accounts(findings: &Findings) -> String {
+    let mut text = String::new();
+    for site in sites(findings) {
+        let of_site = |found: &&Found| found.site == *site && found.credential.path.is_none();
+        let names: Vec<_> = (findings.found.iter().filter(of_site))
+            .filter_map(|found| found.credential.username.as_deref())
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        if let [first, _, ..] = names.as_slice() {
+            let key = quoted(format!("credential.{site}.username"));
+            let first = escaped(first);
+            let _ = writeln!(
+                text,
+                "Of {site} git is given the account {first}. To choose:"
+            );
+            for name in names {
+                let _ = writeln!(text, "  git config --global {key} {}", quoted(name));
+            }
+        }
     }
     text
+}
+
+/// The command that has git say which organization of Azure DevOps it asks for.
+fn organizations(findings: &Findings) -> &'static str {
+    let mut sites = findings.found.iter().map(|found| found.site.host());
+    match sites.any(|host| host == AZURE) {
+        true => {
+            "For git to say which organization of Azure DevOps it asks for:\n  \
+             git config --global credential.https://dev.azure.com.useHttpPath true\n"
+        }
+        false => "",
+    }
 }
 
 /// Commands that remove the source, which was left as it is.
@@ -334,15 +357,12 @@ fn erased_by_gcm(found: &Found) -> String {
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     };
     let username = text(&found.credential.username);
-    // The organization, which is our username, was in its path.
-    let (path, username) = match found.site.host() == gcm::AZURE {
-        true => (username, None),
-        false => (text(&found.credential.path), username),
-    };
+    // Its username there is the person's, and ours the organization's.
+    let username = username.filter(|_| found.site.host() != AZURE);
     let lines = [
         ("protocol", Some(found.site.protocol().to_owned())),
         ("host", Some(found.site.host().to_owned())),
-        ("path", path),
+        ("path", text(&found.credential.path)),
         ("username", username),
     ];
     let words = lines

@@ -78,7 +78,7 @@ pub fn parse(message: &[u8]) -> Result<Description, WireError> {
             return Err(malformed);
         }
     }
-    Ok(description)
+    Ok(description.at_its_host())
 }
 
 /// False where the value can't be what its key says.

@@ -33,8 +33,8 @@ pub fn gh(name: &str, text: &[u8], keyring: Keyring, findings: &mut Findings) {
         names.extend(others.filter(|user| active != Some(*user)));
         if names.is_empty() && about.get("oauth_token").is_some() {
             let place = format!("{name}, {host}");
-            let why = "it names no account";
-            findings.skipped.push(Skipped { place, why });
+            let skipped = Skipped::new(place, "it names no account");
+            findings.skipped.push(skipped);
         }
         for user in names {
             let own = users.and_then(|users| users.map(user)?.get("oauth_token"));
@@ -62,9 +62,10 @@ pub fn glab(name: &str, text: &[u8], keyring: Keyring, findings: &mut Findings) 
     for (host, about) in hosts.into_iter().flat_map(maps) {
         let place = format!("{name}, {host}");
         if about.text("is_oauth2") == Some("true") {
+            let why = "an OAuth token of two hours, which only glab can renew";
             findings.skipped.push(Skipped {
-                place,
-                why: "an OAuth token of two hours, which only glab can renew; sign in with wit login",
+                sign_in: Some(format!("https://{host}")),
+                ..Skipped::new(place, why)
             });
             continue;
         }
@@ -93,10 +94,8 @@ const UNREAD: &str = "it is written in a form of YAML that is not read here";
 /// Names the hosts of which nothing can be read.
 fn skip_unread(name: &str, hosts: &Map, findings: &mut Findings) {
     let unread = hosts.0.iter().filter(|(_, value)| *value == Value::Other);
-    findings.skipped.extend(unread.map(|(host, _)| Skipped {
-        place: format!("{name}, {host}"),
-        why: UNREAD,
-    }));
+    let unread = unread.map(|(host, _)| Skipped::new(format!("{name}, {host}"), UNREAD));
+    findings.skipped.extend(unread);
 }
 
 /// A key without anything behind it is one of an empty mapping here.
@@ -127,8 +126,7 @@ fn add(
     let secret = match in_file.filter(|token| !is_empty(token)) {
         Some(Value::Text(token)) => Ok(Some(Secret::new(token.as_bytes().to_vec()))),
         Some(_) => {
-            let why = UNREAD;
-            return findings.skipped.push(Skipped { place, why });
+            return findings.skipped.push(Skipped::new(place, UNREAD));
         }
         None => kept(),
     };
@@ -146,5 +144,5 @@ fn add(
         Ok(None) => "its token is neither in the file nor in the keyring",
         Err(()) => "its token is not in the file, and the keyring can't be read",
     };
-    findings.skipped.push(Skipped { place, why });
+    findings.skipped.push(Skipped::new(place, why));
 }

@@ -12,10 +12,10 @@ pub fn read(name: &str, text: &[u8], findings: &mut Findings) {
         let place = format!("{name}, line {}", index + 1);
         match wire::parse(&[b"url=", line].concat()) {
             Ok(said) => findings.add(place, &said),
-            Err(_) => findings.skipped.push(Skipped {
-                place,
-                why: "not a URL that git would read",
-            }),
+            Err(_) => {
+                let skipped = Skipped::new(place, "not a URL that git would read");
+                findings.skipped.push(skipped);
+            }
         }
     }
 }

@@ -83,7 +83,7 @@ impl Reader<'_> {
     /// Names a line once for each reason.
     fn skip(&mut self, line: usize, why: &'static str) {
         let place = self.place(line);
-        let new = Skipped { place, why };
+        let new = Skipped::new(place, why);
         if self.findings.skipped.last() != Some(&new) {
             self.findings.skipped.push(new);
         }
