@@ -73,14 +73,22 @@ pub fn blocks(readme: &str) -> Vec<Vec<&str>> {
     blocks
 }
 
-/// The block that shows commands with what they print.
+/// The blocks that show commands with what they print, as one.
 fn transcript(readme: &str) -> Vec<&str> {
-    let mut shown = blocks(readme)
+    let shown = blocks(readme)
         .into_iter()
         .filter(|block| block[0].starts_with("$ "));
-    let block = shown.next().expect("a transcript");
-    assert!(shown.next().is_none(), "there is one");
-    block
+    let lines: Vec<&str> = shown
+        .flat_map(|mut block| {
+            // What follows a block is set off from it by an empty line.
+            while block.last().is_some_and(|line| line.is_empty()) {
+                block.pop();
+            }
+            block
+        })
+        .collect();
+    assert!(lines.len() > 50, "{lines:?}");
+    lines
 }
 
 /// Text without what differs from one run to the next.
