@@ -124,7 +124,7 @@ fn animated(screen: &str) -> String {
     svg = made.replace(
         "  </style>",
         "    .line { animation: appear 1ms both }\n    \
-         @keyframes appear { from { visibility: hidden } to { visibility: visible } }\n    \
+         @keyframes appear { from { opacity: .45 } to { opacity: 1 } }\n    \
          @media (prefers-reduced-motion) { .line { animation: none } }\n  </style>",
     );
     svg
