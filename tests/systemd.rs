@@ -402,6 +402,12 @@ fn a_service_goes_by_its_file_of_options_alone() {
     assert!(now.contains(r#""max_disk":null"#), "{now}");
     assert!(now.contains(r#""no_sign_up":true,"#), "{now}");
     assert!(now.contains(r#""metrics":true"#), "{now}");
+    // Setup sees what the server was started with.
+    assert!(setup("").contains("nothing to change"));
+    system.done("sed -i 's/--metrics/--metrics --no-hsts/' /etc/default/wit");
+    assert!(!setup("").contains("nothing to change"));
+    assert!(kept().contains(r#""no_hsts":true"#), "{}", kept());
+    assert!(setup("").contains("nothing to change"));
     // And by setup, which leaves out what is not given.
     setup("--max-disk 2G");
     let now = kept();

@@ -434,7 +434,7 @@ impl Service {
         }
         let unfinished = self.unfinished();
         let is_finished = changed.is_empty() && !unfinished.exists();
-        if is_finished && is_active && self.says_yes("is-enabled") {
+        if is_finished && is_active && self.says_yes("is-enabled") && self.runs_by_its_file()? {
             return Ok(false);
         }
         write(&unfinished, MARK, false)?;
@@ -462,6 +462,28 @@ impl Service {
         })?;
         remove(&unfinished)?;
         Ok(true)
+    }
+
+    /// Returns whether the server that runs was started with what the file of options holds now; also
+    /// where that can't be told.
+    fn runs_by_its_file(&self) -> Result<bool, Error> {
+        let file = read(&self.environment)?.unwrap_or_default();
+        let arguments = self.arguments(&["show", "--property=MainPID", "--value", NAME]);
+        let Ok(shown) = process::run("systemctl", &arguments, "") else {
+            return Ok(true);
+        };
+        let pid = String::from_utf8_lossy(&shown.stdout).trim().to_owned();
+        let Ok(started) = fs::read(Path::new("/proc").join(pid).join("environ")) else {
+            return Ok(true);
+        };
+        let started = String::from_utf8_lossy(&started);
+        Ok(["WIT_OPTIONS", "DATABASE_URL"].iter().all(|name| {
+            let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+            let Some(now) = plain_value(file.lines().filter_map(value).next_back()) else {
+                return true;
+            };
+            now == started.split('\0').find_map(value).unwrap_or_default()
+        }))
     }
 
     fn unfinished(&self) -> PathBuf {
@@ -584,6 +606,19 @@ impl Service {
     fn says_yes(&self, question: &str) -> bool {
         self.systemctl(&[question, "--quiet", NAME]).is_ok()
     }
+}
+
+/// A value of a file of options as systemd reads it (systemd.exec(5), `EnvironmentFile=`); empty where it
+/// is not set, and `None` for one with quotes or escapes inside.
+fn plain_value(written: Option<String>) -> Option<String> {
+    let written = written.unwrap_or_default();
+    let value = written.trim();
+    let quoted = ['\'', '"'].iter().find_map(|quote| {
+        let inner = value.strip_prefix(*quote)?;
+        inner.strip_suffix(*quote)
+    });
+    let value = quoted.unwrap_or(value);
+    (!value.contains(['\'', '"', '\\'])).then(|| value.to_owned())
 }
 
 /// Returns whether there is the account that the service runs as.
