@@ -1179,7 +1179,7 @@ fn a_certificate_that_is_not_trusted_is_given_by_its_file() {
 #[test]
 fn a_server_that_fails_is_told_with_what_to_do() {
     let home = Home::new();
-    let failing = server::Server::new(|_, _| server::answer(500, "{}"));
+    let failing = server::Server::reading(|_, _| server::answer(500, "{}"));
     let url = format!("export WIT_TOKEN=wit_1 WIT_URL={}", failing.url);
     let found = ailments(&home, &url);
     let server = found.iter().find(|(check, _)| check == "server");
@@ -1201,7 +1201,7 @@ fn a_clock_that_is_off_is_set() {
     let set = home.path().join("set");
     let instead = format!("touch {}", set.display());
     sudo(&home, "timedatectl set-ntp true", &instead);
-    let other = server::Server::new(move |_, _| {
+    let other = server::Server::reading(move |_, _| {
         let date = match set.exists() {
             true => "Age: 0",
             false => "Date: Wed, 24 Nov 2100 00:00:00 GMT",

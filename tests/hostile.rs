@@ -24,7 +24,7 @@ fn logged_in(answers: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -
     let home = Home::new();
     let login = ["login", &server.url, "--username", "ada", "--session-stdin"];
     done(&home.run(WIT, &login, &format!("{SESSION}\n")));
-    assert_eq!(server.seen().len(), 2);
+    assert_eq!(server.seen().len(), 3);
     (server, home)
 }
 
@@ -144,7 +144,7 @@ fn a_server_that_asks_to_wait_is_given_a_moment_and_no_more() {
     assert!(said.contains("hint: "), "{said}");
     assert!(begun.elapsed() >= Duration::from_secs(2), "it did not wait");
     assert!(begun.elapsed() < BOUND);
-    assert_eq!(server.seen().len(), 2 + 3, "asked thrice");
+    assert_eq!(server.seen().len(), 3 + 3, "asked thrice");
     for (header, asked) in [
         ("Retry-After: 0", 3),
         ("Retry-After: soon", 3),
@@ -154,7 +154,7 @@ fn a_server_that_asks_to_wait_is_given_a_moment_and_no_more() {
     ] {
         let (server, home) = logged_in(move |_| with_header(429, header, "{}"));
         refused(&home.run(WIT, &["token", "list"], ""), 1);
-        assert_eq!(server.seen().len(), 2 + asked, "{header}");
+        assert_eq!(server.seen().len(), 3 + asked, "{header}");
     }
     let (server, home) = logged_in(|first| match first.starts_with("GET ") {
         true => answer(200, "[]"),

@@ -96,7 +96,7 @@ fn each_server_is_recognized_and_nothing_secret_is_sent() {
 
 #[test]
 fn a_server_that_is_none_of_them_is_given_no_token() {
-    let server = Server::new(|_, _| answer(200, "<html>"));
+    let server = Server::reading(|_, _| answer(200, "<html>"));
     let home = Home::new();
     for way in [&["--token-stdin"][..], &["--device"], &[]] {
         let login = [&["login", &server.url][..], way].concat();

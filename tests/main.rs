@@ -99,6 +99,7 @@ mod trace;
 mod transport;
 mod two_servers;
 mod under_way;
+mod unrecognized;
 mod up;
 mod user;
 mod warnings;

@@ -183,8 +183,13 @@ fn the_server_says_whose_a_given_session_is() {
 #[test]
 fn a_server_that_does_not_say_whose_a_session_is_is_not_believed() {
     let server = Server::reading(|head, _| {
-        let is_list = head.starts_with("GET /api/tokens ");
-        let (status, body) = if is_list { (200, "[]") } else { (404, "{}") };
+        let (status, body) = match () {
+            () if head.starts_with("GET /api/tokens ") => (200, "[]"),
+            () if head.starts_with("GET /api/v1/user ") => {
+                (401, r#"{"message":"Requires authentication"}"#)
+            }
+            () => (404, "{}"),
+        };
         crate::support::server::answer(status, body)
     });
     let home = Home::new();

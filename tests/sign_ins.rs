@@ -559,7 +559,8 @@ fn a_token_that_could_not_be_checked_takes_the_place_of_none() {
 #[test]
 fn a_server_that_can_not_be_asked_what_it_is_is_taken_for_nothing() {
     for status in [403, 429, 500, 503] {
-        let server = Server::new(move |_, _| answer(status, r#"{"message":"Request blocked"}"#));
+        let server =
+            Server::reading(move |_, _| answer(status, r#"{"message":"Request blocked"}"#));
         let home = Home::new();
         let said = refused(&home.run(WIT, &["login", &server.url], ""), 1);
         assert!(

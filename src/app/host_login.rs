@@ -98,16 +98,6 @@ pub struct Request {
     pub device_name: String,
 }
 
-impl Request {
-    /// Returns whether nothing in it could be meant for a wit server, where somebody types or a password is read.
-    fn is_for_host(&self, ask: &dyn Interaction) -> bool {
-        self.way.is_some_and(|way| way != Way::Password)
-            || self.client.is_some()
-            || self.app.is_some()
-            || !ask.is_interactive() && self.username.is_none()
-    }
-}
-
 /// Questions to the user, and what is shown meanwhile.
 pub trait Interaction {
     /// Returns whether [`Interaction::choose`] can be answered.
@@ -530,12 +520,7 @@ fn resolve<'a>(
                 found.host
             }
             None if configured.token.is_some() => HostType::Oauth,
-            // What was asked for is of a git host, and nobody says of which type it is.
-            None if request.is_for_host(ask) => {
-                return Err(HostLoginError::Unknown(Box::new(server.clone())));
-            }
-            // It may be a wit server whose version is not known here: that way in says so if not.
-            None => return Ok(None),
+            None => return Err(HostLoginError::Unknown(Box::new(server.clone()))),
         }
     };
     if kind != HostType::Wit && request.host_type.is_none() {

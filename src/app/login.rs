@@ -12,6 +12,7 @@ use crate::api::server::ServerUrl;
 use crate::api::{ApiError, Form, database};
 use crate::config::{Config, Paths};
 use crate::expiry::Expiry;
+use crate::hosts::recognition::{WIT_USER, is_wit};
 use crate::item::Session;
 use crate::quote::escaped;
 use crate::secret::Secret;
@@ -102,8 +103,14 @@ pub enum LoginError {
         /// Base URL of the server.
         server: String,
     },
-    /// What answers has no way in of a wit server's.
-    #[error("{server} is not a wit server: it has no sign-in")]
+    /// The server does not answer as a wit server does. Nothing secret was asked for or sent.
+    #[error("{server} is not a wit server")]
+    NotWit {
+        /// Base URL of the server.
+        server: String,
+    },
+    /// The wit server has no such way in.
+    #[error("{server} has no sign-in by password")]
     NoSignIn {
         /// Base URL of the server.
         server: String,
@@ -203,6 +210,7 @@ pub fn log_in(paths: &Paths, request: Request, ask: &dyn Ask) -> Result<LoggedIn
         ..Selection::default()
     };
     let client = Rc::new(session::client(&config, server, &meant)?);
+    require_wit(&client)?;
     let remembered = session::account(&config, server, None);
     let is_ours = !matches!(request.way, Way::Session { .. });
     let mut signed_in = sign_in(&client, &request.way, remembered.as_deref(), ask)?;
@@ -273,6 +281,21 @@ pub fn link_database(paths: &Paths, server: &ServerUrl) -> Result<String, LoginE
 
 /// The database that [`link_database`] links, in words.
 pub const DATABASE: &str = database::SERVER;
+
+/// Fails unless the server answers as a wit server does. No password is asked for before that, and
+/// nothing secret is sent.
+fn require_wit(client: &Client) -> Result<(), LoginError> {
+    let answer = client.get(WIT_USER, None)?;
+    if is_wit(&answer) {
+        return Ok(());
+    }
+    // A rate limiter, or a server that is down, says nothing of what it is.
+    if matches!(answer.status, 429 | 500..) {
+        answer.done()?;
+    }
+    let server = client.server().to_string();
+    Err(LoginError::NotWit { server })
+}
 
 fn sign_in(
     client: &Rc<Client>,

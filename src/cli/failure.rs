@@ -257,7 +257,12 @@ fn login(error: &LoginError, at: Option<&AtHost>) -> Kind {
                 .text("; for a new account: ")
                 .command(&sign_up(server)),
         ),
-        LoginError::NoSignIn { .. } => (Exit::Failed, "wit login https://your.server".into()),
+        LoginError::NotWit { server } => (
+            Exit::Failed,
+            Hint::from("check the address; for another kind of git server: ")
+                .command(&log_in(server)),
+        ),
+        LoginError::NoSignIn { server } => (Exit::Failed, log_in(server).arg("--device").into()),
         LoginError::NoDeviceFlow { server } => {
             let options = ["--username", "NAME", "--password-stdin"];
             (Exit::Failed, log_in(server).args(options).into())

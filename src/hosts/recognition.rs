@@ -16,6 +16,14 @@ use crate::sign_in::HostType;
 /// Time limit for one question.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The call of a wit server's API that tells it from others.
+pub const WIT_USER: &str = "/api/v1/user";
+
+/// Returns whether an answer to [`WIT_USER`], asked without a token, is a wit server's.
+pub fn is_wit(answer: &Answer) -> bool {
+    answer.status == 401 && message(answer).as_deref() == Some("Requires authentication")
+}
+
 /// Recognised server.
 #[derive(Debug)]
 pub struct Recognized {
@@ -85,9 +93,8 @@ fn recognize_at(
             endpoints,
         }))
     };
-    if let Some(answer) = get("/api/v1/user")?
-        && answer.status == 401
-        && message(&answer).as_deref() == Some("Requires authentication")
+    if let Some(answer) = get(WIT_USER)?
+        && is_wit(&answer)
     {
         return is(HostType::Wit, None, None);
     }
@@ -158,10 +165,11 @@ fn message(answer: &Answer) -> Option<String> {
     Some(wire.message)
 }
 
-/// A server that wants a sign-in even for its version says so in JSON. A proxy's 403 is none.
+/// A server that wants a sign-in even for its version says so in JSON. Its errors name the page of its
+/// API; a server that answers 401 to everything names another, or none. A proxy's 403 is none.
 fn is_refusal_in_json(answer: &Answer) -> bool {
     match answer.status {
-        401 => message(answer).is_some(),
+        401 => text(answer, "url").is_some_and(|url| url.ends_with("/api/swagger")),
         403 => message(answer).is_some_and(|said| said.starts_with("Only signed in user")),
         _ => false,
     }

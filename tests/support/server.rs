@@ -17,8 +17,8 @@ pub struct Server {
 
 impl Server {
     /// Listens on a free port until the test's process ends. `answers` gets the first line, such as
-    /// `GET /x HTTP/1.1`, and the body of each request. Where it does not tell whose a session is,
-    /// it is `ada`'s.
+    /// `GET /x HTTP/1.1`, and the body of each request. It is recognized as a wit server, and where it
+    /// does not tell whose a session is, it is `ada`'s.
     pub fn new(answers: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self::start(None, Box::new(by_first_line(answers)))
     }
@@ -83,6 +83,10 @@ fn by_first_line(
 ) -> impl Fn(&str, &str) -> Option<String> {
     move |head, body| {
         let first = head.lines().next().unwrap_or_default();
+        let asks_what_it_is = first.starts_with("GET ") && first.contains("/api/v1/user ");
+        if asks_what_it_is && !head.to_lowercase().contains("\nauthorization:") {
+            return answer(401, r#"{"message":"Requires authentication"}"#);
+        }
         let told = answers(first, body);
         let is_whose = first.starts_with("GET ") && first.contains("/api/v1/profile ");
         let tells = told.as_ref().is_some_and(|told| told.contains("username"));
