@@ -10,6 +10,11 @@ use super::locked::Locked;
 use super::scope::{Scope, git, values};
 use crate::quote::quoted;
 
+/// git skips it at the very beginning of a file only.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// Shell command that makes a file which nobody else can read.
+const MAKE_NEW: &str = "new=$(mktemp)";
+
 /// Place of a new value in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
@@ -107,6 +112,8 @@ impl Addition {
         let scope = self.scope.option();
         let file = quoted(&self.file);
         let add = |value: &str| format!("git config {scope} --add {key} {value}");
+        // Through its links, and with its mode.
+        let replace = format!("cat \"$new\" >{file} && rm \"$new\"");
         let added = || {
             let forget = self.alone.then(|| add("''"));
             forget.into_iter().chain([add(&value)]).collect()
@@ -117,18 +124,31 @@ impl Addition {
                 let Some(line) = self.line(&text, at, of) else {
                     return Ok(added());
                 };
-                let new = quoted(format!("{}.new", self.file.display()));
                 let entry = single_quoted(&self.entry()?);
-                vec![format!(
-                    "{{ head -n {line} {file}; printf %s {entry}; tail -n +{} {file}; }} >{new} && mv {new} {file}",
-                    line + 1
-                )]
+                vec![
+                    MAKE_NEW.to_owned(),
+                    format!(
+                        "{{ head -n {line} {file}; printf %s {entry}; tail -n +{} {file}; }} >\"$new\"",
+                        line + 1
+                    ),
+                    replace,
+                ]
+            }
+            Position::Front if !self.file.exists() => {
+                vec![format!("git config --file {file} {key} {value}")]
             }
             Position::Front => {
-                let new = quoted(format!("{}.new", self.file.display()));
+                let text = fs::read(&self.file).unwrap_or_default();
+                let section = by_git(b"", &self.file, &[vec!["--add", &self.key, &self.value]])?;
+                let section = single_quoted(&String::from_utf8_lossy(&section));
+                let all = match text.starts_with(BYTE_ORDER_MARK) {
+                    true => format!("head -c 3 {file}; printf %s {section}; tail -c +4 {file};"),
+                    false => format!("printf %s {section}; cat {file};"),
+                };
                 vec![
-                    format!("git config --file {new} {key} {value}"),
-                    format!("cat {file} >>{new} && mv {new} {file}"),
+                    MAKE_NEW.to_owned(),
+                    format!("{{ {all} }} >\"$new\""),
+                    replace,
                 ]
             }
             Position::Added => added(),
@@ -172,8 +192,6 @@ impl Addition {
     }
 
     fn applied(&self, text: &[u8]) -> Result<Vec<u8>, Error> {
-        /// git skips it at the very beginning of a file only.
-        const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
         let values = self.alone.then_some("").into_iter().chain([&*self.value]);
         let added = values.map(|value| vec!["--add", &self.key, value]);
         let added: Vec<Vec<&str>> = added.collect();
