@@ -301,6 +301,43 @@ fn a_helper_that_keeps_copies_can_be_taken_out() {
     }
 }
 
+#[test]
+fn a_helper_that_goes_first_for_one_url_is_wrong_where_something_is_stored_for_it() {
+    let home = Home::new();
+    done(&home.run(WIT, &["setup", "--store", "file"], ""));
+    let own = "for helper in '' '!gh auth git-credential'; do \
+        git config --global --add credential.https://github.com.helper \"$helper\"; done";
+    done(&home.run("sh", &["-c", own], ""));
+    assert_eq!(ailments(&home, ":"), []);
+    settled(&home, ":", "helper-order");
+
+    done(&home.run(
+        "git",
+        &[
+            "config",
+            "--global",
+            "--remove-section",
+            "credential.https://github.com",
+        ],
+        "",
+    ));
+    for host in ["github.com", "a.example"] {
+        let stored = format!("protocol=https\nhost={host}\nusername=ada\npassword=pw\n");
+        done(&home.run(HELPER, &["store"], &stored));
+    }
+    assert_eq!(ailments(&home, ":"), []);
+    // git does not ask ours at all, then asks it last.
+    done(&home.run("sh", &["-c", own], ""));
+    cured(&home, "helper");
+    let last = format!(
+        "git config --global --unset-all credential.https://github.com.helper; {own}; \
+         git config --global --add credential.https://github.com.helper {HELPER}"
+    );
+    done(&home.run("sh", &["-c", &last], ""));
+    cured(&home, "helper-order");
+    assert_eq!(ailments(&home, ":"), []);
+}
+
 /// Of the programs only those that are linked into a directory of the test's own are found.
 fn path_with(home: &mut Home, name: &str, content: Option<&str>) -> PathBuf {
     let dir = home.path().join("bin");

@@ -84,6 +84,7 @@ mod routes;
 mod self_rotation;
 mod sessions;
 mod setup;
+mod setup_others;
 mod sign_ins;
 mod sites;
 mod soak;

@@ -163,10 +163,10 @@ fn it_goes_before_the_helpers_of_its_file_and_names_those_that_keep_copies() {
     let out = set_up(&home, &[]);
     assert_eq!(helpers(&home), [HELPER, "cache", "store"]);
     assert!(
-        out.contains("which may store them: cache, store\n"),
+        out.contains("which keep them in memory for a time: cache\n"),
         "{out}"
     );
-    assert!(out.contains("plain text"), "{out}");
+    assert!(out.contains("plain-text file: store\n"), "{out}");
     assert!(!out.contains("take precedence"), "{out}");
 }
 

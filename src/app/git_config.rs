@@ -22,9 +22,13 @@ mod locked;
 mod plan;
 mod scope;
 
+pub use chain::without_user;
 pub use change::Change;
 pub use edit::{Located, meant};
 pub use error::Error;
 pub use locked::check_kind;
-pub use plan::{Left, Now, Plan, Save, Target, fix, left};
+pub use plan::{
+    Exception, Left, Now, Plan, Save, Target, Unhelped, exceptions, fix, fix_order, left,
+    without_helper,
+};
 pub use scope::{Place, Scope};

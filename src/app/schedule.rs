@@ -117,7 +117,7 @@ impl Schedule {
     pub fn place(&self) -> String {
         match self {
             Schedule::Systemd { units, .. } => format!("{} in {}", TIMER, units.display()),
-            Schedule::Cron { line, .. } => format!("this line of your crontab: {line}"),
+            Schedule::Cron { line, .. } => format!("the line of your crontab {line}"),
         }
     }
 

@@ -11,10 +11,11 @@ use super::{Context, Exit};
 use crate::api::server::ServerUrl;
 use crate::app::diagnose::{Finding, State, git, host, machine, server, storage};
 use crate::config::{self, Config};
+use crate::credential::Site;
 use crate::expiry::UnixTime;
 use crate::store::select;
 
-/// Site that git is asked about where no server is known.
+/// Site that git is asked about where no server is known and nothing is stored.
 const ANY: &str = "https://example.com";
 
 #[derive(Debug, clap::Args)]
@@ -33,13 +34,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let store = select::open(&context.paths, None);
     let now = UnixTime::now();
 
-    let urls: Vec<String> = match servers.as_slice() {
-        [] => vec![ANY.to_owned()],
-        servers => servers.iter().map(ServerUrl::to_string).collect(),
-    };
-    let mut findings = git::check(&git::Facts::gather(&urls));
     let naming = |url: &str, account: &str| session::naming(&config, url, account);
     let storage = storage::Facts::gather(&context.paths, config_error, &store, &servers, &naming);
+    let mut urls: Vec<String> = servers.iter().map(ServerUrl::to_string).collect();
+    let stored: Vec<String> = match args.server.server {
+        Some(_) => Vec::new(),
+        None => storage.sites.iter().map(Site::to_string).collect(),
+    };
+    if urls.is_empty() && stored.is_empty() {
+        urls.push(ANY.to_owned());
+    }
+    let mut findings = git::check(&git::Facts::gather(&urls, &stored));
     findings.extend(storage::check(&storage));
     let machine = machine::Facts::gather(Path::new("/"), &config::variable);
     findings.extend(machine::check(&machine, storage.wants_keychain()));

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::output;
 use super::{Context, Exit, Failure, session};
-use crate::app::git_config::helper::{PORTABLE, name, shell_word};
-use crate::app::git_config::{self, Located, Plan, Scope, Target};
+use crate::app::git_config::chain::Conditional;
+use crate::app::git_config::helper::{Keeping, PORTABLE, in_path, name, program_name, shell_word};
+use crate::app::git_config::{self, Located, Now, Plan, Scope, Target, Unhelped, without_user};
 use crate::app::schedule::{self, Schedule};
 use crate::app::setup_record::Record;
 use crate::config::{self, Config};
@@ -273,22 +274,35 @@ fn report(target: &Target, plan: &Plan, text: &mut String) -> anyhow::Result<ser
         helpers.iter().map(|helper| shown(helper)).collect()
     };
     let (before, others) = (all_shown(&now.before), all_shown(&now.others));
-    let exceptions: Vec<String> = now.exceptions.iter().map(|url| shown_url(url)).collect();
     let (found, is_new) = (now.is_found, plan.is_new(target));
     let (helper, name) = (shown(target.helper()), plan.scope().name());
     let replaced: Vec<String> = plan.replaced().map(shown).collect();
-    let sites = match (target.host(), exceptions.is_empty()) {
+    let sites = match (target.host(), now.exceptions.is_empty()) {
         (Some(host), _) => host,
         (None, true) => "every site",
         (None, false) => "every other site",
     };
-    for exception in &exceptions {
+    for exception in &now.exceptions {
+        let (url, fix) = (shown_url(&exception.url), &exception.fix);
+        let names = all_shown(&exception.helpers).join(", ");
+        let asked = match (names.as_str(), exception.is_asked) {
+            ("", _) => "no helper".to_owned(),
+            (names, true) => format!("{names} first"),
+            (names, false) => format!("only {names}"),
+        };
+        *text += &format!("For {url} git asks {asked}, by settings for that URL alone.\n");
         *text += &format!(
-            "git does not ask the helper for {exception}: settings of its own reset the helpers.\n"
+            "To make it ask this helper there: {}\n",
+            output::redacted(fix)
+        );
+    }
+    for Conditional { condition, file } in &now.conditional {
+        let (condition, file) = (
+            output::escaped(condition),
+            output::escaped(&file.display().to_string()),
         );
         *text += &format!(
-            "For it too: wit setup --host {}\n",
-            output::quoted(exception)
+            "Where {condition} holds, git also reads {file}, which names helpers too: run wit doctor there.\n"
         );
     }
     *text += &match (is_new, found) {
@@ -311,15 +325,7 @@ fn report(target: &Target, plan: &Plan, text: &mut String) -> anyhow::Result<ser
         *text += &format!("These helpers run first and take precedence: {names}\n");
         *text += "For a server without them: wit setup --host URL\n";
     }
-    if !others.is_empty() {
-        let names = others.join(", ");
-        *text += &format!(
-            "git also passes working credentials to these helpers, which may store them: {names}\n"
-        );
-    }
-    if others.iter().any(|helper| helper == "store") {
-        *text += "The helper store writes credentials in plain text.\n";
-    }
+    *text += &keeping(&now);
     Ok(json!({
         "host": target.host(),
         "helper": helper,
@@ -328,8 +334,53 @@ fn report(target: &Target, plan: &Plan, text: &mut String) -> anyhow::Result<ser
         "replaced": replaced,
         "before": before,
         "otherHelpers": others,
-        "exceptions": exceptions,
+        "exceptions": (now.exceptions.iter())
+            .filter(|exception| !exception.is_asked)
+            .map(|exception| shown_url(&exception.url))
+            .collect::<Vec<_>>(),
+        "othersFirst": now.exceptions.iter().map(|exception| json!({
+            "url": shown_url(&exception.url),
+            "helpers": all_shown(&exception.helpers),
+            "asked": exception.is_asked,
+            "fix": output::redacted(&exception.fix),
+        })).collect::<Vec<_>>(),
+        "conditional": now.conditional.iter().map(|Conditional { condition, file }| json!({
+            "condition": condition,
+            "file": file,
+        })).collect::<Vec<_>>(),
     }))
+}
+
+/// What the other helpers do with the credentials that git passes on to them.
+fn keeping(now: &Now) -> String {
+    let those = |wanted: Keeping| {
+        let others = now
+            .others
+            .iter()
+            .filter(|helper| Keeping::of(helper) == wanted);
+        others
+            .map(|helper| shown(helper))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let mut text = String::new();
+    for (keeping, what) in [
+        (Keeping::PlainText, "which write them to a plain-text file"),
+        (Keeping::Memory, "which keep them in memory for a time"),
+        (Keeping::Copies, "which store them"),
+        (Keeping::Unknown, "which may store them"),
+    ] {
+        let names = those(keeping);
+        if !names.is_empty() {
+            text +=
+                &format!("git also passes working credentials to these helpers, {what}: {names}\n");
+        }
+    }
+    let names = those(Keeping::Nothing);
+    if !names.is_empty() {
+        text += &format!("These helpers store nothing; wit stores what works of theirs: {names}\n");
+    }
+    text
 }
 
 /// An error about git's configuration, for a person.
@@ -441,6 +492,8 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
     let left: Vec<String> = (left.iter())
         .map(|left| output::escaped(&left.place))
         .collect();
+    // Nothing that git can't say of its configuration fails what is done.
+    let without = git_config::without_helper().unwrap_or_default();
     if context.json {
         let schedule = schedule.as_ref().map(Schedule::place);
         output::json(&json!({
@@ -448,6 +501,7 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
             "removed": removed,
             "renew": schedule,
             "left": left,
+            "withoutHelper": without.urls.iter().map(|url| url.as_deref().map(shown_url)).collect::<Vec<_>>(),
         }))?;
         return Ok(Exit::Done);
     }
@@ -457,7 +511,7 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
         text += &format!("{file}: restored.\n");
     }
     if let Some(schedule) = &schedule {
-        text += &format!("Nothing is rotated daily any more: {}\n", schedule.place());
+        text += &format!("Daily rotation is off; removed {}\n", schedule.place());
     }
     text += &match text.is_empty() {
         true => format!(
@@ -469,8 +523,33 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
     for file in left {
         text += &format!("{file} still names the helper; wit setup did not add that.\n");
     }
+    text += &other_helpers(&without);
     output::print(text.as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// The sites for which git asks nobody now, and how those that are installed make git ask them again.
+fn other_helpers(without: &Unhelped) -> String {
+    let sites = match without.urls.as_slice() {
+        [] => return String::new(),
+        [None, ..] => "except for a URL with settings of its own".to_owned(),
+        urls => {
+            let urls: Vec<String> = urls.iter().flatten().map(|url| shown_url(url)).collect();
+            format!("for {}", urls.join(", "))
+        }
+    };
+    let mut text = format!("git asks no helper now, {sites}.\n");
+    for (program, command) in [
+        ("manager", "git-credential-manager configure"),
+        ("gh", "gh auth setup-git"),
+    ] {
+        let file = command.split(' ').next().unwrap_or_default();
+        let is_asked = (without.configured.iter()).any(|helper| program_name(helper) == program);
+        if in_path(file).is_some() && !is_asked {
+            text += &format!("To make git ask {file} again: {command}\n");
+        }
+    }
+    text
 }
 
 fn print_commands(commands: &[String], context: &Context) -> anyhow::Result<Exit> {
@@ -486,13 +565,5 @@ fn print_commands(commands: &[String], context: &Context) -> anyhow::Result<Exit
 
 /// A URL of git's configuration, which may hold a password.
 fn shown_url(url: &str) -> String {
-    let shown = match url.split_once("://").and_then(|(scheme, rest)| {
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (_, host) = authority.rsplit_once('@')?;
-        Some(format!("{scheme}://{host}{path}"))
-    }) {
-        Some(shown) => shown,
-        None => url.to_owned(),
-    };
-    output::redacted(&output::escaped(&shown))
+    output::redacted(&output::escaped(&without_user(url)))
 }

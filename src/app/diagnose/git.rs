@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Finding, State, quoted};
-use crate::app::git_config::chain::{self, Entry};
-use crate::app::git_config::helper::{Program, first_word, in_path, is_ours, is_stale, name};
-use crate::app::git_config::{self, Place};
+use crate::app::git_config::chain::{self, Conditional, Entry};
+use crate::app::git_config::helper::{Keeping, Program, in_path, is_ours, is_stale, name};
+use crate::app::git_config::{self, Exception, Place, without_user};
 use crate::process;
 
 /// The oldest git that is tested.
@@ -15,6 +15,9 @@ const OLDEST: (u32, u32) = (2, 39);
 const EXPIRY: (u32, u32) = (2, 41);
 /// The first git with `authtype` and `state[]`.
 const STATE: (u32, u32) = (2, 46);
+
+/// The largest number of sites that git is asked about.
+const MAX_SITES: usize = 50;
 
 const INSTALL: &str = "sudo apt-get install git";
 
@@ -27,6 +30,12 @@ pub struct Facts {
     /// Why git can't read its configuration.
     unreadable: Option<git_config::Error>,
     chains: Vec<Chain>,
+    /// Sites beyond [`MAX_SITES`].
+    not_asked: usize,
+    /// The URLs for which others go first, whether anything is stored for them or not.
+    exceptions: Vec<Exception>,
+    /// Files that git reads elsewhere.
+    conditional: Vec<Conditional>,
     /// Each program of ours in a chain, by the helper's value.
     programs: BTreeMap<String, Program>,
 }
@@ -35,18 +44,26 @@ pub struct Facts {
 #[derive(Debug)]
 struct Chain {
     url: String,
+    /// True for a server, false for a site of which only something is stored.
+    is_server: bool,
     helpers: Vec<Entry>,
-    /// The command that has git ask ours too, where it does not.
+    /// The command that has git ask ours, or ask it first, where it does not.
     fix: Option<String>,
 }
 
 impl Facts {
-    /// Asks git about each URL.
-    pub fn gather(urls: &[String]) -> Self {
+    /// Asks git about each server, and about each other site that something is stored for.
+    pub fn gather(servers: &[String], stored: &[String]) -> Self {
         let version = process::run("git", &["--version"], "").ok();
         let entries = chain::entries(Place::Here);
         let configured = entries.as_deref().unwrap_or_default();
-        let chains: Vec<Chain> = urls.iter().map(|url| Chain::of(url, configured)).collect();
+        let urls = servers.iter().map(|url| (url, true));
+        let others = stored.iter().filter(|url| !servers.contains(url));
+        let urls: Vec<_> = urls.chain(others.map(|url| (url, false))).collect();
+        let asked = urls.iter().take(MAX_SITES);
+        let chains: Vec<Chain> = asked
+            .map(|(url, is_server)| Chain::of(url, *is_server, configured))
+            .collect();
         let ours = chains.iter().flat_map(|chain| &chain.helpers);
         let programs = ours
             .filter(|helper| is_ours(&helper.value))
@@ -56,6 +73,9 @@ impl Facts {
             program: in_path("git"),
             version: version
                 .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            exceptions: git_config::exceptions().unwrap_or_default(),
+            conditional: chain::conditional(configured).unwrap_or_default(),
+            not_asked: urls.len().saturating_sub(MAX_SITES),
             unreadable: entries.err(),
             chains,
             programs,
@@ -64,19 +84,42 @@ impl Facts {
 }
 
 impl Chain {
-    fn of(url: &str, configured: &[Entry]) -> Self {
+    fn of(url: &str, is_server: bool, configured: &[Entry]) -> Self {
         let run = chain::run_for(configured, url, Place::Here).unwrap_or_default();
         let helpers = run.into_iter().filter_map(|at| configured.get(at).cloned());
-        let helpers: Vec<Entry> = helpers.collect();
-        let is_asked = helpers.iter().any(|helper| is_ours(&helper.value));
-        Chain {
-            fix: match is_asked {
-                true => None,
-                false => git_config::fix(url).ok(),
-            },
+        let mut chain = Chain {
             url: url.to_owned(),
-            helpers,
-        }
+            is_server,
+            helpers: helpers.collect(),
+            fix: None,
+        };
+        chain.fix = match (chain.place(), chain.usurper()) {
+            (None, _) => git_config::fix(url).ok(),
+            (_, Some(_)) => git_config::fix_order(url).ok(),
+            _ => None,
+        };
+        chain
+    }
+
+    /// The place of ours among them.
+    fn place(&self) -> Option<usize> {
+        self.helpers
+            .iter()
+            .position(|helper| is_ours(&helper.value))
+    }
+
+    /// Helper that settings for this site alone put before ours.
+    fn usurper(&self) -> Option<&Entry> {
+        let before = self.helpers.get(..self.place()?)?;
+        before.iter().find(|helper| helper.pattern().is_some())
+    }
+
+    /// The helpers, for a person.
+    fn names(&self) -> String {
+        let names: Vec<String> = (self.helpers.iter())
+            .map(|helper| name(&helper.value))
+            .collect();
+        names.join(", then ")
     }
 }
 
@@ -115,9 +158,33 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         });
         return findings;
     }
+    let mut stored: BTreeMap<String, usize> = BTreeMap::new();
     for chain in &facts.chains {
-        findings.extend(check_chain(chain));
+        for finding in check_chain(chain) {
+            // Some are about a helper, whichever site it is asked about.
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+        if !chain.is_server && chain.place().is_some() && chain.usurper().is_none() {
+            *stored.entry(chain.names()).or_default() += 1;
+        }
     }
+    for (names, count) in stored {
+        let sites = match count {
+            1 => "1 stored site".to_owned(),
+            many => format!("{many} stored sites"),
+        };
+        findings.push(Finding::ok(
+            "helper",
+            format!("about {sites} git asks: {names}"),
+        ));
+    }
+    if facts.not_asked > 0 {
+        let what = format!("{} more stored sites were not looked at", facts.not_asked);
+        findings.push(Finding::note("helper", what));
+    }
+    findings.extend(check_exceptions(facts));
     for (value, program) in &facts.programs {
         let mut named = facts.chains.iter().flat_map(|chain| &chain.helpers);
         let anew = named.find(|helper| helper.value == *value).and_then(anew);
@@ -160,53 +227,110 @@ fn check_version(version: &str) -> Finding {
 
 fn check_chain(chain: &Chain) -> Vec<Finding> {
     let url = &chain.url;
-    let Some(place) = chain
-        .helpers
-        .iter()
-        .position(|helper| is_ours(&helper.value))
-    else {
+    let Some(place) = chain.place() else {
         let fix = chain.fix.as_deref().unwrap_or("wit setup");
-        return vec![
-            Finding::wrong(
-                "helper",
-                format!("git does not ask this helper about {url}"),
-            )
-            .why("no effective credential.helper points to it")
-            .fix(fix),
-        ];
-    };
-    let names: Vec<String> = chain
-        .helpers
-        .iter()
-        .map(|helper| name(&helper.value))
-        .collect();
-    let mut findings = vec![Finding::ok(
-        "helper",
-        format!("about {url} git asks: {}", names.join(", then ")),
-    )];
-    for (at, helper) in chain.helpers.iter().enumerate() {
-        if is_ours(&helper.value) {
-            continue;
-        }
-        let name = name(&helper.value);
-        let finding = match first_word(&helper.value).as_str() {
-            "store" => Finding::wrong(
-                "plain-text",
-                format!("the helper {name} keeps a copy of each secret in plain text"),
-            )
-            .why("git hands whatever worked to every helper of the chain"),
-            _ if at < place => Finding::note(
-                "other-helper",
-                format!("the helper {name} keeps copies, and answers first"),
-            )
-            .why("after a rotation it still has the old token, until git refuses it once"),
-            _ => Finding::note("other-helper", format!("the helper {name} keeps copies"))
-                .why("git hands whatever worked to every helper of the chain"),
+        let why = match chain.helpers.is_empty() {
+            true => "no effective credential.helper points to it".to_owned(),
+            false => format!("it asks: {}", chain.names()),
         };
-        findings.push(match removal(helper) {
-            Some(command) => finding.fix(command),
+        let what = format!("git does not ask this helper about {url}");
+        return vec![Finding::wrong("helper", what).why(why).fix(fix)];
+    };
+    let mut findings = Vec::new();
+    if let Some(usurper) = chain.usurper() {
+        let first = name(&usurper.value);
+        let what = format!("about {url} git asks {first} before this helper");
+        let finding = Finding::wrong("helper-order", what)
+            .why("what is stored here for it is used only where the other has no answer");
+        findings.push(match &chain.fix {
+            Some(fix) => finding.fix(fix),
             None => finding,
         });
+    } else if chain.is_server {
+        let what = format!("about {url} git asks: {}", chain.names());
+        findings.push(Finding::ok("helper", what));
+    }
+    for (at, helper) in chain.helpers.iter().enumerate() {
+        let is_named = chain.usurper().is_some_and(|usurper| usurper == helper);
+        if !is_ours(&helper.value) && !is_named {
+            findings.push(check_other(helper, at < place));
+        }
+    }
+    findings
+}
+
+/// Another helper that git asks, `first` or behind ours.
+fn check_other(helper: &Entry, first: bool) -> Finding {
+    let name = name(&helper.value);
+    let what = match Keeping::of(&helper.value) {
+        Keeping::PlainText => "keeps a copy of each secret in plain text",
+        Keeping::Memory => "keeps copies in memory for a time",
+        Keeping::Copies => "keeps copies",
+        Keeping::Unknown => "may keep copies",
+        Keeping::Nothing if first => {
+            let what = format!("the helper {name} answers first, and stores nothing");
+            let finding = Finding::note("other-helper", what)
+                .why("what is stored here is used only where it has no answer");
+            return removable(finding, helper);
+        }
+        Keeping::Nothing => {
+            let what = format!(
+                "the helper {name} stores nothing; git asks it where this one has no answer"
+            );
+            return Finding::ok("other-helper", what);
+        }
+    };
+    let finding = match (Keeping::of(&helper.value), first) {
+        (Keeping::PlainText, _) => {
+            Finding::wrong("plain-text", format!("the helper {name} {what}"))
+                .why("git hands whatever worked to every helper of the chain")
+        }
+        (_, true) => {
+            let what = format!("the helper {name} {what}, and answers first");
+            Finding::note("other-helper", what)
+                .why("after a rotation it still has the old token, until git refuses it once")
+        }
+        (_, false) => Finding::note("other-helper", format!("the helper {name} {what}"))
+            .why("git hands whatever worked to every helper of the chain"),
+    };
+    removable(finding, helper)
+}
+
+fn removable(finding: Finding, helper: &Entry) -> Finding {
+    match removal(helper) {
+        Some(command) => finding.fix(command),
+        None => finding,
+    }
+}
+
+/// The URLs at which others go first, beyond those that were looked at one by one, and the settings that
+/// count in other places.
+fn check_exceptions(facts: &Facts) -> Vec<Finding> {
+    let is_told = |url: &str| facts.chains.iter().any(|chain| chain.url == url);
+    let others = facts
+        .exceptions
+        .iter()
+        .filter(|exception| !is_told(&exception.url));
+    let mut findings = Vec::new();
+    for exception in others {
+        let names: Vec<String> = exception
+            .helpers
+            .iter()
+            .map(|helper| name(helper))
+            .collect();
+        let asked = match (names.join(", then "), exception.is_asked) {
+            (names, _) if names.is_empty() => "no helper".to_owned(),
+            (names, true) => format!("{names} before this helper"),
+            (names, false) => format!("only {names}"),
+        };
+        let what = format!("about {} git asks {asked}", without_user(&exception.url));
+        let finding = Finding::note("helper-order", what).why("settings for that URL alone say so");
+        findings.push(finding.fix(&exception.fix));
+    }
+    for Conditional { condition, file } in &facts.conditional {
+        let file = quoted(file);
+        let what = format!("where {condition} holds, git also reads {file}, which names helpers");
+        findings.push(Finding::note("helper-order", what).why("run wit doctor there to see them"));
     }
     findings
 }
@@ -214,8 +338,9 @@ fn check_chain(chain: &Chain) -> Vec<Finding> {
 /// The git command that takes one helper out of its file.
 fn removal(helper: &Entry) -> Option<String> {
     let file = helper.file.as_ref()?;
-    // Neither a shell command nor a URL with a user in it is safe to show.
-    if helper.value.starts_with('!') || helper.key.contains('@') {
+    // Neither an unknown shell command nor a URL with a user in it is safe to show.
+    let is_hidden = helper.value.starts_with('!') && Keeping::of(&helper.value) == Keeping::Unknown;
+    if is_hidden || helper.key.contains('@') {
         return None;
     }
     Some(format!(
@@ -306,6 +431,9 @@ mod tests {
             version: version.map(str::to_owned),
             unreadable: None,
             chains: Vec::new(),
+            not_asked: 0,
+            exceptions: Vec::new(),
+            conditional: Vec::new(),
             programs: BTreeMap::new(),
         };
         for (facts, check_name) in [

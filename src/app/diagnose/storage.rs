@@ -45,6 +45,8 @@ pub struct Facts {
     no_identity: Option<PathBuf>,
     /// Items that can't be used, by the server whose they are.
     damaged: Vec<(String, Refusal)>,
+    /// The sites that something is stored for, in their order; none where the store can't be read.
+    pub sites: Vec<Site>,
     /// Files that their own owner can't use.
     closed: Vec<PathBuf>,
     /// Files that others may get at, with the mode that fixes it.
@@ -156,6 +158,7 @@ impl Facts {
             (Err(_), _) | (_, Chosen::Auto) => None,
             (Ok(store), _) => Some(probe(store.as_ref(), paths).map_err(|error| (&error).into())),
         };
+        let is_well = matches!(probe, Some(Ok(())));
         let reachable = matches!(probe, None | Some(Ok(())));
         let items = store.as_ref().ok().filter(|_| reachable);
         Facts {
@@ -172,6 +175,7 @@ impl Facts {
             damaged: items
                 .map(|store| damaged(store.as_ref(), servers))
                 .unwrap_or_default(),
+            sites: sites(store.as_ref().ok().filter(|_| is_well)),
             closed: closed(paths),
             loose: loose(paths),
             foreign: foreign(paths),
@@ -247,6 +251,13 @@ fn without_identity(paths: &Paths) -> Option<PathBuf> {
 
 fn is_damaged(identity: &IdentityFile) -> bool {
     matches!(identity.open(), Err(StoreError::Unavailable { .. }))
+}
+
+fn sites(store: Option<&Box<dyn Store>>) -> Vec<Site> {
+    let sites = store.and_then(|store| store.sites().ok());
+    let mut sites = sites.unwrap_or_default();
+    sites.sort();
+    sites
 }
 
 fn damaged(store: &dyn Store, servers: &[ServerUrl]) -> Vec<(String, Refusal)> {
@@ -493,6 +504,7 @@ mod tests {
             unlocking: None,
             no_identity: None,
             damaged: Vec::new(),
+            sites: Vec::new(),
             closed: Vec::new(),
             loose: Vec::new(),
             foreign: Vec::new(),

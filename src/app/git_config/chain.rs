@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use super::helper::is_ours;
 use super::scope::{Place, Scope, command, run};
 use crate::config;
 
@@ -16,6 +17,8 @@ use crate::config;
 pub const ANY_SITE: &str = "https://wit.invalid";
 /// Mark that a command in place of a helper prints on stderr.
 const MARK: &str = "wit-chain";
+/// The keys that name helpers, as a regular expression of git's.
+const HELPER_KEYS: &str = r"^credential\.(.*\.)?helper$";
 /// More helpers than anybody has, and few enough for one command line.
 const MAX_HELPERS: usize = 500;
 
@@ -101,7 +104,7 @@ pub fn key(host: Option<&str>) -> String {
 pub fn entries(place: Place) -> Result<Vec<Entry>, Error> {
     let mut git = command(place);
     git.args(["config", "--show-scope", "--show-origin", "-z"]);
-    git.args(["--get-regexp", r"^credential\.(.*\.)?helper$"]);
+    git.args(["--get-regexp", HELPER_KEYS]);
     let output = run(git, "")?;
     // 1: there is none.
     if !output.status.success() && output.status.code() != Some(1) {
@@ -130,6 +133,65 @@ pub fn entries(place: Place) -> Result<Vec<Entry>, Error> {
         });
     }
     Ok(entries)
+}
+
+/// A file with helpers that git reads in some places only, and not in this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conditional {
+    /// When git reads it, as git-config(1), Conditional includes, writes it: `gitdir:~/work/`.
+    pub condition: String,
+    /// The file.
+    pub file: PathBuf,
+}
+
+/// The files that git would read elsewhere, and that name other helpers than ours; `entries` are those
+/// that it reads here.
+pub fn conditional(entries: &[Entry]) -> Result<Vec<Conditional>, Error> {
+    let mut git = command(Place::Here);
+    git.args(["config", "--show-origin", "--type=path", "-z"]);
+    git.args(["--get-regexp", r"^includeif\..*\.path$"]);
+    let output = run(git, "")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let fields: Vec<&str> = text.split_terminator('\0').collect();
+    let mut found = Vec::new();
+    for field in fields.chunks_exact(2) {
+        let Some((key, path)) = field[1].split_once('\n') else {
+            continue;
+        };
+        let condition = key.strip_prefix("includeif.");
+        let condition = condition.and_then(|key| key.strip_suffix(".path"));
+        let origin = Path::new(field[0].strip_prefix("file:").unwrap_or_default());
+        let file = origin.parent().unwrap_or(Path::new("")).join(path);
+        let is_read = entries
+            .iter()
+            .any(|entry| entry.file.as_ref() == Some(&file));
+        let known = |other: &Conditional| other.file == file;
+        if is_read || found.iter().any(known) || !file.is_file() {
+            continue;
+        }
+        if let Some(condition) = condition
+            && names_others(&file)?
+        {
+            found.push(Conditional {
+                condition: condition.to_owned(),
+                file,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Returns whether a file, or one that it includes, resets helpers or names another than ours.
+fn names_others(file: &Path) -> Result<bool, Error> {
+    let mut git = command(Place::Outside);
+    git.args(["config", "--file"]).arg(file);
+    git.args(["--includes", "-z", "--get-regexp", HELPER_KEYS]);
+    let output = run(git, "")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut values = text
+        .split_terminator('\0')
+        .filter_map(|field| field.split_once('\n'));
+    Ok(values.any(|(_, value)| !is_ours(value)))
 }
 
 fn is_relative(origin: &str) -> bool {
@@ -257,9 +319,27 @@ pub fn example(pattern: &str) -> String {
     let whole = pattern.replace('*', "wit");
     match whole.split_once("://") {
         Some((_, "")) => format!("{whole}wit.invalid"),
-        Some(_) => whole,
+        // git asks no helper where it is told a password.
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit_once('@');
+            let host = host.map_or(authority.to_owned(), |(user, host)| {
+                format!("{}@{host}", user.split(':').next().unwrap_or_default())
+            });
+            format!("{scheme}://{host}{path}")
+        }
         None => format!("https://{whole}"),
     }
+}
+
+/// A URL of git's configuration, without its user and password.
+pub fn without_user(url: &str) -> String {
+    let parts = url.split_once("://").and_then(|(scheme, rest)| {
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (_, host) = authority.rsplit_once('@')?;
+        Some(format!("{scheme}://{host}{path}"))
+    });
+    parts.unwrap_or_else(|| url.to_owned())
 }
 
 /// The settings of the environment that git reads as configuration, for a message.
@@ -290,6 +370,7 @@ mod tests {
             ("https://", "https://wit.invalid"),
             ("a.example", "https://a.example"),
             ("https://*.a.example", "https://wit.a.example"),
+            ("https://me:pw@a.example/b", "https://me@a.example/b"),
         ] {
             assert_eq!(example(pattern), url);
         }

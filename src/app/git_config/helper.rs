@@ -11,16 +11,68 @@ pub const PORTABLE: &str = "wit";
 /// letters counts too: some file systems do not tell them apart.
 pub fn is_ours(helper: &str) -> bool {
     let program = first_word(helper.strip_prefix('!').unwrap_or(helper));
-    let name = program.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name = name.to_ascii_lowercase();
-    program.eq_ignore_ascii_case(PORTABLE) || name.trim_end_matches(".exe") == "git-credential-wit"
+    program.eq_ignore_ascii_case(PORTABLE) || file_stem(&program) == "git-credential-wit"
 }
 
-/// A helper for display: a shell command may hold a password, and is not shown.
+/// A helper for display: a shell command may hold a password, and is shown only where it is known.
 pub fn name(helper: &str) -> String {
     match helper.starts_with('!') {
-        true => "!…".to_owned(),
+        true => host_cli(helper).unwrap_or("!…").to_owned(),
         false => first_word(helper),
+    }
+}
+
+/// The program of a host's own, as `gh auth setup-git` and `glab auth login` write it.
+fn host_cli(helper: &str) -> Option<&'static str> {
+    let command = helper.strip_prefix('!')?.trim_end();
+    command.strip_suffix(" auth git-credential")?;
+    let program = file_stem(&first_word(command));
+    ["gh", "glab"].into_iter().find(|known| *known == program)
+}
+
+/// The name of a program without its directory and the ending that Windows gives it.
+fn file_stem(program: &str) -> String {
+    let name = program.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    name.strip_suffix(".exe").unwrap_or(&name).to_owned()
+}
+
+/// The name of a helper, by whichever path git is to run it; empty for an unknown shell command.
+pub fn program_name(helper: &str) -> String {
+    if helper.starts_with('!') {
+        return host_cli(helper).unwrap_or_default().to_owned();
+    }
+    let program = file_stem(&first_word(helper));
+    let name = program.strip_prefix("git-credential-");
+    name.unwrap_or(&program).to_owned()
+}
+
+/// What another helper does with a credential that git hands to it because it worked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// Writes it into a plain file: git-credential-store(1).
+    PlainText,
+    /// Keeps it in memory for a time: git-credential-cache(1).
+    Memory,
+    /// Stores it.
+    Copies,
+    /// Nothing: it answers with what it generates, or has from elsewhere.
+    Nothing,
+    /// Not known.
+    Unknown,
+}
+
+impl Keeping {
+    /// What the helper of this value does, as its own documentation says.
+    pub fn of(helper: &str) -> Self {
+        match program_name(helper).as_str() {
+            "store" => Keeping::PlainText,
+            "cache" => Keeping::Memory,
+            "manager" | "manager-core" | "libsecret" | "gnome-keyring" | "osxkeychain"
+            | "wincred" => Keeping::Copies,
+            "oauth" | "gh" | "glab" | "netrc" => Keeping::Nothing,
+            _ => Keeping::Unknown,
+        }
     }
 }
 
@@ -148,6 +200,36 @@ mod tests {
             "!f() { wit; }; f",
         ] {
             assert!(!is_ours(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_a_helper_keeps_is_known_by_its_name_and_by_its_path() {
+        for (helper, name_shown, keeping) in [
+            ("store --file ~/x", "store", Keeping::PlainText),
+            (
+                "/usr/lib/git-core/git-credential-store",
+                "",
+                Keeping::PlainText,
+            ),
+            ("cache --timeout 60", "cache", Keeping::Memory),
+            ("/opt/gcm/git-credential-manager", "", Keeping::Copies),
+            ("oauth", "oauth", Keeping::Nothing),
+            ("!/usr/bin/gh auth git-credential", "gh", Keeping::Nothing),
+            (
+                r"!'C:\Program Files\glab.exe' auth git-credential",
+                "glab",
+                Keeping::Nothing,
+            ),
+            ("!gh auth git-credential password=x", "!…", Keeping::Unknown),
+            ("!f() { echo password=x; }; f", "!…", Keeping::Unknown),
+            ("mine", "mine", Keeping::Unknown),
+        ] {
+            assert_eq!(Keeping::of(helper), keeping, "{helper}");
+            assert!(
+                name_shown.is_empty() || name(helper) == name_shown,
+                "{helper}"
+            );
         }
     }
 

@@ -170,10 +170,25 @@ pub struct Now {
     pub before: Vec<String>,
     /// Those before and behind ours.
     pub others: Vec<String>,
-    /// The URLs for which git does not run ours, where it does for all others.
-    pub exceptions: Vec<String>,
+    /// The URLs with settings of their own that keep git from running ours first.
+    pub exceptions: Vec<Exception>,
+    /// Files that git reads in some places only, and that name helpers.
+    pub conditional: Vec<chain::Conditional>,
     /// True if git finds ours, as far as that can be told.
     pub is_found: bool,
+}
+
+/// A URL whose own settings have git run other helpers before ours, or instead of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// A URL that the settings are for.
+    pub url: String,
+    /// The helpers before ours, or those instead of it.
+    pub helpers: Vec<String>,
+    /// True if git runs ours behind them.
+    pub is_asked: bool,
+    /// The command that has git run ours first.
+    pub fix: String,
 }
 
 impl Target {
@@ -188,11 +203,13 @@ impl Target {
         let mut matching: Vec<&chain::Entry> = Vec::new();
         for (place, entries) in configured {
             let run = chain::run_for(entries, url, *place)?;
-            let mut run = run.into_iter().filter_map(|at| entries.get(at));
+            let run = run.into_iter().filter_map(|at| entries.get(at));
             // For one host a setting of its own is wanted, with no helper but ours.
             let key = host.as_deref().map(|host| chain::key(Some(host)));
             let is_meant = |entry: &chain::Entry| key.as_ref().is_none_or(|key| entry.key == *key);
+            let is_first = |entry: &&chain::Entry| key.is_none() || is_ours(&entry.value);
             let ours = run
+                .take_while(is_first)
                 .find(|entry| entry.is_within(scope) && is_meant(entry) && is_valid(&entry.value));
             present.push(ours.map(|entry| entry.value.clone()));
             if ours.is_none() {
@@ -261,12 +278,21 @@ impl Target {
         let at = chain.iter().position(|helper| is_ours(helper));
         let (before, after) = chain.split_at(at.unwrap_or(chain.len()));
         let others = before.iter().chain(after.iter().skip(1));
+        let others = others.filter(|helper| !is_ours(helper));
+        let mut exceptions = exceptions_among(&entries)?;
+        let mut conditional = Vec::new();
+        match &self.host {
+            // Settings for a path below it.
+            Some(host) => {
+                let below = format!("{host}/");
+                exceptions.retain(|exception| exception.url.starts_with(&below));
+            }
+            None => conditional = chain::conditional(&entries)?,
+        }
         Ok(Now {
             others: others.cloned().collect(),
-            exceptions: match self.host {
-                Some(_) => Vec::new(),
-                None => exceptions(&entries)?,
-            },
+            exceptions,
+            conditional,
             is_found: first_word(&self.helper) != PORTABLE
                 || in_path("git-credential-wit").is_some(),
             before: before.to_vec(),
@@ -353,43 +379,154 @@ fn unread(file: PathBuf, scope: Scope) -> Error {
     Error::Unread { file, variable }
 }
 
-/// The URLs, among those that have settings of their own, for which git does not run our helper.
-fn exceptions(entries: &[chain::Entry]) -> Result<Vec<String>, Error> {
-    let mut urls: Vec<String> = (entries.iter())
-        .filter_map(|entry| entry.pattern().map(chain::example))
-        .collect();
-    urls.sort();
-    urls.dedup();
+/// The URLs with settings of their own for which git does not run our helper, or others before it.
+/// None where git runs ours for no other site either.
+pub fn exceptions() -> Result<Vec<Exception>, Error> {
+    let entries = chain::entries(Place::Here)?;
+    match is_run(&entries, ANY_SITE)? {
+        true => exceptions_among(&entries),
+        false => Ok(Vec::new()),
+    }
+}
+
+fn exceptions_among(entries: &[chain::Entry]) -> Result<Vec<Exception>, Error> {
+    let mut patterns: Vec<&str> = entries.iter().filter_map(chain::Entry::pattern).collect();
+    patterns.sort_unstable();
+    patterns.dedup();
+    if patterns.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (everywhere, _) = split(entries, chain::run_for(entries, ANY_SITE, Place::Here)?);
     let mut exceptions = Vec::new();
-    for url in urls {
-        let run = chain::run_for(entries, &url, Place::Here)?;
-        let mut run = run.into_iter().filter_map(|at| entries.get(at));
-        if !run.any(|entry| is_ours(&entry.value)) {
-            exceptions.push(url);
+    for pattern in patterns {
+        let url = chain::example(pattern);
+        let (mut before, is_asked) = split(entries, chain::run_for(entries, &url, Place::Here)?);
+        if is_asked {
+            // Those that run first for every site are told once.
+            before.retain(|at| !everywhere.contains(at));
         }
+        if is_asked && before.is_empty() {
+            continue;
+        }
+        let helpers = before.iter().filter_map(|at| entries.get(*at));
+        exceptions.push(Exception {
+            helpers: helpers.map(|entry| entry.value.clone()).collect(),
+            fix: match site(&url) {
+                Some(host) if !pattern.contains('*') => setup(entries, Some(&host))?,
+                _ => without(entries, pattern),
+            },
+            is_asked,
+            url,
+        });
     }
     Ok(exceptions)
+}
+
+/// Indexes of those before ours, or all where ours is not among them.
+fn split(entries: &[chain::Entry], run: Vec<usize>) -> (Vec<usize>, bool) {
+    let is_ours = |at: &usize| entries.get(*at).is_some_and(|entry| is_ours(&entry.value));
+    let is_asked = run.iter().any(is_ours);
+    let before = run.into_iter().take_while(|at| !is_ours(at)).collect();
+    (before, is_asked)
+}
+
+/// The site of a URL without a path, as `wit setup --host` takes it; `None` where it has one.
+fn site(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = authority.rsplit('@').next()?;
+    (path.is_empty() && !host.is_empty()).then(|| format!("{scheme}://{host}"))
+}
+
+/// The commands that take the helpers of a pattern out of their files.
+fn without(entries: &[chain::Entry], pattern: &str) -> String {
+    let mut commands: Vec<String> = Vec::new();
+    for entry in entries
+        .iter()
+        .filter(|entry| entry.pattern() == Some(pattern))
+    {
+        let command = match &entry.file {
+            // It may hold a password.
+            Some(file) if pattern.contains('@') => {
+                format!("git config --file {} --edit", quoted(file))
+            }
+            Some(file) => format!(
+                "git config --file {} --unset-all {}",
+                quoted(file),
+                quoted(&entry.key)
+            ),
+            None => format!("unset {}", chain::environment()),
+        };
+        if !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
+    commands.join(" && ")
+}
+
+/// The sites for which git runs no helper at all.
+#[derive(Debug, Default)]
+pub struct Unhelped {
+    /// The URLs with settings of their own, and `None` for all others.
+    pub urls: Vec<Option<String>>,
+    /// The helpers that are configured, for whichever URL.
+    pub configured: Vec<String>,
+}
+
+/// Finds the sites for which git runs no helper.
+pub fn without_helper() -> Result<Unhelped, Error> {
+    let entries = chain::entries(Place::Here)?;
+    let mut patterns: Vec<&str> = entries.iter().filter_map(chain::Entry::pattern).collect();
+    patterns.sort_unstable();
+    patterns.dedup();
+    let urls = patterns
+        .into_iter()
+        .map(|pattern| Some(chain::example(pattern)));
+    let mut without = Vec::new();
+    for url in std::iter::once(None).chain(urls) {
+        let asked = url.as_deref().unwrap_or(ANY_SITE);
+        if chain::run_for(&entries, asked, Place::Here)?.is_empty() {
+            without.push(url);
+        }
+    }
+    Ok(Unhelped {
+        urls: without,
+        configured: entries.into_iter().map(|entry| entry.value).collect(),
+    })
+}
+
+fn is_run(entries: &[chain::Entry], url: &str) -> Result<bool, Error> {
+    let run = chain::run_for(entries, url, Place::Here)?;
+    let mut run = run.into_iter().filter_map(|at| entries.get(at));
+    Ok(run.any(|entry| is_ours(&entry.value)))
 }
 
 /// The command that has git ask our helper about `url`, or ends what keeps it from that.
 pub fn fix(url: &str) -> Result<String, Error> {
     let entries = chain::entries(Place::Here)?;
-    let run = chain::run_for(&entries, ANY_SITE, Place::Here)?;
-    let mut run = run.into_iter().filter_map(|at| entries.get(at));
     // Where every other site has it, this one has settings of its own.
-    let host = run.any(|entry| is_ours(&entry.value)).then_some(url);
+    let host = is_run(&entries, ANY_SITE)?.then_some(url);
+    setup(&entries, host)
+}
+
+/// The command that has git ask our helper about `url`, and no other before it.
+pub fn fix_order(url: &str) -> Result<String, Error> {
+    setup(&chain::entries(Place::Here)?, Some(url))
+}
+
+fn setup(entries: &[chain::Entry], host: Option<&str>) -> Result<String, Error> {
     let option = host.map(|url| format!(" --host {}", quoted(url)));
     let option = option.unwrap_or_default();
     let tried = [(Scope::Global, ""), (Scope::Local, " --local")];
     for (scope, name) in tried {
         let is_there = scope == Scope::Global || scope.file().is_ok();
-        let reached = || reaches(scope, host, &entries, host.unwrap_or(ANY_SITE), Place::Here);
+        let reached = || reaches(scope, host, entries, host.unwrap_or(ANY_SITE), Place::Here);
         if is_there && reached().is_ok() {
             return Ok(format!("wit setup{name}{option}"));
         }
     }
-    let reset = last_reset(&entries, host.unwrap_or(ANY_SITE), Place::Here)?;
-    let fix = reset.and_then(|reset| blocked(reset, &entries, host).fix());
+    let reset = last_reset(entries, host.unwrap_or(ANY_SITE), Place::Here)?;
+    let fix = reset.and_then(|reset| blocked(reset, entries, host).fix());
     Ok(fix.unwrap_or_else(|| format!("wit setup{option}")))
 }
 
