@@ -292,12 +292,46 @@ fn the_commands_of_azures_page_do_what_they_say() {
             "http://octo@GIT/work.git",
         ),
         ("https://dev.azure.com", "https://GIT"),
+        ("--path octo", "--path work.git"),
         ("oauthClientId ID", "oauthClientId public"),
         (&token, "ISSUER/token"),
         (&device, "ISSUER/device/auth"),
         ("499b84ac-1321-427f-aa17-267ca6975798/.default", "openid"),
     ];
     walk_as_oauth("docs/hosts/azure-devops.md", 8, &swaps, "public", "");
+}
+
+#[test]
+fn each_organization_of_azures_page_has_its_own_token() {
+    let mut home = Home::new();
+    // What is stored is looked at, and nobody is asked.
+    home.set("HTTPS_PROXY", "http://127.0.0.1:1");
+    let shown = commands("docs/hosts/azure-devops.md", |line| {
+        line.contains("--token-stdin") || line.contains("useHttpPath")
+    });
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    let directory = std::path::Path::new(WIT).parent().expect("a directory");
+    for command in &shown {
+        let words: Vec<&str> = command.split(' ').collect();
+        let name = words.iter().skip_while(|word| **word != "--path").nth(1);
+        std::fs::write(home.path().join("token"), name.unwrap_or(&"")).expect("written");
+        let line = format!("PATH={}:$PATH; {command}", directory.display());
+        done(&home.run("sh", &["-c", &line], ""));
+    }
+    let helper = format!("credential.helper={HELPER}");
+    for (url, token) in [
+        ("https://octo@dev.azure.com/octo/site/_git/hello", "octo"),
+        ("https://dev.azure.com/octo/site/_git/hello", "octo"),
+        ("https://acme@dev.azure.com/acme/site/_git/hello", "acme"),
+        ("https://dev.azure.com/ACME/site/_git/hello", "acme"),
+    ] {
+        let fill = ["-c", &helper, "credential", "fill"];
+        let answer = done(&home.run("git", &fill, &format!("url={url}\n")));
+        assert!(
+            answer.contains(&format!("password={token}\n")),
+            "{url}: {answer}"
+        );
+    }
 }
 
 #[test]
