@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::platform::Server;
+use crate::support::platform::{PASSWORD, Server};
 use crate::support::postgres::Postgres;
 use crate::support::{Home, WIT, done, refused, text};
 
@@ -274,4 +274,24 @@ fn another_user_is_told_to_be_the_owner() {
     let said = refused(&server.home.run(WIT, &["up"], ""), 2);
     assert!(said.contains("wit.sqlite3 belongs to user 65534"), "{said}");
     std::os::unix::fs::chown(&database, Some(0), None).expect("taken back");
+}
+
+#[test]
+fn what_the_server_makes_is_for_its_user_alone_whatever_the_umask() {
+    let home = Home::new();
+    fs::write(home.path().join("password"), PASSWORD).expect("written");
+    let script = "
+        umask 002
+        wit up --port 0 >up
+        url=$(sed -n 's/.*\\(http:[^ ]*[0-9]\\).*/\\1/p' up | head -n 1)
+        wit login $url --sign-up --email ada@example.org --username ada --password-stdin <password
+        wit setup
+        wit token create
+        wit repo create hello
+        git clone -q $url/ada/hello.git
+        git -C hello -c user.name=ada -c user.email=ada@example.org commit -q --allow-empty -m first
+        git -C hello push -q origin HEAD
+        wit up check || { wit down; exit 1; }
+        wit down";
+    done(&home.run("sh", &["-ec", script], ""));
 }

@@ -1,7 +1,9 @@
 //! What the commands print, word for word as it is documented.
 
+use crate::support::machine::Machine;
 use crate::support::server::{Server, answer};
-use crate::support::{Home, WIT, done, text};
+use crate::support::{Home, WIT, done, refused, text};
+use serde_json::{Value, json};
 use snapbox::{assert_data_eq, str};
 
 const SESSION: &str = "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu";
@@ -152,4 +154,38 @@ hint: wit token list
 
 "#]]
     );
+}
+
+#[test]
+fn a_token_that_could_not_be_printed_is_named_with_the_command_that_revokes_it() {
+    let machine = Machine::logged_in();
+    for arguments in [&["one", "--quiet"][..], &["two"], &["three", "--json"]] {
+        let words = arguments.join(" ");
+        let script = format!("wit token create {words} >/dev/full");
+        let said = refused(&machine.home.run("sh", &["-c", &script], ""), 5);
+        let said = match said.starts_with('{') {
+            true => {
+                serde_json::from_str::<Value>(&said).expect("JSON")["error"]["hint"].to_string()
+            }
+            false => said,
+        };
+        let command = said.split("to revoke it: ").nth(1).expect("a command");
+        let command = command.trim_end().trim_end_matches('"');
+        done(&machine.home.run("sh", &["-c", command], ""));
+    }
+    assert_eq!(machine.json(&["token", "list"]), json!([]));
+}
+
+#[test]
+fn a_token_for_git_is_said_to_be_used_where_git_asks_for_it() {
+    let machine = Machine::logged_in();
+    let create = ["token", "create"];
+    let said = done(&machine.wit(&create));
+    assert!(
+        said.contains("Git does not ask for it there yet: wit setup"),
+        "{said}"
+    );
+    done(&machine.wit(&["setup"]));
+    let said = done(&machine.wit(&create));
+    assert!(said.contains("Git on this machine uses it for"), "{said}");
 }

@@ -410,7 +410,9 @@ impl Client {
         }
         let says = |words: &str| text.iter().any(|cause| cause.contains(words));
         let is_plain = self.server.is_plain();
-        let (kind, text) = if says("dns error") {
+        let (kind, text) = if says("dns error") && says("Temporary failure") {
+            (ReasonKind::NoSuchHost, NO_NAME_SERVER)
+        } else if says("dns error") {
             (ReasonKind::NoSuchHost, NO_SUCH_HOST)
         } else if says("InvalidContentType") && !is_plain {
             (ReasonKind::NotTls, NOT_TLS)
@@ -580,6 +582,8 @@ fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
 
 /// Why a server is not reached whose name nobody knows.
 const NO_SUCH_HOST: &str = "there is no host of that name (DNS)";
+/// Why a server is not reached whose name can't be looked up now (EAI_AGAIN of getaddrinfo(3)).
+const NO_NAME_SERVER: &str = "its name can't be looked up now: no name server answers (DNS)";
 /// Why an https server is not reached that answers in plain http.
 const NOT_TLS: &str = "it answers, but not over TLS";
 /// Why there is no answer from an http server that speaks https.

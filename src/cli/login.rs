@@ -17,8 +17,8 @@ use super::{Context, Exit, Failure};
 use crate::api::Form;
 use crate::api::login::Login;
 use crate::api::server::ServerUrl;
+use crate::app::git_config;
 use crate::app::login::{self, Request, Way};
-use crate::app::setup_record::Record;
 use crate::config::Config;
 use crate::names::{USERNAME_RULE, is_email, is_username};
 use crate::quote::{Hint, Suggestion};
@@ -287,7 +287,7 @@ pub(super) fn checked_email(email: &str) -> Result<(), Failure> {
 
 /// Commands that lead from a sign-in to a push.
 fn next(server: &str, context: &Context) {
-    let is_set_up = Record::load(&context.paths).is_ok_and(|record| !record.changes.is_empty());
+    let is_set_up = git_config::chain::asks_ours(server);
     let create = Suggestion::new("wit token create").option("--server", server);
     match is_set_up {
         true => output::next(context, create),

@@ -265,6 +265,16 @@ fn asked(
     Ok(said.lines().filter_map(mark).collect())
 }
 
+/// Returns whether git asks our helper about a URL; `true` where git itself can't tell.
+pub fn asks_ours(url: &str) -> bool {
+    let asks = || -> Result<bool, Error> {
+        let entries = entries(Place::Here)?;
+        let run = run_for(&entries, url, Place::Here)?;
+        Ok(run.iter().any(|&at| is_ours(&entries[at].value)))
+    };
+    asks().unwrap_or(true)
+}
+
 /// The lines that hold a value of `key`, counted from 1, in the text of a configuration file.
 pub fn lines(text: &str, key: &str) -> Vec<usize> {
     let wanted = pattern(key);

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::pick::shown;
 use crate::api::promises::Precision;
 use crate::api::{CreatedToken, NewToken};
+use crate::app::git_config;
 use crate::app::issue::{self, DEFAULT_DAYS, Issued, Order, Replaced};
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ApiSession, GitSite, ServerArgs};
@@ -125,19 +126,22 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         replace_by,
     } = issued;
     completion::created(&context.paths, &api_session.name, &created.token);
+    let site = place.as_ref().map(|place| place.site.to_string());
     let shown = Shown {
         print,
         quiet: args.quiet,
+        is_asked: site.map(|site| git_config::chain::asks_ours(&site)),
         stored: place,
         replace_by,
         replaced: replaced.as_ref().map(|replaced| replaced.token.id.as_str()),
     };
-    report(&created, &shown, &api_session, context)?;
+    report(&created, &shown, &api_session, context)
+        .map_err(|error| unprinted(error, &created, &shown, &api_session))?;
     if context.json {
         return Ok(Exit::Done);
     }
-    if keep && !args.quiet {
-        output::next(context, "git push");
+    if let Some(is_asked) = shown.is_asked.filter(|_| !args.quiet) {
+        output::next(context, if is_asked { "git push" } else { "wit setup" });
     }
     let is_default = args.expires.is_none() && args.expires_on.is_none();
     if is_default && days == Some(DEFAULT_DAYS) && !args.quiet {
@@ -287,9 +291,30 @@ struct Shown<'a> {
     print: bool,
     quiet: bool,
     stored: Option<&'a GitSite>,
+    /// Whether git asks the helper about the site that it is stored for.
+    is_asked: Option<bool>,
     replace_by: Option<Expiry>,
     /// The id of the stored token whose place it took.
     replaced: Option<&'a str>,
+}
+
+/// What became of a token whose report could not be written.
+fn unprinted(
+    error: anyhow::Error,
+    created: &CreatedToken,
+    shown: &Shown,
+    api_session: &ApiSession,
+) -> anyhow::Error {
+    let name = escaped(&created.token.name);
+    let message = match shown.stored {
+        Some(_) => format!("the token {name} was created and stored, but could not be reported"),
+        None => format!("the token {name} was created, but could not be printed"),
+    };
+    let revoke = api_session.suggest("wit token revoke");
+    Failure::new(Exit::Unfinished, message)
+        .hint(Hint::from("to revoke it: ").command(&revoke.arg(created.token.id.as_str())))
+        .caused_by(error)
+        .into()
 }
 
 fn report(
@@ -356,10 +381,17 @@ fn report(
     }
     if let Some(GitSite { site, .. }) = stored {
         let location = output::tilde(&api_session.store.location());
-        writeln!(
-            text,
-            "\nGit on this machine uses it for {site}.\nIt is kept in {location}."
-        )?;
+        match shown.is_asked {
+            Some(false) => writeln!(
+                text,
+                "\nIt is stored for {site}, in {location}.\n\
+                 Git does not ask for it there yet: wit setup"
+            )?,
+            _ => writeln!(
+                text,
+                "\nGit on this machine uses it for {site}.\nIt is kept in {location}."
+            )?,
+        }
         if api_session.host != HostType::Wit {
             writeln!(text, "When it is revoked, git uses the sign-in again.")?;
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::fs::Mode;
 
 use super::options::Start;
 use super::report;
@@ -27,6 +28,8 @@ pub fn run(
     if args.detach {
         rustix::process::setsid().context("can't leave the terminal")?;
     }
+    // Its repositories, and all that git writes in them, are for this user alone.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     if !args.detach {
         super::require_remembered_files(args)?;
         report::warn_of_sign_up(args, last);
