@@ -1,5 +1,6 @@
 //! A server's token API, in whichever of its three forms.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -294,6 +295,15 @@ pub enum ApiError {
         #[source]
         reason: Reason,
     },
+    /// Nothing was sent: the certificates that are to be trusted can't be read.
+    #[error("can't read the certificates in {}: {reason}", file.display())]
+    CaFile {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        reason: Reason,
+    },
     /// Nothing was sent: plain http to another machine would show the secret on its way.
     #[error("{server}: plain http would show the secret on its way")]
     PlainHttp {
@@ -406,6 +416,7 @@ impl ApiError {
         match self {
             ApiError::Lost { .. } | ApiError::Failed { .. } | ApiError::Malformed { .. } => true,
             ApiError::Unreachable { .. }
+            | ApiError::CaFile { .. }
             | ApiError::PlainHttp { .. }
             | ApiError::Unauthorized
             | ApiError::Forbidden { .. }

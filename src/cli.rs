@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -135,20 +136,23 @@ impl Failure {
     pub fn report(&self, json: bool) {
         let message = output::redacted(&self.message);
         let hint = self.hint.as_deref().map(output::redacted);
-        if json {
-            let document = serde_json::json!({
-                "error": {"message": message, "hint": hint, "exit": self.exit.code()}
-            });
-            eprintln!("{document}");
-            return;
+        let mut text = match json {
+            true => {
+                let document = serde_json::json!({
+                    "error": {"message": message, "hint": hint, "exit": self.exit.code()}
+                });
+                format!("{document}\n")
+            }
+            false => {
+                let error = output::styled_error("error:", output::WRONG.bold());
+                format!("{error} {message}\n")
+            }
+        };
+        if let Some(hint) = hint.filter(|_| !json) {
+            text += &format!("hint: {hint}\n");
         }
-        eprintln!(
-            "{} {message}",
-            output::styled_error("error:", output::WRONG.bold())
-        );
-        if let Some(hint) = hint {
-            eprintln!("hint: {hint}");
-        }
+        // Where stderr can't be written the exit code says it.
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 }
 
@@ -335,10 +339,22 @@ impl Command {
 /// Reads the command line; where it is wrong, says so and returns the exit code.
 pub fn parse() -> Result<Cli, Exit> {
     Cli::try_parse().map_err(|error| {
+        let typed: Vec<String> = std::env::args_os()
+            .skip(1)
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        // What follows `--` is another command's.
+        let ours = typed.split(|argument| argument == "--").next();
+        let ours = ours.unwrap_or_default();
+        let is_json = ours.iter().any(|argument| argument == "--json");
         if !error.use_stderr() {
-            // Help and version. A reader that has gone away is no error.
-            let _ = error.print();
-            return Exit::Done;
+            // Help and version.
+            let Err(error) = help::print(&error.render()) else {
+                return Exit::Done;
+            };
+            let failure = failure(&error.into());
+            failure.report(is_json);
+            return failure.exit;
         }
         if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             if std::env::args_os().len() == 1 && help::is_new_here() {
@@ -348,13 +364,7 @@ pub fn parse() -> Result<Cli, Exit> {
             }
             return Exit::Usage;
         }
-        // What follows `--` is another command's.
-        let ours = (std::env::args_os().skip(1)).take_while(|argument| argument != "--");
-        let typed: Vec<String> = ours
-            .map(|argument| argument.to_string_lossy().into_owned())
-            .collect();
-        let is_json = typed.iter().any(|argument| argument == "--json");
-        usage::failure(&error, &words(typed.into_iter())).report(is_json);
+        usage::failure(&error, &words(ours.iter().cloned()), &typed).report(is_json);
         Exit::Usage
     })
 }

@@ -57,6 +57,7 @@ mod lost_response;
 mod maintenance;
 mod matching;
 mod misleading;
+mod newcomer;
 mod oauth;
 mod outputs;
 #[cfg(target_os = "linux")]

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -149,11 +150,17 @@ impl Client {
             // Only what these programs send themselves is ever sent again.
             .retry(reqwest::retry::never());
         if let Some(file) = ca_file {
-            let unread = |why: String| {
-                let why = format!("{}: {why}", file.display());
-                unreachable(Reason::new(ReasonKind::Certificate, why))
+            let unread = |reason: Reason| ApiError::CaFile {
+                file: file.to_owned(),
+                reason,
             };
-            let pem = std::fs::read(file).map_err(|error| unread(error.to_string()))?;
+            let pem = std::fs::read(file).map_err(|error| {
+                let why = match error.kind() {
+                    io::ErrorKind::NotFound => "no such file".to_owned(),
+                    _ => error.to_string(),
+                };
+                unread(Reason::from(why).caused_by(error))
+            })?;
             let all = Certificate::from_pem_bundle(&pem).unwrap_or_default();
             if all.is_empty() {
                 return Err(unread("there is no certificate (PEM) in it".into()));

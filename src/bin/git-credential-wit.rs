@@ -1,7 +1,7 @@
 //! Hands stdin, stdout and the store to the helper. No clap, no network, no runtime.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use wit::config::{self, Paths};
@@ -161,8 +161,14 @@ impl Arguments {
 }
 
 fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        // A reader that has gone away is no error.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            trace::tell(format_args!("can't write to stdout: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::ask::{asked, first_line};
+use super::confirm::confirm;
 use super::login::checked_email;
 use super::output::{ago, date, escaped, rfc3339};
 use super::session::{self, Login, ServerArgs};
@@ -73,6 +74,9 @@ struct SignOut {
     /// All, this one too
     #[arg(long)]
     all: bool,
+    /// Skip the confirmation prompt, which is shown for --others and --all
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -231,6 +235,12 @@ fn sign_out(args: &SignOut, context: &Context) -> anyhow::Result<Exit> {
     let login = session::login(context, &args.server)?;
     let (client, session) = (&login.client, &login.session.token);
     let Some(id) = &args.id else {
+        let which = match args.others {
+            true => "all other sign-ins",
+            false => "all sign-ins, this one too",
+        };
+        let server = client.server();
+        confirm(&format!("End {which} at {server}?"), args.yes)?;
         let ended = account::end_all(client, session, args.others);
         let ended = ended.map_err(|error| told(error, &login))?;
         let text = match args.others {
@@ -253,7 +263,7 @@ fn sign_out(args: &SignOut, context: &Context) -> anyhow::Result<Exit> {
             return Err(Failure::new(Exit::Failed, message).hint(SIGN_INS).into());
         }
         several => {
-            let message = format!("'{}' fits {} sign-ins", escaped(id), several.len());
+            let message = format!("'{}' matches {} sign-ins", escaped(id), several.len());
             return Err(Failure::new(Exit::Failed, message).hint(SIGN_INS).into());
         }
     };

@@ -220,13 +220,25 @@ fn prompted(prompt: &str, what: &str, new: bool, hint: impl Into<Hint>) -> anyho
     if !io::stdin().is_terminal() {
         return Err(no_terminal(hint));
     }
-    let secret = Secret::from(rpassword::prompt_password(format!("{prompt}: "))?);
+    let typed = |prompt: String| match rpassword::prompt_password(prompt) {
+        Ok(text) => Ok(Secret::from(text)),
+        // Ctrl-D.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            let message = format!("no {what} was given: end of input");
+            Err(Failure::new(Exit::Usage, message).hint("run it again, and type one"))
+        }
+        Err(error) => {
+            let message = format!("can't read the {what} from the terminal: {error}");
+            Err(Failure::new(Exit::Failed, message).caused_by(error))
+        }
+    };
+    let secret = typed(format!("{prompt}: "))?;
     if secret.is_empty() {
         return Err(Failure::new(Exit::Usage, format!("no {what} was given"))
             .hint("run it again, and type one")
             .into());
     }
-    if new && Secret::from(rpassword::prompt_password(format!("Repeat {what}: "))?) != secret {
+    if new && typed(format!("Repeat {what}: "))? != secret {
         return Err(Failure::new(Exit::Usage, format!("the two {what}s differ"))
             .hint("run it again, and type the same twice")
             .into());

@@ -4,6 +4,7 @@
 mod host_login;
 
 use std::error::Error;
+use std::io;
 
 pub use self::host_login::register;
 use super::{Exit, Failure};
@@ -13,6 +14,7 @@ use crate::api::{ApiError, DISK_FULL_STATUS, Reason, ReasonKind};
 #[cfg(all(feature = "platform", unix))]
 use crate::app::diagnose::files::aside;
 use crate::app::exec::ExecError;
+use crate::app::git_config;
 use crate::app::host_login::HostLoginError;
 use crate::app::issue::IssueError;
 use crate::app::login::LoginError;
@@ -22,7 +24,8 @@ use crate::app::session::SessionError;
 use crate::database::DatabaseError;
 use crate::expiry::{DAY, iso_date};
 #[cfg(all(feature = "platform", unix))]
-use crate::files::{Fault, FileError};
+use crate::files::Fault;
+use crate::files::FileError;
 use crate::hosts;
 use crate::hosts::renew::RenewError;
 #[cfg(all(feature = "platform", unix))]
@@ -80,15 +83,19 @@ fn tell(error: &anyhow::Error, at: Option<&AtHost>) -> Failure {
         return Failure {
             exit: failure.exit,
             message: failure.message.clone(),
-            hint: hint.or_else(|| Some(general_hint(failure.exit).to_owned())),
+            hint: hint.or_else(|| general_hint(failure.exit, error).map(str::to_owned)),
             source: None,
         };
     }
     // The outermost that is known says most.
     let kind = error.chain().find_map(|cause| kind(cause, at));
     let (exit, hint) = kind.unwrap_or((Exit::Failed, None));
+    let hint = hint.or_else(|| general_hint(exit, error).map(Hint::from));
     let failure = Failure::new(exit, message(error));
-    failure.hint(hint.unwrap_or_else(|| general_hint(exit).into()))
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 /// Writes an error and all of its causes to the trace, each on a line.
@@ -453,6 +460,7 @@ fn api(error: &ApiError, at: Option<&AtHost>) -> Kind {
                 ReasonKind::Other => "is it running? wit up starts one on this machine",
             }
         }
+        ApiError::CaFile { .. } => "--ca-file takes a PEM file with one or more certificates",
         ApiError::DatabaseRefused { .. } => "set DATABASE_URL to the database of your wit server",
         ApiError::PlainHttp { .. } => "use https, or --allow-http",
         ApiError::NotFound => "wit token list",
@@ -529,6 +537,7 @@ fn by_host(error: &ApiError, at: &AtHost) -> Option<Kind> {
         ApiError::Unsupported { .. } => "the host's own pages may have it".into(),
         ApiError::Limited { .. }
         | ApiError::Failed { .. }
+        | ApiError::CaFile { .. }
         | ApiError::Impossible { .. }
         | ApiError::PasswordNeeded { .. }
         | ApiError::WrongPassword { .. } => return None,
@@ -536,10 +545,32 @@ fn by_host(error: &ApiError, at: &AtHost) -> Option<Kind> {
     Some((Exit::Failed, Some(hint)))
 }
 
-/// Hint where nothing better is known.
-pub fn general_hint(exit: Exit) -> &'static str {
+/// Hint where nothing better is known. `wit doctor` is named only for what it looks at: the store, the
+/// files that `wit` keeps, git's configuration, and the servers.
+fn general_hint(exit: Exit, error: &anyhow::Error) -> Option<&'static str> {
+    let is_diagnosed = |cause: &(dyn Error + 'static)| {
+        let io: Option<&io::Error> = cause.downcast_ref();
+        let inner = io.and_then(io::Error::get_ref);
+        inner.is_some_and(|inner| inner.is::<FileError>())
+            || cause.is::<StoreError>()
+            || cause.is::<FileError>()
+            || cause.is::<git_config::Error>()
+            || cause.is::<ApiError>()
+    };
     match exit {
-        Exit::Usage => "wit --help",
-        _ => "wit doctor finds out what is wrong",
+        Exit::Usage => Some("wit --help"),
+        _ if is_of_server(error) => None,
+        _ => (error.chain().any(is_diagnosed)).then_some("wit doctor finds what is wrong"),
     }
+}
+
+/// Returns whether it is about a file of a server's data directory, which `wit doctor` does not read.
+#[cfg(all(feature = "platform", unix))]
+fn is_of_server(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<RememberedError>())
+}
+
+#[cfg(not(all(feature = "platform", unix)))]
+fn is_of_server(_: &anyhow::Error) -> bool {
+    false
 }

@@ -1,5 +1,7 @@
 //! `wit help` and `wit version`, the commands in groups, and the first steps of a new user.
 
+use std::io;
+
 use clap::builder::StyledStr;
 use clap::{CommandFactory, Subcommand};
 use serde_json::json;
@@ -51,12 +53,17 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         output::json(&json!({ "help": help.to_string() }))?;
         return Ok(Exit::Done);
     }
+    print(&help)?;
+    Ok(Exit::Done)
+}
+
+/// Writes a help to stdout.
+pub fn print(help: &StyledStr) -> io::Result<()> {
     let text = match output::takes_colour() {
         true => help.ansi().to_string(),
         false => help.to_string(),
     };
-    output::print(text.as_bytes())?;
-    Ok(Exit::Done)
+    output::print(text.as_bytes())
 }
 
 pub fn version(context: &Context) -> anyhow::Result<Exit> {

@@ -114,13 +114,23 @@ pub fn tilde(text: &str) -> String {
     text.replace(&format!("{home}/"), "~/")
 }
 
+/// Stdout can't be written, such as to a full disk.
+#[derive(Debug, thiserror::Error)]
+#[error("can't write to stdout")]
+struct StdoutError(#[source] io::Error);
+
 /// Writes to stdout. That nobody reads it any more (`wit token list | head`) is not an error.
 pub fn print(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        other => other.map_err(unwritten),
     }
+}
+
+/// A failed write to stdout as an error that says so.
+pub fn unwritten(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), StdoutError(error))
 }
 
 /// `replaced, ends in 52 minutes`.

@@ -1,12 +1,13 @@
 //! clap's errors in the form of ours: one line that says what, then how it is used and what to type.
 
-use clap::CommandFactory;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory};
 
 use super::{Cli, Exit, Failure, output};
+use crate::quote::Suggestion;
 
-/// Failure for a wrong command line; `words` are the commands in it.
-pub fn failure(error: &clap::Error, words: &str) -> Failure {
+/// Failure for a wrong command line; `words` are the commands in it, and `typed` is all of it.
+pub fn failure(error: &clap::Error, words: &str, typed: &[String]) -> Failure {
     // clap repeats what it was given, and that may be a token in the wrong place.
     let text = output::redacted(&error.render().to_string());
     let mut paragraphs = text.trim_end().split("\n\n");
@@ -24,28 +25,37 @@ pub fn failure(error: &clap::Error, words: &str) -> Failure {
             message = format!("{message}\nusage: {usage}");
         }
     }
+    let (name, command) = command(words);
     if error.kind() == ErrorKind::MissingSubcommand {
         // clap lists hidden ones too.
-        let (mut command, mut name) = (Cli::command(), "wit".to_owned());
-        for word in words.split_whitespace() {
-            let Some(below) = command.find_subcommand(word).cloned() else {
-                break;
-            };
-            command = below;
-            name = format!("{name} {word}");
-        }
         let shown = command
             .get_subcommands()
             .filter(|below| !below.is_hide_set());
-        let shown: Vec<&str> = shown.map(clap::Command::get_name).collect();
+        let shown: Vec<&str> = shown.map(Command::get_name).collect();
         let shown = shown.join(", ");
         message = format!("'{name}' needs a subcommand, one of: {shown}");
+    }
+    // An option that is not known is hardly ever meant as a value.
+    hint = hint.filter(|tip| !tip.starts_with("to pass '--"));
+    if let Some(similar) = shown_ones(error, &command) {
+        let what = match error.kind() {
+            ErrorKind::InvalidSubcommand => "subcommand",
+            _ => "argument",
+        };
+        hint = match similar.as_slice() {
+            [] => None,
+            [one] => Some(format!("a similar {what} exists: {one}")),
+            several => Some(format!(
+                "some similar {what}s exist: {}",
+                several.join(", ")
+            )),
+        };
     }
     let help = match words {
         "" => "wit --help".to_owned(),
         words => format!("wit {words} --help"),
     };
-    let hint = match hint {
+    let hint = match hint.or_else(|| after_dashes(error, words, typed)) {
         Some(tip) => format!("{tip}; {help}"),
         None => help,
     };
@@ -53,6 +63,59 @@ pub fn failure(error: &clap::Error, words: &str) -> Failure {
         hint: Some(hint),
         ..Failure::new(Exit::Usage, message)
     }
+}
+
+/// The command of those words, with its name.
+fn command(words: &str) -> (String, Command) {
+    let (mut command, mut name) = (Cli::command(), "wit".to_owned());
+    for word in words.split_whitespace() {
+        let Some(below) = command.find_subcommand(word).cloned() else {
+            break;
+        };
+        command = below;
+        name = format!("{name} {word}");
+    }
+    (name, command)
+}
+
+/// Of the commands and options that clap finds similar those that a help lists. `None` where it hides
+/// none of them.
+fn shown_ones(error: &clap::Error, command: &Command) -> Option<Vec<String>> {
+    let similar = error
+        .get(ContextKind::SuggestedSubcommand)
+        .or_else(|| error.get(ContextKind::SuggestedArg))?;
+    let similar = match similar {
+        ContextValue::String(one) => std::slice::from_ref(one),
+        ContextValue::Strings(several) => several.as_slice(),
+        _ => return None,
+    };
+    let is_hidden = |name: &String| match name.strip_prefix("--") {
+        Some(long) => (command.get_arguments())
+            .any(|argument| argument.is_hide_set() && argument.get_long() == Some(long)),
+        None => (command.find_subcommand(name)).is_some_and(Command::is_hide_set),
+    };
+    if !similar.iter().any(is_hidden) {
+        return None;
+    }
+    let shown = similar.iter().filter(|name| !is_hidden(name));
+    Some(shown.map(|name| format!("'{name}'")).collect())
+}
+
+/// The command of `wit token exec` after the `--` that was left out.
+fn after_dashes(error: &clap::Error, words: &str, typed: &[String]) -> Option<String> {
+    let is_left_out = words == "token exec"
+        && error.kind() == ErrorKind::UnknownArgument
+        && !typed.iter().any(|word| word == "--");
+    let Some(ContextValue::String(first)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let at = typed.iter().position(|word| word == first)?;
+    if !is_left_out || first.starts_with('-') {
+        return None;
+    }
+    let (ours, others) = typed.split_at(at);
+    let command = Suggestion::new("wit").args(ours).arg("--").args(others);
+    Some(output::redacted(&command.to_string()))
 }
 
 /// Several lines as one: a list's entries follow its colon.

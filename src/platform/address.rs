@@ -41,6 +41,13 @@ pub struct CantListen {
     pub cause: io::Error,
 }
 
+impl CantListen {
+    /// Returns whether it is the address that is wrong, whatever the port.
+    pub fn is_of_another_machine(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::AddrNotAvailable
+    }
+}
+
 /// Listens on the port that was asked for, else on the one that `data_dir` remembers. Port 0 means a
 /// free one where none is remembered.
 pub async fn listen(

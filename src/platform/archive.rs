@@ -43,7 +43,7 @@ struct Counts {
 /// An archive that can't be used. Nothing has been changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    #[error("this is no archive of `wit up backup`")]
+    #[error("not an archive of `wit up backup`")]
     Foreign,
     #[error("the archive has format {0}, which is newer than this program")]
     Newer(u64),

@@ -296,6 +296,9 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
         let what = format!("{} can't be read, by which {url} is trusted", quoted(file));
         return Finding::wrong("ca", what).why(why).fix(trusting);
     }
+    if let ApiError::CaFile { .. } = error {
+        return Finding::wrong("ca", why).fix(trusting);
+    }
     if let ApiError::Unreachable { reason, .. } | ApiError::Lost { reason, .. } = error
         && reason.kind() == ReasonKind::Certificate
     {

@@ -17,6 +17,17 @@ const SOURCE: &str = concat!("wit ", env!("CARGO_PKG_VERSION"));
 /// Definition of an apostrophe, for groff and others.
 const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
+/// Description of wit(1).
+const DESCRIPTION: &str = "\
+wit signs in to git hosts, and creates, rotates and revokes the tokens that git uses there. It keeps
+them in the keychain of the desktop or in encrypted files, from which
+.BR git\\-credential\\-wit (1)
+answers git. wit up starts a git hosting server on this machine.
+.PP
+Each command has a page of its own, such as
+.BR wit\\-login (1).
+";
+
 /// Variables, with their effects. docs/configuration.md has all of them.
 const ENVIRONMENT: [(&str, &str); 12] = [
     ("WIT_STORE", "The store to use, over the configuration."),
@@ -31,7 +42,7 @@ const ENVIRONMENT: [(&str, &str); 12] = [
     ("WIT_INTERACTIVE", "false: no prompt of the keychain."),
     (
         "WIT_QUIET",
-        "1: the helper announces no token that expires soon.",
+        "Set: the helper does not warn of tokens that expire soon or were not renewed.",
     ),
     (
         "WIT_TRACE",
@@ -132,7 +143,11 @@ fn pages(dir: &Path, mut command: clap::Command, parent: Option<&str>) -> anyhow
     man.render_title(&mut roff)?;
     man.render_name_section(&mut roff)?;
     synopsis(&command, &name, &mut roff)?;
-    man.render_description_section(&mut roff)?;
+    match parent {
+        // clap_mangen would repeat the line after the name.
+        None => write!(roff, ".SH DESCRIPTION\n{DESCRIPTION}")?,
+        Some(_) => man.render_description_section(&mut roff)?,
+    }
     man.render_options_section(&mut roff)?;
     let below: Vec<clap::Command> = command
         .get_subcommands()

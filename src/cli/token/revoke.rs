@@ -6,6 +6,7 @@ use super::pick;
 use crate::api::promises::require;
 use crate::api::{AlsoRevoked, ApiError, Token};
 use crate::cli::ask::first_line;
+use crate::cli::confirm::confirm;
 use crate::cli::output::{self, escaped};
 use crate::cli::session::{self, ApiSession, PlaceArgs, ServerArgs};
 use crate::cli::{Context, Exit, Failure, completion};
@@ -21,6 +22,9 @@ pub struct Args {
     /// Read the token itself from the first line of stdin
     #[arg(long, conflicts_with = "ids")]
     token_stdin: bool,
+    /// Skip the confirmation prompt, which is shown for several tokens
+    #[arg(long)]
+    yes: bool,
     /// Read the account's password from the first line of stdin, and a one-time code from the
     /// second, for a host that requires them
     #[arg(long, conflicts_with = "token_stdin")]
@@ -77,6 +81,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         if !chosen.iter().any(|known| known.id == token.id) {
             chosen.push(token);
         }
+    }
+    if chosen.len() > 1 {
+        let labels: Vec<String> = chosen.iter().map(|token| pick::label(token)).collect();
+        confirm(&format!("Revoke {}?", labels.join(", ")), args.yes)?;
     }
     end(&api_session, &chosen, context)?;
     Ok(Exit::Done)

@@ -60,7 +60,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
                     .into(),
             );
         }
-        let summary = write(&mut BufWriter::new(io::stdout().lock()))?;
+        let summary = write(&mut BufWriter::new(io::stdout().lock()))
+            .context("can't write the backup to stdout")?;
         warn(&summary);
         return Ok(exit(&summary));
     }

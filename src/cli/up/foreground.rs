@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::fs::Mode;
 
-use super::options::Start;
+use super::options::{LOOPBACK, Start};
 use super::report;
 use crate::cli::ask::first_line;
 use crate::cli::{Context, Exit, Failure};
@@ -17,7 +17,7 @@ use crate::platform::first_user::Wanted;
 use crate::platform::last_start::LastStart;
 use crate::platform::quota::Quota;
 use crate::platform::{self, Ready, StartError, instance, log_file, tls};
-use crate::quote::Suggestion;
+use crate::quote::{Hint, Suggestion};
 
 pub fn run(
     args: &Start,
@@ -103,6 +103,15 @@ fn with_hint(error: anyhow::Error, data_dir: &Path) -> anyhow::Error {
     let at = |command: Suggestion| command.option("--data-dir", data_dir.display().to_string());
     let hint = if error.is::<instance::AlreadyRunning>() {
         at(Suggestion::new("wit down"))
+    } else if let Some(foreign) = error.downcast_ref::<CantListen>()
+        && foreign.is_of_another_machine()
+    {
+        let message = format!("this machine has no address {}", foreign.address.ip());
+        let up = at(Suggestion::new("wit up").option("--listen", LOOPBACK.to_string()));
+        return Failure::new(Exit::Failed, message)
+            .hint(Hint::from(up).text(", or another address of this machine"))
+            .caused_by(error)
+            .into();
     } else if let Some(taken) = error.downcast_ref::<CantListen>() {
         let port = match taken.is_remembered {
             true => address::free_port(taken.address.ip()).unwrap_or_default(),

@@ -10,7 +10,8 @@ use url::Url;
 use crate::platform::last_start::LastStart;
 use crate::platform::layout;
 
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Address that is listened on where none is named.
+pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const MAX_REPOSITORIES: u64 = 1000;
 const MAX_DISK: u64 = 10 << 30;
 /// Seconds.

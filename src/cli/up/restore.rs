@@ -111,6 +111,12 @@ fn with_hint(error: anyhow::Error, args: &Args, data_dir: &Path) -> anyhow::Erro
         Suggestion::new("wit down").option("--data-dir", data_dir())
     } else if let Some(ArchiveError::RepositoriesOnly) = error.downcast_ref() {
         again.arg("--repositories-only")
+    } else if error.is::<ArchiveError>() {
+        let message = match args.file == Path::new("-") {
+            true => "can't restore from stdin".to_owned(),
+            false => format!("can't restore {}", args.file.display()),
+        };
+        return error.context(message);
     } else {
         return error;
     };

@@ -124,12 +124,10 @@ fn line(done: &Done) -> String {
             output::rfc3339(*until)
         ),
         Outcome::Undone if done.by_itself => {
-            format!(
-                "Took the rotation of {name} back; where the old token was replaced, {OLD_ENDS}"
-            )
+            format!("Rotation of {name} undone; where the old token was replaced, {OLD_ENDS}")
         }
         Outcome::Undone => {
-            format!("Took the rotation of {name} back: the old token is in its place")
+            format!("Rotation of {name} undone; the old token stays in use")
         }
         Outcome::Gone => format!("The rotation of {name} was finished by another process"),
     }
@@ -339,7 +337,10 @@ fn hint(error: &RotationError, left: &Journal, attended: bool, context: &Context
         _ if left.by_itself && !left.is_in_place() => {
             format!("wit token rotate --self; where you are logged in: {rotate} --resume")
         }
-        RotationError::Undelivered { .. } => format!("fix it, then: {rotate} --resume"),
+        RotationError::Undelivered { .. } => {
+            let again = again(left, context);
+            format!("fix it, then: {again} --resume, or undo the rotation: {again} --abort")
+        }
         RotationError::Api {
             error: ApiError::Unauthorized,
             ..
