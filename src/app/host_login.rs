@@ -854,9 +854,9 @@ impl Host<'_> {
             OAuthError::Api(ApiError::Unauthorized) => {
                 HostLoginError::TokenRefused(self.url(), page.map(Box::new))
             }
-            OAuthError::Api(error) if !matches!(error, ApiError::Unreachable { .. }) => {
-                self.unchecked(error)
-            }
+            // Nothing was asked.
+            OAuthError::Api(ApiError::Unreachable { .. } | ApiError::CaFile { .. }) => error.into(),
+            OAuthError::Api(error) => self.unchecked(error),
             other => other.into(),
         })?;
         if !about.is_accepted {
