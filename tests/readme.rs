@@ -39,7 +39,7 @@ pub fn file(name: &str) -> String {
 }
 
 /// The pages whose commands are run, in this order.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "docs/stores.md",
     "docs/configuration.md",
     "docs/network.md",
@@ -53,6 +53,7 @@ const PAGES: [&str; 13] = [
     "docs/migrating.md",
     "docs/usage.md",
     "README.md",
+    "docs/install.md",
 ];
 
 /// The blocks that are set off by four spaces, each with their lines.
