@@ -4,7 +4,7 @@ set -eu
 
 usage() {
     cat <<'USAGE'
-usage: ./install.sh [--prefix DIR] [--from ARCHIVE] [--try]
+usage: ./install.sh [--prefix DIR] [--from ARCHIVE [--sha256 SUM]] [--try]
        ./install.sh [--prefix DIR] --uninstall
        ./install.sh --help
 
@@ -14,7 +14,8 @@ again replaces what it installed.
 
   --prefix DIR    install below DIR (default: ~/.local)
   --from ARCHIVE  install what is in a release archive; nothing is built. Its
-                  checksum has to be beside it, in ARCHIVE.sha256 or SHA256SUMS
+                  checksum has to be beside it, in ARCHIVE.sha256 or SHA256SUMS.
+                  Where there are no sources, an archive beside this script is taken
   --sha256 SUM    the checksum of ARCHIVE, where it is in no file
   --try           install, then walk the whole way in a throwaway home: a server,
                   an account, a token, clone, push, revoke. It touches neither
@@ -65,6 +66,10 @@ done
 [ "$action" = install ] || [ "$try" = no ] || misuse "--try and --uninstall exclude each other"
 [ "$action" = install ] || [ -z "$archive" ] || misuse "--from and --uninstall exclude each other"
 [ -z "$sum" ] || [ -n "$archive" ] || misuse "--sha256 goes with --from"
+case $sum in
+    *[!0-9a-fA-F]*) misuse "--sha256 takes 64 hexadecimal digits" ;;
+esac
+[ -z "$sum" ] || [ "${#sum}" = 64 ] || misuse "--sha256 takes 64 hexadecimal digits"
 [ -n "$prefix" ] || misuse "there is no HOME; name a directory with --prefix"
 case $prefix in
     /*) ;;
@@ -83,13 +88,28 @@ manifest=$prefix/share/git-credential-wit/manifest
 # Whether the manifest of an earlier run lists this file.
 ours() { [ -f "$manifest" ] && grep -qxF "f $1" "$manifest"; }
 
+# Whether git was set up for a program below another prefix, which is still there.
+of_another_prefix() {
+    case $(command -v git-credential-wit 2>/dev/null) in
+        "$prefix/bin/git-credential-wit" | '') own=yes ;;
+        *) own=no ;;
+    esac
+    # A name alone is found in the PATH.
+    ! grep -qF "$prefix/bin/git-credential-wit" "$1" || return 1
+    ! grep -q '"value": "wit[ "]' "$1" || [ "$own" = no ] || return 1
+    sed -n 's|.*"value": "\(/[^"]*git-credential-wit\)".*|\1|p; s|.*"value": "wit[ "].*|/bin/true|p' "$1" |
+        while read -r program; do
+            [ ! -x "$program" ] || echo another
+        done | grep -q another
+}
+
 uninstall() {
     [ -f "$manifest" ] || die "nothing of this installer below $prefix" \
         "./install.sh --prefix DIR --uninstall, with the DIR that it was installed to"
     # Only wit itself takes back to the byte what `wit setup` did.
     for record in "${XDG_STATE_HOME:-${HOME-}/.local/state}/wit/setup.json" \
         "${HOME-}/Library/Application Support/wit/setup.json"; do
-        if [ -f "$record" ] && [ -x "$prefix/bin/wit" ]; then
+        if [ -f "$record" ] && [ -x "$prefix/bin/wit" ] && ! of_another_prefix "$record"; then
             die "wit setup is still in effect, and only wit can take it back; nothing was removed" \
                 "$prefix/bin/wit setup --undo" \
                 "the same with --system, or with --local in its repository, for what was set up so" \
@@ -108,9 +128,9 @@ uninstall() {
     while read -r kind path; do
         if [ "$kind" = f ] && [ -e "$prefix/$path" ]; then
             rm -f -- "$prefix/$path"
-            say "removed $prefix/$path"
         fi
     done <"$manifest"
+    say "Removed what was installed below $prefix."
     # The deepest directory first; one that holds something of somebody else stays.
     dirs=$(sed -n 's/^d //p' "$manifest" | sort -r)
     made_prefix=$(grep -x p "$manifest" || :)
@@ -133,6 +153,11 @@ check_needs() {
     fi
     [ -n "$missing" ] || return 0
     say "install.sh: missing:$missing" >&2
+    if [ "$missing" = " git" ]; then
+        say "hint: install git from your system's packages" >&2
+        exit 1
+    fi
+    say "hint: with a release archive nothing is built: ./install.sh --from ARCHIVE" >&2
     case $missing in
         *git* | *C-compiler*)
             if command -v apt-get >/dev/null 2>&1; then
@@ -211,7 +236,6 @@ place() {
     cp -- "$1" "$partial"
     chmod "$3" "$partial"
     mv -f -- "$partial" "$prefix/$2"
-    say "installed $prefix/$2"
 }
 
 # Prints the checksum of the archive, from whatever program this machine has for that.
@@ -231,15 +255,16 @@ unpack() {
     [ -f "$archive" ] || die "there is no archive $archive"
     if [ -z "$sum" ]; then
         name=${archive##*/}
-        for sums in "$archive.sha256" "$(dirname -- "$archive")/SHA256SUMS"; do
-            [ -f "$sums" ] || continue
+        # A file that is named after the archive is for it, whatever the archive was called before.
+        sum=$(sed -n 's/^\([0-9a-fA-F]\{64\}\) .*/\1/p' "$archive.sha256" 2>/dev/null | head -n 1)
+        sums=$(dirname -- "$archive")/SHA256SUMS
+        if [ -z "$sum" ] && [ -f "$sums" ]; then
             # The form of sha256sum: the sum, two characters, the name.
             sum=$(sed -n 's/\r$//; s/^\([0-9a-fA-F]\{64\}\) [ *]\(.*\)$/\2 \1/p' "$sums" |
                 while read -r line; do
                     [ "${line% *}" != "$name" ] || printf '%s\n' "${line##* }"
                 done | head -n 1)
-            [ -z "$sum" ] || break
-        done
+        fi
         [ -n "$sum" ] || die "there is no checksum of $archive beside it; nothing was installed" \
             "download $name.sha256 to the same directory, or name the sum: --sha256 SUM"
     fi
@@ -251,7 +276,13 @@ unpack() {
     trap 'rm -rf -- "$unpacked"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    gzip -dc <"$archive" | tar -xf - -C "$unpacked"
+    trap 'exit 141' PIPE
+    # tar says the same of each file; the first line tells.
+    gzip -dc <"$archive" 2>"$unpacked/error" | tar -xf - -C "$unpacked" 2>>"$unpacked/error" || :
+    if [ -s "$unpacked/error" ]; then
+        die "can't unpack $archive: $(head -n 1 "$unpacked/error")" \
+            "is there room in ${TMPDIR:-/tmp}? TMPDIR names another directory"
+    fi
     tree=$(echo "$unpacked"/git-credential-wit-*)
     for file in bin/git-credential-wit bin/wit share/man/man1/wit.1; do
         { [ -f "$tree/$file" ] && [ ! -L "$tree/$file" ]; } ||
@@ -273,6 +304,13 @@ install() {
     elif [ -x "$source_dir/bin/wit" ] && [ ! -e "$source_dir/Cargo.toml" ]; then
         # This is in an archive that somebody has unpacked.
         tree=$source_dir
+    elif [ ! -e "$source_dir/Cargo.toml" ]; then
+        # Downloaded beside it.
+        for archive in "$source_dir"/git-credential-wit-*.tar.gz; do :; done
+        [ -f "$archive" ] || die "there are no sources here to build, nor a release archive" \
+            "./install.sh --from ARCHIVE"
+        say "Installing from $archive"
+        unpack
     fi
     check_needs
     cd "$source_dir"
@@ -286,6 +324,7 @@ install() {
     trap 'rm -rf -- "$manifest.new" ${partial:+"$partial"} ${unpacked:+"$unpacked"}' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
+    trap 'exit 141' PIPE
     # All that will be there is written down first: an installation that was interrupted can be
     # finished, and taken back.
     before=
@@ -294,7 +333,9 @@ install() {
         [ -d "$prefix" ] || say p
         for_each_file note
     )
-    mkdir -p -- "${manifest%/*}"
+    { mkdir -p -- "${manifest%/*}" 2>/dev/null && [ -w "${manifest%/*}" ]; } ||
+        die "nothing can be installed below $prefix: no permission, or no directory" \
+            "choose another directory: ./install.sh --prefix DIR; or run it as root"
     printf '%s\n' "$before" "$now" | grep . | write_manifest
     for_each_file place
     # What an earlier version installed and this one does not have.
@@ -303,7 +344,8 @@ install() {
     done
     { printf '%s\n' "$before" | grep '^[dp]' || :; printf '%s\n' "$now"; } | write_manifest
     [ -z "$unpacked" ] || rm -rf -- "$unpacked"
-    trap - EXIT INT TERM HUP
+    trap - EXIT INT TERM HUP PIPE
+    say "Installed git-credential-wit and wit in $prefix/bin, man pages and completions in $prefix/share."
 }
 
 build() {
@@ -321,11 +363,19 @@ next_steps() {
             say "    export PATH=\"$prefix/bin:\$PATH\""
             ;;
     esac
+    case ${SHELL:-} in
+        */zsh)
+            say ""
+            say "For completions add this line to ~/.zshrc, before compinit is run:"
+            say "    fpath=('$prefix/share/zsh/site-functions' \$fpath)"
+            ;;
+    esac
+    # An upgrade changes nothing of what was set up.
+    [ -z "$before" ] || return 0
     say ""
     say "To use it for real:"
-    say "    wit login https://YOUR-SERVER"
-    say "    wit setup"
-    say "    wit token create --expires 30"
+    say "    wit setup                       # git asks wit for credentials from now on"
+    say "    wit login https://YOUR-SERVER   # sign in"
 }
 
 # Prints a command as one would type it, then runs it.
@@ -370,6 +420,7 @@ try_it() {
     trap end_try EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
+    trap 'exit 141' PIPE
 
     # Nothing of the person's own: no git configuration, no keychain, no account, no proxy.
     for name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do

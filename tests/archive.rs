@@ -291,3 +291,94 @@ fn the_same_programs_make_the_same_archive() {
         [&first, &second].map(|dir| fs::read(small(dir.path())).expect("an archive"));
     assert!(one == other);
 }
+
+#[test]
+fn beside_an_archive_the_script_needs_no_option() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let archive = small(dir.path());
+    let download = tempfile::tempdir().expect("a directory");
+    let script = download.path().join("install.sh");
+    fs::copy(checkout().join("install.sh"), &script).expect("copied");
+    let machine = Bare::new();
+    let (said, done) = machine.install(&script, &[]);
+    assert!(
+        !done && said.contains("hint: ./install.sh --from ARCHIVE"),
+        "{said}"
+    );
+
+    let name = archive.file_name().expect("a name");
+    let beside = download.path().join(name);
+    fs::copy(&archive, &beside).expect("copied");
+    let (said, done) = machine.install(&script, &[]);
+    assert!(!done && said.contains("no checksum"), "{said}");
+    let sum = |archive: &Path| PathBuf::from(format!("{}.sha256", archive.display()));
+    fs::copy(sum(&archive), sum(&beside)).expect("copied");
+    let (said, done) = machine.install(&script, &[]);
+    assert!(done && machine.prefix.join("bin/wit").exists(), "{said}");
+    assert!(said.contains("wit setup"), "{said}");
+    // An upgrade is no first time.
+    let (said, done) = machine.install(&script, &[]);
+    assert!(done && !said.contains("wit setup"), "{said}");
+
+    // A file that is named after the archive is for it.
+    let renamed = download.path().join("wit.tar.gz");
+    fs::rename(&beside, &renamed).expect("renamed");
+    fs::rename(sum(&beside), sum(&renamed)).expect("renamed");
+    let (said, done) = machine.from(&renamed, &[]);
+    assert!(done, "{said}");
+    let (said, done) = machine.from(&renamed, &["--sha256", "abc"]);
+    assert!(!done && said.contains("64 hexadecimal digits"), "{said}");
+}
+
+#[test]
+fn another_prefix_is_uninstalled_while_git_uses_this_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let archive = archive(dir.path(), Path::new(HELPER), Path::new(WIT));
+    let machine = Bare::new();
+    let (said, done) = machine.from(&archive, &[]);
+    assert!(done, "{said}");
+    let wit = machine.prefix.join("bin/wit");
+    let set_up = machine
+        .home
+        .run(wit.to_str().expect("UTF-8"), &["setup"], "");
+    assert!(set_up.status.success(), "{set_up:?}");
+
+    let other = Bare {
+        home: machine.home,
+        prefix: machine.prefix.with_file_name("other"),
+        temporary: machine.temporary,
+    };
+    let (said, done) = other.from(&archive, &[]);
+    assert!(done, "{said}");
+    let uninstall =
+        |machine: &Bare| machine.install(&checkout().join("install.sh"), &["--uninstall"]);
+    let (said, done) = uninstall(&other);
+    assert!(done && !other.prefix.exists(), "{said}");
+    let first = Bare {
+        home: other.home,
+        prefix: machine.prefix,
+        temporary: other.temporary,
+    };
+    let (said, done) = uninstall(&first);
+    assert!(!done && said.contains("wit setup --undo"), "{said}");
+}
+
+#[test]
+fn a_directory_that_nothing_can_be_installed_to_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let archive = small(dir.path());
+    let machine = Bare::new();
+    let (said, done) = machine.install(
+        &checkout().join("install.sh"),
+        &[
+            "--from",
+            archive.to_str().expect("UTF-8"),
+            "--prefix",
+            "/proc/wit",
+        ],
+    );
+    assert!(
+        !done && said.contains("hint: choose another directory"),
+        "{said}"
+    );
+}
