@@ -50,6 +50,7 @@ mod hosts;
 mod import;
 mod import_others;
 mod install;
+mod instance;
 mod kill;
 mod layers;
 mod leftovers;

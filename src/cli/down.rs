@@ -23,7 +23,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = super::up::data_dir(args.data_dir.as_deref(), context)?;
     let stopped = progress::during("Waiting for requests under way", || {
         instance::stop(&data_dir, STOP_TIMEOUT)
-    })?;
+    });
+    let stopped = stopped.map_err(super::up::with_reach)?;
     let place = output::tilde(&data_dir.display().to_string());
     let text = match stopped {
         _ if context.json => {

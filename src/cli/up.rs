@@ -18,6 +18,7 @@ pub use report::url;
 
 use super::{Context, Exit, Failure, examples};
 use crate::config;
+use crate::platform::instance::OutOfReach;
 use crate::platform::last_start::{self, LastStart};
 use crate::platform::sqlite_file;
 use crate::quote::{Hint, Suggestion};
@@ -129,6 +130,23 @@ fn require_owner(place: &Path) -> anyhow::Result<()> {
             Err(Failure::new(Exit::Usage, message).hint(hint).into())
         }
     }
+}
+
+/// An error of a signal to a server with what to do about it.
+pub fn with_reach(error: anyhow::Error) -> anyhow::Error {
+    let hint = match error.downcast_ref() {
+        Some(OutOfReach::OtherNamespace(_)) => Hint::from(
+            "run the same command there, such as with docker exec, or stop the container",
+        ),
+        Some(OutOfReach::NotTheServer { .. }) => {
+            Hint::from("stop the process that has the lock: lslocks lists it by its file")
+        }
+        None => return error,
+    };
+    Failure::new(Exit::Failed, error.to_string())
+        .hint(hint)
+        .caused_by(error)
+        .into()
 }
 
 /// A runtime for one command.

@@ -1,7 +1,10 @@
 //! The one server of a data directory: who it is, and how to stop it.
 //!
 //! The server holds a lock on `server.pid` for as long as it lives, and the kernel gives the lock
-//! back however it dies. So a pid in that file counts only while the lock is held.
+//! back however it dies. So a pid in that file counts only while the lock is held, and gets a signal only
+//! where the process of that number is shown to be the server.
+
+mod process;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -10,10 +13,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{lock_within, open_or_create};
+use process::Identity;
+pub use process::OutOfReach;
 
 /// Longest time that a server that was killed may still hold what it had, and one that starts may take.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
@@ -26,6 +31,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     pub pid: i32,
+    /// `None` for one of an older server, or where the system does not tell.
+    #[serde(default)]
+    identity: Option<Identity>,
     pub address: SocketAddr,
     #[serde(default)]
     pub is_tls: bool,
@@ -38,6 +46,14 @@ pub struct Running {
     /// Why its last reload left something as it was.
     #[serde(default)]
     pub reload_error: Option<String>,
+}
+
+impl Running {
+    /// Returns whether it runs in another PID namespace, such as a container's, where it gets no signal
+    /// from here.
+    pub fn is_in_another_namespace(&self) -> bool {
+        process::is_of_another_namespace(self)
+    }
 }
 
 /// Outcome of a reload.
@@ -94,6 +110,7 @@ impl Instance {
     ) -> anyhow::Result<()> {
         self.tell(Running {
             pid: rustix::process::getpid().as_raw_pid(),
+            identity: process::own_identity(),
             address,
             is_tls,
             public_url,
@@ -239,51 +256,11 @@ pub fn stop(data_dir: &Path, patience: Duration) -> anyhow::Result<Option<Runnin
     Ok(Some(found))
 }
 
-/// Sends a signal to a server that was found. Whether it was there.
+/// Sends a signal to a server that was found. Returns whether it was there.
 fn send(found: &Running, signal: Signal, data_dir: &Path) -> anyhow::Result<bool> {
-    let Some(pid) = Pid::from_raw(found.pid) else {
-        bail!("{} holds no pid", pid_file(data_dir).display());
-    };
-    send_if(pid, signal, || {
+    process::send(found, signal, &pid_file(data_dir), || {
         Ok(running(data_dir)?.is_some_and(|now| now.pid == found.pid))
     })
-}
-
-/// Sends a signal if `is_still_it`, asked once the process can't be mistaken for another. Whether
-/// it was sent.
-#[cfg(target_os = "linux")]
-fn send_if(
-    pid: Pid,
-    signal: Signal,
-    is_still_it: impl FnOnce() -> anyhow::Result<bool>,
-) -> anyhow::Result<bool> {
-    use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
-    let process = match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(process) => process,
-        Err(rustix::io::Errno::SRCH) => return Ok(false),
-        Err(error) => return Err(error).context("can't reach the server's process"),
-    };
-    if !is_still_it()? {
-        return Ok(false);
-    }
-    match pidfd_send_signal(process, signal) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::SRCH) => Ok(false),
-        Err(error) => Err(error).context("can't send the server a signal"),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn send_if(
-    pid: Pid,
-    signal: Signal,
-    is_still_it: impl FnOnce() -> anyhow::Result<bool>,
-) -> anyhow::Result<bool> {
-    if !is_still_it()? {
-        return Ok(false);
-    }
-    rustix::process::kill_process(pid, signal).context("can't send the server a signal")?;
-    Ok(true)
 }
 
 fn pid_file(data_dir: &Path) -> std::path::PathBuf {

@@ -21,7 +21,8 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = super::data_dir(args.data_dir.as_deref(), context)?;
-    let Some(reload) = instance::reload(&data_dir, RELOAD_TIMEOUT)? else {
+    let reloaded = instance::reload(&data_dir, RELOAD_TIMEOUT).map_err(super::with_reach)?;
+    let Some(reload) = reloaded else {
         let message = format!("wit does not run on {}", data_dir.display());
         return Err(Failure::new(Exit::Failed, message).hint("wit up").into());
     };

@@ -44,7 +44,13 @@ pub fn already(
         return Ok(Exit::Done);
     }
     eprintln!("warning: already running; the new options were ignored");
-    eprintln!("hint: wit down, then run the same command again");
+    match running.is_in_another_namespace() {
+        true => eprintln!(
+            "hint: stop it where it runs, in another PID namespace such as a container's, then run \
+             the same command again"
+        ),
+        false => eprintln!("hint: wit down, then run the same command again"),
+    }
     Ok(Exit::Unfinished)
 }
 
