@@ -567,7 +567,11 @@ fn two_new_directories_have_no_options_of_a_start_either() {
     let output = home.run(WIT, &[&restore[..], &more].concat(), "");
     done(&output);
     let said = text(&output.stderr);
-    assert!(said.contains("such as wit up --no-sign-up"), "{said}");
+    let up = format!(
+        "wit up --data-dir {} --no-sign-up",
+        home.path().join("new").display()
+    );
+    assert!(said.contains(&format!("such as {up}")), "{said}");
 }
 
 #[test]

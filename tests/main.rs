@@ -60,6 +60,7 @@ mod matching;
 mod misleading;
 mod newcomer;
 mod oauth;
+mod other_server;
 mod outputs;
 #[cfg(target_os = "linux")]
 mod owners;

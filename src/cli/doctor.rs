@@ -7,12 +7,16 @@ use serde_json::json;
 
 use super::output;
 use super::session::{self, ServerArgs};
+#[cfg(all(feature = "platform", unix))]
+use super::up;
 use super::{Context, Exit};
 use crate::api::server::ServerUrl;
 use crate::app::diagnose::{Finding, State, git, host, machine, server, storage};
 use crate::config::{self, Config};
 use crate::credential::Site;
 use crate::expiry::UnixTime;
+#[cfg(all(feature = "platform", unix))]
+use crate::platform::last_start::LastStart;
 use crate::store::select;
 
 /// Site that git is asked about where no server is known and nothing is stored.
@@ -63,6 +67,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             account: session::account(&config, url, args.server.account.as_deref()),
             client: &client,
             naming: &naming,
+            own: &|data_dir| own_server(data_dir, context),
             config: &config,
             store: store.as_deref().ok(),
         };
@@ -70,6 +75,28 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         findings.extend(server::check(&facts, now));
     }
     report(&findings, context)
+}
+
+/// The commands that stop and start the server of a data directory.
+#[cfg(all(feature = "platform", unix))]
+fn own_server(data_dir: &Path, context: &Context) -> server::OwnServer {
+    let [down, up] = ["wit down", "wit up"].map(|words| up::about(words, data_dir, context));
+    // Without it another, empty database would be refused, or begun.
+    let needs_url = LastStart::read(data_dir).is_ok_and(|last| last.postgres)
+        && config::variable("DATABASE_URL").is_none();
+    let database = if needs_url { "DATABASE_URL=… " } else { "" };
+    server::OwnServer {
+        down: down.to_string(),
+        up: format!("{database}{up}"),
+    }
+}
+
+#[cfg(not(all(feature = "platform", unix)))]
+fn own_server(_: &Path, _: &Context) -> server::OwnServer {
+    server::OwnServer {
+        down: "wit down".to_owned(),
+        up: "wit up".to_owned(),
+    }
 }
 
 /// The server that was named, else all that are known, `WIT_URL`'s among them.

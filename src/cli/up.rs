@@ -3,6 +3,7 @@
 mod background;
 mod backup;
 mod check;
+mod command;
 mod foreground;
 pub mod options;
 mod reload;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+pub use command::about;
 pub use report::url;
 
 use super::{Context, Exit, Failure, examples};
@@ -23,6 +25,9 @@ use crate::platform::last_start::{self, LastStart};
 use crate::platform::sqlite_file;
 use crate::quote::{Hint, Suggestion};
 use crate::system;
+
+/// The database of the last start can't be had.
+const NO_DATABASE_URL: &str = "the last start used a PostgreSQL, and DATABASE_URL is not set now";
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -78,10 +83,27 @@ impl Place {
     fn repositories(&self, data_dir: &Path) -> anyhow::Result<PathBuf> {
         last_start::repositories(data_dir, self.repositories.as_deref())
     }
+
+    /// A command about the same server.
+    fn command(
+        &self,
+        words: &'static str,
+        data_dir: &Path,
+        context: &Context,
+    ) -> anyhow::Result<Suggestion> {
+        let command = about(words, data_dir, context);
+        Ok(match &self.repositories {
+            Some(directory) => {
+                let directory = std::path::absolute(directory)?;
+                command.option("--repositories", directory.display().to_string())
+            }
+            None => command,
+        })
+    }
 }
 
 /// Refuses what is done in SQLite only, where `DATABASE_URL` names a PostgreSQL.
-fn require_sqlite(hint: &'static str) -> anyhow::Result<()> {
+fn require_sqlite(hint: Hint) -> anyhow::Result<()> {
     match config::variable("DATABASE_URL") {
         None => Ok(()),
         Some(_) => Err(Failure::new(
@@ -101,21 +123,42 @@ fn repositories(count: usize) -> String {
     }
 }
 
-/// Refuses a data directory that no server has been started on.
-pub fn require_data(data_dir: &Path) -> anyhow::Result<()> {
+/// Refuses a data directory without the SQLite database of a server, to be used as DATABASE_URL is not set.
+pub fn require_data(data_dir: &Path, context: &Context) -> anyhow::Result<()> {
+    if LastStart::read(data_dir)?.postgres {
+        // A database that is there too is what was used before, and is out of date.
+        let hint = "set DATABASE_URL, as for the server";
+        return Err(Failure::new(Exit::Usage, NO_DATABASE_URL).hint(hint).into());
+    }
     let file = sqlite_file(data_dir);
     match std::fs::metadata(&file) {
         Ok(file) if file.is_file() => Ok(()),
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("can't look at {}", file.display()))
         }
-        _ => Err(no_data(data_dir)),
+        _ => Err(no_data(data_dir, about("wit up", data_dir, context).into())),
     }
 }
 
-fn no_data(place: &Path) -> anyhow::Error {
+/// Refuses a data directory whose server does not use the PostgreSQL that DATABASE_URL names: its
+/// directory of repositories is another's.
+pub fn require_data_of_postgres(data_dir: &Path, named: Option<&Path>) -> anyhow::Result<()> {
+    match named.is_some() || LastStart::read(data_dir)?.postgres {
+        true => Ok(()),
+        false => {
+            let message = format!(
+                "no server has used a PostgreSQL with the data directory {}",
+                data_dir.display()
+            );
+            let hint = "name the server's: --data-dir DIR; or its repositories: --repositories DIR";
+            Err(Failure::new(Exit::Usage, message).hint(hint).into())
+        }
+    }
+}
+
+fn no_data(place: &Path, hint: Hint) -> anyhow::Error {
     let message = format!("no server has data in {}", place.display());
-    Failure::new(Exit::Failed, message).hint("wit up").into()
+    Failure::new(Exit::Failed, message).hint(hint).into()
 }
 
 /// Refuses to work as another user than the server's: what is created in its directories would be out
@@ -159,7 +202,7 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = data_dir(args.data_dir.as_deref(), context)?;
-    refuse_sudo(&data_dir)?;
+    refuse_sudo(&data_dir, context)?;
     // The directory alone may be anybody's, as a volume of a container is.
     require_owner(&sqlite_file(&data_dir))?;
     let last = LastStart::read(&data_dir)?;
@@ -172,11 +215,10 @@ fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {
     if !serving.listen().is_loopback() && !serving.allow_http && serving.tls_cert.is_none() {
         let listen = serving.listen();
         let message = format!("{listen} is more than this machine, and http is not encrypted");
-        return Err(Failure::new(Exit::Usage, message)
-            .hint(format!(
-                "wit up --listen {listen} --tls-cert FILE --tls-key FILE, or --allow-http"
-            ))
-            .into());
+        let again = command::start(&args, &data_dir, &last, context);
+        let hint = Hint::from(again.args(["--tls-cert", "FILE", "--tls-key", "FILE"]))
+            .text(", or --allow-http instead of the certificate");
+        return Err(Failure::new(Exit::Usage, message).hint(hint).into());
     }
     require_database(serving, &last)?;
     match args.foreground {
@@ -190,26 +232,31 @@ pub fn require_database(serving: &options::Serving, last: &LastStart) -> Result<
     if !last.postgres || serving.defaults || config::variable("DATABASE_URL").is_some() {
         return Ok(());
     }
-    let message = "the last start used a PostgreSQL, and DATABASE_URL is not set now";
     let hint = "set DATABASE_URL; for a database in the data directory, add --defaults";
-    Err(Failure::new(Exit::Usage, message).hint(hint))
+    Err(Failure::new(Exit::Usage, NO_DATABASE_URL).hint(hint))
 }
 
 /// Refuses a start by a remembered file that is gone. The hint replaces it or gives it up, and no other
 /// option with it.
-fn require_remembered_files(args: &options::Start) -> anyhow::Result<()> {
+fn require_remembered_files(
+    args: &options::Start,
+    data_dir: &Path,
+    last: &LastStart,
+    context: &Context,
+) -> anyhow::Result<()> {
     let Err(lost) = args.serving.require_remembered_files() else {
         return Ok(());
     };
-    let up = match &args.data_dir {
-        Some(dir) => Suggestion::new("wit up").option("--data-dir", dir.display().to_string()),
-        None => Suggestion::new("wit up"),
-    };
     let replace = ["--tls-cert", "FILE", "--tls-key", "FILE"];
-    let mut hint = Hint::from(up.clone().args(replace));
-    if let Some(words) = args.serving.without_tls() {
-        let words = words.iter().map(|word| word.to_string_lossy());
-        hint = hint.text("; without TLS: ").command(&up.args(words));
+    let again = command::start(args, data_dir, last, context);
+    let mut hint = Hint::from(again.args(replace));
+    if let Some(plain) = args.serving.without_tls() {
+        let plain = options::Start {
+            serving: plain,
+            ..args.clone()
+        };
+        hint = (hint.text("; without TLS: "))
+            .command(&command::start(&plain, data_dir, last, context));
     }
     let lost = anyhow::Error::from(lost);
     Err(Failure::new(Exit::Failed, format!("{lost:#}"))
@@ -229,7 +276,7 @@ pub fn data_dir(named: Option<&Path>, context: &Context) -> anyhow::Result<PathB
 /// Files that git creates as root could not be changed by their owner later, and git refuses root
 /// what is not root's.
 /// A container's root, which no sudo has started, may have any home.
-fn refuse_sudo(data_dir: &Path) -> anyhow::Result<()> {
+fn refuse_sudo(data_dir: &Path, context: &Context) -> anyhow::Result<()> {
     let existing = data_dir.ancestors().find(|dir| dir.exists());
     let owner = existing.and_then(config::heir);
     let by_sudo = config::variable("SUDO_UID");
@@ -239,7 +286,7 @@ fn refuse_sudo(data_dir: &Path) -> anyhow::Result<()> {
             Exit::Usage,
             format!("{} would become root's in part", data_dir.display()),
         )
-        .hint("wit up, without sudo")
+        .hint(Hint::from(about("wit up", data_dir, context)).text(", without sudo"))
         .into()),
     }
 }

@@ -18,7 +18,7 @@ use crate::database::operator::AccountRecord;
 use crate::database::{Database, random_name};
 use crate::duration::some_days;
 use crate::platform::{instance, last_start, sqlite_file};
-use crate::quote::Suggestion;
+use crate::quote::{Hint, Suggestion};
 use crate::secret::Secret;
 
 #[derive(Debug, clap::Args)]
@@ -121,14 +121,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 /// The database of a server, and what waits for it.
-struct Operator {
+struct Operator<'a> {
     runtime: Runtime,
     database: Database,
     data_dir: PathBuf,
+    context: &'a Context,
 }
 
-impl Operator {
-    fn open(place: &Place, context: &Context) -> anyhow::Result<Self> {
+impl<'a> Operator<'a> {
+    fn open(place: &Place, context: &'a Context) -> anyhow::Result<Self> {
         let runtime = super::up::runtime()?;
         let data_dir = super::up::data_dir(place.data_dir.as_deref(), context)?;
         let opening = async {
@@ -138,7 +139,7 @@ impl Operator {
                     .context("can't open the database that DATABASE_URL names"),
                 None => {
                     let file = sqlite_file(&data_dir);
-                    super::up::require_data(&data_dir)?;
+                    super::up::require_data(&data_dir, context)?;
                     let opened = Database::connect_sqlite(&file).await;
                     opened.with_context(|| format!("can't open {}", file.display()))
                 }
@@ -149,6 +150,7 @@ impl Operator {
             runtime,
             database,
             data_dir,
+            context,
         })
     }
 
@@ -157,9 +159,14 @@ impl Operator {
         found.ok_or_else(|| {
             let message = format!("no account is '{}'", escaped(name));
             Failure::new(Exit::Failed, message)
-                .hint("wit user list")
+                .hint(self.command("wit user list"))
                 .into()
         })
+    }
+
+    /// A command about the same server.
+    fn command(&self, words: &'static str) -> Suggestion {
+        super::up::about(words, &self.data_dir, self.context)
     }
 }
 
@@ -223,7 +230,13 @@ fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
         },
         (None, None) => {
             let message = "no server runs here, so its address is not known";
-            let hint = "wit up, or name it: wit user invite --url URL";
+            let mut named = operator.command("wit user invite").args(["--url", "URL"]);
+            if let Some(email) = &args.email {
+                named = named.option("--email", email);
+            }
+            let hint = Hint::from(operator.command("wit up"))
+                .text(", or name it: ")
+                .command(&named);
             return Err(Failure::new(Exit::Usage, message).hint(hint).into());
         }
     };
@@ -232,7 +245,7 @@ fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
     {
         let message = format!("{} has an account: {}", escaped(email), called(&user));
         return Err(Failure::new(Exit::Failed, message)
-            .hint(Suggestion::new("wit user reset-password").arg(email))
+            .hint(operator.command("wit user reset-password").arg(email))
             .into());
     }
     let life = time::Duration::days(args.expires.into());
@@ -285,7 +298,7 @@ fn suspend(args: &Suspend, context: &Context) -> anyhow::Result<Exit> {
     let reason = args.reason.as_deref();
     let suspending = operator.database.set_suspended(&user.id, true, reason);
     operator.runtime.block_on(suspending)?;
-    let undo = Suggestion::new("wit user restore").arg(&args.named.user);
+    let undo = operator.command("wit user restore").arg(&args.named.user);
     let text = format!("Suspended {}\n\nTo undo that: {undo}\n", called(&user));
     context.answer(&json!({ "id": user.id, "suspended": true }), &text)
 }
@@ -301,12 +314,19 @@ fn restore(named: &Named, context: &Context) -> anyhow::Result<Exit> {
 
 fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
     let operator = Operator::open(&args.named.place, context)?;
+    if config::variable("DATABASE_URL").is_some() {
+        // Of another's its repositories would stay on the disk.
+        super::up::require_data_of_postgres(&operator.data_dir, args.repositories.as_deref())?;
+    }
     let user = operator.user(&args.named.user)?;
     let name = called(&user);
     // Before anything is deleted: it may not be readable.
     let place = last_start::repositories(&operator.data_dir, args.repositories.as_deref())?;
     let question = format!("Delete {name} with all its tokens and repositories?");
-    let again = Suggestion::new("wit user delete").arg(&args.named.user);
+    let mut again = operator.command("wit user delete").arg(&args.named.user);
+    if args.repositories.is_some() {
+        again = again.option("--repositories", place.display().to_string());
+    }
     confirm_loss(&question, args.yes, again)?;
     let deleting = operator.database.delete_account(&user.id);
     let repositories = operator.runtime.block_on(deleting)?;

@@ -1,6 +1,6 @@
 //! A server: whether it is there, speaks the known form, and takes what this machine keeps for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::machine::PROXIES;
@@ -24,6 +24,8 @@ pub struct Facts {
     url: String,
     /// The host and port, where it is this machine.
     loopback_port: Option<u16>,
+    /// The commands that stop and start it, where this machine's `wit up` has started it.
+    own: Option<OwnServer>,
     /// The form of its token API that was remembered, and the one it answered in.
     form: Option<String>,
     answered: Result<Option<&'static str>, ApiError>,
@@ -51,6 +53,15 @@ enum Session {
     Good(Option<Expiry>),
 }
 
+/// A server of `wit up` on this machine, by the commands about it.
+#[derive(Clone, Debug)]
+pub struct OwnServer {
+    /// Stops it.
+    pub down: String,
+    /// Starts it, without its port.
+    pub up: String,
+}
+
 /// A token that git is given.
 #[derive(Debug)]
 struct Held {
@@ -76,6 +87,8 @@ pub struct Means<'a> {
     pub client: &'a ClientOf<'a>,
     /// Names an account in a command.
     pub naming: &'a Naming<'a>,
+    /// Names a server of this machine by its data directory in commands.
+    pub own: &'a dyn Fn(&Path) -> OwnServer,
     /// Configuration, with the servers.
     pub config: &'a Config,
     /// `None` where it can't be had.
@@ -91,6 +104,9 @@ impl Facts {
         let known = config.servers.get(&url);
         let mut facts = Facts {
             loopback_port: server.is_loopback().then(|| server.port()),
+            own: known
+                .and_then(|known| known.data_dir.as_deref())
+                .map(means.own),
             form: known.and_then(|known| known.api.clone()),
             answered: Ok(None),
             skew: None,
@@ -327,14 +343,20 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
             let finding = Finding::wrong("server", format!("{url} answers with errors"))
                 .why(format!("{why}; its own log says more"));
             return match facts.loopback_port {
-                Some(port) => finding.fix(format!("wit down && wit up --port {port}")),
+                Some(port) => finding.fix(match &facts.own {
+                    Some(OwnServer { down, up }) => format!("{down} && {up} --port {port}"),
+                    None => format!("wit down && wit up --port {port}"),
+                }),
                 None => finding.fix(format!("sleep 60; wit doctor --server {url}")),
             };
         }
     }
     let finding = Finding::wrong("server", format!("{url} can't be reached")).why(why);
     match facts.loopback_port {
-        Some(port) => finding.fix(format!("wit up --port {port}")),
+        Some(port) => finding.fix(match &facts.own {
+            Some(OwnServer { up, .. }) => format!("{up} --port {port}"),
+            None => format!("wit up --port {port}"),
+        }),
         None if facts.proxied => {
             let host = url.trim_start_matches("https://");
             let host = host.split(['/', ':']).next().unwrap_or(host);
@@ -461,6 +483,7 @@ mod tests {
         Facts {
             url: url.to_owned(),
             loopback_port: None,
+            own: None,
             form: None,
             answered,
             skew: None,

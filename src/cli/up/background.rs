@@ -30,8 +30,8 @@ pub fn run(
     if let Some(running) = instance::answering(data_dir)? {
         return report::already(&running, args, data_dir, context);
     }
-    super::require_remembered_files(args)?;
-    report::warn_of_sign_up(args, last);
+    super::require_remembered_files(args, data_dir, last, context)?;
+    report::warn_of_sign_up(args, data_dir, last, context);
     config::private_dir(data_dir).with_context(|| format!("can't make {}", data_dir.display()))?;
     let log_path = log_file::path(data_dir);
     if std::fs::metadata(&log_path).is_ok_and(|log| log.len() > log_file::MAX_SIZE) {

@@ -7,12 +7,14 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::Place;
-use crate::cli::output::{self, quoted};
+use crate::cli::output;
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
 use crate::expiry::UnixTime;
 use crate::platform::backup::{self, Source, Summary};
+use crate::platform::layout;
 use crate::progress;
+use crate::quote::Hint;
 use crate::system;
 
 #[derive(Debug, clap::Args)]
@@ -27,22 +29,25 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    if !args.repositories_only {
-        super::require_sqlite(
-            "pg_dump --format=custom --file=wit.dump, then wit up backup --repositories-only FILE",
-        )?;
-    }
     let data_dir = args.place.data_dir(context)?;
+    let command = |words| args.place.command(words, &data_dir, context);
+    if !args.repositories_only {
+        let backup = command("wit up backup")?.args(["--repositories-only", "FILE"]);
+        let dump = Hint::from("pg_dump --format=custom --file=wit.dump, then ");
+        super::require_sqlite(dump.command(&backup))?;
+    }
     super::require_owner(&data_dir)?;
     let repositories = args.place.repositories(&data_dir)?;
     match args.repositories_only {
-        true if !repositories.is_dir() => return Err(super::no_data(&repositories)),
+        true if !repositories.is_dir() => {
+            return Err(super::no_data(&repositories, command("wit up")?.into()));
+        }
         true => {}
-        false => super::require_data(&data_dir)?,
+        false => super::require_data(&data_dir, context)?,
     }
     let source = Source {
-        data_dir,
-        repositories,
+        data_dir: data_dir.clone(),
+        repositories: repositories.clone(),
         repositories_only: args.repositories_only,
     };
     let runtime = super::runtime()?;
@@ -56,7 +61,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         if io::stdout().is_terminal() {
             return Err(
                 Failure::new(Exit::Usage, "an archive is nothing for a terminal")
-                    .hint("wit up backup FILE")
+                    .hint(command("wit up backup")?.arg("FILE"))
                     .into(),
             );
         }
@@ -102,15 +107,28 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             args.file.display(),
         );
         output::print(text.as_bytes())?;
-        eprintln!("hint: wit up check; where the repositories are elsewhere, --repositories DIR");
+        let check = command("wit up check")?;
+        eprintln!("hint: {check}; where the repositories are elsewhere, --repositories DIR");
         return Ok(exit(&summary));
     }
+    // To the places that it comes from.
+    let mut restore = super::about("wit up restore", &data_dir, context);
+    if repositories != data_dir.join(layout::REPOSITORIES) {
+        restore = restore.option("--repositories", repositories.display().to_string());
+    }
+    let contents = match args.repositories_only {
+        true => {
+            restore = restore.arg("--repositories-only");
+            "It holds the repositories, private ones too, and no accounts: those are in the dump of the \
+             database.\nTo restore both, pg_restore and then"
+        }
+        false => "It holds all that the server has, private repositories too. To restore it",
+    };
     let text = format!(
-        "Wrote {} ({})\n\nIt holds all that the server has, private repositories too. To restore it:\n\n  \
-         wit up restore {}\n",
+        "Wrote {} ({})\n\n{contents}:\n\n  {}\n",
         args.file.display(),
         super::repositories(summary.repositories),
-        quoted(&args.file),
+        restore.last(args.file.display().to_string()),
     );
     output::print(text.as_bytes())?;
     Ok(Exit::Done)

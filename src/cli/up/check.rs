@@ -28,6 +28,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = args.place.data_dir(context)?;
     super::require_owner(&data_dir)?;
     let repositories = args.place.repositories(&data_dir)?;
+    if config::variable("DATABASE_URL").is_some() {
+        super::require_data_of_postgres(&data_dir, args.place.repositories.as_deref())?;
+    }
     let runtime = super::runtime()?;
     let url = config::variable("DATABASE_URL");
     let checked = progress::during("Checking the server's data", || {
@@ -39,7 +42,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
                     Some(opened.context("can't open the database that DATABASE_URL names")?)
                 }
                 None => {
-                    super::require_data(&data_dir)?;
+                    super::require_data(&data_dir, context)?;
                     let file = sqlite_file(&data_dir);
                     let failed = || format!("can't open {}", file.display());
                     // SQLite's own words for a file that may not be read are those for damage.
@@ -112,7 +115,8 @@ fn fix(kind: Kind) -> &'static str {
             "restore a backup into another directory, and compare: wit up restore FILE --data-dir DIR"
         }
         Kind::MissingDirectory => {
-            "restore it from a backup, or have its owner delete it: wit repo delete NAME"
+            "restore it from a backup, or have its owner delete it: wit repo delete NAME; where the \
+             repositories are elsewhere, name their directory: --repositories DIR"
         }
         Kind::Unreferenced => "look what it is, then remove it",
         Kind::Leftover => "remove it; the server does so once it is sure that nobody uses it",

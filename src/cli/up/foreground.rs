@@ -1,13 +1,14 @@
 //! The server itself, in this process.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::fs::Mode;
 
-use super::options::{LOOPBACK, Start};
+use super::command;
+use super::options::{LOOPBACK, Serving, Start};
 use super::report;
 use crate::cli::ask::first_line;
 use crate::cli::{Context, Exit, Failure};
@@ -18,6 +19,9 @@ use crate::platform::last_start::LastStart;
 use crate::platform::quota::Quota;
 use crate::platform::{self, Ready, StartError, instance, log_file, tls};
 use crate::quote::{Hint, Suggestion};
+
+/// Port that is suggested where one below 1024 is refused.
+const UNPRIVILEGED_PORT: u16 = 8443;
 
 pub fn run(
     args: &Start,
@@ -31,8 +35,8 @@ pub fn run(
     // Its repositories, and all that git writes in them, are for this user alone.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     if !args.detach {
-        super::require_remembered_files(args)?;
-        report::warn_of_sign_up(args, last);
+        super::require_remembered_files(args, &data_dir, last, context)?;
+        report::warn_of_sign_up(args, &data_dir, last, context);
     }
     let log = log_file::Log::new(&data_dir);
     // There, SIGHUP says that the terminal is gone.
@@ -93,49 +97,72 @@ pub fn run(
     };
     let mut told = Ok(());
     let served = platform::serve(&options, |ready| told = said(ready));
-    served.map_err(|error| with_hint(error, &options.data_dir))?;
+    served.map_err(|error| with_hint(error, args, &options.data_dir, last, context))?;
     told?;
     Ok(Exit::Done)
 }
 
 /// An error of the start with what to do about it.
-fn with_hint(error: anyhow::Error, data_dir: &Path) -> anyhow::Error {
-    let at = |command: Suggestion| command.option("--data-dir", data_dir.display().to_string());
-    let hint = if error.is::<instance::AlreadyRunning>() {
-        at(Suggestion::new("wit down"))
+fn with_hint(
+    error: anyhow::Error,
+    args: &Start,
+    data_dir: &Path,
+    last: &LastStart,
+    context: &Context,
+) -> anyhow::Error {
+    let about = |words| command::about(words, data_dir, context);
+    let again = |change: &dyn Fn(&mut Serving)| {
+        let mut args = args.clone();
+        change(&mut args.serving);
+        command::start(&args, data_dir, last, context)
+    };
+    let restore = || about("wit up restore").args(["--force", "FILE"]);
+    let hint: Hint = if error.is::<instance::AlreadyRunning>() {
+        command::stop(data_dir, context)
     } else if let Some(foreign) = error.downcast_ref::<CantListen>()
         && foreign.is_of_another_machine()
     {
         let message = format!("this machine has no address {}", foreign.address.ip());
-        let up = at(Suggestion::new("wit up").option("--listen", LOOPBACK.to_string()));
+        let again = again(&|serving| serving.listen = Some(LOOPBACK));
         return Failure::new(Exit::Failed, message)
-            .hint(Hint::from(up).text(", or another address of this machine"))
+            .hint(Hint::from(again).text(", or another address of this machine"))
             .caused_by(error)
             .into();
     } else if let Some(taken) = error.downcast_ref::<CantListen>() {
+        let is_privileged = taken.cause.kind() == ErrorKind::PermissionDenied;
         let port = match taken.is_remembered {
+            _ if is_privileged => UNPRIVILEGED_PORT,
             true => address::free_port(taken.address.ip()).unwrap_or_default(),
             false => 0,
         };
-        at(Suggestion::new("wit up").option("--port", port.to_string()))
+        let again = again(&|serving| serving.port = Some(port));
+        match is_privileged {
+            true => Hint::from(
+                "ports below 1024 take root or CAP_NET_BIND_SERVICE, as wit setup --server \
+                 gives it; without: ",
+            )
+            .command(&again),
+            false => again.into(),
+        }
     } else if let Some(refused) = error.downcast_ref::<StartError>() {
-        let hint = match refused {
-            StartError::NoDatabase { repositories, .. } => format!(
-                "restore the database from a backup (wit up restore FILE --force), or move {} away",
-                repositories.display()
-            ),
-            StartError::RestoreUnfinished(_) => {
-                "wit up restore FILE --force, once more, with the same options".to_owned()
+        match refused {
+            StartError::NoDatabase { repositories, .. } => {
+                let away = Suggestion::new("mv")
+                    .arg(repositories.display().to_string())
+                    .arg("AWAY");
+                Hint::from("restore the database from a backup: ")
+                    .command(&restore())
+                    .text("; to start without: ")
+                    .command(&away)
             }
-            StartError::RepositoriesGone(_) => format!(
-                "mount its disk, or say where they are now: {}",
-                at(Suggestion::new("wit up")).option("--repositories", "DIR")
-            ),
-        };
-        return Failure::new(Exit::Failed, error.to_string())
-            .hint(hint)
-            .caused_by(error)
-            .into();
+            StartError::RestoreUnfinished(_) => {
+                Hint::from(restore()).text(", once more, with the same options")
+            }
+            StartError::RepositoriesGone(_) => {
+                let again = again(&|serving| serving.repositories = Some("DIR".into()));
+                Hint::from("mount its disk, or say where they are now: ").command(&again)
+            }
+        }
     } else {
         return error;
     };

@@ -182,17 +182,15 @@ impl Serving {
         Ok(())
     }
 
-    /// Options of the same start without its certificate. `None` where other machines would be served
+    /// The same start without its certificate. `None` where other machines would be served
     /// plain http, which nobody has allowed.
-    pub fn without_tls(&self) -> Option<Vec<OsString>> {
+    pub fn without_tls(&self) -> Option<Self> {
         let plain = Serving {
             tls_cert: None,
             tls_key: None,
-            sign_up: false,
-            defaults: true,
             ..self.clone()
         };
-        (plain.listen().is_loopback() || plain.allow_http).then(|| plain.arguments())
+        (plain.listen().is_loopback() || plain.allow_http).then_some(plain)
     }
 
     /// The same for the next start.
@@ -275,6 +273,13 @@ impl Serving {
     /// All of it, as it would be typed.
     pub fn arguments(&self) -> Vec<OsString> {
         let mut all: Vec<OsString> = self.options().into_iter().flatten().collect();
+        all.extend(self.of_one_start());
+        all
+    }
+
+    /// Options that no start remembers as options, as they would be typed.
+    fn of_one_start(&self) -> Vec<OsString> {
+        let mut all: Vec<OsString> = Vec::new();
         if let Some(port) = self.port {
             all.extend(["--port".into(), port.to_string().into()]);
         }
@@ -287,6 +292,39 @@ impl Serving {
             }
         }
         all
+    }
+
+    /// The options by which the start after `last` is this one, as they would be typed.
+    pub fn typed(&self, last: &LastStart) -> Vec<OsString> {
+        let (wanted, remembered) = (self.options(), Serving::default().after(last).options());
+        let values = |options: &[Vec<OsString>], name: &OsString| -> Vec<OsString> {
+            let of_that_name = options.iter().filter(|option| option[0] == *name);
+            // A certificate and its key are given together.
+            let also = |option: &&Vec<OsString>| {
+                let pair = ["--tls-cert", "--tls-key"];
+                pair.iter().any(|one| name == one) && pair.iter().any(|one| option[0] == *one)
+            };
+            let all = of_that_name.chain(options.iter().filter(also));
+            all.flatten().cloned().collect()
+        };
+        let dropped: Vec<&OsString> = (remembered.iter().map(|option| &option[0]))
+            .filter(|name| values(&wanted, name).is_empty())
+            .collect();
+        let (sign_up, defaults) = match dropped[..] {
+            [] => (false, false),
+            [only] if only == "--no-sign-up" => (true, false),
+            _ => (false, true),
+        };
+        let differs = |option: &&Vec<OsString>| {
+            defaults || values(&wanted, &option[0]) != values(&remembered, &option[0])
+        };
+        let changed = wanted.iter().filter(differs).flatten().cloned();
+        let rest = Serving {
+            sign_up,
+            defaults,
+            ..self.clone()
+        };
+        changed.chain(rest.of_one_start()).collect()
     }
 
     /// The same with paths that mean the same in every directory.
@@ -373,6 +411,49 @@ fn host_name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_is_typed_by_what_it_does_not_remember() {
+        let last = LastStart {
+            no_sign_up: true,
+            proxies: vec![[127, 0, 0, 8].into(), [127, 0, 0, 9].into()],
+            ..LastStart::default()
+        };
+        let typed = |serving: Serving, last: &LastStart| {
+            // As the server in the background has them.
+            let serving = Serving {
+                defaults: true,
+                ..serving.after(last)
+            };
+            let words = serving.typed(last);
+            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+            words.join(" ")
+        };
+        let given = || Serving {
+            port: Some(0),
+            metrics: true,
+            ..Serving::default()
+        };
+        assert_eq!(typed(given(), &LastStart::default()), "--metrics --port 0");
+        assert_eq!(typed(given(), &last), "--metrics --port 0");
+        let with = |change: fn(&mut Serving)| {
+            let mut serving = given();
+            change(&mut serving);
+            typed(serving, &last)
+        };
+        assert_eq!(
+            with(|serving| serving.proxy = vec![[127, 0, 0, 8].into()]),
+            "--proxy 127.0.0.8 --metrics --port 0"
+        );
+        assert_eq!(
+            with(|serving| serving.sign_up = true),
+            "--metrics --port 0 --sign-up"
+        );
+        assert_eq!(
+            with(|serving| serving.defaults = true),
+            "--metrics --port 0 --defaults"
+        );
+    }
 
     #[test]
     fn a_size_may_have_a_unit() {

@@ -24,7 +24,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let reloaded = instance::reload(&data_dir, RELOAD_TIMEOUT).map_err(super::with_reach)?;
     let Some(reload) = reloaded else {
         let message = format!("wit does not run on {}", data_dir.display());
-        return Err(Failure::new(Exit::Failed, message).hint("wit up").into());
+        return Err(Failure::new(Exit::Failed, message)
+            .hint(super::about("wit up", &data_dir, context))
+            .into());
     };
     if let Some(error) = reload.error {
         return Err(Failure::new(

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::command;
 use super::options::Start;
 use crate::cli::output::{self, quoted};
 use crate::cli::session::parse_url;
@@ -44,13 +45,9 @@ pub fn already(
         return Ok(Exit::Done);
     }
     eprintln!("warning: already running; the new options were ignored");
-    match running.is_in_another_namespace() {
-        true => eprintln!(
-            "hint: stop it where it runs, in another PID namespace such as a container's, then run \
-             the same command again"
-        ),
-        false => eprintln!("hint: wit down, then run the same command again"),
-    }
+    let stop = command::stop(data_dir, context);
+    let hint: String = stop.text(", then run the same command again").into();
+    eprintln!("hint: {hint}");
     Ok(Exit::Unfinished)
 }
 
@@ -70,12 +67,14 @@ fn has_account(name: &str, data_dir: &Path) -> bool {
 }
 
 /// Says that sign-up is open again, which nobody need have meant.
-pub fn warn_of_sign_up(args: &Start, last: &LastStart) {
+pub fn warn_of_sign_up(args: &Start, data_dir: &Path, last: &LastStart, context: &Context) {
     if !args.serving.no_sign_up && last.no_sign_up {
         eprintln!(
             "warning: anyone who reaches the server can sign up now; the last start had --no-sign-up"
         );
-        eprintln!("hint: wit down, then wit up --no-sign-up");
+        let [down, up] =
+            ["wit down", "wit up"].map(|words| command::about(words, data_dir, context));
+        eprintln!("hint: {down}, then {}", up.arg("--no-sign-up"));
     }
 }
 
@@ -116,13 +115,15 @@ pub fn report(
     context: &Context,
 ) -> anyhow::Result<()> {
     let url = url(ready.address, ready.is_tls)?;
+    let about = |words| command::about(words, data_dir, context);
     let next = match (&args.user, &ready.password_file) {
         (Some(user), Some(file)) => Some(format!(
             "wit login {url} --username {user} --password-stdin < {}",
             quoted(file)
         )),
         _ if ready.is_empty && args.serving.no_sign_up => {
-            Some("wit down && wit up --no-sign-up --user you".to_owned())
+            let up = about("wit up").args(["--no-sign-up", "--user", "you"]);
+            Some(about("wit down").and(up).to_string())
         }
         _ if ready.is_empty => Some(format!(
             "wit login {url} --sign-up --email you@example.com --username you"
@@ -159,7 +160,8 @@ pub fn report(
     if !remembered.is_empty() {
         let words: Vec<String> = remembered.iter().map(quoted).collect();
         let words = words.join(" ");
-        text += &format!("As at its last start: {words} (wit up --defaults forgets them)\n");
+        let forget = about("wit up").arg("--defaults");
+        text += &format!("As at its last start: {words} ({forget} forgets them)\n");
     }
     if ready.is_user_old {
         text += "The account of --user exists; nothing in it was changed\n";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::Place;
+use super::{Place, command};
 use crate::cli::output;
 use crate::cli::{Context, Exit, Failure};
 use crate::platform::archive::ArchiveError;
@@ -15,7 +15,7 @@ use crate::platform::instance::AlreadyRunning;
 use crate::platform::last_start::LastStart;
 use crate::platform::restore::{self, Target, TargetError};
 use crate::progress;
-use crate::quote::Suggestion;
+use crate::quote::{Hint, Suggestion};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -32,12 +32,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    if !args.repositories_only {
-        super::require_sqlite(
-            "pg_restore, then wit up restore --repositories-only FILE; or unset DATABASE_URL",
-        )?;
-    }
     let data_dir = args.place.data_dir(context)?;
+    let again = args.place.command("wit up restore", &data_dir, context)?;
+    if !args.repositories_only {
+        let only = again.clone().arg("--repositories-only");
+        let only = only.last(args.file.display().to_string());
+        let hint = Hint::from("pg_restore, then ").command(&only);
+        super::require_sqlite(hint.text("; or unset DATABASE_URL"))?;
+    }
     super::require_owner(&data_dir)?;
     let repositories = args.place.repositories.as_deref();
     let target = Target {
@@ -59,7 +61,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let restored = progress::during("Restoring the server", || {
         runtime.block_on(restore::restore(&target, BufReader::new(archive)))
     });
-    let restored = restored.map_err(|error| with_hint(error, args, &data_dir))?;
+    let restored = restored.map_err(|error| with_hint(error, args, again, &data_dir, context))?;
     // Also those of an operator who had closed sign-up.
     let opens_sign_up = !args.repositories_only && !is_known;
     let warn = || {
@@ -67,7 +69,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             eprintln!(
                 "warning: a backup has no options of the server, and by default anyone can sign up"
             );
-            eprintln!("hint: give them to the next start, such as wit up --no-sign-up");
+            let up = super::about("wit up", &data_dir, context).arg("--no-sign-up");
+            eprintln!("hint: give them to the next start, such as {up}");
         }
     };
     if context.json {
@@ -97,20 +100,27 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 /// An error with the command that goes on.
-fn with_hint(error: anyhow::Error, args: &Args, data_dir: &Path) -> anyhow::Error {
-    let file = args.file.display().to_string();
-    let data_dir = || data_dir.display().to_string();
-    let again = Suggestion::new("wit up restore").arg(file);
-    let again = match &args.place.data_dir {
-        Some(_) => again.option("--data-dir", data_dir()),
-        None => again,
+fn with_hint(
+    error: anyhow::Error,
+    args: &Args,
+    again: Suggestion,
+    data_dir: &Path,
+    context: &Context,
+) -> anyhow::Error {
+    let again = match args.repositories_only {
+        true => again.arg("--repositories-only"),
+        false => again,
+    };
+    let again = |option: &str| {
+        let again = again.clone().arg(args.file.display().to_string());
+        Hint::from(again.arg(option))
     };
     let hint = if let Some(TargetError::NotEmpty(_)) = error.downcast_ref() {
-        again.arg("--force")
+        again("--force")
     } else if error.is::<AlreadyRunning>() || error.is::<TargetError>() {
-        Suggestion::new("wit down").option("--data-dir", data_dir())
+        command::stop(data_dir, context)
     } else if let Some(ArchiveError::RepositoriesOnly) = error.downcast_ref() {
-        again.arg("--repositories-only")
+        again("--repositories-only")
     } else if error.is::<ArchiveError>() {
         let message = match args.file == Path::new("-") {
             true => "can't restore from stdin".to_owned(),
