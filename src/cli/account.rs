@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::ask::{asked, first_line};
+use super::ask::{asked, first_line, first_line_of_new};
 use super::confirm::confirm;
 use super::login::checked_email;
 use super::output::{ago, date, escaped, rfc3339};
@@ -149,7 +149,7 @@ fn password(args: &Password, context: &Context) -> anyhow::Result<Exit> {
     let login = session::login(context, &args.server)?;
     let current = current(args.password_stdin, hint)?;
     let new = match args.password_stdin {
-        true => first_line("new password")?,
+        true => first_line_of_new("new password")?,
         false => asked("new password", true, hint)?,
     };
     let (client, session) = (&login.client, &login.session.token);

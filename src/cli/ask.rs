@@ -145,8 +145,11 @@ pub fn time(lasts: Duration) -> String {
     span(i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// The first line of stdin without its end.
+/// The first line of stdin without its end. At a terminal it is asked for, and not shown.
 pub fn first_line(what: &str) -> anyhow::Result<Secret> {
+    if io::stdin().is_terminal() {
+        return asked(what, false, "");
+    }
     // Taken in one allocation, so that growing leaves no copy behind.
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE as usize + 1));
     io::stdin()
@@ -172,6 +175,14 @@ pub fn first_line(what: &str) -> anyhow::Result<Secret> {
             .into());
     }
     Ok(Secret::from(line))
+}
+
+/// [`first_line`] of a new secret, which is asked for twice at a terminal.
+pub fn first_line_of_new(what: &str) -> anyhow::Result<Secret> {
+    match io::stdin().is_terminal() {
+        true => asked(what, true, ""),
+        false => first_line(what),
+    }
 }
 
 /// The error where a person would be asked and there is no terminal; `hint` says what to type instead.

@@ -31,7 +31,13 @@ Examples:
 
   # Create an account first
   wit login https://wit.example.com --sign-up \\
-    --email grace@example.com --username grace";
+    --email grace@example.com --username grace
+
+  # At GitHub: with a token that you create on a page
+  wit login https://github.com --paste-token
+
+  # The same by a device code, with a client that you registered there
+  wit login https://github.com --client-id ID";
 
 pub const LOGOUT: &str = "\
 Examples:

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::ask::{Terminal, first_line, line};
+use super::ask::{Terminal, first_line, first_line_of_new, line};
 use super::output::{self, escaped};
 use super::session::{self, CONNECTION, parse_url};
 use super::{Context, Exit, Failure};
@@ -33,7 +33,7 @@ pub struct Args {
     /// Sign in with an email address and a password
     #[arg(long)]
     email: Option<String>,
-    /// Sign in with a username and a password
+    /// Sign in with a username and a password; with a pasted token, the account that it is of
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
     /// Read the password from the first line of stdin
@@ -268,7 +268,7 @@ fn sign_up(args: &Args, server: &ServerUrl) -> anyhow::Result<Way> {
         email,
         username,
         password: match args.password_stdin {
-            true => Some(first_line("password")?),
+            true => Some(first_line_of_new("password")?),
             false => None,
         },
     })

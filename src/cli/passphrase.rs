@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::ask::{asked, first_line};
+use super::ask::{asked, first_line, first_line_of_new};
 use super::output;
 use super::{Context, Exit, Failure};
 use crate::duration::duration;
@@ -33,6 +33,7 @@ pub struct UnlockArgs {
 impl PassphraseArgs {
     fn read(&self, new: bool, command: &str) -> anyhow::Result<Secret> {
         match self.passphrase_stdin {
+            true if new => first_line_of_new("passphrase"),
             true => first_line("passphrase"),
             false => asked("passphrase", new, format!("{command} --passphrase-stdin")),
         }

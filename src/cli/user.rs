@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::ask::{confirm_loss, first_line};
+use super::ask::{confirm_loss, first_line_of_new};
 use super::output::{self, escaped};
 use super::session::parse_url;
 use super::{Context, Exit, Failure, examples};
@@ -268,7 +268,7 @@ fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
 
 fn reset_password(args: ResetPassword, context: &Context) -> anyhow::Result<Exit> {
     let given = match args.password_stdin {
-        true => Some(first_line("password")?),
+        true => Some(first_line_of_new("password")?),
         false => None,
     };
     let operator = Operator::open(&args.named.place, context)?;

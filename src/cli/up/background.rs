@@ -10,7 +10,7 @@ use anyhow::Context as _;
 
 use super::options::{Start, server_arguments};
 use super::report;
-use crate::cli::ask::first_line;
+use crate::cli::ask::first_line_of_new;
 use crate::cli::output::quoted;
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
@@ -52,7 +52,7 @@ pub fn run(
     let password = match args.password_stdin {
         true => {
             command.arg("--password-stdin").stdin(Stdio::piped());
-            Some(first_line("password")?)
+            Some(first_line_of_new("password")?)
         }
         false => None,
     };

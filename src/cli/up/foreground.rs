@@ -10,7 +10,7 @@ use rustix::fs::Mode;
 use super::command;
 use super::options::{LOOPBACK, Serving, Start};
 use super::report;
-use crate::cli::ask::first_line;
+use crate::cli::ask::first_line_of_new;
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
 use crate::platform::address::{self, CantListen};
@@ -53,7 +53,7 @@ pub fn run(
             username: username.clone(),
             email: (args.email.clone()).unwrap_or_else(|| format!("{username}@localhost")),
             password: match args.password_stdin {
-                true => Some(first_line("password")?),
+                true => Some(first_line_of_new("password")?),
                 false => None,
             },
         }),

@@ -1,7 +1,7 @@
 //! The options of `wit login` for a GitHub App.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -68,6 +68,12 @@ impl AppArgs {
 }
 
 fn key(file: &Path) -> anyhow::Result<Secret> {
+    if file.as_os_str() == STDIN && io::stdin().is_terminal() {
+        let why = "--private-key - reads a file from stdin, which is a terminal";
+        return Err(Failure::new(Exit::Usage, why)
+            .hint("--private-key FILE")
+            .into());
+    }
     let (pem, place) = match file.as_os_str() == STDIN {
         true => (read(io::stdin().lock()), "stdin".to_owned()),
         false => (File::open(file).and_then(read), file.display().to_string()),
