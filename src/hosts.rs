@@ -5,6 +5,7 @@
 use url::Url;
 
 use crate::api::server::ServerUrl;
+use crate::credential::AZURE;
 use crate::oauth::Endpoints;
 use crate::sign_in::{ClientAuth, HostType};
 
@@ -21,6 +22,9 @@ pub mod tokens;
 
 /// The redirect that users register: any port counts (RFC 8252, section 7.3).
 pub const REDIRECT: &str = "http://127.0.0.1/";
+
+/// The redirect at Bitbucket, where the port counts.
+pub const BITBUCKET_REDIRECT: &str = "http://localhost:34106/";
 
 /// A public client that a host has built in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Registration {
     pub page: Option<Url>,
     /// Boxes to tick and untick there.
     pub boxes: String,
+    /// The redirect to register.
+    pub redirect: &'static str,
 }
 
 /// The type of a host by its name alone, without asking it.
@@ -54,8 +60,40 @@ pub fn known(server: &ServerUrl) -> Option<HostType> {
         "gitlab.com" => Some(HostType::Gitlab),
         "gitea.com" => Some(HostType::Gitea),
         "codeberg.org" => Some(HostType::Forgejo),
+        "bitbucket.org" => Some(HostType::Bitbucket),
+        AZURE => Some(HostType::Azure),
+        name if name.ends_with(".visualstudio.com") => Some(HostType::Azure),
         _ => None,
     }
+}
+
+/// The base URL of a host that is known by its name: its root, and at dev.azure.com that of the
+/// organization. `None` where the URL names no organization.
+pub fn home(server: &ServerUrl) -> Option<ServerUrl> {
+    let url = server.at("");
+    let mut home = url.origin().ascii_serialization();
+    if url.host_str() == Some(AZURE) {
+        home = format!("{home}/{}", organization(server)?);
+    }
+    ServerUrl::parse(&home).ok()
+}
+
+/// The organization of Azure DevOps that a URL is of, in lower case: its name is the first part of the
+/// path, or of the host at visualstudio.com.
+pub fn organization(server: &ServerUrl) -> Option<String> {
+    let url = server.at("");
+    let name = match url.host_str()? {
+        AZURE => url.path_segments()?.next(),
+        host => host.strip_suffix(".visualstudio.com"),
+    };
+    let name = name.filter(|name| !name.is_empty())?;
+    Some(name.to_ascii_lowercase())
+}
+
+/// The path that git's requests are for, where the host has a credential for each.
+pub fn path(server: &ServerUrl) -> Option<String> {
+    let is_azure = server.at("").host_str() == Some(AZURE);
+    is_azure.then(|| organization(server)).flatten()
 }
 
 /// Returns whether it is GitHub's own service, and not an Enterprise Server.
@@ -75,7 +113,7 @@ pub fn api(host: HostType, server: &ServerUrl, path: &str) -> Option<Url> {
         HostType::Github => Some(server.at(&format!("/api/v3{path}"))),
         HostType::Gitlab => Some(server.at(&format!("/api/v4{path}"))),
         HostType::Gitea | HostType::Forgejo => Some(server.at(&format!("/api/v1{path}"))),
-        HostType::Wit | HostType::Oauth => None,
+        HostType::Wit | HostType::Bitbucket | HostType::Azure | HostType::Oauth => None,
     }
 }
 
@@ -121,6 +159,18 @@ pub fn endpoints(host: HostType, server: &ServerUrl) -> Option<Endpoints> {
             None,
             Some("/login/oauth/userinfo"),
         )),
+        HostType::Bitbucket => Some(Endpoints {
+            client_auth: Some(ClientAuth::Basic),
+            ..of(
+                "/site/oauth2/authorize",
+                "/site/oauth2/access_token",
+                None,
+                None,
+                None,
+            )
+        }),
+        // Each directory has its own.
+        HostType::Azure => None,
         HostType::Wit | HostType::Oauth => None,
     }
 }
@@ -133,7 +183,8 @@ pub fn scopes(host: HostType, offered: &[String]) -> Vec<String> {
         HostType::Github => &["repo", "offline_access"],
         HostType::Gitlab => &["read_repository", "write_repository"],
         HostType::Gitea | HostType::Forgejo => &["read:repository", "write:repository"],
-        HostType::Wit => &[],
+        HostType::Bitbucket => &["repository", "repository:write"],
+        HostType::Wit | HostType::Azure => &[],
         HostType::Oauth => {
             let known = |word: &&&str| offered.iter().any(|scope| scope == **word);
             let words = ["openid", "offline_access"];
@@ -150,11 +201,34 @@ pub fn scopes(host: HostType, offered: &[String]) -> Vec<String> {
 /// The username that git has to send with an OAuth token. Where any will do it is the account's.
 pub fn git_username(host: HostType, account: Option<&str>) -> String {
     let name = match (host, account) {
+        (HostType::Bitbucket, _) => BITBUCKET_OAUTH,
         (HostType::Gitlab, _) | (_, None) if host != HostType::Github => "oauth2",
         (_, Some(account)) => account,
         (_, None) => "x-access-token",
     };
     name.to_owned()
+}
+
+/// The username that Bitbucket requires with OAuth tokens, and with the tokens of a repository, project
+/// or workspace.
+const BITBUCKET_OAUTH: &str = "x-token-auth";
+
+/// The username that git has to send with a token that was created on a page.
+pub fn git_username_of_pasted(host: HostType, account: Option<&str>) -> String {
+    match (host, account) {
+        (HostType::Bitbucket, account) if account != Some(BITBUCKET_OAUTH) => {
+            "x-bitbucket-api-token-auth".to_owned()
+        }
+        _ => git_username(host, account),
+    }
+}
+
+/// Returns whether the host has a call that creates a token which git can keep.
+pub fn creates_tokens(host: HostType) -> bool {
+    matches!(
+        host,
+        HostType::Wit | HostType::Gitlab | HostType::Gitea | HostType::Forgejo
+    )
 }
 
 /// Returns whether the host takes OAuth tokens from git as `Authorization: Bearer`.
@@ -187,6 +261,8 @@ pub fn registration(host: HostType, server: &ServerUrl) -> Registration {
             Some("/user/settings/applications"),
             "untick \"Confidential Client\"",
         ),
+        HostType::Bitbucket => (None, "tick \"Repositories: Read\" and \"Write\""),
+        HostType::Azure => (None, "allow public client flows"),
         HostType::Wit | HostType::Oauth => (
             None,
             "as a public (native) client with the grants authorization_code and refresh_token, \
@@ -196,6 +272,10 @@ pub fn registration(host: HostType, server: &ServerUrl) -> Registration {
     Registration {
         page: page.map(|path| server.at(path)),
         boxes: boxes.to_owned(),
+        redirect: match host {
+            HostType::Bitbucket => BITBUCKET_REDIRECT,
+            _ => REDIRECT,
+        },
     }
 }
 
@@ -216,8 +296,12 @@ pub fn token_page(host: HostType, server: &ServerUrl, machine: &str) -> Option<U
             "/-/user_settings/personal_access_tokens",
             &[("name", &name), ("scopes", "write_repository,self_rotate")],
         )),
-        HostType::Gitea | HostType::Forgejo => Some(server.at("/user/settings/applications")),
-        HostType::Wit | HostType::Oauth => None,
+        HostType::Gitea
+        | HostType::Forgejo
+        | HostType::Bitbucket
+        | HostType::Azure
+        | HostType::Wit
+        | HostType::Oauth => tokens_page(host, server),
     }
 }
 
@@ -227,6 +311,10 @@ pub fn tokens_page(host: HostType, server: &ServerUrl) -> Option<Url> {
         HostType::Github => "/settings/tokens",
         HostType::Gitlab => "/-/user_settings/personal_access_tokens",
         HostType::Gitea | HostType::Forgejo => "/user/settings/applications",
+        HostType::Bitbucket => {
+            return Url::parse("https://id.atlassian.com/manage-profile/security/api-tokens").ok();
+        }
+        HostType::Azure => "/_usersSettings/tokens",
         HostType::Wit | HostType::Oauth => return None,
     };
     Some(server.at(path))
@@ -238,7 +326,7 @@ pub fn grants_page(host: HostType, server: &ServerUrl) -> Option<Url> {
         HostType::Github => "/settings/applications",
         HostType::Gitlab => "/-/user_settings/applications",
         HostType::Gitea | HostType::Forgejo => "/user/settings/applications",
-        HostType::Wit | HostType::Oauth => return None,
+        HostType::Wit | HostType::Bitbucket | HostType::Azure | HostType::Oauth => return None,
     };
     Some(server.at(path))
 }
@@ -290,8 +378,50 @@ mod tests {
             (HostType::Github, None, "x-access-token"),
             (HostType::Forgejo, Some("ada"), "ada"),
             (HostType::Oauth, None, "oauth2"),
+            (HostType::Bitbucket, Some("ada"), "x-token-auth"),
+            (HostType::Azure, Some("contoso"), "contoso"),
         ] {
             assert_eq!(git_username(host, account), expected, "{host} {account:?}");
+        }
+        for (host, account, expected) in [
+            (HostType::Bitbucket, None, "x-bitbucket-api-token-auth"),
+            (
+                HostType::Bitbucket,
+                Some("ada"),
+                "x-bitbucket-api-token-auth",
+            ),
+            (HostType::Bitbucket, Some("x-token-auth"), "x-token-auth"),
+            (HostType::Gitlab, Some("ada"), "oauth2"),
+        ] {
+            let name = git_username_of_pasted(host, account);
+            assert_eq!(name, expected, "{host} {account:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_known_by_name_has_one_base_url() {
+        for (given, expected, path_of_git) in [
+            (
+                "https://bitbucket.org/acme/site",
+                Some("https://bitbucket.org"),
+                None,
+            ),
+            ("https://dev.azure.com", None, None),
+            (
+                "https://dev.azure.com/Contoso/shop/_git/shop",
+                Some("https://dev.azure.com/contoso"),
+                Some("contoso"),
+            ),
+            (
+                "https://contoso.visualstudio.com/shop",
+                Some("https://contoso.visualstudio.com"),
+                None,
+            ),
+        ] {
+            let given = ServerUrl::parse(given).unwrap();
+            let found = home(&given).map(|home| home.to_string());
+            assert_eq!(found.as_deref(), expected, "{given}");
+            assert_eq!(path(&given).as_deref(), path_of_git, "{given}");
         }
     }
 }

@@ -20,7 +20,9 @@ use crate::secret::{Secret, SecretBuffer};
 use crate::sign_in::{ClientAuth, HostType, InstalledApp, OAuthClient, SignIn, Upkeep};
 
 /// The format's newest version. A higher one is never overwritten.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
+/// The version of an item without sign-ins at Bitbucket and Azure DevOps.
+const WITHOUT_CLOUDS: u64 = 3;
 /// The version of an item without the key of a GitHub App.
 const WITHOUT_APPS: u64 = 2;
 /// The version of an item without sign-ins at git hosts, and tokens created there, which older
@@ -223,7 +225,10 @@ impl Item {
             let is_hosts =
                 |token: &TokenInfo| token.replace_by.is_some() || !token.repositories.is_empty();
             let needed = match &entry.sign_in {
-                Some(sign_in) if matches!(sign_in.upkeep, Upkeep::Mint(_)) => VERSION,
+                Some(sign_in) if matches!(sign_in.host, HostType::Bitbucket | HostType::Azure) => {
+                    VERSION
+                }
+                Some(sign_in) if matches!(sign_in.upkeep, Upkeep::Mint(_)) => WITHOUT_CLOUDS,
                 Some(_) => WITHOUT_APPS,
                 None if entry.token.as_ref().is_some_and(is_hosts) => WITHOUT_APPS,
                 None => WITHOUT_SIGN_INS,

@@ -22,18 +22,25 @@ pub enum HostType {
     Gitea,
     /// codeberg.org and others with Forgejo.
     Forgejo,
+    /// bitbucket.org. A Data Center is signed in to as any OAuth 2 server.
+    Bitbucket,
+    /// dev.azure.com and visualstudio.com.
+    #[serde(rename = "azure-devops")]
+    Azure,
     /// Any other server with OAuth 2.
     Oauth,
 }
 
 impl HostType {
     /// All of them, in the order in which help lists them.
-    pub const ALL: [HostType; 6] = [
+    pub const ALL: [HostType; 8] = [
         HostType::Wit,
         HostType::Github,
         HostType::Gitlab,
         HostType::Gitea,
         HostType::Forgejo,
+        HostType::Bitbucket,
+        HostType::Azure,
         HostType::Oauth,
     ];
 
@@ -45,6 +52,8 @@ impl HostType {
             HostType::Gitlab => "gitlab",
             HostType::Gitea => "gitea",
             HostType::Forgejo => "forgejo",
+            HostType::Bitbucket => "bitbucket",
+            HostType::Azure => "azure-devops",
             HostType::Oauth => "oauth",
         }
     }
@@ -62,6 +71,8 @@ impl HostType {
             HostType::Gitlab => "GitLab",
             HostType::Gitea => "Gitea",
             HostType::Forgejo => "Forgejo",
+            HostType::Bitbucket => "Bitbucket",
+            HostType::Azure => "Azure DevOps",
             HostType::Oauth => "an OAuth 2 server",
         }
     }

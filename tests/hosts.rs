@@ -302,16 +302,21 @@ fn gitea_and_forgejo_sign_in_with_the_client_that_they_have_built_in() {
 fn the_built_in_client_is_offered_at_the_prompt_by_the_name_that_is_seen_there() {
     let forge = Forge::start(Kind::Forgejo);
     let home = Home::new();
+    let mut terminal = Terminal::run(&home, &format!("{WIT} login {}", forge.url));
+    terminal.shows("Which [1]? ");
+    let screen = terminal.screen();
+    assert!(screen.contains("\"git-credential-oauth\""), "{screen}");
+    terminal.types("2");
+    terminal.shows("paste it here");
+    terminal.presses(3);
+    terminal.ends();
+
+    // With one way there is nothing to choose.
     let line = format!("{WIT} login {} --no-browser", forge.url);
     let mut terminal = Terminal::run(&home, &line);
-    terminal.shows("Which [1]? ");
-    assert!(
-        terminal.screen().contains("\"git-credential-oauth\""),
-        "{}",
-        terminal.screen()
-    );
-    terminal.types("");
     terminal.shows("paste the address");
+    let screen = terminal.screen();
+    assert!(screen.contains("\"git-credential-oauth\""), "{screen}");
     let screen = terminal.screen();
     let mut lines = screen.lines().map(str::trim);
     let address = lines.find(|line| line.contains("/login/oauth/authorize?"));

@@ -187,7 +187,7 @@ fn a_file_under_the_name_of_another_site_is_set_aside() {
 fn an_item_of_a_newer_format_is_never_overwritten() {
     let files = Files::new();
     let here = site("host");
-    let newer = secret(r#"{"version":4,"site":"https://host","new":1}"#);
+    let newer = secret(r#"{"version":5,"site":"https://host","new":1}"#);
     files.store.write(&here, &newer).unwrap();
     let update = store::update(&files.store, &files.paths, &here, |stored| {
         *stored = item("new")

@@ -17,6 +17,7 @@ use super::AskError;
 use super::issue::DEFAULT_DAYS;
 use super::session::{self, SessionError};
 use crate::api::ApiError;
+use crate::api::http::Auth;
 use crate::api::promises;
 use crate::api::server::ServerUrl;
 use crate::config::{Config, Paths};
@@ -226,6 +227,8 @@ pub struct LoggedIn {
     pub is_first: bool,
     /// True if the site has other sign-ins too, of which git uses this one first.
     pub is_one_of_several: bool,
+    /// True if it is for a path, and git does not say paths (`credential.useHttpPath`).
+    pub lacks_http_path: bool,
 }
 
 /// Where a sign-in failed.
@@ -246,6 +249,21 @@ pub enum HostLoginError {
     /// The server answers, and fits none of the types.
     #[error("{0} is not a git server that wit recognizes")]
     Unknown(Box<ServerUrl>),
+    /// The server fits none of the types, as git's configuration says too; with the `provider` there.
+    #[error(
+        "{server} takes a username and a password from git: its provider is {} in git's \
+         configuration",
+        escaped(provider)
+    )]
+    Generic {
+        /// Its base URL.
+        server: Box<ServerUrl>,
+        /// `credential.provider`.
+        provider: String,
+    },
+    /// The URL names no organization of Azure DevOps, which each have their own tokens.
+    #[error("{0} is Azure DevOps, where you sign in to an organization")]
+    NoOrganization(Box<ServerUrl>),
     /// A value of git's configuration can't be used.
     #[error("git's configuration")]
     GitConfig(#[source] OAuthError),
@@ -481,12 +499,15 @@ fn resolve<'a>(
     configured: Configured,
     ask: &'a dyn Interaction,
 ) -> Result<Option<Host<'a>>, HostLoginError> {
-    let server = &request.server;
+    let by_name = hosts::known(&request.server);
+    let home = by_name.and_then(|_| hosts::home(&request.server));
+    let server = home.as_ref().unwrap_or(&request.server);
     let known = config.servers.get(&server.to_string());
     let reach = Reach::to(config, &server.to_string(), request.ca_file.clone());
-    let root = || ServerUrl::parse(&server.at("").origin().ascii_serialization()).ok();
     let remembered = known.and_then(|known| known.host_type.as_deref());
     let remembered = remembered.and_then(HostType::parse);
+    // An older version has signed in as at any OAuth server.
+    let remembered = remembered.filter(|kind| *kind != HostType::Oauth || by_name.is_none());
     let mut described = None;
     let mut version = None;
     let mut place = server.clone();
@@ -494,8 +515,7 @@ fn resolve<'a>(
         kind
     } else if known.is_some_and(|known| known.api.is_some()) {
         return Ok(None);
-    } else if let Some(kind) = hosts::known(server) {
-        place = root().unwrap_or(place);
+    } else if let Some(kind) = by_name {
         kind
     } else if let Some(kind) = configured.host {
         kind
@@ -520,9 +540,29 @@ fn resolve<'a>(
                 found.host
             }
             None if configured.token.is_some() => HostType::Oauth,
-            None => return Err(HostLoginError::Unknown(Box::new(server.clone()))),
+            None => match (&configured.provider, request.way) {
+                (Some(_), Some(Way::Token)) => HostType::Oauth,
+                (provider, _) => {
+                    let server = Box::new(server.clone());
+                    return Err(match provider {
+                        Some(provider) => HostLoginError::Generic {
+                            server,
+                            provider: provider.clone(),
+                        },
+                        None => HostLoginError::Unknown(server),
+                    });
+                }
+            },
         }
     };
+    let kind = match kind {
+        // A Data Center and a server of one's own have nothing that is known of the services.
+        HostType::Bitbucket | HostType::Azure if by_name != Some(kind) => HostType::Oauth,
+        kind => kind,
+    };
+    if kind == HostType::Azure && home.is_none() {
+        return Err(HostLoginError::NoOrganization(Box::new(place)));
+    }
     if kind != HostType::Wit && request.host_type.is_none() {
         ask.tell(&Notice::Recognized {
             server: &place,
@@ -788,7 +828,11 @@ impl Host<'_> {
         scopes: &[String],
         needs_browser: bool,
     ) -> Result<Tokens, OAuthError> {
-        let loopback = Loopback::bind(self.configured.redirect.as_ref())?;
+        let own = (self.kind == HostType::Bitbucket)
+            .then(|| Url::parse(hosts::BITBUCKET_REDIRECT).ok())
+            .flatten();
+        let redirect = self.configured.redirect.as_ref().or(own.as_ref());
+        let loopback = Loopback::bind(redirect)?;
         let pending = code::begin(endpoints, app, scopes, &loopback.redirect)?;
         let is_open = self.ask.open(&pending.address);
         if needs_browser && !is_open {
@@ -860,6 +904,8 @@ impl Host<'_> {
             other => other.into(),
         })?;
         if !about.is_accepted {
+            // Nothing was asked by which a server that is not there would have been noticed.
+            discovery::get(&self.server.at("/"), Auth::Nobody, &self.reach)?;
             self.ask.tell(&Notice::Unchecked {
                 server: &self.server,
             });
@@ -953,8 +999,14 @@ impl Host<'_> {
         })
     }
 
-    fn keep(&self, kept: Kept, decided: Decided) -> Result<LoggedIn, HostLoginError> {
+    fn keep(&self, mut kept: Kept, decided: Decided) -> Result<LoggedIn, HostLoginError> {
         let name = self.server.to_string();
+        let path = hosts::path(&self.server);
+        // At Azure DevOps any username will do; the organization's name is the one that git asks with.
+        kept.account = (path.clone())
+            .or(kept.account)
+            .or_else(|| hosts::organization(&self.server));
+        let path = self.request.path.clone().or(path);
         let configured = self.configured.git_username.clone();
         let app = match &kept.upkeep {
             Upkeep::Mint(app) => Some(app.clone()),
@@ -962,8 +1014,13 @@ impl Host<'_> {
         };
         let git_username = match &app {
             Some(_) => GIT_USERNAME.to_owned(),
-            None => configured
-                .unwrap_or_else(|| hosts::git_username(self.kind, kept.account.as_deref())),
+            None => configured.unwrap_or_else(|| {
+                let account = kept.account.as_deref();
+                match kept.tokens {
+                    Some(_) => hosts::git_username(self.kind, account),
+                    None => hosts::git_username_of_pasted(self.kind, account),
+                }
+            }),
         };
         let username = kept.account.clone().unwrap_or_else(|| git_username.clone());
         let (refresh_token, refresh_expiry) = match kept.tokens {
@@ -990,7 +1047,7 @@ impl Host<'_> {
         });
         let entry = Credential {
             username: Some(username.into_bytes()),
-            path: self.request.path.clone().map(String::into_bytes),
+            path: path.clone().map(String::into_bytes),
             auth: AuthData::Password(kept.secret),
             expiry: kept.expiry,
             refresh_token,
@@ -1054,6 +1111,7 @@ impl Host<'_> {
             location: decided.store.location(),
             is_first: decided.new,
             is_one_of_several: sign_ins.count() > 1,
+            lacks_http_path: path.is_some() && !self.configured.use_http_path,
         })
     }
 }

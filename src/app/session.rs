@@ -26,6 +26,7 @@ use crate::api::{ApiError, Form, TokenApi};
 use crate::config::{self, Config, Paths};
 use crate::credential::{Credential, Site};
 use crate::expiry::{CLOCK_MARGIN, Expiry, UnixTime};
+use crate::hosts;
 use crate::hosts::place::{AccessLevel, Place};
 use crate::hosts::renew::{RenewError, refresh_due};
 use crate::hosts::tokens::{self, Person};
@@ -584,7 +585,8 @@ pub fn suggest(words: &'static str, config: &Config, url: &str, account: &str) -
     })
 }
 
-/// The command that stores a token of a server, after a login where there is no session for it.
+/// The command that stores a token of a server: one that is created there, after a login where there
+/// is no session for it, or one that is pasted.
 pub fn suggest_create(
     config: &Config,
     item: &Item,
@@ -598,6 +600,16 @@ pub fn suggest_create(
     let is_signed_in = is_direct_url(config, url)
         || sessions.any(is_theirs)
         || item.sign_in(url, account).is_some();
+    let host = config.servers.get(url);
+    let host = host.and_then(|known| HostType::parse(known.host_type.as_deref()?));
+    let host = host.or_else(|| hosts::known(&ServerUrl::parse(url).ok()?));
+    if host.is_some_and(|host| !hosts::creates_tokens(host)) {
+        let login = Suggestion::new("wit login").arg(url);
+        return match is_signed_in {
+            true => login,
+            false => login.arg("--paste-token"),
+        };
+    }
     let create = match account {
         Some(account) => suggest("wit token create", config, url, account),
         None => Suggestion::new("wit token create").option("--server", url),

@@ -10,11 +10,15 @@ use super::ask::Terminal;
 use super::output::escaped;
 use super::session::{self, ServerArgs};
 use super::{Context, Exit, Failure, output};
+use crate::api::server::ServerUrl;
 use crate::app::known;
-use crate::app::logout::{self, LoggedOut};
-use crate::app::session::Selection;
-use crate::credential::TokenInfo;
+use crate::app::logout::{self, LoggedOut, LogoutError};
+use crate::app::session::{Selection, SessionError};
+use crate::config::Config;
+use crate::credential::{Site, TokenInfo};
+use crate::item::Item;
 use crate::quote::{Hint, Suggestion};
+use crate::store::{self, Store};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -59,7 +63,12 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
         ..Terminal::default()
     };
     let meant = Selection::from(&args.server);
-    let done = logout::log_out(&context.paths, &meant, args.revoke, &terminal)?;
+    let done = match logout::log_out(&context.paths, &meant, args.revoke, &terminal) {
+        Err(LogoutError::Session(SessionError::NotLoggedIn { .. })) if asked.account.is_none() => {
+            return Err(not_logged_in(&server, &config, context)?.into());
+        }
+        done => done?,
+    };
     match context.json {
         true => output::json(&document(&done))?,
         false => report(&done)?,
@@ -76,6 +85,58 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
         true => Ok(Exit::Done),
         false => Ok(Exit::Unfinished),
     }
+}
+
+/// The failure where nobody is logged in at a server. What else is stored there is named, as git goes on
+/// with it.
+fn not_logged_in(
+    server: &ServerUrl,
+    config: &Config,
+    context: &Context,
+) -> anyhow::Result<Failure> {
+    let site = session::site_of(server)?;
+    let store = store::select::open(&context.paths, None)?;
+    let count = others(&store::load(store.as_ref(), &site)?);
+    let name = server.to_string();
+    let below = |url: &&String| {
+        let rest = url.strip_prefix(name.as_str());
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    let message = format!("not logged in to {name}");
+    let hint = match config.servers.keys().find(below) {
+        Some(below) => Hint::from(Suggestion::new("wit logout").arg(below)),
+        None if count > 0 => Hint::from(format!("git is still given {}; ", stored(count)))
+            .text("to erase what is stored: ")
+            .command(&Suggestion::new("wit store erase").arg(site.to_string())),
+        None => Suggestion::new("wit login").arg(&name).into(),
+    };
+    Ok(Failure::new(Exit::NotLoggedIn, message).hint(hint))
+}
+
+/// The number of entries that git is given without a sign-in, such as those that were imported.
+fn others(item: &Item) -> usize {
+    let entries = item.credentials.0.iter();
+    entries
+        .filter(|entry| entry.sign_in.is_none() && entry.token.is_none())
+        .count()
+}
+
+fn stored(count: usize) -> String {
+    match count {
+        1 => "a credential that was imported, or stored by git".to_owned(),
+        many => format!("{many} credentials that were imported, or stored by git"),
+    }
+}
+
+/// Says that git is answered after the logout too.
+fn warn_of_others(site: &Site, store: &dyn Store, context: &Context) -> anyhow::Result<()> {
+    let count = others(&store::load(store, site)?);
+    if count > 0 && !context.json {
+        let erase = Suggestion::new("wit store erase").arg(site.to_string());
+        eprintln!("warning: git is still given {} for {site}", stored(count));
+        eprintln!("hint: to erase what is stored: {erase}");
+    }
+    Ok(())
 }
 
 fn document(done: &LoggedOut) -> Value {

@@ -112,7 +112,7 @@ pub fn of_pasted(
                 is_accepted: true,
             })
         }
-        HostType::Wit | HostType::Oauth => {
+        HostType::Wit | HostType::Bitbucket | HostType::Azure | HostType::Oauth => {
             let Some(url) = userinfo else {
                 return Ok(About::default());
             };

@@ -71,7 +71,7 @@ pub fn all(host: HostType) -> &'static [Known] {
         HostType::Gitea | HostType::Forgejo => &GITEA,
         HostType::Gitlab => &GITLAB,
         HostType::Github => &GITHUB,
-        HostType::Oauth => &[],
+        HostType::Bitbucket | HostType::Azure | HostType::Oauth => &[],
     }
 }
 
@@ -87,7 +87,7 @@ pub fn short(host: HostType, word: &str) -> Option<&'static [&'static str]> {
         HostType::Gitea | HostType::Forgejo => (&["read:repository"], &["write:repository"]),
         HostType::Gitlab => (&["read_repository"], &["write_repository"]),
         HostType::Github => (&["contents:read"], &["contents:write"]),
-        HostType::Oauth => return None,
+        HostType::Bitbucket | HostType::Azure | HostType::Oauth => return None,
     };
     Some(if is_write { write } else { read })
 }

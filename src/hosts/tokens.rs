@@ -113,7 +113,9 @@ pub fn open(login: Login) -> Result<Box<dyn TokenApi>, ApiError> {
         HostType::Gitea | HostType::Forgejo => Box::new(gitea::Gitea::open(login)?),
         HostType::Gitlab => gitlab::open(login)?,
         HostType::Github => github::open(login)?,
-        HostType::Wit | HostType::Oauth => Box::new(nothing::Nothing::new(login)),
+        HostType::Wit | HostType::Bitbucket | HostType::Azure | HostType::Oauth => {
+            Box::new(nothing::Nothing::new(login))
+        }
     })
 }
 

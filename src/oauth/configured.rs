@@ -52,6 +52,10 @@ pub struct Configured {
     pub git_username: Option<String>,
     /// `provider` of Git Credential Manager, or `authority` before that, where it is one of our types.
     pub host: Option<HostType>,
+    /// `provider`, where it says nothing but that the host is none of our types.
+    pub provider: Option<String>,
+    /// `useHttpPath`.
+    pub use_http_path: bool,
     /// The only ways in that are wanted; all of them where it is empty.
     pub modes: Vec<Mode>,
     github: OfHost,
@@ -174,7 +178,11 @@ impl Configured {
                 "githubauthmodes" => found.github.modes = modes(value),
                 "provider" => {
                     found.host = match value.to_lowercase().as_str() {
-                        "generic" => Some(HostType::Oauth),
+                        // A username and a password, or OAuth where a client is given.
+                        "generic" | "bitbucket" | "azure-repos" => {
+                            found.provider = words();
+                            None
+                        }
                         name => HostType::parse(name),
                     }
                 }
@@ -184,11 +192,18 @@ impl Configured {
                         .filter(|host| matches!(host, HostType::Github | HostType::Gitlab));
                 }
                 "username" => found.username = words(),
+                "usehttppath" => {
+                    let is_off = ["false", "no", "off", "0"].contains(&&*value.to_lowercase());
+                    found.use_http_path = !is_off;
+                }
                 _ => {}
             }
         }
+        let has_client =
+            found.client_id.is_some() || found.token.is_some() || other.token.is_some();
+        let oauth = (found.provider.is_some() && has_client).then_some(HostType::Oauth);
         Ok(Configured {
-            host: found.host.or(other.host),
+            host: found.host.or(oauth).or(other.host),
             authorization: found.authorization.or(other.authorization),
             token: found.token.or(other.token),
             device: found.device.or(other.device),

@@ -5,6 +5,8 @@
 #[cfg(feature = "platform")]
 pub mod browser;
 #[cfg(feature = "platform")]
+pub mod cloud;
+#[cfg(feature = "platform")]
 pub mod forge;
 pub mod git;
 #[cfg(feature = "platform")]

@@ -16,10 +16,19 @@ pub fn host_login(error: &HostLoginError, at: Option<&AtHost>) -> Option<Kind> {
         HostLoginError::Unknown(server) => {
             let login = Suggestion::new("wit login").arg(server.to_string());
             let login = login.option("--host-type", "TYPE");
-            (
-                Exit::Usage,
-                Hint::from("check the address, or name its type: ").command(&login),
-            )
+            let paste = again(server).args(["--host-type", "oauth", "--paste-token"]);
+            let hint = Hint::from("check the address, or name its type: ").command(&login);
+            let hint = hint.text("; for a token of any other server: ");
+            (Exit::Usage, hint.command(&paste))
+        }
+        HostLoginError::Generic { server, .. } => {
+            let paste = again(server).args(["--username", "NAME", "--paste-token"]);
+            let hint = Hint::from("git asks for both itself; to store a token now: ");
+            (Exit::Usage, hint.command(&paste))
+        }
+        HostLoginError::NoOrganization(server) => {
+            let url = format!("{server}/ORGANIZATION");
+            (Exit::Usage, log_in(&url).into())
         }
         HostLoginError::NotRecognized(server, _) => (
             Exit::Failed,
@@ -36,9 +45,13 @@ pub fn host_login(error: &HostLoginError, at: Option<&AtHost>) -> Option<Kind> {
                 ),
                 None => String::new(),
             };
+            let page = hosts::tokens_page(*host, server);
+            let page = page.map(|page| format!(" from {page}")).unwrap_or_default();
             let register = register(*host, server);
-            let hint = format!("{register}{built_in}; or --token-stdin");
-            (Exit::Usage, hint.into())
+            let hint = Hint::from(format!("{register}{built_in}; or paste a token{page}: "))
+                .command(&again(server).arg("--paste-token"))
+                .text("; in a script --token-stdin");
+            (Exit::Usage, hint)
         }
         HostLoginError::NoBuiltInClient(At { server, host }) => {
             (Exit::Usage, register(*host, server).into())
@@ -161,14 +174,25 @@ fn with_key(server: &ServerUrl, id: &str) -> Suggestion {
 /// Instructions for registering a client.
 pub fn register(host: HostType, server: &ServerUrl) -> String {
     let registration = hosts::registration(host, server);
-    let place = match registration.page {
-        Some(page) => format!("at {page}"),
-        None => "at the server".to_owned(),
+    let login = again(server);
+    let (place, login) = match (registration.page, host) {
+        (_, HostType::Azure) => {
+            return "configure an application of your directory (docs/hosts/azure-devops.md)"
+                .to_owned();
+        }
+        (_, HostType::Bitbucket) => (
+            "in the settings of a workspace, OAuth consumers".to_owned(),
+            login.args(["--client-id", "KEY", "--client-secret-stdin"]),
+        ),
+        (Some(page), _) => (format!("at {page}"), login.args(["--client-id", "ID"])),
+        (None, _) => (
+            "at the server".to_owned(),
+            login.args(["--client-id", "ID"]),
+        ),
     };
     format!(
-        "register one {place} (redirect {}, {}), then: wit login {server} --client-id ID",
-        hosts::REDIRECT,
-        registration.boxes,
+        "register a client {place} (redirect {}, {}), then: {login}",
+        registration.redirect, registration.boxes,
     )
 }
 
@@ -198,7 +222,10 @@ fn grant(server: &ServerUrl, host: HostType, error: &OAuthError) -> Hint {
             "invalid_scope" => login.args(["--scopes", "SCOPES"]).into(),
             _ => login.into(),
         },
-        OAuthError::Listen(_) => login.arg("--device").into(),
+        OAuthError::Listen(_) => match hosts::endpoints(host, server) {
+            Some(endpoints) if endpoints.device.is_none() => login.arg("--paste-token").into(),
+            _ => login.arg("--device").into(),
+        },
         OAuthError::Unattended {
             has_device_flow: true,
         } => Hint::from(login.arg("--device")).text(", or --token-stdin"),

@@ -13,6 +13,7 @@ use crate::api::server::ServerUrl;
 use crate::app::host_login::{self, Client, LoggedIn, Request, Way};
 use crate::cli::ask::first_line;
 use crate::cli::output::{self, escaped};
+use crate::cli::session;
 use crate::cli::{AtHost, Context, Exit};
 use crate::hosts::BuiltInClient;
 use crate::oauth::split_scopes;
@@ -208,6 +209,15 @@ fn report(done: &LoggedIn, given: &Given, context: &Context) -> anyhow::Result<E
         if done.is_one_of_several && given.host.path.is_none() {
             hint_at_username(done, app);
         }
+    }
+    if done.host == HostType::Azure && done.lacks_http_path {
+        let site = session::parse_url(server)?
+            .at("")
+            .origin()
+            .ascii_serialization();
+        let key = format!("credential.{site}.useHttpPath");
+        let config = Suggestion::new("git config --global").arg(key).arg("true");
+        eprintln!("hint: for git to say which organization it asks for: {config}");
     }
     if done.is_first {
         eprintln!("Secrets are kept in {}.", output::tilde(location));

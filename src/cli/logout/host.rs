@@ -77,6 +77,9 @@ pub fn run(
     }
     let (ended, is_over) = take(store.as_ref(), &site, &name, is_meant, context)?;
     if ended.is_empty() && done == 0 && (account.is_some() || !is_over) {
+        if account.is_none() {
+            return Err(super::not_logged_in(server, config, context)?.into());
+        }
         let why = format!("not logged in to {name}");
         return Err(Failure::new(Exit::NotLoggedIn, why)
             .hint(Suggestion::new("wit login").arg(&name))
@@ -107,6 +110,7 @@ pub fn run(
         }
     }
     let exit = report(&name, revoked, &left, context)?;
+    super::warn_of_others(&site, store.as_ref(), context)?;
     let apps = ended
         .iter()
         .filter_map(|entry| match &entry.sign_in.as_ref()?.upkeep {

@@ -22,7 +22,7 @@ fn is_wide(host: HostType, scope: &str) -> bool {
         HostType::Wit => scope == "repo:admin",
         HostType::Gitea | HostType::Forgejo => matches!(scope, "all" | "write:admin"),
         HostType::Gitlab => scope == "api",
-        HostType::Github | HostType::Oauth => false,
+        HostType::Github | HostType::Bitbucket | HostType::Azure | HostType::Oauth => false,
     }
 }
 

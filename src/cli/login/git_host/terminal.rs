@@ -57,6 +57,13 @@ impl Terminal<'_> {
             "No OAuth client is configured. To use one of your own, {}.",
             register(host, server)
         );
+        if let [only] = ways {
+            // The name of another program is seen at the host.
+            if *only == Way::Browser {
+                eprintln!("Signing in {}.", words(*only, host));
+            }
+            return Ok(*only);
+        }
         eprintln!("Sign in:");
         for (number, way) in ways.iter().enumerate() {
             eprintln!("  {}  {}", number + 1, words(*way, host));
