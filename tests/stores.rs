@@ -196,7 +196,7 @@ fn an_item_of_a_newer_format_is_never_overwritten() {
         matches!(
             update,
             Err(StoreError::Item {
-                error: ItemError::Newer(4),
+                error: ItemError::Newer(5),
                 ..
             })
         ),
