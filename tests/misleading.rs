@@ -117,15 +117,27 @@ fn wrong_usage_is_told_in_the_form_of_every_other_error() {
     for (line, said) in [
         (
             "tokens",
-            "error: unrecognized subcommand 'tokens'\nhint: some similar subcommands exist: 'store', 'token'; wit --help\n",
+            "error: unrecognized subcommand 'tokens'\nhint: a similar subcommand exists: 'token'; wit --help\n",
         ),
         (
             "token lst",
-            "error: unrecognized subcommand 'lst'\nhint: some similar subcommands exist: 'ls', 'list'; wit token --help\n",
+            "error: unrecognized subcommand 'lst'\nhint: some similar subcommands exist: 'list', 'ls'; wit token --help\n",
         ),
         (
             "repo create",
             "error: the following required arguments were not provided: <NAME>\nusage: wit repo create <NAME>\nhint: wit repo create --help\n",
+        ),
+        (
+            "token creat",
+            "error: unrecognized subcommand 'creat'\nhint: a similar subcommand exists: 'create'; wit token --help\n",
+        ),
+        (
+            "import",
+            "error: the following required arguments were not provided: <SOURCE>\nusage: wit import <SOURCE>\n<SOURCE> is one of: store, libsecret, netrc, gcm, gh, glab\nhint: wit import --help\n",
+        ),
+        (
+            "store move",
+            "error: the following required arguments were not provided: <FROM> <TO>\nusage: wit store move <FROM> <TO>\nhint: wit store move --help\n",
         ),
         (
             "help tokn",
@@ -138,6 +150,27 @@ fn wrong_usage_is_told_in_the_form_of_every_other_error() {
             said,
             "{line}"
         );
+    }
+}
+
+#[test]
+fn the_words_of_other_helpers_and_programs_lead_to_those_of_wit() {
+    let home = Home::new();
+    for (line, hint) in [
+        ("auth login", "wit login URL"),
+        ("auth setup-git", "wit setup"),
+        ("auth token --hostname github.com", "wit token print"),
+        ("auth", "wit login, wit logout, wit status, wit token"),
+        ("configure", "wit setup"),
+        ("unconfigure", "wit setup --undo"),
+        ("whoami", "wit status; "),
+        ("list", "wit store list; "),
+        ("erase", "wit store erase URL; "),
+        ("get", "git runs git-credential-wit for that: wit setup; "),
+        ("fill", "git credential fill"),
+    ] {
+        let said = refused(&home.run("sh", &["-c", &format!("wit {line}")], ""), 2);
+        assert!(said.contains(&format!("\nhint: {hint}")), "{said}");
     }
 }
 
