@@ -68,6 +68,12 @@ pub trait Store {
     /// The sites that have an item, in no order.
     fn sites(&self) -> Result<Vec<Site>, StoreError>;
 
+    /// Those of the sites that can be told without unlocking anything: for an offer, which may be
+    /// incomplete.
+    fn open_sites(&self) -> Result<Vec<Site>, StoreError> {
+        self.sites()
+    }
+
     /// Moves what can't be read as an item of ours out of the way without losing it, and says where
     /// it now lies.
     fn set_aside(&self, site: &Site) -> Result<String, StoreError>;

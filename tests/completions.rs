@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::support::platform::{PASSWORD, Server};
-use crate::support::{Home, WIT, text};
+use crate::support::{HELPER, Home, WIT, text};
 
 /// A home whose `wit` has seen two tokens, and has the script of each shell.
 struct Desk {
@@ -114,7 +114,7 @@ fn typed(desk: &Desk, shell: &str, setup: &str, keys: &str) -> String {
         zpty -w line $2
         zpty -r line out '*ready 2*'
         zpty -n -w line ${(g::)3}
-        zpty -r line out '*<token*>*'
+        zpty -r line out '*<(token|store)*>*'
         print -r -- $out";
     let words = ["60", "zsh", "-f", "-c", script, "zsh", shell, setup, keys];
     desk.run("timeout", &words)
@@ -136,7 +136,60 @@ fn bash_and_fish_complete_what_is_typed_too() {
     ] {
         let seen = typed(&desk, shell, setup, "wit token revo\\tlap\\t\\r");
         assert!(seen.contains("<token revoke laptop>"), "{shell}: {seen}");
+        keep(&desk.home, "https", "typed.example");
+        let seen = typed(&desk, shell, setup, "wit store erase typ\\t\\r");
+        assert!(
+            seen.contains("<store erase typed.example>"),
+            "{shell}: {seen}"
+        );
     }
+}
+
+fn keep(home: &Home, protocol: &str, host: &str) {
+    let entry = format!("protocol={protocol}\nhost={host}\nusername=ada\npassword=pw\n");
+    let stored = home.run(HELPER, &["store"], &entry);
+    assert!(stored.status.success(), "{stored:?}");
+}
+
+#[test]
+fn the_sites_that_something_is_stored_for_are_offered() {
+    let desk = Desk::new();
+    for (protocol, host) in [
+        ("https", "typed.example"),
+        ("https", "typed.example:8443"),
+        ("http", "plain.example"),
+    ] {
+        keep(&desk.home, protocol, host);
+    }
+    let url = desk.url();
+    assert_eq!(
+        desk.bash(&["wit", "store", "erase", "typ"]),
+        ["typed.example"]
+    );
+    let all = desk.bash(&["wit", "store", "erase", ""]);
+    for offer in [
+        "typed.example",
+        "https://typed.example:8443",
+        "http://plain.example",
+        &url,
+    ] {
+        assert!(all.contains(&offer.to_owned()), "{offer}: {all:?}");
+    }
+    let typed = desk.bash(&["wit", "token", "print", "https://ty"]);
+    assert_eq!(
+        typed,
+        ["https://typed.example", "https://typed.example:8443"]
+    );
+    assert_eq!(
+        desk.bash(&["wit", "setup", "--host", "typ"]),
+        ["typed.example"]
+    );
+    // There is no login to any other.
+    let logins: Vec<String> = desk.bash(&["wit", "logout", ""]);
+    assert!(
+        logins.contains(&url) && !logins.contains(&"typed.example".to_owned()),
+        "{logins:?}"
+    );
 }
 
 #[test]

@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Command, CommandFactory};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
@@ -15,10 +18,16 @@ use serde::{Deserialize, Serialize};
 use super::Cli;
 use super::output::escaped;
 use crate::api::Token;
+use crate::api::server::ServerUrl;
 use crate::config::{Config, Paths, write_private};
+use crate::credential::Site;
 use crate::files::{self, Fault, FileError};
 use crate::names::{is_name, offered_scopes};
 use crate::store::StoreKind;
+use crate::store::select;
+
+/// Time limit of the store: a person waits for the answer.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 const VARIABLE: &str = "WIT_COMPLETE";
 
@@ -121,8 +130,10 @@ fn with_values(command: Command) -> Command {
         let positional = argument.is_positional();
         let takes_values = argument.get_action().takes_values();
         let candidates = match argument.get_id().as_str() {
-            "server" | "url" => ArgValueCandidates::new(servers),
-            "host" if takes_values => ArgValueCandidates::new(servers),
+            "url" if own == "erase" => return argument.add(ArgValueCompleter::new(stored_sites)),
+            "url" if own == "print" => return argument.add(ArgValueCompleter::new(all_sites)),
+            "server" | "url" => return argument.add(ArgValueCompleter::new(servers)),
+            "host" if takes_values => return argument.add(ArgValueCompleter::new(all_sites)),
             "account" | "username" => ArgValueCandidates::new(accounts),
             "from" | "to" if own == "move" => ArgValueCandidates::new(stores),
             "store" if takes_values => ArgValueCandidates::new(stores),
@@ -222,11 +233,58 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(plain)
 }
 
-fn servers() -> Vec<CompletionCandidate> {
+fn known_servers() -> Vec<String> {
     let config = Paths::from_environment().and_then(|paths| Config::load(&paths).ok());
-    let servers = config.unwrap_or_default().servers.into_keys();
-    servers
-        .map(|url| CompletionCandidate::new(escaped(&url)))
+    config.unwrap_or_default().servers.into_keys().collect()
+}
+
+/// The sites that something is stored for, as far as the store says it at once: nothing is unlocked and
+/// nobody asked for that.
+fn sites() -> Vec<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let store = Paths::from_environment().and_then(|paths| select::open(&paths, None).ok());
+        let sites = store.and_then(|store| store.open_sites().ok());
+        // Nobody listens any more where it took too long.
+        let _ = sender.send(sites.unwrap_or_default());
+    });
+    let mut sites = receiver.recv_timeout(STORE_TIMEOUT).unwrap_or_default();
+    sites.sort();
+    sites.iter().map(Site::to_string).collect()
+}
+
+fn servers(typed: &OsStr) -> Vec<CompletionCandidate> {
+    offered(known_servers(), typed)
+}
+
+fn stored_sites(typed: &OsStr) -> Vec<CompletionCandidate> {
+    offered(sites(), typed)
+}
+
+fn all_sites(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let mut all = known_servers();
+    all.extend(sites());
+    all.sort();
+    all.dedup();
+    offered(all, typed)
+}
+
+/// The URLs that begin as what was typed. Without their scheme where none was typed and that means the
+/// same: bash takes the colon for the end of a word.
+fn offered(urls: Vec<String>, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let short = |url: &String| {
+        let host = url.strip_prefix("https://")?;
+        let parsed = ServerUrl::parse(host).ok()?;
+        (!host.contains(':') && parsed.to_string() == *url).then(|| host.to_owned())
+    };
+    let shown = urls.into_iter().map(|url| match short(&url) {
+        Some(host) if !(typed.starts_with("http") && url.starts_with(&*typed)) => host,
+        _ => url,
+    });
+    shown
+        .filter(|shown| shown.starts_with(&*typed))
+        .map(|shown| CompletionCandidate::new(escaped(&shown)))
         .collect()
 }
 

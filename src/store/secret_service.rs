@@ -122,6 +122,32 @@ impl SecretService {
         })
     }
 
+    /// The sites of the items, in their order.
+    fn sites_of(&self, needed: Needed) -> Result<Vec<Site>, StoreError> {
+        self.with_items(&all_sites(), needed, |connection, items| {
+            let mut sites = Vec::with_capacity(items.open.len());
+            for some in items.open.chunks(MAX_IN_FLIGHT) {
+                let mut serials = Vec::with_capacity(some.len());
+                for path in some {
+                    serials.push(ask_property(
+                        &mut connection.bus,
+                        I_ITEM,
+                        path,
+                        "Attributes",
+                    ));
+                }
+                for serial in serials {
+                    let reply = connection.bus.reply(serial)?;
+                    let attributes = attributes_in(&reply)?;
+                    sites.extend(attributes.get("username").and_then(|text| site_of(text)));
+                }
+            }
+            sites.sort();
+            sites.dedup();
+            Ok(sites)
+        })
+    }
+
     /// Runs `work` on the connection, made where there is none. After an error it is made anew.
     fn with<T>(
         &self,
@@ -259,6 +285,8 @@ enum Needed {
     /// One: a duplicate in a locked collection must not hide it.
     Any,
     All,
+    /// Those that are open already.
+    Open,
 }
 
 /// Result of a search.
@@ -281,6 +309,9 @@ fn unlocked_items(
 ) -> Result<Items, StoreError> {
     let (found, asked) = found(bus, attributes, serial)?;
     let (open, locked) = two_lists(&found)?;
+    if needed == Needed::Open {
+        return items(bus, open, locked);
+    }
     let is_enough = locked.is_empty() || needed == Needed::Any && !open.is_empty();
     if open.is_empty() && locked.is_empty() {
         if !default_is_locked(bus)? {
@@ -626,28 +657,15 @@ impl Store for SecretService {
     }
 
     fn sites(&self) -> Result<Vec<Site>, StoreError> {
-        self.with_items(&all_sites(), Needed::All, |connection, items| {
-            let mut sites = Vec::with_capacity(items.open.len());
-            for some in items.open.chunks(MAX_IN_FLIGHT) {
-                let mut serials = Vec::with_capacity(some.len());
-                for path in some {
-                    serials.push(ask_property(
-                        &mut connection.bus,
-                        I_ITEM,
-                        path,
-                        "Attributes",
-                    ));
-                }
-                for serial in serials {
-                    let reply = connection.bus.reply(serial)?;
-                    let attributes = attributes_in(&reply)?;
-                    sites.extend(attributes.get("username").and_then(|text| site_of(text)));
-                }
-            }
-            sites.sort();
-            sites.dedup();
-            Ok(sites)
-        })
+        self.sites_of(Needed::All)
+    }
+
+    fn open_sites(&self) -> Result<Vec<Site>, StoreError> {
+        // KeePassXC shows its prompt for a locked database at any search.
+        match self.with(|connection| default_is_locked(&mut connection.bus))? {
+            true => Ok(Vec::new()),
+            false => self.sites_of(Needed::Open),
+        }
     }
 
     /// The item stays in the keyring under attributes that nothing of ours looks for.

@@ -198,6 +198,14 @@ impl Store for Configured {
         self.store().sites()
     }
 
+    fn open_sites(&self) -> Result<Vec<Site>, StoreError> {
+        match self.undecided {
+            // The first write decides.
+            true => Ok(Vec::new()),
+            false => self.store().open_sites(),
+        }
+    }
+
     fn set_aside(&self, site: &Site) -> Result<String, StoreError> {
         match self.successor()? {
             Some(next) => next.set_aside(site),

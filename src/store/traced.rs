@@ -64,6 +64,10 @@ impl Store for Traced {
         result
     }
 
+    fn open_sites(&self) -> Result<Vec<Site>, StoreError> {
+        self.0.open_sites()
+    }
+
     fn set_aside(&self, site: &Site) -> Result<String, StoreError> {
         self.tell("set aside", site, |store| store.set_aside(site))
     }
