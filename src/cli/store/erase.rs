@@ -5,14 +5,14 @@ use serde_json::json;
 use crate::app::stored::Selected;
 use crate::cli::confirm::confirm;
 use crate::cli::output::{self, escaped, quoted};
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::{Context, Exit, Failure, session};
 use crate::credential::{Credential, Site};
 use crate::quote::Suggestion;
 use crate::store::select;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The site, such as https://example.com; with a path, only what is stored for that path
+    /// The site, such as example.com or http://localhost:3000; with a path, only what is stored for that path
     url: String,
     /// Only the entries of this username
     #[arg(long, value_name = "NAME")]
@@ -28,12 +28,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let site = &selected.site;
     let found = selected.entries(store.as_ref())?;
     if found.is_empty() {
+        let path = lossy(&selected.path).map(|path| format!("/{}", escaped(&path)));
+        let path = path.unwrap_or_default();
         let of = match &args.username {
-            Some(name) => format!(" for {}", escaped(name)),
+            Some(name) => format!(" of {}", escaped(name)),
             None => String::new(),
         };
         let location = output::tilde(&store.location());
-        let message = format!("nothing is stored for {site}{of} in {location}");
+        let message = format!("nothing is stored for {site}{path}{of} in {location}");
         return Err(Failure::new(Exit::Failed, message)
             .hint("wit store list")
             .into());
@@ -53,7 +55,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let s = if erased.len() == 1 { "y" } else { "ies" };
-    let text = format!("Erased {} entr{s} for {site}.\n", erased.len());
+    let names: Vec<String> = erased.iter().map(name).collect();
+    let names = names.join(", ");
+    let text = format!("Erased {} entr{s} for {site}: {names}\n", erased.len());
     output::print(text.as_bytes())?;
     tell_what_lives_on(&erased, &sessions, site);
     Ok(Exit::Done)
@@ -67,9 +71,18 @@ fn selected(args: &Args) -> anyhow::Result<Selected> {
         );
         Failure::new(Exit::Usage, message).hint("wit store erase https://example.com")
     };
-    let site = Site::of_url(&args.url).ok_or_else(wrong)?;
-    let rest = args.url.split_once("://").map_or("", |(_, rest)| rest);
+    let (site, rest) = match args.url.split_once("://") {
+        Some((_, rest)) => (Site::of_url(&args.url), rest),
+        // A host alone, as other commands take it.
+        None => {
+            let host = args.url.split('/').next().unwrap_or_default();
+            let server = session::parse_url(host).ok();
+            (server.and_then(|server| server.site()), args.url.as_str())
+        }
+    };
+    let site = site.ok_or_else(wrong)?;
     let path = rest.split_once('/').map_or("", |(_, path)| path);
+    let path = path.trim_end_matches('/');
     Ok(Selected {
         site,
         path: (!path.is_empty()).then(|| path.as_bytes().to_vec()),
