@@ -105,6 +105,7 @@ mod trace;
 mod transport;
 mod two_servers;
 mod under_way;
+mod unreadable;
 mod unrecognized;
 mod up;
 mod user;

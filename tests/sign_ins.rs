@@ -260,11 +260,15 @@ fn status_counts_what_was_imported() {
     done(&home.run(WIT, &["import", "store"], ""));
     let (code, shown) = status(&home);
     assert_eq!(code, Some(0), "{shown}");
-    assert!(
-        shown.contains("For git: 2 credentials for 1 other site; wit store list"),
-        "{shown}"
-    );
-    assert_eq!(status_json(&home)["otherCredentials"], 2);
+    for line in [
+        "For git: 2 credentials for 1 site without a login; nothing renews them\n",
+        "  https://one.example: bob, imported",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    let told = status_json(&home);
+    assert_eq!(told["otherCredentials"], 2);
+    assert_eq!(told["others"][0]["source"], "imported");
     refused(&Home::new().run(WIT, &["status"], ""), 4);
 }
 

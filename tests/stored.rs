@@ -118,9 +118,13 @@ fn erasing_takes_what_is_named_and_nothing_else() {
         "bob",
         "--yes",
     ]));
-    assert_eq!(said, "Erased 1 entry for https://one.example.\n");
+    assert_eq!(said, "Erased 1 entry for https://one.example: bob\n");
     assert_eq!(users(&home, "https://one.example"), ["ada", "ada", "eve"]);
-    done(&erase(&["https://one.example/team/work.git", "--yes"]));
+    let said = done(&erase(&["https://one.example/team/work.git", "--yes"]));
+    assert_eq!(
+        said,
+        "Erased 1 entry for https://one.example: ada (team/work.git)\n"
+    );
     assert_eq!(users(&home, "https://one.example"), ["ada", "eve"]);
     done(&erase(&["https://one.example", "--yes"]));
     assert!(users(&home, "https://one.example").is_empty());
@@ -132,8 +136,66 @@ fn erasing_takes_what_is_named_and_nothing_else() {
         "{said}"
     );
     assert!(said.contains("hint: wit store list"), "{said}");
-    let said = refused(&erase(&["one.example"]), 2);
-    assert!(said.contains("not a URL of a site"), "{said}");
+    let said = refused(&erase(&["https://one.example/team"]), 1);
+    assert!(said.contains("for https://one.example/team in"), "{said}");
+    for wrong in ["", "one example", "https://", "me@one.example"] {
+        let said = refused(&erase(&[wrong]), 2);
+        assert!(said.contains("not a URL of a site"), "{said}");
+    }
+}
+
+#[test]
+fn a_site_is_named_by_its_host_alone_too() {
+    let home = Home::new();
+    keep(&home, "one.example", "ada", "");
+    keep(&home, "one.example:8443", "bob", "");
+    let of_a_path = "protocol=https\nhost=one.example\npath=team\nusername=eve\npassword=x\n";
+    done(&home.run(HELPER, &["store"], of_a_path));
+    let local = "protocol=http\nhost=localhost:3000\nusername=ada\npassword=x\n";
+    done(&home.run(HELPER, &["store"], local));
+    for (named, erased) in [
+        ("one.example:8443", "https://one.example:8443: bob"),
+        ("one.example/team/", "https://one.example: eve (team)"),
+        ("one.example", "https://one.example: ada"),
+        ("localhost:3000", "http://localhost:3000: ada"),
+    ] {
+        let said = done(&home.run(WIT, &["store", "erase", named, "--yes"], ""));
+        assert_eq!(said, format!("Erased 1 entry for {erased}\n"));
+    }
+}
+
+#[test]
+fn of_two_accounts_the_one_that_answers_git_is_marked_and_another_can_be_named() {
+    let home = Home::new();
+    keep(&home, "one.example", "ada", "");
+    keep(&home, "one.example", "bob", "");
+    keep(&home, "two.example", "eve", "");
+    done(&home.run(WIT, &["setup"], ""));
+    let fill = || {
+        let request = "protocol=https\nhost=one.example\n\n";
+        let filled = done(&home.run("git", &["credential", "fill"], request));
+        let mut lines = filled.lines();
+        lines.find_map(|line| Some(line.strip_prefix("username=")?.to_owned()))
+    };
+    let (first, other) = match fill().as_deref() {
+        Some("ada") => ("ada", "bob"),
+        _ => ("bob", "ada"),
+    };
+    let list = done(&home.run(WIT, &["store", "list"], ""));
+    assert!(list.contains(&format!("  {first} *  ")), "{list}");
+    assert_eq!(list.matches(" *").count(), 1, "{list}");
+    let default = |entry: &Value| entry["default"] == true;
+    assert_eq!(
+        listed(&home).iter().filter(|entry| default(entry)).count(),
+        2
+    );
+    let status = done(&home.run(WIT, &["status"], ""));
+    let marked = format!("https://one.example: {first}, from git; answers git where");
+    assert!(status.contains(&marked), "{status}");
+
+    let (_, command) = list.split_once("For another: ").expect("a command");
+    done(&home.run("sh", &["-c", command], ""));
+    assert_eq!(fill().as_deref(), Some(other));
 }
 
 #[test]

@@ -97,7 +97,7 @@ pub fn log_out(
     revoke: bool,
     ask: &dyn Ask,
 ) -> Result<LoggedOut, LogoutError> {
-    let config = known::config(paths).map_err(SessionError::Config)?;
+    let config = known::config(paths).map_err(SessionError::from)?;
     let server = session::server(&config, meant.server.as_deref())?;
     let name = server.to_string();
     let account = session::account(&config, &server, meant.account.as_deref());

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::known::KnownError;
 use crate::api::database::{self, Direct};
 use crate::api::http::Client;
 use crate::api::login;
@@ -154,6 +155,15 @@ pub enum SessionError {
     /// The server or the database refused, or could not be reached.
     #[error(transparent)]
     Api(#[from] ApiError),
+}
+
+impl From<KnownError> for SessionError {
+    fn from(error: KnownError) -> Self {
+        match error {
+            KnownError::Config(error) => SessionError::Config(error),
+            KnownError::Store(error) => SessionError::Store(error),
+        }
+    }
 }
 
 /// An account whose tokens can be worked on, on a server that git knows.
@@ -299,8 +309,15 @@ impl ApiSession {
 
 /// Direct mode where `DATABASE_URL` and `WIT_USER_ID` are set, else the stored session.
 pub fn open(paths: &Paths, meant: &Selection) -> Result<ApiSession, SessionError> {
-    let config = super::known::config(paths).map_err(SessionError::Config)?;
-    let Some((direct, account)) = direct()? else {
+    let direct = direct()?;
+    let config = match super::known::config(paths) {
+        // Tokens are managed in the database without it.
+        Err(KnownError::Store(_)) if direct.is_some() => {
+            Config::load(paths).map_err(SessionError::Config)?
+        }
+        config => config?,
+    };
+    let Some((direct, account)) = direct else {
         let server = server(&config, meant.server.as_deref())?;
         if let Some(host) = git_host(&config, &server) {
             return open_host(config, paths, meant, server, host);

@@ -6,6 +6,7 @@ use super::exec;
 use super::known;
 use super::rotations::Rotations;
 use super::session::{self, Selection, SessionError};
+use super::stored::{self, Entry, State};
 use crate::api::server::ServerUrl;
 use crate::config::{Config, Paths};
 use crate::credential::{Credential, Site};
@@ -14,7 +15,7 @@ use crate::helper::{refresh, renewal};
 use crate::item::Item;
 use crate::progress;
 use crate::rotation::journal::{self, Journal};
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoreError};
 
 mod ask;
 
@@ -39,19 +40,12 @@ pub struct Status {
     pub rotations: Rotations,
     /// The records of commands' tokens that should have been revoked.
     pub unrevoked: Vec<exec::journal::Journal>,
-    /// Credentials of sites that are no server of these, and how many sites they are of.
-    pub others: Others,
+    /// Credentials of sites that are no server of these.
+    pub others: Vec<Entry>,
+    /// Items of such sites that can't be read.
+    pub unreadable: Vec<StoreError>,
     /// Why the one variable of direct mode that is set is ignored.
     pub half_direct: Option<&'static str>,
-}
-
-/// Credentials that git is given at sites where nobody is signed in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Others {
-    /// Number of credentials.
-    pub credentials: i64,
-    /// Number of sites.
-    pub sites: i64,
 }
 
 /// State of one server.
@@ -73,11 +67,8 @@ pub struct ServerStatus {
 /// [`SessionError::NoServer`] where none is known.
 pub fn gather(paths: &Paths, meant: &Selection, offline: bool) -> Result<Status, SessionError> {
     let mut config = Config::load(paths).map_err(SessionError::Config)?;
-    let store = store::select::open(paths, None);
-    let stored = match &store {
-        Ok(store) => known::complete(&mut config, store.as_ref()),
-        Err(_) => Vec::new(),
-    };
+    let store = store::select::open(paths, None)?;
+    let mut stored = known::complete(&mut config, store.as_ref())?;
     let urls = match &meant.server {
         Some(text) => vec![session::parse_url(text)?],
         None => (config.servers.keys())
@@ -88,16 +79,23 @@ pub fn gather(paths: &Paths, meant: &Selection, offline: bool) -> Result<Status,
     for url in &urls {
         sites.push(session::site_of(url)?);
     }
-    let mut others = Others::default();
+    let now = UnixTime::now();
     let is_other = |site: &Site| meant.server.is_none() && !sites.contains(site);
-    for (_, credentials) in stored.iter().filter(|(site, n)| *n > 0 && is_other(site)) {
-        others.sites += 1;
-        others.credentials += credentials;
-    }
-    if urls.is_empty() && others.credentials == 0 {
+    stored.items.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let others = stored.items.iter().filter(|(site, _)| is_other(site));
+    let others = others.flat_map(|(site, item)| stored::of_item(site, item, &config, now));
+    let others: Vec<Entry> = others
+        .filter(|entry| entry.state == State::Current)
+        .collect();
+    let unreadable = stored.unreadable.into_iter();
+    let unreadable = unreadable.filter(|error| match error {
+        StoreError::Item { site, .. } => is_other(site),
+        _ => true,
+    });
+    let unreadable: Vec<StoreError> = unreadable.collect();
+    if urls.is_empty() && others.is_empty() && unreadable.is_empty() {
         return Err(SessionError::NoServer);
     }
-    let store = store?;
     let mut items = Vec::new();
     for site in &sites {
         items.push(store::load(store.as_ref(), site)?);
@@ -105,7 +103,6 @@ pub fn gather(paths: &Paths, meant: &Selection, offline: bool) -> Result<Status,
     if !offline {
         refresh_due(paths, store.as_ref(), &sites, &mut items)?;
     }
-    let now = UnixTime::now();
     let mut servers = Vec::new();
     for ((url, site), item) in urls.into_iter().zip(&sites).zip(items) {
         let is_over = |entry: &Credential| entry.is_refreshable() && entry.is_expired(now);
@@ -136,6 +133,7 @@ pub fn gather(paths: &Paths, meant: &Selection, offline: bool) -> Result<Status,
         rotations: Rotations::load(paths),
         unrevoked: exec::unrevoked(paths),
         others,
+        unreadable,
         half_direct: session::half_direct(),
     })
 }

@@ -2,7 +2,7 @@
 
 use super::session;
 use crate::config::{Config, Paths};
-use crate::credential::{Credential, Site};
+use crate::credential::{Credential, Description, Site};
 use crate::expiry::{Expiry, UnixTime};
 use crate::helper::renewal;
 use crate::item::Item;
@@ -42,6 +42,19 @@ pub struct Entry {
     pub left: Option<i64>,
     /// The way in which the entry is renewed.
     pub renewal: Renewal,
+    /// Whether git gets it where it names no username.
+    pub default: Default,
+}
+
+/// Whether an entry answers git where git names no username.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// It does not.
+    No,
+    /// It does, and no other of its site could.
+    Alone,
+    /// It does, and not those of other accounts at its site.
+    AmongOthers,
 }
 
 /// Origin of an entry.
@@ -172,7 +185,8 @@ pub fn list(paths: &Paths, now: UnixTime) -> Result<Listing, StoreError> {
     })
 }
 
-fn of_item(site: &Site, item: &Item, config: &Config, now: UnixTime) -> Vec<Entry> {
+/// The entries of one site, without their secrets.
+pub fn of_item(site: &Site, item: &Item, config: &Config, now: UnixTime) -> Vec<Entry> {
     let sessions = item.sessions.iter().map(|session| Entry {
         site: site.clone(),
         username: Some(session.account.clone().into_bytes()),
@@ -186,7 +200,9 @@ fn of_item(site: &Site, item: &Item, config: &Config, now: UnixTime) -> Vec<Entr
             Some(_) => Renewal::Login,
             None => Renewal::NotNeeded,
         },
+        default: Default::No,
     });
+    let default = default_of(site, item, now);
     let mut entries: Vec<Entry> = sessions.collect();
     for (credentials, state) in [
         (&item.credentials.0, State::Current),
@@ -208,10 +224,30 @@ fn of_item(site: &Site, item: &Item, config: &Config, now: UnixTime) -> Vec<Entr
                     State::Current => renewal_of(credential, item, config, now),
                     State::Pending | State::Replaced => Renewal::Nobody,
                 },
+                default: match default {
+                    Some((entry, default)) if std::ptr::eq(entry, credential) => default,
+                    _ => Default::No,
+                },
             });
         }
     }
     entries
+}
+
+/// The entry that answers git where git names neither a username nor a path.
+fn default_of<'a>(site: &Site, item: &'a Item, now: UnixTime) -> Option<(&'a Credential, Default)> {
+    let request = Description {
+        protocol: Some(site.protocol().into()),
+        host: Some(site.host().into()),
+        ..Description::default()
+    };
+    let entry = item.credentials.find(&request, now)?;
+    let mut others = item.credentials.0.iter();
+    let is_alone = others.all(|other| other.username == entry.username);
+    Some(match is_alone {
+        true => (entry, Default::Alone),
+        false => (entry, Default::AmongOthers),
+    })
 }
 
 fn source(credential: &Credential) -> Source {

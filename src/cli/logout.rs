@@ -3,7 +3,6 @@
 mod host;
 mod tokens;
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::ask::Terminal;
@@ -41,7 +40,7 @@ pub struct Args {
 
 pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
     args.server.server = args.url.take().or(args.server.server);
-    let config = known::config(&context.paths).context("can't read the configuration")?;
+    let config = known::config(&context.paths).map_err(session::SessionError::from)?;
     let server = session::server(&config, args.server.server.as_deref())?;
     let asked = tokens::Asked {
         account: args.server.account.as_deref(),

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-
 use super::ask::Account;
 use super::output::escaped;
 use super::{AtHost, Context};
@@ -164,8 +162,7 @@ pub fn signed_in(context: &Context, args: &ServerArgs) -> Result<SignedIn, Sessi
 
 /// The stored session that is meant.
 pub fn login(context: &Context, args: &ServerArgs) -> anyhow::Result<Login> {
-    let config =
-        crate::app::known::config(&context.paths).context("can't read the configuration")?;
+    let config = crate::app::known::config(&context.paths).map_err(SessionError::from)?;
     let login = session::stored(&config, &context.paths, &args.into())?;
     context.asks(&login.session.server);
     Ok(login)

@@ -10,16 +10,17 @@ use anstyle::Style;
 
 use super::output::{self, GOOD, WARNING, WRONG, escaped};
 use super::session::{self, ServerArgs};
-use super::{Context, Exit};
+use super::{Context, Exit, store};
 use crate::api::database;
 use crate::api::server::ServerUrl;
 use crate::app::exec;
 use crate::app::git_trust;
 use crate::app::rotations::Rotations;
 use crate::app::session::Selection;
-use crate::app::status::{self, Answer, Others, ServerStatus};
+use crate::app::status::{self, Answer, ServerStatus};
+use crate::app::stored::{self, Default, Entry, Source, State};
 use crate::config::Config;
-use crate::credential::{AuthData, Credential, TokenInfo};
+use crate::credential::{AuthData, Credential, Site, TokenInfo};
 use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, OVERDUE, SOON, UnixTime};
 use crate::helper::renewal;
 use crate::item::Item;
@@ -74,6 +75,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             report.attention |= shown.attention;
             shown.lines.into_iter().for_each(|line| report.line(line));
             let mut document = shown.document;
+            let site = url_site(&url);
+            let entries = site.map(|site| stored::of_item(&site, item, &status.config, report.now));
+            let of_git: Vec<Entry> = entries.into_iter().flatten().filter(is_of_git).collect();
+            for entry in &of_git {
+                report.line(format!(
+                    "  Also for git: {}, not renewed",
+                    self::of_git(entry)
+                ));
+            }
+            document["others"] = of_git.iter().map(store::list::document).collect();
             let theirs = |entry: &&Credential| entry.token.is_some() && entry.sign_in.is_none();
             let tokens = item.credentials.0.iter().filter(theirs);
             let tokens = tokens.map(|entry| report.token(&url, entry, item, answer, false));
@@ -93,6 +104,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             "\ngit does not trust the certificates of --ca-file for {server} yet: {fix}"
         ));
     }
+    report.attention |= !status.unreadable.is_empty();
     let untrusted: Vec<&str> = untrusted.iter().map(|one| one.server.as_str()).collect();
     let (location, shown) = (&status.location, output::tilde(&status.location));
     if context.json {
@@ -103,7 +115,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             "warning": status.half_direct,
             "servers": documents,
             "untrustedByGit": untrusted,
-            "otherCredentials": status.others.credentials,
+            "otherCredentials": status.others.len(),
+            "others": status.others.iter().map(store::list::document).collect::<Vec<_>>(),
+            "problems": status.unreadable.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }))?;
     } else {
         let warning = status.half_direct.map(|warning| format!("{warning}.\n"));
@@ -111,9 +125,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             "Secrets are kept in {shown}.\n{}{}{}",
             warning.unwrap_or_default(),
             report.text,
-            others(status.others)
+            others(&status.others)
         );
         output::print(text.as_bytes())?;
+        for problem in &status.unreadable {
+            eprintln!("warning: {problem}");
+        }
     }
     match report.attention {
         true => Ok(Exit::Attention),
@@ -121,15 +138,60 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-/// A line about credentials for sites where nobody is signed in.
-fn others(others: Others) -> String {
-    let Others { credentials, sites } = others;
-    if credentials == 0 {
+/// The site of a server.
+fn url_site(url: &str) -> Option<Site> {
+    let url = session::parse_url(url).ok()?;
+    session::site_of(&url).ok()
+}
+
+/// Returns whether an entry is neither of a login nor a token that `wit` created.
+fn is_of_git(entry: &Entry) -> bool {
+    entry.state == State::Current && matches!(entry.source, Source::Git | Source::Imported)
+}
+
+/// The lines about credentials for sites where nobody is logged in.
+fn others(entries: &[Entry]) -> String {
+    /// The most that are shown.
+    const MAX_SHOWN: usize = 10;
+    if entries.is_empty() {
         return String::new();
     }
-    let credentials = output::counted(credentials, "credential");
-    let sites = output::counted(sites, "other site");
-    format!("\nFor git: {credentials} for {sites}; wit store list shows them.\n")
+    let mut sites: Vec<&Site> = entries.iter().map(|entry| &entry.site).collect();
+    sites.dedup();
+    let number = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+    let credentials = output::counted(number(entries.len()), "credential");
+    let sites = output::counted(number(sites.len()), "site");
+    let mut text =
+        format!("\nFor git: {credentials} for {sites} without a login; nothing renews them\n");
+    for entry in entries.iter().take(MAX_SHOWN) {
+        let place = store::list::place(entry);
+        let _ = writeln!(text, "  {place}: {}", of_git(entry));
+    }
+    if entries.len() > MAX_SHOWN {
+        let more = entries.len() - MAX_SHOWN;
+        let _ = writeln!(text, "  and {more} more: wit store list");
+    }
+    text
+}
+
+/// A credential that git or an import stored, in a few words.
+fn of_git(entry: &Entry) -> String {
+    let username = entry.username.as_deref().map(String::from_utf8_lossy);
+    let username = username.map_or_else(|| "no username".to_owned(), |name| escaped(&name));
+    let source = match entry.source {
+        Source::Git => "from git",
+        source => source.name(),
+    };
+    let expiry = match entry.left {
+        Some(left) if left <= 0 => ", expired".to_owned(),
+        Some(left) => format!(", expires in {}", output::span(left)),
+        None => String::new(),
+    };
+    let default = match entry.default {
+        Default::AmongOthers => "; answers git where it names no user",
+        Default::Alone | Default::No => "",
+    };
+    format!("{username}, {source}{expiry}{default}")
 }
 
 struct Report<'a> {

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 mod erase;
-mod list;
+pub mod list;
 
 use super::passphrase::{self, PassphraseArgs};
 use super::{Context, Exit, Failure, examples, output};
@@ -15,10 +15,10 @@ use crate::config;
 use crate::expiry::UnixTime;
 use crate::progress;
 use crate::rotation::crash_point;
-use crate::store::StoreKind;
 use crate::store::file::identity::{IdentityFile, Protection};
 use crate::store::migrate::{self, MoveError};
 use crate::store::select;
+use crate::store::{StoreError, StoreKind};
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -95,7 +95,7 @@ fn show(context: &Context) -> anyhow::Result<Exit> {
     if let Some(caveat) = &caveat {
         let _ = writeln!(text, "Note: {caveat}.");
     }
-    let mut others = Vec::new();
+    let (mut others, mut locked) = (Vec::new(), Vec::new());
     for kind in StoreKind::ALL {
         let Ok(other) = kind.open(&context.paths) else {
             continue;
@@ -105,8 +105,18 @@ fn show(context: &Context) -> anyhow::Result<Exit> {
         if name == store.name() || is_absent {
             continue;
         }
-        // A store that is away has nothing to show.
-        let Ok(sites) = other.sites() else { continue };
+        let sites = match other.sites() {
+            Ok(sites) => sites,
+            Err(error @ StoreError::Locked { .. }) => {
+                locked.push(name);
+                let location = output::tilde(&other.location());
+                // Writing to a String can't fail.
+                let _ = writeln!(text, "Not looked at: {location}: {error}");
+                continue;
+            }
+            // A store that is away has nothing to show.
+            Err(_) => continue,
+        };
         if !sites.is_empty() {
             others.push(json!({"store": name, "sites": sites.len()}));
             let (number, location) = (sites.len(), output::tilde(&other.location()));
@@ -131,6 +141,7 @@ fn show(context: &Context) -> anyhow::Result<Exit> {
             "locked": protection == Protection::Locked,
             "unlockedUntil": until.map(output::rfc3339),
             "others": others,
+            "othersLocked": locked,
         }))?;
     } else {
         output::print(text.as_bytes())?;

@@ -26,6 +26,8 @@ pub struct Facts {
     /// True if it answers anything at all; no secret goes there.
     reached: Result<(), ApiError>,
     sign_ins: Vec<Held>,
+    /// True if it is known what is stored.
+    is_read: bool,
     /// Why the last refresh failed.
     failure: Option<String>,
 }
@@ -65,6 +67,7 @@ impl Facts {
         let entries = item.iter().flat_map(|item| &item.credentials.0);
         Some(Facts {
             sign_ins: entries.filter_map(held).collect(),
+            is_read: item.is_some(),
             reached: reached(server, known.ca_file.as_deref()),
             failure: refresh::last_failure(paths, &site),
             host,
@@ -99,7 +102,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
                 .fix("check the network and proxy, or --ca-file for a certificate of your own"),
         ),
     }
-    if facts.sign_ins.is_empty() {
+    if facts.sign_ins.is_empty() && facts.is_read {
         findings.push(Finding::note(
             "login",
             format!("not logged in to {url}: {login}"),

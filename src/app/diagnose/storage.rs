@@ -43,8 +43,8 @@ pub struct Facts {
     /// Obstacle where the file store has no identity that can be used: its directory where
     /// there are items, which nothing can open any more, else the identity file.
     no_identity: Option<PathBuf>,
-    /// Items that can't be used, by the server whose they are.
-    damaged: Vec<(String, Refusal)>,
+    /// Items that can't be used, by their site; `true` for that of a server.
+    damaged: Vec<(String, Refusal, bool)>,
     /// The sites that something is stored for, in their order; none where the store can't be read.
     pub sites: Vec<Site>,
     /// Files that their own owner can't use.
@@ -160,6 +160,7 @@ impl Facts {
         };
         let is_well = matches!(probe, Some(Ok(())));
         let reachable = matches!(probe, None | Some(Ok(())));
+        let sites = sites(store.as_ref().ok().filter(|_| is_well));
         let items = store.as_ref().ok().filter(|_| reachable);
         Facts {
             config_error,
@@ -173,9 +174,9 @@ impl Facts {
             unlocking: unlocking(),
             no_identity: without_identity(paths),
             damaged: items
-                .map(|store| damaged(store.as_ref(), servers))
+                .map(|store| damaged(store.as_ref(), servers, &sites))
                 .unwrap_or_default(),
-            sites: sites(store.as_ref().ok().filter(|_| is_well)),
+            sites,
             closed: closed(paths),
             loose: loose(paths),
             foreign: foreign(paths),
@@ -260,12 +261,22 @@ fn sites(store: Option<&Box<dyn Store>>) -> Vec<Site> {
     sites
 }
 
-fn damaged(store: &dyn Store, servers: &[ServerUrl]) -> Vec<(String, Refusal)> {
+fn damaged(
+    store: &dyn Store,
+    servers: &[ServerUrl],
+    sites: &[Site],
+) -> Vec<(String, Refusal, bool)> {
     let broken = |server: &ServerUrl| {
         let error = store::load(store, &server.site()?).err()?;
-        Some((server.to_string(), Refusal::from(&error)))
+        Some((server.to_string(), Refusal::from(&error), true))
     };
-    servers.iter().filter_map(broken).collect()
+    let known: Vec<Site> = servers.iter().filter_map(ServerUrl::site).collect();
+    let others = sites.iter().filter(|site| !known.contains(site));
+    let others = others.filter_map(|site| {
+        let error = store::load(store, site).err()?;
+        Some((site.to_string(), Refusal::from(&error), false))
+    });
+    servers.iter().filter_map(broken).chain(others).collect()
 }
 
 /// Each place of ours that others may write to, or read a secret in.
@@ -406,11 +417,14 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             }),
         );
     }
-    for (server, refusal) in &facts.damaged {
+    for (server, refusal, is_server) in &facts.damaged {
         let finding = Finding::wrong("item", format!("what is stored for {server} can't be used"))
             .why(&refusal.why);
         findings.push(match refusal.kind {
             Kind::Newer => finding.fix("./install.sh"),
+            _ if !is_server => {
+                finding.why("it is set aside as soon as git stores another credential for it")
+            }
             // It is set aside, never overwritten.
             _ => finding.fix(format!("wit login {server}")),
         });

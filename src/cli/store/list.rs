@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::app::stored::{self, Entry, Source, State};
+use crate::app::stored::{self, Default, Entry, Source, State};
 use crate::cli::output::{self, escaped};
 use crate::cli::{Context, Exit, table};
 use crate::expiry::UnixTime;
+use crate::quote::Suggestion;
 use crate::store::StoreError;
 
 pub fn run(context: &Context) -> anyhow::Result<Exit> {
@@ -24,8 +25,9 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
             true => format!("Nothing is stored in {location}.\n"),
             false => {
                 let rows: Vec<_> = listing.entries.iter().map(row).collect();
+                let chosen = choosing(&listing.entries);
                 let header = ["SITE", "USER", "SOURCE", "EXPIRES", "RENEWED BY"];
-                table::layout(&header, &rows, table::width())
+                table::layout(&header, &rows, table::width()) + &chosen.unwrap_or_default()
             }
         };
         output::print(text.as_bytes())?;
@@ -50,7 +52,8 @@ fn lossy(bytes: &Option<Vec<u8>>) -> Option<String> {
     Some(String::from_utf8_lossy(bytes).into_owned())
 }
 
-fn document(entry: &Entry) -> Value {
+/// Programs are told of an entry by this.
+pub fn document(entry: &Entry) -> Value {
     let (name, id) = entry.token.clone().unzip();
     json!({
         "site": entry.site.to_string(),
@@ -63,14 +66,35 @@ fn document(entry: &Entry) -> Value {
         "expiresAt": entry.expiry.map(|expiry| output::rfc3339(expiry.0)),
         "expired": entry.left.is_some_and(|left| left <= 0),
         "renewal": entry.renewal.name(),
+        "default": entry.default != Default::No,
     })
 }
 
-fn row(entry: &Entry) -> Vec<String> {
-    let mut site = entry.site.to_string();
-    if let Some(path) = lossy(&entry.path) {
-        site = format!("{site}/{}", escaped(&path));
+/// The URL that an entry is for.
+pub fn place(entry: &Entry) -> String {
+    match lossy(&entry.path) {
+        Some(path) => format!("{}/{}", entry.site, escaped(&path)),
+        None => entry.site.to_string(),
     }
+}
+
+/// What the mark of an entry says, and how git is made to ask for another account.
+fn choosing(entries: &[Entry]) -> Option<String> {
+    let marked = (entries.iter()).find(|entry| entry.default == Default::AmongOthers)?;
+    let mut others = (entries.iter())
+        .filter(|entry| entry.site == marked.site && entry.source != Source::Session)
+        .filter(|entry| entry.username != marked.username)
+        .filter_map(|entry| lossy(&entry.username));
+    let other = others.next().filter(|name| !name.is_empty());
+    let command = Suggestion::new("git config --global")
+        .arg(format!("credential.{}.username", marked.site))
+        .arg(other.unwrap_or_else(|| "NAME".to_owned()));
+    Some(format!(
+        "* answers git where git names no user of that site. For another: {command}\n"
+    ))
+}
+
+fn row(entry: &Entry) -> Vec<String> {
     let name = entry.token.as_ref().map(|(name, _)| escaped(name));
     let source = match (entry.source, name) {
         (Source::Token, Some(name)) if !name.is_empty() => format!("token {name}"),
@@ -87,12 +111,10 @@ fn row(entry: &Entry) -> Vec<String> {
         State::Replaced => "- (replaced)",
     };
     let username = lossy(&entry.username).unwrap_or_else(|| "-".to_owned());
-    let cells = [
-        site,
-        escaped(&username),
-        source,
-        expires,
-        renewed.to_owned(),
-    ];
+    let mut username = escaped(&username);
+    if entry.default == Default::AmongOthers {
+        username += " *";
+    }
+    let cells = [place(entry), username, source, expires, renewed.to_owned()];
     cells.to_vec()
 }

@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let config = known::config(&context.paths).context("can't read the configuration")?;
+    let config = known::config(&context.paths).map_err(session::SessionError::from)?;
     let server = session::server(&config, args.url.or(args.server).as_deref())?;
     let site = session::site_of(&server)?;
     let store = store::select::open(&context.paths, None)?;

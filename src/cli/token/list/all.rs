@@ -151,9 +151,12 @@ fn await_refresh(paths: &Paths, site: &Site, end: Instant) {
 fn accounts(paths: &Paths) -> anyhow::Result<Vec<Account>> {
     let mut config = Config::load(paths).context("can't read the configuration")?;
     let store = store::select::open(paths, None)?;
-    known::complete(&mut config, store.as_ref());
+    let stored = known::complete(&mut config, store.as_ref())?;
     if config.servers.is_empty() {
-        return Err(SessionError::NoServer.into());
+        let unreadable = stored.unreadable.into_iter().next();
+        return Err(unreadable
+            .map_or(SessionError::NoServer, SessionError::Store)
+            .into());
     }
     let mut all = Vec::new();
     for url in config.servers.keys() {

@@ -53,7 +53,7 @@ fn servers(args: &Args, days: u32, context: &Context) -> anyhow::Result<Vec<Serv
     if !args.all {
         return Ok(vec![args.server.clone()]);
     }
-    let config = known::config(&context.paths).context("can't read the configuration")?;
+    let config = known::config(&context.paths).map_err(session::SessionError::from)?;
     let store = select::open(&context.paths, None)?;
     let journals = journal::all(&context.paths).context("can't read the rotations' journals")?;
     let mut servers = Vec::new();
