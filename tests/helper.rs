@@ -346,3 +346,44 @@ fn walk(dir: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
         }
     }
 }
+
+/// The file with the key of `state[]`, made by a `get`.
+fn state_key(home: &Home) -> std::path::PathBuf {
+    let request = site("capability[]=state\n\n");
+    done(&home.run(HELPER, &["get"], &request));
+    home.path().join(".local/state/wit/state-key")
+}
+
+#[test]
+fn a_state_key_without_room_is_not_there_at_all() {
+    let home = Home::new();
+    home.run(HELPER, &["store"], &site("username=alice\npassword=one\n"));
+    let state = home.path().join(".local/state/wit");
+    let _ = std::fs::remove_dir_all(&state);
+    std::fs::create_dir_all(&state).expect("made");
+    // The directories that it needs have room, and not a byte more.
+    let script = "mount -t tmpfs -o size=4k none .local/state/wit && \
+                  head -c 4096 /dev/zero >.local/state/wit/full && \
+                  printf 'protocol=https\\nhost=example.com\\ncapability[]=state\\n\\n' | \
+                  git-credential-wit get >got; ls -A .local/state/wit >left; exit 0";
+    let output = home.run("unshare", &["-rm", "sh", "-c", script], "");
+    let said = text(&output.stderr);
+    if said.contains("unshare") || said.contains("mount:") {
+        // No such right here, as in many containers.
+        return;
+    }
+    let read = |name: &str| std::fs::read_to_string(home.path().join(name)).expect("read");
+    assert!(read("got").contains("password=one"), "{said}");
+    assert!(!read("left").contains("state-key"), "{}", read("left"));
+}
+
+#[test]
+fn a_torn_state_key_is_replaced() {
+    let home = Home::new();
+    home.run(HELPER, &["store"], &site("username=alice\npassword=one\n"));
+    let key = state_key(&home);
+    assert_eq!(std::fs::read(&key).expect("a key").len(), 32);
+    std::fs::write(&key, "").expect("torn");
+    state_key(&home);
+    assert_eq!(std::fs::read(&key).expect("a key").len(), 32);
+}

@@ -4,7 +4,6 @@
 //! It is an HMAC over the answer under a key that only this user can read, so that it says nothing
 //! about the secret to anybody else, not even to somebody who can guess passwords.
 
-use std::fs::OpenOptions;
 use std::io::{Read, Write};
 
 use hmac::{Hmac, Mac};
@@ -89,12 +88,16 @@ fn make_key(paths: &Paths) -> Option<[u8; KEY_BYTES]> {
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).ok()?;
     private_dir(paths.state_dir()).ok()?;
-    let mut options = OpenOptions::new();
-    options.create_new(true).write(true);
-    system::only_owner_reads(&mut options);
-    // A torn key of a process that died here is too short to read and costs only speed.
-    let mut file = options.open(paths.state_key_file()).ok()?;
-    config::hand_over(&file, paths.state_dir()).ok()?;
+    // A full disk leaves no key at all, rather than one that is too short.
+    let mut file = config::temporary(paths.state_dir()).ok()?;
     file.write_all(&key).ok()?;
+    file.as_file().sync_all().ok()?;
+    let path = paths.state_key_file();
+    let is_torn = |file: std::fs::Metadata| file.is_file() && file.len() < KEY_BYTES as u64;
+    match std::fs::metadata(&path).is_ok_and(is_torn) {
+        true => system::put_in_place(file, &path).ok()?,
+        // Another process may have made one meanwhile.
+        false => drop(file.persist_noclobber(&path).ok()?),
+    }
     Some(key)
 }
