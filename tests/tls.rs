@@ -239,8 +239,15 @@ fn the_certificate_of_a_ca_is_told_with_what_makes_one_for_a_server() {
                 -subj /CN=test -addext subjectAltName=IP:127.0.0.1 -keyout wit.key -out wit.pem";
     done(&home.run("sh", &["-c", make], ""));
     let up = "wit up --port 0 --json --tls-cert wit.pem --tls-key wit.key";
-    let up = done(&home.run("sh", &["-c", up], ""));
-    let up: Value = serde_json::from_str(&up).expect("JSON");
+    let up = home.run("sh", &["-c", up], "");
+    let reload = home.run(WIT, &["up", "reload"], "");
+    for started in [&up, &reload] {
+        let warned = text(&started.stderr);
+        assert!(warned.contains("warning: clients refuse"), "{warned}");
+        let right = "-addext basicConstraints=critical,CA:FALSE";
+        assert!(warned.contains(right), "{warned}");
+    }
+    let up: Value = serde_json::from_str(&done(&up)).expect("JSON");
     let url = up["url"].as_str().expect("a URL");
     let login = ["login", url, "--ca-file", "wit.pem", "--username", "ada"];
     let login = home.run(WIT, &[&login[..], &["--password-stdin"]].concat(), "x\n");
@@ -251,6 +258,55 @@ fn the_certificate_of_a_ca_is_told_with_what_makes_one_for_a_server() {
         "{said}"
     );
     done(&home.run(WIT, &["down"], ""));
+}
+
+#[test]
+fn a_server_for_other_machines_is_named_as_they_reach_it() {
+    let home = Home::new();
+    Certificate::new(
+        &home,
+        "wit",
+        "DNS:*.example.test,DNS:localhost,DNS:git.example.test",
+    );
+    let listen = ["up", "--port", "0", "--listen", "0.0.0.0"];
+    let tls = ["--tls-cert", "wit.pem", "--tls-key", "wit.key"];
+    let own = hostname::get()
+        .expect("a name")
+        .into_string()
+        .expect("text");
+    let public = ["--public-url", "https://wit.example.test"];
+    for (options, scheme, host) in [
+        (&[][..], "https", "git.example.test"),
+        (&["--defaults", "--allow-http"], "http", own.as_str()),
+        (&public, "https", "wit.example.test"),
+    ] {
+        let options = match options {
+            [] => [&listen[..], &tls].concat(),
+            options => [&listen[..], options].concat(),
+        };
+        let up = home.run(WIT, &options, "");
+        let said = done(&up);
+        assert_eq!(text(&up.stderr), "");
+        let shared = said
+            .lines()
+            .find_map(|line| line.strip_prefix("For other machines: "));
+        let shared = shared.unwrap_or_else(|| panic!("no other machines: {said}"));
+        let begin = format!("{scheme}://{host}").to_lowercase();
+        assert!(shared.starts_with(&begin), "{shared}: {said}");
+        let invited = done(&home.run(WIT, &["user", "invite"], ""));
+        assert!(
+            invited.contains(&format!("{shared}/login/invitation/")),
+            "{invited}"
+        );
+        if scheme == "https" && host == "git.example.test" {
+            // It does not cover the address, so that no login there would work.
+            assert!(
+                said.contains(&format!("wit login {shared} --sign-up")),
+                "{said}"
+            );
+        }
+        done(&home.run(WIT, &["down"], ""));
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 pub use command::about;
-pub use report::url;
+pub use report::{shared_url, url};
 
 use super::{Context, Exit, Failure, examples};
 use crate::config;

@@ -17,7 +17,8 @@ use crate::database::accounts::User;
 use crate::database::operator::AccountRecord;
 use crate::database::{Database, random_name};
 use crate::duration::some_days;
-use crate::platform::{instance, last_start, sqlite_file};
+use crate::platform::last_start::{self, LastStart};
+use crate::platform::{instance, sqlite_file};
 use crate::quote::{Hint, Suggestion};
 use crate::secret::Secret;
 
@@ -224,10 +225,15 @@ fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
     let operator = Operator::open(&args.place, context)?;
     let server = match (&args.url, instance::running(&operator.data_dir)?) {
         (Some(url), _) => parse_url(url)?.to_string(),
-        (None, Some(running)) => match &running.public_url {
-            Some(url) => parse_url(url)?.to_string(),
-            None => super::up::url(running.address, running.is_tls)?,
-        },
+        (None, Some(running)) => {
+            let certificate = LastStart::read(&operator.data_dir)?.tls_cert;
+            let (public, certificate) = (running.public_url.as_deref(), certificate.as_deref());
+            let (address, is_tls) = (running.address, running.is_tls);
+            match super::up::shared_url(address, is_tls, public, certificate)? {
+                Some(url) => url,
+                None => super::up::url(address, is_tls)?,
+            }
+        }
         (None, None) => {
             let message = "no server runs here, so its address is not known";
             let mut named = operator.command("wit user invite").args(["--url", "URL"]);

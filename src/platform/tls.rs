@@ -10,8 +10,9 @@ use rustls::ServerConfig;
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use webpki::{EndEntityCert, KeyUsage};
 
 use super::lock;
 
@@ -45,6 +46,9 @@ impl Files {
                 let (certificate, key) = (self.certificate.display(), self.key.display());
                 format!("{certificate} and {key} don't go together")
             })?;
+        if let Some(reason) = refusal(&certificate) {
+            tracing::warn!(%reason, "clients refuse the certificate");
+        }
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok((Arc::new(config), certificate))
     }
@@ -55,6 +59,77 @@ impl Files {
             Some((about.modified().ok()?, about.len()))
         })
     }
+}
+
+/// Reason for which clients refuse a certificate, whoever has signed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("it is the certificate of a CA (CA:TRUE), and not of a server")]
+    Authority,
+    #[error("it has expired")]
+    Expired,
+    #[error("it is not valid yet")]
+    NotYet,
+    #[error("it is not of the form that clients take")]
+    Malformed,
+}
+
+fn refusal(certificate: &CertificateDer<'_>) -> Option<Refused> {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else {
+        return Some(Refused::Malformed);
+    };
+    // No root is trusted here, which comes after what is wrong with the certificate itself.
+    let usage = KeyUsage::server_auth();
+    let checked = certificate.verify_for_usage(&[], &[], &[], UnixTime::now(), usage, None, None);
+    match checked.err()? {
+        webpki::Error::CaUsedAsEndEntity => Some(Refused::Authority),
+        webpki::Error::CertExpired { .. } => Some(Refused::Expired),
+        webpki::Error::CertNotValidYet { .. } => Some(Refused::NotYet),
+        _ => None,
+    }
+}
+
+/// Facts about the certificate of a server, for its operator.
+#[derive(Debug)]
+pub struct Facts {
+    certificate: CertificateDer<'static>,
+}
+
+impl Facts {
+    /// `None` for a file without a certificate, which no server starts with.
+    pub fn read(file: &Path) -> Option<Self> {
+        let certificate = CertificateDer::from_pem_file(file).ok()?;
+        Some(Facts { certificate })
+    }
+
+    /// Reason for which clients refuse it.
+    pub fn refused(&self) -> Option<Refused> {
+        refusal(&self.certificate)
+    }
+
+    /// The first name of a host that it is for, without a wildcard.
+    pub fn name(&self) -> Option<String> {
+        let certificate = EndEntityCert::try_from(&self.certificate).ok()?;
+        let mut names = certificate.valid_dns_names();
+        names
+            .find(|name| !name.starts_with('*') && *name != "localhost")
+            .map(str::to_owned)
+    }
+
+    /// Returns whether it is for a host of that name or address.
+    pub fn covers(&self, name: &str) -> bool {
+        covers(&self.certificate, name)
+    }
+}
+
+fn covers(certificate: &CertificateDer<'_>, name: &str) -> bool {
+    let (Ok(parsed), Ok(name)) = (
+        ParsedCertificate::try_from(certificate),
+        ServerName::try_from(name),
+    ) else {
+        return false;
+    };
+    verify_server_name(&parsed, &name).is_ok()
 }
 
 /// State of the files, which differs once one has been replaced or written to.
@@ -68,13 +143,7 @@ impl Certificate {
     /// The certificate is for that name.
     pub fn covers(&self, name: &str) -> bool {
         let certificate = lock::read(&self.0);
-        let (Ok(parsed), Ok(name)) = (
-            ParsedCertificate::try_from(&*certificate),
-            ServerName::try_from(name),
-        ) else {
-            return false;
-        };
-        verify_server_name(&parsed, &name).is_ok()
+        covers(&certificate, name)
     }
 }
 

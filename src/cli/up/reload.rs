@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::report;
 use crate::cli::output;
 use crate::cli::{Context, Exit, Failure};
 use crate::platform::instance;
+use crate::platform::last_start::LastStart;
+use crate::quote::Hint;
 
 /// Time limit for a server.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +36,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             Exit::Failed,
             format!("the old certificate is kept: {error}"),
         )
+        .hint(
+            Hint::from("replace the file with a certificate, or its key, in PEM; then: ")
+                .command(&super::about("wit up reload", &data_dir, context)),
+        )
         .into());
+    }
+    if let Some(certificate) = LastStart::read(&data_dir)?.tls_cert {
+        report::warn_of_certificate(&certificate);
     }
     let text = match reload.is_tls {
         true => "The certificate was read again, and the log opened anew.\n",

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::json;
+use url::Url;
 
 use super::command;
 use super::options::Start;
@@ -15,6 +16,7 @@ use crate::config::{self, Config};
 use crate::database::Database;
 use crate::platform::instance::Running;
 use crate::platform::last_start::LastStart;
+use crate::platform::tls::{self, Refused};
 use crate::platform::{self, Ready};
 
 /// Says that there is a server.
@@ -107,6 +109,47 @@ pub fn remember(ready: &Ready, data_dir: &Path, context: &Context) -> anyhow::Re
     .context("can't write the server into the config")
 }
 
+/// Says that clients refuse the certificate of a server: nobody else would be told.
+pub fn warn_of_certificate(file: &Path) {
+    let Some(reason) = tls::Facts::read(file).and_then(|facts| facts.refused()) else {
+        return;
+    };
+    eprintln!(
+        "warning: clients refuse the certificate in {}: {reason}",
+        file.display()
+    );
+    match reason {
+        Refused::Authority => eprintln!(
+            "hint: make one for a server, such as by openssl req -x509 with \
+             -addext basicConstraints=critical,CA:FALSE"
+        ),
+        _ => eprintln!("hint: replace it; the server follows its file"),
+    }
+}
+
+/// URL by which other machines reach a server: the one that it was given, else by a name of its
+/// certificate, else by this machine's name. `None` where only this machine reaches it.
+pub fn shared_url(
+    address: SocketAddr,
+    is_tls: bool,
+    public_url: Option<&str>,
+    certificate: Option<&Path>,
+) -> anyhow::Result<Option<String>> {
+    if let Some(url) = public_url {
+        return Ok(Some(parse_url(url)?.to_string()));
+    }
+    match address.ip().to_canonical() {
+        ip if ip.is_loopback() => return Ok(None),
+        ip if !ip.is_unspecified() => return Ok(Some(url(address, is_tls)?)),
+        _ => {}
+    }
+    let named = certificate.and_then(|file| tls::Facts::read(file)?.name());
+    let own = || hostname::get().ok()?.into_string().ok();
+    let scheme = if is_tls { "https" } else { "http" };
+    let url = |name| parse_url(&format!("{scheme}://{name}:{}", address.port())).ok();
+    Ok(named.or_else(own).and_then(url).map(|url| url.to_string()))
+}
+
 pub fn report(
     ready: &Ready,
     moved: bool,
@@ -114,7 +157,20 @@ pub fn report(
     data_dir: &Path,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let url = url(ready.address, ready.is_tls)?;
+    let own_url = url(ready.address, ready.is_tls)?;
+    let certificate = args.serving.tls_cert.as_deref();
+    let public = args.serving.public_url.as_ref().map(Url::as_str);
+    let shared = shared_url(ready.address, ready.is_tls, public, certificate)?;
+    if let Some(file) = certificate {
+        warn_of_certificate(file);
+    }
+    // A login checks the name in the certificate.
+    let ip = platform::reached_at(ready.address).ip().to_string();
+    let facts = certificate.and_then(tls::Facts::read);
+    let url = match (&shared, facts) {
+        (Some(shared), Some(facts)) if !facts.covers(&ip) => shared.clone(),
+        _ => own_url.clone(),
+    };
     let about = |words| command::about(words, data_dir, context);
     let next = match (&args.user, &ready.password_file) {
         (Some(user), Some(file)) => Some(format!(
@@ -144,7 +200,8 @@ pub fn report(
     };
     if context.json {
         return Ok(output::json(&json!({
-            "url": url,
+            "url": own_url,
+            "sharedUrl": shared,
             "dataDir": data_dir,
             "alreadyRunning": false,
             "next": next,
@@ -156,7 +213,11 @@ pub fn report(
         }))?);
     }
     let place = output::tilde(&data_dir.display().to_string());
-    let mut text = format!("wit runs at {url}\nData directory: {place}\n");
+    let mut text = format!("wit runs at {own_url}\n");
+    if let Some(shared) = shared.filter(|shared| *shared != own_url) {
+        text += &format!("For other machines: {shared}\n");
+    }
+    text += &format!("Data directory: {place}\n");
     if !remembered.is_empty() {
         let words: Vec<String> = remembered.iter().map(quoted).collect();
         let words = words.join(" ");
