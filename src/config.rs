@@ -381,6 +381,11 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// A new file in `dir` that only its owner can read, under a name of its own until it is whole.
 pub fn temporary(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+    temporary_named(dir, TEMPORARY)
+}
+
+/// The same with a name that begins with `prefix`.
+pub fn temporary_named(dir: &Path, prefix: &str) -> io::Result<tempfile::NamedTempFile> {
     // Not as tempfile itself opens it: on Windows the file would be marked as temporary for good.
     let open = |path: &Path| {
         let mut options = OpenOptions::new();
@@ -388,9 +393,7 @@ pub fn temporary(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
         system::only_owner_reads(&mut options);
         options.open(path)
     };
-    let file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .make_in(dir, open)?;
+    let file = tempfile::Builder::new().prefix(prefix).make_in(dir, open)?;
     // Before anything is in it, and before it has its name.
     hand_over(file.as_file(), dir)?;
     Ok(file)

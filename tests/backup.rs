@@ -401,6 +401,51 @@ fn what_is_restored_is_private_whatever_the_umask() {
     }
 }
 
+/// Names of the unfinished archives in the home.
+fn unfinished(home: &Home) -> Vec<String> {
+    let entries = fs::read_dir(home.path()).expect("read");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.into_string().expect("text"));
+    let mut found: Vec<String> = names.filter(|name| name.starts_with(".tmp-")).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn what_a_killed_backup_leaves_is_removed_by_the_next_to_the_same_file() {
+    let (home, _) = a_backup();
+    // It takes longer to read than this test takes.
+    let large = all_repositories(&data_dir(&home))[0].join("large");
+    let file = fs::File::create(&large).expect("created");
+    file.set_len(6 << 30).expect("sparse");
+    let mut backup = (home.command(WIT).args(["up", "backup", "saved"]))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("wit runs");
+    until("the archive is begun", || !unfinished(&home).is_empty());
+    backup.kill().expect("killed");
+    backup.wait().expect("ended");
+    assert_eq!(unfinished(&home).len(), 1);
+    fs::remove_file(large).expect("removed");
+
+    let others = [".tmp-other-abcdef", ".tmp-saved-locked"];
+    let files = others.map(|name| fs::File::create(home.path().join(name)).expect("created"));
+    // As by a backup that is under way.
+    files[1].lock().expect("locked");
+    done(&home.run(WIT, &["up", "backup", "saved"], ""));
+    assert_eq!(unfinished(&home), others);
+}
+
+#[test]
+fn an_error_in_the_data_directory_is_not_blamed_on_the_archive() {
+    let (home, _) = a_backup();
+    fs::write(data_dir(&home).join("backup.tmp"), "in the way").expect("written");
+    let said = refused(&home.run(WIT, &["up", "backup", "saved"], ""), 1);
+    assert!(said.contains("can't back up "), "{said}");
+    assert!(!said.contains("can't write saved"), "{said}");
+}
+
 #[test]
 fn a_full_disk_is_not_said_to_be_a_damaged_archive() {
     let (home, _) = a_backup();

@@ -1,5 +1,7 @@
 //! `wit up backup`: one archive of a server.
 
+mod unfinished;
+
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,6 @@ use serde_json::json;
 use super::Place;
 use crate::cli::output;
 use crate::cli::{Context, Exit, Failure};
-use crate::config;
 use crate::expiry::UnixTime;
 use crate::platform::backup::{self, Source, Summary};
 use crate::platform::layout;
@@ -73,8 +74,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let file = destination(&args.file)?;
     let directory = file.parent().unwrap_or(Path::new("/"));
     let failed = || format!("can't write {}", args.file.display());
-    let mut temporary = config::temporary(directory).with_context(failed)?;
-    let summary = write(&mut BufWriter::new(temporary.as_file_mut())).with_context(failed)?;
+    let mut temporary = unfinished::create(&file).with_context(failed)?;
+    let mut archive = BufWriter::new(Blamed::new(temporary.as_file_mut()));
+    let written = write(&mut archive);
+    let summary = written.with_context(|| match archive.get_ref().has_failed {
+        true => failed(),
+        false => format!("can't back up {}", data_dir.display()),
+    })?;
+    drop(archive);
     temporary.as_file().sync_all().with_context(failed)?;
     let size = temporary.as_file().metadata()?.len();
     // The last good backup is worth more than one that lacks something.
@@ -132,6 +139,33 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     );
     output::print(text.as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// A writer that knows whether it has failed: else an error is one of what was to be read.
+struct Blamed<W> {
+    inner: W,
+    has_failed: bool,
+}
+
+impl<W> Blamed<W> {
+    fn new(inner: W) -> Self {
+        Blamed {
+            inner,
+            has_failed: false,
+        }
+    }
+}
+
+impl<W: Write> Write for Blamed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes);
+        written.inspect_err(|_| self.has_failed = true)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.inner.flush();
+        flushed.inspect_err(|_| self.has_failed = true)
+    }
 }
 
 fn exit(summary: &Summary) -> Exit {
