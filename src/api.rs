@@ -344,8 +344,10 @@ pub enum ApiError {
         message: String,
     },
     /// Too many requests, or a server that is busy: nothing was carried out.
-    #[error("too many requests{}", again(*retry_after))]
+    #[error("{}", limited(unavailable.as_deref(), *retry_after))]
     Limited {
+        /// The sentence of a server that is not available (503); `None` where there are too many requests.
+        unavailable: Option<String>,
         /// Time after which the server wants to be asked again, where it says one.
         retry_after: Option<Duration>,
     },
@@ -403,10 +405,14 @@ fn failed(status: u16) -> String {
     }
 }
 
-fn again(retry_after: Option<Duration>) -> String {
-    match retry_after {
+fn limited(unavailable: Option<&str>, retry_after: Option<Duration>) -> String {
+    let again = match retry_after {
         Some(wait) => format!("; try again in {} s", wait.as_secs()),
         None => String::new(),
+    };
+    match unavailable.map(|said| said.split("; try again").next().unwrap_or(said)) {
+        Some(why) => format!("{why} (503){again}"),
+        None => format!("too many requests{again}"),
     }
 }
 

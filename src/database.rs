@@ -76,6 +76,19 @@ impl DatabaseError {
         error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
     }
 
+    /// Returns whether the database gave no connection: it is away, or has too much to do. Nothing was done.
+    pub fn is_away(&self) -> bool {
+        match self {
+            DatabaseError::Busy(sqlx::Error::PoolTimedOut) => true,
+            // Nobody listens at its port; there is no socket of that name.
+            DatabaseError::Failed(sqlx::Error::Io(error)) => matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+            ),
+            _ => false,
+        }
+    }
+
     /// Returns whether the disk that the database is on has no room left.
     pub fn is_disk_full(&self) -> bool {
         match self {
@@ -190,6 +203,13 @@ impl Database {
     /// Connects to the PostgreSQL at a `postgres://` URL, and changes nothing there.
     pub async fn connect_postgres(url: &str) -> Result<Self, DatabaseError> {
         Self::as_it_is(Pool::connect_postgres(url).await?).await
+    }
+
+    /// Has the database answer the simplest question.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        Ok(read!(self, connection => {
+            sqlx::query("SELECT 1").execute(&mut *connection).await.map(drop)?
+        }))
     }
 
     /// Closes all connections; SQLite then folds its write-ahead log back in.

@@ -192,7 +192,7 @@ impl OAuthError {
     /// Time for which the server wants to be left alone, if it says one.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            OAuthError::Api(ApiError::Limited { retry_after }) => *retry_after,
+            OAuthError::Api(ApiError::Limited { retry_after, .. }) => *retry_after,
             _ => None,
         }
     }

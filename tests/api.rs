@@ -249,7 +249,7 @@ fn a_get_is_sent_again_but_not_forever() {
     let limited = Server::new(|_, _| with_header(429, "Retry-After: 3600", "{}"));
     let error = rest(&limited).list().expect_err("a limit");
     assert!(
-        matches!(error, ApiError::Limited { retry_after: Some(wait) } if wait == Duration::from_secs(3600)),
+        matches!(error, ApiError::Limited { retry_after: Some(wait), .. } if wait == Duration::from_secs(3600)),
         "{error:?}"
     );
     assert_eq!(limited.seen().len(), 1, "an hour is not waited for");

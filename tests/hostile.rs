@@ -133,6 +133,26 @@ fn what_a_server_names_reaches_no_terminal_raw() {
 }
 
 #[test]
+fn a_server_that_is_not_available_is_told_from_one_that_is_asked_too_often() {
+    let away = r#"{"message":"the server's database does not answer; try again in a moment"}"#;
+    for (body, why) in [
+        (
+            away,
+            "the server's database does not answer (503); try again in 100 s",
+        ),
+        (
+            "<html>",
+            "the server is not available (503); try again in 100 s",
+        ),
+    ] {
+        let (_, home) = logged_in(move |_| with_header(503, "Retry-After: 100", body));
+        let said = refused(&home.run(WIT, &["token", "list"], ""), 1);
+        assert!(said.contains(why), "{said}");
+        assert!(!said.contains("too many requests"), "{said}");
+    }
+}
+
+#[test]
 fn a_server_that_asks_to_wait_is_given_a_moment_and_no_more() {
     let (server, home) = logged_in(|_| with_header(429, "Retry-After: 1", "{}"));
     let begun = Instant::now();

@@ -62,6 +62,7 @@ mod matching;
 mod misleading;
 mod newcomer;
 mod oauth;
+mod operator;
 mod other_server;
 mod outputs;
 #[cfg(target_os = "linux")]

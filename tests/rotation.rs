@@ -230,7 +230,10 @@ impl World {
                 Fault::LostBeforeItArrived => Err(ApiError::Lost { server, reason }),
                 Fault::Unreachable => Err(ApiError::Unreachable { server, reason }),
                 Fault::Unauthorized => Err(ApiError::Unauthorized),
-                Fault::Limited => Err(ApiError::Limited { retry_after: None }),
+                Fault::Limited => Err(ApiError::Limited {
+                    unavailable: None,
+                    retry_after: None,
+                }),
             },
             _ => {
                 let answer = act();

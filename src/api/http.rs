@@ -504,12 +504,20 @@ impl Answer {
             Ok(StatusCode::UNAUTHORIZED) => Err(ApiError::Unauthorized),
             // GitHub's way to say 429.
             Ok(StatusCode::FORBIDDEN) if self.retry_after.is_some() => Err(ApiError::Limited {
+                unavailable: None,
                 retry_after: self.retry_after,
             }),
             Ok(StatusCode::FORBIDDEN) => Err(ApiError::Forbidden { message: message() }),
             Ok(StatusCode::NOT_FOUND) => Err(ApiError::NotFound),
-            Ok(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+            Ok(StatusCode::TOO_MANY_REQUESTS) => Err(ApiError::Limited {
+                unavailable: None,
+                retry_after: self.retry_after,
+            }),
+            Ok(StatusCode::SERVICE_UNAVAILABLE) => {
+                let said = self.sentence();
+                let unnamed = || "the server is not available".to_owned();
                 Err(ApiError::Limited {
+                    unavailable: Some(said.unwrap_or_else(unnamed)),
                     retry_after: self.retry_after,
                 })
             }

@@ -1,5 +1,6 @@
 //! Accounts.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -298,7 +299,8 @@ pub(super) async fn slowly<T: Send + 'static>(
         Arc::new(Semaphore::new(processors.map_or(1, usize::from)))
     });
     let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, TURNS.clone().acquire_owned()).await;
-    let turn = turn.map_err(|_| DatabaseError::Busy(sqlx::Error::PoolTimedOut))?;
+    let too_many = |_| DatabaseError::Busy(sqlx::Error::Io(io::ErrorKind::TimedOut.into()));
+    let turn = turn.map_err(too_many)?;
     let worked = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         work()

@@ -153,6 +153,14 @@ impl From<DatabaseError> for Refusal {
                 "BANNED_USER",
                 "this account is suspended",
             ),
+            error if error.is_away() => {
+                tracing::error!(error = &error as &dyn Error, "the database does not answer");
+                let message = "the server's database does not answer; try again in a moment";
+                Refusal {
+                    message: message.to_owned(),
+                    ..Refusal::busy()
+                }
+            }
             DatabaseError::Busy(error) => {
                 tracing::warn!(%error, "the database is busy");
                 Refusal::busy()

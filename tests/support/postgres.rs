@@ -88,6 +88,15 @@ impl Postgres {
         );
     }
 
+    /// Stops it; [`Postgres::start_again`] undoes that.
+    pub fn stop(&self) {
+        self.run("pg_ctl", &["stop", "-w", "-m", "immediate"]);
+    }
+
+    pub fn start_again(&self) {
+        self.up("-c listen_addresses=");
+    }
+
     pub fn url(&self) -> String {
         format!(
             "postgres://wit@localhost/postgres?host={}",
@@ -151,7 +160,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.run("pg_ctl", &["stop", "-w", "-m", "immediate"]);
+        if self.dir.path().join("data/postmaster.pid").exists() {
+            self.stop();
+        }
     }
 }
 
