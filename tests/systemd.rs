@@ -485,6 +485,14 @@ fn a_service_is_not_set_up_over_somebody_elses_nor_with_a_secret_in_sight() {
     let said = failed(&system.run(other));
     assert!(said.contains("systemd does not run here"), "{said}");
     assert!(said.contains("wit up --foreground"), "{said}");
+    let options = "--public-url https://git.example.test/ --proxy 127.0.0.1";
+    for dry_run in ["", " --dry-run"] {
+        let other = other.replace("--server", &format!("--server {options}{dry_run}"));
+        let said = text(&system.run(&other).stderr);
+        assert!(said.contains("systemd does not run here"), "{said}");
+        let up = "wit up --foreground --data-dir /var/lib/wit/server";
+        assert!(said.contains(&format!("{up} {options}")), "{said}");
+    }
 
     // A port that needs a privilege, and a database that nobody serves.
     let url = "postgres://wit:hush@127.0.0.1:1/none";

@@ -110,8 +110,8 @@ pub enum Error {
     /// The user has no manager of their own.
     #[error("systemd does not run for this user")]
     NoUserManager {
-        /// The program.
-        program: String,
+        /// The command that starts the server.
+        command: String,
     },
     /// A program of systemd's that does not run.
     #[error("can't run {program}")]
@@ -167,8 +167,8 @@ impl Error {
             Error::NoSystemd { command } => Some(format!(
                 "have your init system or container run, as a user of its own: {command}"
             )),
-            Error::NoUserManager { program } => {
-                Some(format!("crontab -e, with the line: @reboot {program} up"))
+            Error::NoUserManager { command } => {
+                Some(format!("crontab -e, with the line: @reboot {command}"))
             }
             Error::NotRun { .. } => Some("apt-get install systemd".to_owned()),
             Error::NotStarted { log, .. } => Some(log.clone()),
@@ -205,6 +205,10 @@ pub struct Service {
 
 /// The texts of a service's files.
 pub struct Plan {
+    /// Options of the server, as they would be typed.
+    words: String,
+    /// True if it has a PostgreSQL.
+    has_database_url: bool,
     /// `None` where the package's unit serves.
     unit: Option<String>,
     environment: Option<String>,
@@ -301,7 +305,13 @@ impl Service {
             None => read(&self.environment)?.unwrap_or_default(),
         };
         let is_packaged = self.is_packaged();
+        let value = |name: &str| {
+            let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+            plain_value(words.lines().filter_map(value).next_back()).unwrap_or_default()
+        };
         Ok(Plan {
+            words: value("WIT_OPTIONS"),
+            has_database_url: !value("DATABASE_URL").is_empty(),
             unit: (!is_packaged).then(|| self.unit_text(&words)),
             environment,
             account: (self.is_system && !is_packaged).then(|| format!("{MARK}{ACCOUNT}")),
@@ -414,7 +424,7 @@ impl Service {
             let program = self.program.clone();
             return Err(Error::OutOfReach { program });
         }
-        self.require_systemd()?;
+        self.require_systemd(plan)?;
         let files = self.files(plan);
         let mut changed = Vec::new();
         for (file, text, is_private) in files {
@@ -578,18 +588,30 @@ impl Service {
         Ok(())
     }
 
-    fn require_systemd(&self) -> Result<(), Error> {
+    /// Refuses a machine where systemd can't run the service, with what runs the server there.
+    pub fn require_systemd(&self, plan: &Plan) -> Result<(), Error> {
         let is_there = match self.is_system {
             true => Path::new(BOOTED).exists(),
             false => self.systemctl(&["show-environment"]).is_ok(),
         };
-        let (program, data_dir) = (quoted(&self.program), quoted(&self.data_dir));
+        let data_dir = quoted(&self.data_dir);
+        let database = match plan.has_database_url {
+            true => "DATABASE_URL=… ",
+            false => "",
+        };
+        let up = format!("{database}{} up", quoted(&self.program));
+        let words = match plan.words.is_empty() {
+            true => String::new(),
+            false => format!(" {}", plan.words),
+        };
         match (is_there, self.is_system) {
             (true, _) => Ok(()),
             (false, true) => Err(Error::NoSystemd {
-                command: format!("{program} up --foreground --data-dir {data_dir}"),
+                command: format!("{up} --foreground --data-dir {data_dir}{words}"),
             }),
-            (false, false) => Err(Error::NoUserManager { program }),
+            (false, false) => Err(Error::NoUserManager {
+                command: format!("{up}{words}"),
+            }),
         }
     }
 

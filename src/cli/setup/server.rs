@@ -21,6 +21,13 @@ pub fn run(serving: Serving, undo: bool, dry_run: bool, context: &Context) -> an
     let serving = with_last_start(serving.absolute()?, &service)?;
     let plan = service.plan(&options(serving)).map_err(failed)?;
     if dry_run {
+        // They may be for an image, whose machine has it.
+        if let Err(error) = service.require_systemd(&plan) {
+            eprintln!("warning: {error}: here these commands fail");
+            if let Some(fix) = error.fix() {
+                eprintln!("hint: {fix}");
+            }
+        }
         return print_commands(&service.commands(&plan), context);
     }
     let is_served = instance::running(service.data_dir())?.is_some();
