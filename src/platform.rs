@@ -15,6 +15,7 @@ mod device;
 pub mod first_user;
 mod forwarded;
 mod git;
+mod health;
 mod hosts;
 mod hsts;
 pub mod instance;
@@ -51,7 +52,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -85,6 +85,7 @@ struct Platform {
     git: git::Git,
     /// The handlers under way.
     handlers: TaskTracker,
+    health: health::Health,
     hosts: hosts::Hosts,
     limits: limits::Limits,
     metrics: metrics::Metrics,
@@ -168,10 +169,21 @@ pub enum StartError {
     RepositoriesGone(PathBuf),
 }
 
+/// The certificate or its key can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("can't serve https")]
+pub struct UnusableCertificate;
+
+/// The PostgreSQL can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("can't open the database that DATABASE_URL names")]
+pub struct UnusableDatabase;
+
 /// Serves until SIGTERM or SIGINT, and calls `ready` once requests are answered.
 pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()> {
     crate::config::private_dir(&options.data_dir)
         .with_context(|| format!("can't make {}", options.data_dir.display()))?;
+    layout::keep_private(&options.data_dir, layout::is_data_dir)?;
     let mut instance = Instance::start(&options.data_dir)?;
     let descriptors = raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -179,7 +191,8 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
         .build()
         .context("can't start the server's threads")?;
     let served = runtime.block_on(async {
-        let tls = options.tls.clone().map(tls::Tls::start).transpose()?;
+        let tls = options.tls.clone().map(tls::Tls::start).transpose();
+        let tls = tls.context(UnusableCertificate)?;
         let is_tls = tls.is_some();
         let listener = address::listen(&options.data_dir, options.listen, options.port).await?;
         let address = listener.local_addr()?;
@@ -187,6 +200,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             return Err(StartError::RestoreUnfinished(options.data_dir.clone()).into());
         }
         let repositories = repositories(options)?;
+        layout::keep_private(&repositories, |name| layout::repository_id(name).is_some())?;
         refuse_lost_database(options, &repositories)?;
         let database = open_database(options).await?;
         if database.first_users().await?.is_empty() {
@@ -208,6 +222,7 @@ pub fn serve(options: &Options, ready: impl FnOnce(Ready)) -> anyhow::Result<()>
             database,
             git: git::Git::find(&repositories).await?,
             handlers: TaskTracker::new(),
+            health: health::Health::default(),
             hosts: Hosts::new(
                 address.ip(),
                 &options.hosts,
@@ -331,7 +346,7 @@ async fn open_database(options: &Options) -> anyhow::Result<Database> {
         Some(url) => Database::open_postgres(url)
             .await
             .map_err(anyhow::Error::new)
-            .context("can't open the database that DATABASE_URL names"),
+            .context(UnusableDatabase),
         None => {
             let path = sqlite_file(&options.data_dir);
             Database::open_sqlite(&path)
@@ -447,7 +462,7 @@ fn router(platform: Shared) -> Router {
         )
     };
     Router::new()
-        .route("/health", get(|| async { "ok\n" }))
+        .merge(health::routes())
         .merge(api::routes())
         .merge(account::routes())
         .merge(user::routes(&platform))

@@ -255,6 +255,29 @@ fn with_postgresql_the_repositories_are_checked_all_the_same() {
 }
 
 #[test]
+fn a_directory_that_mkdir_made_is_kept_from_others_from_the_first_start_on() {
+    let home = Home::new();
+    let made = ["data", "repositories", "taken"].map(|name| home.path().join(name));
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    for path in &made {
+        fs::create_dir(path).expect("made");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("changed");
+    }
+    fs::write(made[2].join("mine"), "").expect("written");
+    let places = ["--data-dir", "data", "--repositories", "repositories"];
+    let up = |places: &[&str]| {
+        done(&home.run(WIT, &[&["up", "--port", "0"], places].concat(), ""));
+        done(&home.run(WIT, &["down", places[0], places[1]], ""));
+    };
+    up(&places);
+    assert_eq!((mode(&made[0]), mode(&made[1])), (0o700, 0o700));
+    done(&home.run(WIT, &[&["up", "check"], &places[..]].concat(), ""));
+    // What others may have put something into is not closed behind them.
+    up(&["--data-dir", "taken"]);
+    assert_eq!(mode(&made[2]), 0o755);
+}
+
+#[test]
 fn another_user_is_told_to_be_the_owner() {
     if !rustix::process::geteuid().is_root() {
         // Only root can give a directory away. Run by others, there is nothing to check.

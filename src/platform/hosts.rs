@@ -110,7 +110,8 @@ pub async fn each_request(
     Err(Refusal::new(
         StatusCode::MISDIRECTED_REQUEST,
         "UNKNOWN_HOST",
-        "this server does not answer to that name; `wit up --public-url URL` gives it one more",
+        "this server does not answer to that name; `wit up --host-name NAME` gives it one more, and so \
+         does `--public-url URL` behind a proxy",
     ))
 }
 

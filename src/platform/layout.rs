@@ -1,10 +1,14 @@
 //! Layout of a data directory.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
+
+use crate::system;
 
 /// The SQLite database, beside which SQLite keeps two more files.
 pub const DATABASE_FILE: &str = "wit.sqlite3";
@@ -19,6 +23,35 @@ pub const UNFINISHED_RESTORE: &str = "restore-unfinished";
 /// The copy of the database that a backup makes.
 pub const SCRATCH: &str = "backup.tmp";
 pub const SCRATCH_LOCK: &str = "backup.lock";
+
+/// The file that the server locks.
+pub const PID_FILE: &str = "server.pid";
+
+/// Returns whether an entry of that name makes a directory a server's.
+pub fn is_data_dir(name: &OsStr) -> bool {
+    [DATABASE_FILE, PID_FILE, LAST_START_FILE]
+        .iter()
+        .any(|own| name == *own)
+}
+
+/// Keeps others out of a directory that `mkdir` has made for this user's server: one that is empty, or that
+/// holds an entry that `is_own` knows.
+pub fn keep_private(directory: &Path, is_own: impl Fn(&OsStr) -> bool) -> io::Result<()> {
+    let metadata = match std::fs::metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    let is_open = metadata.mode() & 0o077 != 0;
+    if !is_open || metadata.uid() != system::own_user() {
+        return Ok(());
+    }
+    let mut entries = std::fs::read_dir(directory)?.peekable();
+    if entries.peek().is_some() && !entries.flatten().any(|entry| is_own(&entry.file_name())) {
+        return Ok(());
+    }
+    let mode = Permissions::from_mode(metadata.mode() & 0o700);
+    std::fs::set_permissions(directory, mode)
+}
 
 /// Path of a repository in the directory of all.
 pub fn repository(repositories: &Path, id: Uuid) -> PathBuf {

@@ -15,11 +15,14 @@ use crate::cli::output::quoted;
 use crate::cli::{Context, Exit, Failure};
 use crate::config;
 use crate::platform::last_start::LastStart;
-use crate::platform::{Ready, instance, log_file};
+use crate::platform::{Ready, instance, layout, log_file};
 use crate::progress;
 
 /// Time limit for the start of a server.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Room on a disk below which a start fails for want of it, in bytes.
+const MIN_ROOM: u64 = 256 * 1024;
 
 pub fn run(
     args: &Start,
@@ -32,6 +35,9 @@ pub fn run(
     }
     super::require_remembered_files(args, data_dir, last, context)?;
     report::warn_of_sign_up(args, data_dir, last, context);
+    // Before anything is in it.
+    layout::keep_private(data_dir, layout::is_data_dir)
+        .with_context(|| format!("can't change {}", data_dir.display()))?;
     config::private_dir(data_dir).with_context(|| format!("can't make {}", data_dir.display()))?;
     let log_path = log_file::path(data_dir);
     if std::fs::metadata(&log_path).is_ok_and(|log| log.len() > log_file::MAX_SIZE) {
@@ -89,6 +95,11 @@ pub fn run(
     Ok(Exit::Done)
 }
 
+fn has_room(file: &Path) -> bool {
+    rustix::fs::statvfs(file)
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= MIN_ROOM)
+}
+
 /// The server's own last words say more than any guess here.
 fn not_started(log_path: &Path, begin: u64) -> Failure {
     let log = std::fs::read(log_path).unwrap_or_default();
@@ -102,6 +113,11 @@ fn not_started(log_path: &Path, begin: u64) -> Failure {
             hint: hint.map(str::to_owned),
             ..Failure::new(Exit::Failed, why)
         },
+        // Not even its log has room.
+        None if new.is_empty() && !has_room(log_path) => {
+            let message = format!("no space left on the disk of {}", log_path.display());
+            Failure::new(Exit::Failed, message).hint(format!("df -h {}", quoted(log_path)))
+        }
         None => Failure::new(Exit::Failed, "the server did not start")
             .hint(format!("cat {}", quoted(log_path))),
     }

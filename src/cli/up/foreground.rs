@@ -17,7 +17,9 @@ use crate::platform::address::{self, CantListen};
 use crate::platform::first_user::Wanted;
 use crate::platform::last_start::LastStart;
 use crate::platform::quota::Quota;
-use crate::platform::{self, Ready, StartError, instance, log_file, tls};
+use crate::platform::{
+    self, Ready, StartError, UnusableCertificate, UnusableDatabase, instance, log_file, tls,
+};
 use crate::quote::{Hint, Suggestion};
 
 /// Port that is suggested where one below 1024 is refused.
@@ -163,6 +165,14 @@ fn with_hint(
                 Hint::from("mount its disk, or say where they are now: ").command(&again)
             }
         }
+    } else if error.is::<UnusableCertificate>() {
+        let again = again(&|serving| {
+            serving.tls_cert = Some("FILE".into());
+            serving.tls_key = Some("FILE".into());
+        });
+        Hint::from("name a PEM file with the certificate and one with its key: ").command(&again)
+    } else if error.is::<UnusableDatabase>() {
+        "start that PostgreSQL, or set DATABASE_URL to the server's; psql \"$DATABASE_URL\" tries it".into()
     } else {
         return error;
     };

@@ -58,8 +58,8 @@ pub struct Serving {
     /// last one, or 3000]
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
-    /// Address to listen on; anything but this machine itself needs --allow-http [default: the last
-    /// one, or 127.0.0.1]
+    /// Address to listen on; one that other machines reach needs --tls-cert or --allow-http [default:
+    /// the last one, or 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<IpAddr>,
     /// Directory for the repositories, for several servers on one PostgreSQL [default: the last one, or the data directory]

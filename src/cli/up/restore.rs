@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::{Place, command};
-use crate::cli::output;
 use crate::cli::{Context, Exit, Failure};
+use crate::cli::{failure, output};
 use crate::platform::archive::ArchiveError;
 use crate::platform::instance::AlreadyRunning;
 use crate::platform::last_start::LastStart;
@@ -126,7 +126,12 @@ fn with_hint(
             true => "can't restore from stdin".to_owned(),
             false => format!("can't restore {}", args.file.display()),
         };
-        return error.context(message);
+        let error = error.context(message);
+        let message = failure::message(&error);
+        return Failure::new(Exit::Failed, message)
+            .hint("copy the archive again, or take another backup; nothing was changed")
+            .caused_by(error)
+            .into();
     } else {
         return error;
     };
