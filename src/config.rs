@@ -426,13 +426,23 @@ pub fn git_global_file() -> Option<PathBuf> {
     }
 }
 
+/// Returns whether git, on Unix, has no file of its user's to write to.
+pub fn git_has_no_home() -> bool {
+    variable("GIT_CONFIG_GLOBAL").is_none() && variable("HOME").is_none()
+}
+
+/// The home directory of this user, whether the environment names it or the system.
+pub fn home_of_user() -> Option<PathBuf> {
+    Some(directories::BaseDirs::new()?.home_dir().to_owned())
+}
+
 /// The home directory as git takes it, and the other directory of git's own files. Both are the
 /// same on every system, where `directories` has others: HOME goes first on Windows too, and
 /// `~/.config` is looked at on macOS and Windows too (git-config(1), FILES).
 fn git_homes() -> Option<(PathBuf, PathBuf)> {
     let home = match variable("HOME") {
         Some(home) => PathBuf::from(home),
-        None => directories::BaseDirs::new()?.home_dir().to_owned(),
+        None => home_of_user()?,
     };
     let config = variable("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
     Some((home, config.join("git")))

@@ -79,7 +79,8 @@ fn portable_writes_the_name_that_git_looks_for() {
 fn undo_leaves_no_trace_of_a_configuration_that_was_not_there() {
     let home = Home::new();
     set_up(&home, &[]);
-    set_up(&home, &["--undo"]);
+    let out = set_up(&home, &["--undo"]);
+    assert!(out.contains("/.gitconfig: removed."), "{out}");
     assert!(!home.path().join(".gitconfig").exists());
     assert!(!home.path().join(".local/state/wit/setup.json").exists());
 }
@@ -184,6 +185,47 @@ fn a_shell_command_of_another_helper_is_not_shown() {
 }
 
 #[test]
+fn a_lock_that_a_killed_setup_left_is_in_nobodys_way() {
+    for before in ["", "[user]\n\tname = Ada\n"] {
+        for number in 0..5 {
+            let mut home = configured(before);
+            home.set("WIT_CRASH_AT", format!("write-{number}"));
+            let killed = home.run(WIT, &["setup"], "");
+            assert_eq!(
+                killed.status.code(),
+                None,
+                "{number}: {}",
+                text(&killed.stderr)
+            );
+            assert!(home.path().join(".gitconfig.lock").exists(), "{number}");
+            home.set("WIT_CRASH_AT", "");
+            set_up(&home, &[]);
+            set_up(&home, &["--undo"]);
+            assert_eq!(configuration(&home), before, "{number}");
+            let names = fs::read_dir(home.path()).unwrap().flatten();
+            let left = names.filter(|entry| entry.file_name().to_string_lossy().contains("lock"));
+            assert_eq!(left.count(), 0, "{number}");
+        }
+    }
+}
+
+#[test]
+fn without_a_home_setup_says_what_to_set_and_writes_nothing() {
+    let home = Home::new();
+    let mut command = home.command(WIT);
+    command
+        .arg("setup")
+        .env_remove("HOME")
+        .env("XDG_CONFIG_HOME", home.path().join("config"));
+    let output = crate::support::feed(command, b"");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("HOME is not set"), "{said}");
+    assert!(said.contains("hint: export HOME=/"), "{said}");
+    assert!(!home.path().join("config").exists());
+}
+
+#[test]
 fn while_another_git_changes_the_file_it_is_left_alone() {
     for before in ["", "[credential]\n\thelper = store\n"] {
         let home = configured(before);
@@ -192,6 +234,8 @@ fn while_another_git_changes_the_file_it_is_left_alone() {
         let (code, _, err) = wit(&home, &["setup"]);
         assert_eq!(code, 1, "{err}");
         assert!(err.contains("is another git at it?"), "{err}");
+        let remove = format!("hint: if no git is running: rm {}", lock.display());
+        assert!(err.contains(&remove), "{err}");
         assert_eq!(configuration(&home), before);
         assert_eq!(fs::read_to_string(&lock).unwrap(), "another's");
         assert!(!home.path().join(".local/state/wit/setup.json").exists());

@@ -26,7 +26,7 @@ pub use chain::without_user;
 pub use change::Change;
 pub use edit::{Located, meant};
 pub use error::Error;
-pub use locked::check_kind;
+pub use locked::{check_kind, lasting_lock};
 pub use plan::{
     Exception, Left, Now, Plan, Save, Target, Unhelped, exceptions, fix, fix_order, left,
     without_helper,

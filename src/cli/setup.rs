@@ -507,8 +507,8 @@ fn undo(scope: Scope, dry_run: bool, context: &Context) -> anyhow::Result<Exit> 
     }
     let mut text = String::new();
     for file in &removed {
-        let file = file.display();
-        text += &format!("{file}: restored.\n");
+        let what = if file.exists() { "restored" } else { "removed" };
+        text += &format!("{}: {what}.\n", file.display());
     }
     if let Some(schedule) = &schedule {
         text += &format!("Daily rotation is off; removed {}\n", schedule.place());

@@ -106,6 +106,16 @@ pub fn owner(file: &File) -> io::Result<u32> {
     Ok(file.metadata()?.uid())
 }
 
+/// True where this process may create files in a directory.
+pub fn is_writable(dir: &Path) -> bool {
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// The number of a file within its file system, and of that; the same for each name of one file.
+pub fn file_number(metadata: &fs::Metadata) -> Option<(u64, u64)> {
+    Some((metadata.dev(), metadata.ino()))
+}
+
 /// True for a file that anybody at all may run.
 pub fn is_executable(path: &Path) -> bool {
     has_bits(path, 0o111)

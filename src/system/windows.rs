@@ -97,6 +97,16 @@ pub fn owner(_: &File) -> io::Result<u32> {
     Ok(0)
 }
 
+/// Not looked at: no other user's home is meant by the environment of Windows.
+pub fn is_writable(_: &Path) -> bool {
+    true
+}
+
+/// There is none that costs no handle.
+pub fn file_number(_: &fs::Metadata) -> Option<(u64, u64)> {
+    None
+}
+
 /// Returns whether there is such a file: its name says whether it is a program.
 pub fn is_executable(path: &Path) -> bool {
     path.is_file()

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Finding, State, quoted};
 use crate::app::git_config::chain::{self, Conditional, Entry};
 use crate::app::git_config::helper::{Keeping, Program, in_path, is_ours, is_stale, name};
 use crate::app::git_config::{self, Exception, Place, without_user};
+use crate::expiry;
 use crate::process;
 
 /// The oldest git that is tested.
@@ -27,6 +29,8 @@ pub struct Facts {
     program: Option<PathBuf>,
     /// Answer of `git --version`.
     version: Option<String>,
+    /// A lock that keeps everybody from changing git's configuration, and its age.
+    locked: Option<(PathBuf, Duration)>,
     /// Why git can't read its configuration.
     unreadable: Option<git_config::Error>,
     chains: Vec<Chain>,
@@ -71,6 +75,7 @@ impl Facts {
             .collect();
         Facts {
             program: in_path("git"),
+            locked: git_config::lasting_lock(),
             version: version
                 .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
             exceptions: git_config::exceptions().unwrap_or_default(),
@@ -94,7 +99,7 @@ impl Chain {
             fix: None,
         };
         chain.fix = match (chain.place(), chain.usurper()) {
-            (None, _) => git_config::fix(url).ok(),
+            (None, _) => (git_config::fix(url)).map_or_else(|error| error.fix(), Some),
             (_, Some(_)) => git_config::fix_order(url).ok(),
             _ => None,
         };
@@ -147,6 +152,15 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             )
             .why("it asks the helpers of Windows, not those of this Linux")
             .fix(INSTALL),
+        );
+    }
+    if let Some((lock, age)) = &facts.locked {
+        let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        let what = format!("{} is there for {}", quoted(lock), expiry::span(age));
+        findings.push(
+            Finding::wrong("git-lock", what)
+                .why("git's configuration can't be changed; a git that was killed leaves such a file")
+                .fix(format!("rm {}", quoted(lock))),
         );
     }
     if let Some(error) = &facts.unreadable {
@@ -428,6 +442,7 @@ mod tests {
     fn a_git_that_is_missing_old_or_of_windows_is_wrong() {
         let facts = |version: Option<&str>, program: &str| Facts {
             program: Some(PathBuf::from(program)),
+            locked: None,
             version: version.map(str::to_owned),
             unreadable: None,
             chains: Vec::new(),

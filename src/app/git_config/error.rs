@@ -20,9 +20,9 @@ pub enum Error {
         /// Its stderr, escaped.
         said: String,
     },
-    /// There is no home directory for git's file to be in.
-    #[error("git does not say where its configuration is")]
-    NoHome,
+    /// git has no home directory for its file to be in; the one that the system has for this user.
+    #[error("HOME is not set, so git has no configuration of yours to read or write")]
+    NoHome(Option<PathBuf>),
     /// A key that needs a value stands alone, so that git reads no credential helper at all.
     #[error("{} has a {key} without a value, which git refuses", file.display())]
     NoValue {
@@ -130,7 +130,7 @@ impl Error {
         match self {
             NoValue { .. } | NotAFile(_) | LinkLoop(_) | Untold(_) | Changed { .. } => true,
             Reset { .. } | Unread { .. } | NotRun(_) => true,
-            NoGit(_) | Refused { .. } | NoHome | Locked(_) | TooMany(_) => false,
+            NoGit(_) | Refused { .. } | NoHome(_) | Locked(_) | TooMany(_) => false,
             Unwritable { .. } | Io { .. } | Record { .. } => false,
         }
     }
@@ -147,6 +147,8 @@ impl Error {
                 }
                 _ => format!("ls -ld {}", quoted(file)),
             }),
+            Error::NoHome(home) => Some(format!("export HOME={}", quoted(home.as_ref()?))),
+            Error::Locked(lock) => Some(format!("if no git is running: rm {}", quoted(lock))),
             Error::LinkLoop(file) => Some(format!("ls -l {}", quoted(file))),
             Error::Unwritable { system: true, .. } => Some("sudo wit setup --system".to_owned()),
             Error::Untold(_) => Some("wit setup --dry-run".to_owned()),

@@ -59,7 +59,11 @@ impl Scope {
     pub fn file(self) -> Result<PathBuf, Error> {
         match self {
             Scope::Local => local_file(),
-            Scope::Global => config::git_global_file().ok_or(Error::NoHome),
+            // git knows a home by this variable alone.
+            Scope::Global if cfg!(unix) && config::git_has_no_home() => {
+                Err(Error::NoHome(config::home_of_user()))
+            }
+            Scope::Global => config::git_global_file().ok_or(Error::NoHome(None)),
             Scope::System => {
                 if let Some(file) = config::variable("GIT_CONFIG_SYSTEM") {
                     return Ok(file.into());
