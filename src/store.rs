@@ -94,6 +94,12 @@ pub enum StoreError {
         /// Why, in words.
         reason: String,
     },
+    /// The identity of the file store can't be used as it is.
+    #[error("the file store can't be used: {reason}")]
+    Identity {
+        /// Why, with what to do about it.
+        reason: String,
+    },
     /// It is locked and nobody could be asked to unlock it.
     #[error("the store is locked: {reason}")]
     Locked {
@@ -153,6 +159,7 @@ impl StoreError {
             StoreError::Unavailable { .. } | StoreError::TimedOut { .. } => {
                 Some("to keep secrets in encrypted files instead: wit setup --store file")
             }
+            StoreError::Identity { .. } => Some("wit doctor"),
             StoreError::Locked { hint, .. } | StoreError::TooLarge { hint, .. } => Some(hint),
             StoreError::Item { .. } | StoreError::Busy { .. } => Some("wit status"),
             StoreError::Io { error, .. } if error.kind() == ErrorKind::PermissionDenied => {

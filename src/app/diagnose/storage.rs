@@ -94,6 +94,8 @@ impl From<&StoreError> for Refusal {
             hint: error.hint(),
             kind: match error {
                 StoreError::Unavailable { .. } | StoreError::TimedOut { .. } => Kind::Away,
+                // What it says is found by a check of its own.
+                StoreError::Identity { .. } => Kind::Other,
                 StoreError::Locked { .. } => Kind::Locked,
                 StoreError::Item {
                     error: ItemError::Newer(_),
@@ -251,7 +253,11 @@ fn without_identity(paths: &Paths) -> Option<PathBuf> {
 }
 
 fn is_damaged(identity: &IdentityFile) -> bool {
-    matches!(identity.open(), Err(StoreError::Unavailable { .. }))
+    let opened = identity.open();
+    matches!(
+        opened,
+        Err(StoreError::Identity { .. } | StoreError::Unavailable { .. })
+    )
 }
 
 fn sites(store: Option<&Box<dyn Store>>) -> Vec<Site> {

@@ -137,7 +137,7 @@ impl IdentityFile {
 
     /// The error that nothing stored can be read without it.
     pub(super) fn missing(&self) -> StoreError {
-        StoreError::Unavailable {
+        StoreError::Identity {
             reason: format!(
                 "{} is missing, and without it nothing stored can be read",
                 self.path.display()
@@ -267,7 +267,7 @@ impl IdentityFile {
         lines
             .find(|line| !line.is_empty() && !line.starts_with('#'))
             .and_then(|line| Identity::from_str(line).ok())
-            .ok_or_else(|| StoreError::Unavailable {
+            .ok_or_else(|| StoreError::Identity {
                 reason: format!("{} holds no age identity", self.path.display()),
             })
     }
@@ -324,7 +324,7 @@ fn unseal(sealed: &[u8], passphrase: &Secret) -> Option<Secret> {
 fn refuse_shared(file: &fs::File, path: &Path) -> Result<(), StoreError> {
     match system::is_shared(file) {
         Ok(false) => Ok(()),
-        Ok(true) => Err(StoreError::Unavailable {
+        Ok(true) => Err(StoreError::Identity {
             reason: format!(
                 "others can read {0}; keep it to yourself: chmod 600 {0}",
                 path.display()
@@ -343,7 +343,7 @@ fn refuse_of_others(file: &fs::File, path: &Path) -> Result<(), StoreError> {
     let of_dir = system::mode_and_owner(dir).map(|(_, owner)| (dir, owner));
     for (path, owner) in of_dir.into_iter().chain([of_file]) {
         if !config::is_trusted(owner) {
-            return Err(StoreError::Unavailable {
+            return Err(StoreError::Identity {
                 reason: format!(
                     "{} belongs to another user (number {owner}) and is not used",
                     path.display()
