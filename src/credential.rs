@@ -72,6 +72,12 @@ impl Site {
                 .is_ok_and(|address| address.is_loopback())
     }
 
+    /// Returns whether a token may be sent there: no plain http to another machine, where anybody on
+    /// the way could read it.
+    pub fn takes_tokens(&self) -> bool {
+        self.protocol != "http" || self.is_http_on_loopback()
+    }
+
     /// The URL scheme, such as `https`.
     pub fn protocol(&self) -> &str {
         &self.protocol
@@ -216,6 +222,11 @@ impl Credential {
     /// Seconds until it has to be replaced, by its server's clock; `None` where it never has.
     pub fn left(&self, now: UnixTime) -> Option<i64> {
         Some(self.replace_by()?.left(self.server_time(now)))
+    }
+
+    /// Returns whether an end that the server names is sooner than the one that is known here.
+    pub fn is_sooner(&self, end: Expiry) -> bool {
+        (self.expiry).is_none_or(|known| known.0.since(end.0) > CLOCK_MARGIN)
     }
 
     /// The server's time as far as this machine can tell: by the skew of when the token was stored,

@@ -261,7 +261,7 @@ fn get(site: &Site, request: &Description, env: &Env) -> Result<wire::Answer, He
 /// The entries that may be sent to the site.
 fn usable(store: &dyn Store, site: &Site) -> Result<Credentials, StoreError> {
     let mut credentials = store::load(store, site)?.credentials;
-    if site.protocol() == "http" && !site.is_http_on_loopback() {
+    if !site.takes_tokens() {
         // What a person stored for plain http is that person's choice; a token of ours is not.
         credentials
             .0

@@ -5,7 +5,7 @@
 use std::process::Output;
 
 use crate::support::machine::{Machine, stored_sessions};
-use crate::support::platform::{PASSWORD, request};
+use crate::support::platform::{self, PASSWORD, request};
 use crate::support::server::Server;
 use crate::support::{Home, WIT, done, refused, text, trpc};
 use serde_json::Value;
@@ -326,4 +326,67 @@ fn a_token_that_could_not_be_revoked_is_named_and_the_login_is_kept() {
     assert_eq!(machine.sessions().len(), 1);
     // For the end of the test.
     done(&machine.server.home.run(WIT, &["up", "--port", "0"], ""));
+}
+
+#[test]
+fn a_logout_over_plain_http_is_refused_before_anything_is_forgotten() {
+    let server = platform::Server::start_with(Home::new(), &["--host-name", "0.0.0.0"]);
+    let machine = Machine {
+        url: format!("http://{}", server.address),
+        server,
+        home: Home::new(),
+    };
+    machine.server.sign_up("ada");
+    // To Linux this is the machine itself, to the rules of http another one.
+    let plain = machine.url.replace("127.0.0.1", "0.0.0.0");
+    let login = ["login", &plain, "--allow-http", "--username", "ada"];
+    let login = [&login[..], &["--password-stdin"]].concat();
+    done(&machine.home.run(WIT, &login, &format!("{PASSWORD}\n")));
+    let site = Site::new(b"http", plain.trim_start_matches("http://").as_bytes()).expect("a site");
+    let session = stored_sessions(&machine.home, &site).remove(0);
+    let said = refused(&machine.wit(&["logout", &plain]), 1);
+    assert!(said.contains("hint: use https, or --allow-http"), "{said}");
+    assert_eq!(stored_sessions(&machine.home, &site), [session.as_str()]);
+    done(&machine.wit(&["logout", &plain, "--allow-http"]));
+    assert!(!accepts(&machine, &session));
+    assert!(stored_sessions(&machine.home, &site).is_empty());
+}
+
+#[test]
+fn a_logout_says_which_token_git_goes_on_using_and_what_revokes_it() {
+    let machine = Machine::with_a_token();
+    let logout = machine.wit(&["logout"]);
+    done(&logout);
+    let said = text(&logout.stderr);
+    let warning = "git still uses the token laptop of ada, which was not revoked";
+    assert!(said.contains(warning), "{said}");
+    let revoke = format!("wit login {0} && wit logout {0} --revoke", machine.url);
+    assert!(said.contains(&revoke), "{said}");
+    assert!(machine.git().status.success());
+
+    // Nobody but a session may revoke it.
+    let said = refused(&machine.wit(&["logout", "--revoke", "--yes"]), 4);
+    assert!(said.contains("so that laptop can't be revoked"), "{said}");
+    assert!(said.contains(&format!("hint: {revoke}")), "{said}");
+    done(&machine.log_in("ada"));
+    let logout = machine.wit(&["logout", &machine.url, "--revoke", "--yes"]);
+    done(&logout);
+    assert!(!text(&logout.stderr).contains("git still uses"));
+    assert!(!machine.git().status.success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_logout_in_one_store_keeps_the_server_that_the_other_has_a_login_for() {
+    let mut machine = Machine::new();
+    done(&machine.wit(&["setup", "--store", "file"]));
+    done(&machine.sign_up("ada"));
+    machine.home.set("WIT_STORE", "keyutils");
+    done(&machine.log_in("ada"));
+    done(&machine.wit(&["logout"]));
+    let config = machine.home.path().join(".config/wit/config.json");
+    let config = std::fs::read_to_string(config).expect("a config");
+    assert!(config.contains(&machine.url), "{config}");
+    machine.home.set("WIT_STORE", "file");
+    done(&machine.wit(&["token", "list"]));
 }

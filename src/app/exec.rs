@@ -116,7 +116,7 @@ pub fn issue<'a>(
     let api = session.api.as_ref();
     let place = git_site(session)?;
     // The helper would not answer with WIT_TOKEN there.
-    if place.server.is_plain() && !place.site.is_http_on_loopback() {
+    if !place.site.takes_tokens() {
         let server = place.server.to_string();
         return Err(ApiError::PlainHttp { server }.into());
     }

@@ -70,6 +70,14 @@ pub enum IssueError {
         /// Longest lifetime in days; `None` where its tokens never expire.
         longest: Option<u32>,
     },
+    /// The token was to be stored for git, which is never given one there. Nothing was sent.
+    #[error(
+        "git is never given a token for {server}: plain http would show it to anybody on the way"
+    )]
+    NeverGiven {
+        /// Base URL of the server.
+        server: String,
+    },
     /// It gives no token without an end. Nothing was sent.
     #[error("tokens of {server} have to expire")]
     EndRequired {
@@ -167,6 +175,12 @@ pub fn issue(paths: &Paths, session: &ApiSession, order: Order) -> Result<Issued
             promises.for_git,
             "keep a created token for git, which has its own",
         )?;
+        if let Some(place) = session.place.as_ref()
+            && !place.site.takes_tokens()
+        {
+            let server = place.server.to_string();
+            return Err(IssueError::NeverGiven { server });
+        }
     }
     if !order.new.repositories.is_empty() {
         require(api, promises.repositories, BIND)?;

@@ -10,6 +10,7 @@ use crate::config::{Config, Paths};
 use crate::credential::{Credential, Site, TokenInfo};
 use crate::expiry::{Expiry, UnixTime};
 use crate::item::{Item, Session};
+use crate::quote::escaped;
 use crate::rotation::journal::{self, Journal};
 use crate::store::{self, Store, StoreError};
 
@@ -30,6 +31,8 @@ pub struct LoggedOut {
     pub not_revoked: Vec<NotRevoked>,
     /// Rotations that needed one of the sessions: their old tokens live on.
     pub unfinished: Vec<Journal>,
+    /// Tokens of the accounts that were logged out of, which git goes on using.
+    pub in_use: Vec<TokenInfo>,
 }
 
 impl LoggedOut {
@@ -68,6 +71,17 @@ pub enum LogoutError {
     /// None of the tokens was revoked, so nothing was done.
     #[error("can't revoke this machine's tokens")]
     Revoke(#[source] Box<LogoutError>),
+    /// Nobody is logged in, so that the tokens that are stored can't be revoked.
+    #[error(
+        "not logged in to {server}, so that {} can't be revoked; git still uses what is stored here",
+        names(tokens)
+    )]
+    StillStored {
+        /// Base URL of the server.
+        server: String,
+        /// The tokens.
+        tokens: Vec<TokenInfo>,
+    },
     /// A rotation's journal can't be removed.
     #[error("can't forget a rotation")]
     Journal(#[source] io::Error),
@@ -88,6 +102,12 @@ pub enum LogoutError {
     Api(#[from] ApiError),
 }
 
+/// Names of tokens, for a person.
+fn names(tokens: &[TokenInfo]) -> String {
+    let names: Vec<String> = tokens.iter().map(|one| escaped(&one.name)).collect();
+    names.join(", ")
+}
+
 /// Removes the session that is meant from this machine, ends it at the server, and with `revoke`
 /// first revokes the tokens that this machine stores for the server: of the account that is named,
 /// or of all.
@@ -103,6 +123,18 @@ pub fn log_out(
     let account = session::account(&config, &server, meant.account.as_deref());
     let site = session::site_of(&server)?;
     let store = store::select::open(paths, None)?;
+    let is_meant = |session: &Session| {
+        session.server == name && account.as_ref().is_none_or(|a| *a == session.account)
+    };
+    let now = UnixTime::now();
+    let is_alive = |session: &Session| !session.expiry.is_some_and(|e| e.is_expired(now));
+    let held = store::load(store.as_ref(), &site)?;
+    // Before anything is forgotten: a session that is never told to end lives on.
+    if (held.sessions.iter()).any(|session| is_meant(session) && is_alive(session))
+        && let Err(error @ ApiError::PlainHttp { .. }) = session::client(&config, &server, meant)
+    {
+        return Err(error.into());
+    }
     let (revoked, not_revoked) = match revoke {
         true => revoke_stored(paths, meant, &name, &site, store.as_ref(), ask)?,
         false => Default::default(),
@@ -115,6 +147,7 @@ pub fn log_out(
         revoked,
         not_revoked,
         unfinished: Vec::new(),
+        in_use: Vec::new(),
     };
     let is_of_account =
         |failed: &NotRevoked| account.as_ref().is_none_or(|a| *a == failed.token.account);
@@ -125,14 +158,17 @@ pub fn log_out(
     }
     let remembered = session::account(&config, &server, None);
     let (ended, left) = store::update(store.as_ref(), paths, &site, |item| {
-        let is_meant = |session: &mut Session| {
-            session.server == name && account.as_ref().is_none_or(|a| *a == session.account)
-        };
-        let ended: Vec<Session> = item.sessions.extract_if(.., is_meant).collect();
+        let ended: Vec<Session> = (item.sessions)
+            .extract_if(.., |session| is_meant(session))
+            .collect();
         (ended, Left::of(item, &name, remembered.as_deref()))
     })?;
+    let is_elsewhere = is_held_elsewhere(paths, store.as_ref(), &site, &name)?;
     let direct = done.is_direct;
-    let is_idle = config.servers.contains_key(&name) && !left.tokens && left.account.is_none();
+    let is_idle = config.servers.contains_key(&name)
+        && !left.tokens
+        && !is_elsewhere
+        && left.account.is_none();
     // Which server was not logged in to is to be told, unless it was named to be forgotten.
     let is_forgotten = is_idle && (meant.server.is_some() || !done.revoked.is_empty());
     if ended.is_empty() && !direct && !is_forgotten {
@@ -140,7 +176,7 @@ pub fn log_out(
         return Err(session::not_logged_in(name, &item, meant.account.as_ref()).into());
     }
     Config::update(paths, |config| match &left.account {
-        None if !left.tokens => config.forget(&name),
+        None if !left.tokens && !is_elsewhere => config.forget(&name),
         left => {
             if let Some(known) = config.servers.get_mut(&name) {
                 known.api.take_if(|_| direct);
@@ -150,13 +186,18 @@ pub fn log_out(
         }
     })
     .map_err(LogoutError::Config)?;
-    let now = UnixTime::now();
+    let is_ended = |token: &TokenInfo| ended.iter().any(|one| one.account == token.account);
+    done.in_use = (held.credentials.0.iter())
+        .filter_map(|entry| entry.token.as_ref())
+        .filter(|token| token.server == name && is_ended(token) && site.takes_tokens())
+        .filter(|token| !done.revoked.iter().any(|revoked| revoked.id == token.id))
+        .cloned()
+        .collect();
     done.sessions = (ended.into_iter())
         .map(|session| {
-            let is_over = session.expiry.is_some_and(|expiry| expiry.is_expired(now));
-            let ended = match is_over {
-                true => Ok(()),
-                false => session::end(&config, meant, &session),
+            let ended = match is_alive(&session) {
+                true => session::end(&config, meant, &session),
+                false => Ok(()),
             };
             EndedSession {
                 account: session.account,
@@ -194,6 +235,15 @@ fn revoke_stored(
     let (mut revoked, mut failed) = (Vec::new(), Vec::new());
     if tokens.is_empty() {
         return Ok((revoked, failed));
+    }
+    let is_logged_in = |token: &TokenInfo| {
+        let mut sessions = item.sessions.iter();
+        sessions.any(|held| held.server == server && held.account == token.account)
+    };
+    let is_direct = session::direct()?.is_some();
+    if !is_direct && !tokens.iter().any(is_logged_in) {
+        let server = server.to_owned();
+        return Err(LogoutError::StillStored { server, tokens });
     }
     ask.confirm(&match tokens.len() {
         1 => format!("Revoke the token that this machine stores for {server}?"),
@@ -234,6 +284,34 @@ fn revoke_stored(
             error => Err(LogoutError::Revoke(Box::new(error))),
         },
     }
+}
+
+/// Returns whether the store that the configuration names holds something of a server, where
+/// `WIT_STORE` names another one. One that can't be read may hold something.
+pub fn is_held_elsewhere(
+    paths: &Paths,
+    store: &dyn Store,
+    site: &Site,
+    server: &str,
+) -> Result<bool, StoreError> {
+    let configured = store::select::remembered(paths)?;
+    let Some(other) = configured.filter(|kind| kind.name() != store.name()) else {
+        return Ok(false);
+    };
+    let item = other
+        .open(paths)
+        .and_then(|other| store::load(other.as_ref(), site));
+    Ok(item.map_or(true, |item| {
+        let is_theirs = |entry: &Credential| {
+            let token = entry.token.as_ref().map(|token| &token.server);
+            let sign_in = entry.sign_in.as_ref().map(|sign_in| &sign_in.server);
+            [token, sign_in]
+                .into_iter()
+                .flatten()
+                .any(|held| held == server)
+        };
+        item.sessions.iter().any(|held| held.server == server) || item.entries().any(is_theirs)
+    }))
 }
 
 /// Remains of a server in an item.

@@ -305,6 +305,10 @@ fn logout(error: &LogoutError, at: Option<&AtHost>) -> Option<Kind> {
     match error {
         // Its cause says it.
         LogoutError::Revoke(_) => None,
+        LogoutError::StillStored { server, .. } => {
+            let revoke = Suggestion::new("wit logout").arg(server).arg("--revoke");
+            Some((Exit::NotLoggedIn, Some(log_in(server).and(revoke).into())))
+        }
         LogoutError::Ask(_) | LogoutError::Journal(_) | LogoutError::Config(_) => None,
         LogoutError::Session(error) => Some(session(error, at)),
         LogoutError::Store(error) => Some(store(error)),
@@ -324,6 +328,13 @@ fn issue(error: &IssueError, at: Option<&AtHost>) -> Kind {
                 .is_none()
                 .then(|| "--store, or --expires never".into());
             return (Exit::Usage, hint);
+        }
+        IssueError::NeverGiven { server } => {
+            let print = Suggestion::new("wit token create --print --allow-http");
+            let print = print.option("--server", server);
+            let hint =
+                Hint::from("serve it over https; or to see the token once: ").command(&print);
+            return (Exit::Failed, Some(hint));
         }
         IssueError::EndRequired { .. } => {
             return (Exit::Usage, Some("--expires DAYS".into()));

@@ -165,6 +165,7 @@ fn document(done: &LoggedOut) -> Value {
         "revoked": revoked,
         "notRevoked": not_revoked.collect::<Vec<_>>(),
         "unfinished": unfinished.collect::<Vec<_>>(),
+        "stillInUse": done.in_use.iter().map(|token| token.id.as_str()).collect::<Vec<_>>(),
         "sessions": sessions.collect::<Vec<_>>(),
     })
 }
@@ -207,6 +208,15 @@ fn report(done: &LoggedOut) -> anyhow::Result<()> {
     for journal in &done.unfinished {
         let (name, id) = (escaped(&journal.name), escaped(&journal.old_id));
         eprintln!("warning: nothing revokes the old token of {name} now: {id}");
+    }
+    for token in &done.in_use {
+        let (name, account) = (escaped(&token.name), escaped(&token.account));
+        eprintln!("warning: git still uses the token {name} of {account}, which was not revoked");
+    }
+    if !done.in_use.is_empty() {
+        let log_in = Suggestion::new("wit login").arg(server);
+        let revoke = Suggestion::new("wit logout").arg(server).arg("--revoke");
+        eprintln!("hint: to revoke it: {}", log_in.and(revoke));
     }
     if !done.unfinished.is_empty() {
         let ids = done.unfinished.iter().map(|journal| journal.old_id.clone());

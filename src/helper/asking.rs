@@ -50,7 +50,7 @@ fn wanted(paths: &Paths, site: &Site) -> Option<String> {
     if !matches!(site.protocol(), "https" | "http") {
         return None;
     }
-    if site.protocol() == "http" && !site.is_http_on_loopback() {
+    if !site.takes_tokens() {
         return None;
     }
     let config = Config::load(paths).ok()?;

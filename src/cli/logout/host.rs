@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::tokens::{self, Asked};
 use crate::api::server::ServerUrl;
+use crate::app::logout::is_held_elsewhere;
 use crate::cli::confirm::confirm;
 use crate::cli::output::{self, escaped};
 use crate::cli::{Context, Exit, Failure};
@@ -85,7 +86,7 @@ pub fn run(
             .hint(Suggestion::new("wit login").arg(&name))
             .into());
     }
-    if is_over {
+    if is_over && !is_held_elsewhere(&context.paths, store.as_ref(), &site, &name)? {
         Config::update(&context.paths, |config| config.forget(&name))
             .context("can't write the configuration")?;
     }
