@@ -149,6 +149,8 @@ fn of_a_database_without_a_server_each_finding_has_a_command() {
 #[test]
 fn a_new_token_tells_of_the_one_before_it_what_is_so() {
     let machine = Machine::with_a_token();
+    // Or it would say that git does not ask for it yet.
+    done(&machine.wit(&["setup"]));
     done(&machine.sign_up("bob"));
     let create = || machine.wit(&["token", "create", "--account", "ada"]);
     let told = create();

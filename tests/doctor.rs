@@ -15,7 +15,7 @@ use crate::support::machine::{age_tokens, paths};
 use crate::support::platform::{PASSWORD, Server};
 use crate::support::session::{Session, inside};
 use crate::support::tls::{Certificate, LOOPBACK};
-use crate::support::{HELPER, Home, WIT, done, gits, server, text};
+use crate::support::{HELPER, Home, WIT, done, gits, refused, server, text};
 use serde_json::Value;
 use wit::credential::Site;
 use wit::expiry::{Expiry, UnixTime};
@@ -104,8 +104,13 @@ struct Patient {
 
 impl Patient {
     fn well() -> Self {
+        Patient::of(Server::start())
+    }
+
+    /// The same on a server that was started with options.
+    fn of(server: Server) -> Self {
         let patient = Patient {
-            server: Server::start(),
+            server,
             home: Home::new(),
         };
         write(patient.home.path().join("password"), PASSWORD);
@@ -266,6 +271,13 @@ fn a_configuration_that_git_refuses_is_told_by_its_file() {
         after.iter().all(|(name, _)| name != "git-config"),
         "{after:?}"
     );
+}
+
+#[test]
+fn a_lock_that_a_killed_git_left_is_removed() {
+    let patient = Patient::well();
+    write(patient.below(".gitconfig.lock"), "");
+    cured(&patient.home, "git-lock");
 }
 
 #[test]
@@ -596,6 +608,20 @@ fn what_others_could_get_at_is_closed() {
 }
 
 #[test]
+fn an_identity_that_others_can_read_is_no_reason_for_the_store_that_is_in_use() {
+    let patient = Patient::well();
+    let identity = patient.paths().0.join("identity.txt");
+    chmod(&identity, 0o644);
+    let said = refused(&patient.home.run(WIT, &["token", "list"], ""), 1);
+    let fix = format!("chmod 600 {}", identity.display());
+    assert!(
+        said.contains(&fix) && said.contains("hint: wit doctor"),
+        "{said}"
+    );
+    assert!(!said.contains("wit setup --store"), "{said}");
+}
+
+#[test]
 fn what_its_owner_can_not_work_in_is_opened() {
     let patient = Patient::well();
     chmod(patient.paths().0, 0o500);
@@ -887,6 +913,55 @@ fn plain_http_to_another_machine_is_told_and_not_spoken() {
     assert!(said.contains(&format!("{plain} answers")), "{said}");
 }
 
+#[test]
+fn a_token_that_git_is_never_given_is_named() {
+    let server = Server::start_with(Home::new(), &["--host-name", "0.0.0.0"]);
+    let patient = Patient::of(server);
+    let plain = patient.url().replace("127.0.0.1", "0.0.0.0");
+    patient.sh(&format!("wit login {plain} --allow-http {TYPED}"));
+    // No command stores one there.
+    let create = format!("wit token create --server {plain} --allow-http");
+    let said = refused(&patient.home.run("sh", &["-c", &create], ""), 1);
+    assert!(said.contains("git is never given a token for"), "{said}");
+    assert!(said.contains("wit token create --print"), "{said}");
+    assert!(patient.sh(&format!("{create} --print")).contains("wit_"));
+
+    let paths = paths(&patient.home);
+    let store = select::open(&paths, Some("file")).expect("a store");
+    let item = store::load(store.as_ref(), &patient.site()).expect("an item");
+    let mut entry = item.credentials.0.first().expect("a token").clone();
+    entry
+        .token
+        .as_mut()
+        .expect("of ours")
+        .server
+        .clone_from(&plain);
+    let host = plain.trim_start_matches("http://");
+    let site = Site::new(b"http", host.as_bytes()).expect("a site");
+    store::update(store.as_ref(), &paths, &site, |item| {
+        item.credentials.put(entry)
+    })
+    .expect("stored");
+    let named = |output: &std::process::Output| {
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("never given to git: plain http"), "{said}");
+    };
+    named(&patient.home.run(WIT, &["doctor"], ""));
+    let open = ["--server", &plain, "--allow-http"];
+    named(
+        &patient
+            .home
+            .run(WIT, &[&["doctor"], &open[..]].concat(), ""),
+    );
+    named(
+        &patient
+            .home
+            .run(WIT, &[&["status"], &open[..]].concat(), ""),
+    );
+    cured(&patient.home, "plain-http");
+}
+
 /// A server with TLS that counts as another machine, and who trusts it.
 struct Remote {
     home: Home,
@@ -895,7 +970,7 @@ struct Remote {
 
 impl Remote {
     fn logged_in() -> Self {
-        let home = Home::new();
+        let mut home = Home::new();
         Certificate::new(&home, "wit", "IP:0.0.0.0");
         write(home.path().join("password"), PASSWORD);
         // What a cure calls it.
@@ -905,6 +980,10 @@ impl Remote {
         let up: Value =
             serde_json::from_str(&done(&home.run("/bin/sh", &["-c", up], ""))).expect("JSON");
         let url = up["url"].as_str().expect("a URL");
+        home.set(
+            "GIT_SSL_CAINFO",
+            home.path().join("wit.pem").display().to_string(),
+        );
         let remote = Remote {
             url: url.replace("127.0.0.1", "0.0.0.0"),
             home,

@@ -126,6 +126,15 @@ fn the_environments_url_is_one_url_and_names_one_host() {
             assert!(said.contains("bad server URL"), "{url:?}: {said}");
         }
     }
+    home.set("WIT_URL", "");
+    let answer = home.run(HELPER, &["get"], SITE);
+    assert_eq!(done(&answer), "");
+    let said = text(&answer.stderr);
+    assert!(
+        said.contains("WIT_TOKEN is ignored: WIT_URL is not set"),
+        "{said}"
+    );
+    assert_eq!(text(&home.run(HELPER, &["erase"], SITE).stderr), "");
     for url in ["example.com", "http://example.com", "ftp://example.com"] {
         home.set("WIT_URL", url);
         let answer = home.run(HELPER, &["get"], SITE);

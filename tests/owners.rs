@@ -232,6 +232,29 @@ fn doctor_names_the_cure_for_what_root_left() {
     });
 }
 
+#[test]
+fn doctor_names_the_owner_of_a_home_that_is_somebody_elses_and_nothing_in_it() {
+    let name = "doctor_names_the_owner_of_a_home_that_is_somebody_elses_and_nothing_in_it";
+    as_root(name, || {
+        let person = Person::new();
+        person.assert_works(ADA);
+        let mode = |mode| fs::Permissions::from_mode(mode);
+        fs::set_permissions(person.home.path(), mode(0o755)).unwrap();
+        let output = person.run(EVE, WIT, &["doctor"], "");
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(&format!("belongs to user {ADA}")), "{said}");
+        assert!(
+            said.contains("1 thing is wrong") && !said.contains("chown"),
+            "{said}"
+        );
+        // root works there for her.
+        let said = text(&person.run(0, WIT, &["doctor"], "").stdout);
+        assert!(said.contains(&format!("belongs to user {ADA}")), "{said}");
+        assert!(said.contains("fix: export HOME=/root"), "{said}");
+    });
+}
+
 #[cfg(feature = "platform")]
 #[test]
 fn a_server_is_not_started_with_sudo_in_a_persons_home() {

@@ -101,6 +101,50 @@ fn a_server_that_is_away_is_said_and_nothing_of_it_is_called_dead() {
 }
 
 #[test]
+fn a_token_that_was_replaced_on_another_machine_ends_when_the_server_says() {
+    let machine = Machine::with_a_token();
+    let id = machine.ids().remove(0);
+    let other = machine.elsewhere();
+    let rotate = ["token", "rotate", &id, "--grace", "12h", "--print"];
+    done(&other.run(WIT, &rotate, ""));
+    let says = |command: &str| {
+        let output = machine.wit(&[command]);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(
+            said.contains("replaced or shortened on another machine"),
+            "{said}"
+        );
+        assert!(
+            said.contains("ends in 11 hours") || said.contains("ends in 12 hours"),
+            "{said}"
+        );
+        said
+    };
+    says("status");
+    says("doctor");
+    // Nor without a login does it take a list to know.
+    done(&machine.wit(&["logout"]));
+    let create = command_after(&says("status"), "replaced or shortened");
+    assert!(create.contains("wit token create"), "{create}");
+}
+
+#[test]
+fn a_server_that_is_gone_is_forgotten_by_the_command_that_is_named() {
+    let home = Home::new();
+    let config = home.path().join(".config/wit");
+    std::fs::create_dir_all(&config).expect("made");
+    // No machine is called so (RFC 6761 section 6.4).
+    let gone = serde_json::json!({ "servers": { "https://wit.invalid": {} } }).to_string();
+    std::fs::write(config.join("config.json"), gone).expect("written");
+    let output = home.run(WIT, &["status"], "");
+    assert_eq!(output.status.code(), Some(3));
+    let forget = command_after(&text(&output.stdout), "To forget this server");
+    done(&home.run("sh", &["-c", &forget], ""));
+    assert_eq!(home.run(WIT, &["status"], "").status.code(), Some(4));
+}
+
+#[test]
 fn servers_that_say_nothing_are_not_waited_for() {
     let silent: Vec<_> = (0..3)
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))

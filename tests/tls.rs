@@ -344,8 +344,11 @@ fn git_is_said_to_need_the_certificate_of_a_login_too_until_it_has_it() {
     let setup = || text(&home.run(WIT, &["setup"], "").stderr);
     assert!(status().contains(&hint), "{}", status());
     assert!(setup().contains(&hint), "{}", setup());
+    let doctor = || text(&home.run(WIT, &["doctor"], "").stdout);
+    assert!(doctor().contains(&format!("fix: {hint}")), "{}", doctor());
     done(&home.run("sh", &["-c", &hint], ""));
     assert!(listed());
     assert!(!status().contains("sslCAInfo") && !setup().contains("sslCAInfo"));
+    assert!(!doctor().contains("sslCAInfo"), "{}", doctor());
     done(&home.run(WIT, &["down"], ""));
 }

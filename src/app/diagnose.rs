@@ -8,6 +8,7 @@ use crate::quote::{escaped, quoted, redacted};
 
 pub mod files;
 pub mod git;
+pub mod home;
 pub mod host;
 pub mod machine;
 pub mod server;

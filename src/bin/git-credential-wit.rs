@@ -47,7 +47,7 @@ fn run(operation: Operation, store: Option<&str>) -> Result<(), String> {
     let env = Env {
         now: UnixTime::now(),
         paths: &paths,
-        environment_token: environment_token(),
+        environment_token: environment_token(operation),
         open: &|| select::open(&paths, store),
         renew: &|site, entry| renew(&paths, site, entry, store),
         sign_in: &|site| asking::sign_in(&paths, site, store, UnixTime::now()),
@@ -105,13 +105,17 @@ fn was_lost(paths: &Paths, site: &Site, entry: &Credential, store: Option<&str>)
     })
 }
 
-fn environment_token() -> Option<EnvironmentToken> {
+fn environment_token(operation: Operation) -> Option<EnvironmentToken> {
     let token = Secret::from(config::line("WIT_TOKEN")?);
-    let environment = EnvironmentToken::new(&config::line("WIT_URL")?, token);
-    if environment.is_none() {
-        trace::tell(format_args!(
-            "WIT_TOKEN is ignored: WIT_URL has to begin with https://, or with http:// for this machine"
-        ));
+    let url = config::line("WIT_URL");
+    let environment = (url.as_deref()).and_then(|url| EnvironmentToken::new(url, token));
+    // Once for each question of git's, not again when it stores what worked.
+    if environment.is_none() && operation == Operation::Get {
+        let why = match url {
+            None => "WIT_URL is not set: it names the server that the token is for",
+            Some(_) => "WIT_URL has to begin with https://, or with http:// for this machine",
+        };
+        trace::tell(format_args!("WIT_TOKEN is ignored: {why}"));
     }
     environment
 }

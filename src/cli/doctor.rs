@@ -11,7 +11,8 @@ use super::session::{self, ServerArgs};
 use super::up;
 use super::{Context, Exit};
 use crate::api::server::ServerUrl;
-use crate::app::diagnose::{Finding, State, git, host, machine, server, storage};
+use crate::app::diagnose::{Finding, State, git, home, host, machine, server, storage};
+use crate::app::git_trust;
 use crate::config::{self, Config};
 use crate::credential::Site;
 use crate::expiry::UnixTime;
@@ -29,6 +30,10 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let home = home::Facts::gather();
+    if let Some(home) = home.as_ref().filter(|home| home.is_in_the_way()) {
+        return report(&[home::check(home)], context);
+    }
     let read = Config::read(&context.paths);
     let (config, config_error) = match read {
         Ok(config) => (config, None),
@@ -50,6 +55,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let mut findings = git::check(&git::Facts::gather(&urls, &stored));
     findings.extend(storage::check(&storage));
+    findings.extend(home.as_ref().map(home::check));
     let machine = machine::Facts::gather(Path::new("/"), &config::variable);
     findings.extend(machine::check(&machine, storage.wants_keychain()));
     let client = |server: &ServerUrl| session::client(&config, server, &args.server);
@@ -74,6 +80,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let facts = server::Facts::gather(url, &means, now);
         findings.extend(server::check(&facts, now));
     }
+    let untrusted = git_trust::untrusted(&config);
+    let is_meant = |url: &String| servers.iter().any(|server| server.to_string() == *url);
+    let untrusted = untrusted.iter().filter(|one| is_meant(&one.server));
+    findings.extend(untrusted.filter_map(server::check_trust));
     report(&findings, context)
 }
 

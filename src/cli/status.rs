@@ -256,6 +256,10 @@ impl Report<'_> {
         } else if sessions.is_empty() {
             self.attend(WRONG);
             self.line(format!("  Not logged in: {log_in}"));
+            if answer.problem.is_some() && item.entries().next().is_none() {
+                let forget = Suggestion::new("wit logout").arg(server);
+                self.line(format!("  To forget this server: {forget}"));
+            }
         }
         let mut tokens = Vec::new();
         for entry in &item.credentials.0 {
@@ -383,6 +387,15 @@ impl Report<'_> {
         answer: &Answer,
         direct: bool,
     ) -> Value {
+        // Sooner than it is known here, as where it was replaced or shortened elsewhere.
+        let sooner = (entry.token.as_ref())
+            .and_then(|token| answer.ends.get(&token.id))
+            .filter(|end| entry.is_sooner(**end));
+        let by_server = sooner.map(|end| Credential {
+            expiry: Some(*end),
+            ..entry.clone()
+        });
+        let entry = by_server.as_ref().unwrap_or(entry);
         let username = entry.username.as_deref().map(String::from_utf8_lossy);
         let accepted = (entry.token.as_ref())
             .filter(|token| token.server == server)
@@ -445,11 +458,23 @@ impl Report<'_> {
                 format!("{words}, not renewed since {reason}: {command}")
             });
         }
+        if let Some(end) = sooner.filter(|_| accepted == Some(true)) {
+            self.attend(WARNING);
+            let left = output::span(end.left(self.now).max(0));
+            let what = "replaced or shortened on another machine";
+            state = Some(format!("{what}, ends in {left}: {create}"));
+        }
         if state.is_none() && entry.token.is_some() {
             state = Some("never expires".to_owned());
             if let Some(by) = entry.replace_by() {
                 state = Some(self.replaced_by(by, hindrance));
             }
+        }
+        let site = session::parse_url(server).and_then(|url| session::site_of(&url));
+        if entry.token.is_some() && site.is_ok_and(|site| !site.takes_tokens()) {
+            self.attend(WARNING);
+            let never = "never given to git: plain http";
+            state = Some(state.map_or(never.to_owned(), |state| format!("{never}, {state}")));
         }
         let name = match (&entry.token, &username) {
             (Some(token), _) => token.name.clone(),

@@ -7,7 +7,8 @@ use super::machine::PROXIES;
 use super::{Finding, Naming, quoted};
 use crate::api::http::Client;
 use crate::api::server::ServerUrl;
-use crate::api::{ApiError, ReasonKind, login};
+use crate::api::{ApiError, ReasonKind, login, self_token};
+use crate::app::git_trust::Untrusted;
 use crate::config::{self, Config};
 use crate::credential::{AuthData, Credential};
 use crate::expiry::{self, DAY, Expiry, OVERDUE, UnixTime};
@@ -36,6 +37,11 @@ pub struct Facts {
     /// True if `WIT_TOKEN` is for it.
     by_environment: bool,
     tokens: Vec<Held>,
+    /// The commands that revoke the tokens that git is never given, by the token: those of a server
+    /// that is reached by plain http on another machine.
+    never_given: Vec<(String, String)>,
+    /// True for such a server.
+    is_open: bool,
     proxied: bool,
     /// `SSL_CERT_FILE` is set, so that other certificates are trusted than the system's.
     own_certificates: bool,
@@ -74,6 +80,9 @@ struct Held {
     /// True if it runs out although it should have been renewed.
     runs_out: bool,
     taken: Result<(), ApiError>,
+    /// Its end by the server, where that is sooner than this machine knew: it was replaced or
+    /// shortened elsewhere.
+    sooner: Option<Expiry>,
 }
 
 /// A client of a server, with the certificates that it is trusted by.
@@ -114,6 +123,8 @@ impl Facts {
             naming: String::new(),
             by_environment: is_of_environment(server),
             tokens: Vec::new(),
+            never_given: Vec::new(),
+            is_open: server.site().is_some_and(|site| !site.takes_tokens()),
             proxied: !server.is_loopback() && is_proxied(),
             own_certificates: config::variable("SSL_CERT_FILE").is_some(),
             lost_certificates: known
@@ -140,6 +151,18 @@ impl Facts {
             Some(Some(held)) if held.expiry.is_some_and(|e| e.is_expired(now)) => Session::Ended,
             Some(Some(held)) => Session::Good(held.expiry),
         };
+        for entry in item.iter().flat_map(|item| &item.credentials.0) {
+            if let Some(token) = entry.token.as_ref().filter(|_| facts.is_open)
+                && token.server == facts.url
+            {
+                let id = token.id.get(..8).unwrap_or(&token.id);
+                let naming = (means.naming)(&facts.url, &token.account);
+                facts.never_given.push((
+                    format!("{} ({id})", token.name),
+                    format!("wit token revoke{naming} --allow-http {}", quoted(id)),
+                ));
+            }
+        }
         let client = match (means.client)(server) {
             Ok(client) => Rc::new(client),
             Err(error) => {
@@ -168,7 +191,8 @@ impl Facts {
         }
         let renewed = renewal::days(config).is_some()
             && (facts.is_direct() || matches!(facts.session, Session::Good(_)));
-        for entry in item.iter().flat_map(|item| &item.credentials.0) {
+        let given = item.iter().filter(|_| !facts.is_open);
+        for entry in given.flat_map(|item| &item.credentials.0) {
             let runs_out = match renewed {
                 // However short it was meant to be.
                 true => renewal::is_due(entry, OVERDUE / DAY, now),
@@ -206,13 +230,18 @@ fn token_of(
     let AuthData::Password(secret) = &entry.auth else {
         return None;
     };
+    let taken = is_taken(client, secret);
+    // A server that does not speak of it says nothing new.
+    let described = (taken.is_ok()).then(|| self_token::describe(client, secret).ok());
+    let sooner = described.flatten().and_then(|own| own.token.expiry);
     Some(Held {
         name: token.name.clone(),
         id: token.id.get(..8).unwrap_or(&token.id).to_owned(),
         expiry: entry.expiry,
         naming: naming(&token.account),
         runs_out,
-        taken: is_taken(client, secret),
+        taken,
+        sooner: sooner.filter(|end| entry.is_sooner(*end)),
     })
 }
 
@@ -233,10 +262,20 @@ fn is_proxied() -> bool {
 pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
     let url = &facts.url;
     let login = format!("wit login {url}");
-    let mut findings = match &facts.answered {
-        Ok(_) => vec![Finding::ok("server", format!("{url} answers"))],
-        Err(error) => return vec![check_absence(facts, error)],
-    };
+    let never_given = facts.never_given.iter().map(|(token, revoke)| {
+        let what = format!("the token {token} is never given to git: plain http");
+        Finding::wrong("plain-http", what)
+            .why(format!("anybody on the way to {url} could read it"))
+            .fix(revoke)
+    });
+    let mut findings: Vec<Finding> = never_given.collect();
+    match &facts.answered {
+        Ok(_) => findings.push(Finding::ok("server", format!("{url} answers"))),
+        Err(error) => {
+            findings.push(check_absence(facts, error));
+            return findings;
+        }
+    }
     if let Some(skew) = facts.skew.filter(|skew| skew.abs() >= SKEW) {
         findings.push(
             Finding::wrong("clock", expiry::clock(skew, url))
@@ -287,7 +326,7 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
         );
     }
     let is_used = matches!(facts.session, Session::Good(_)) && !facts.by_environment;
-    if facts.tokens.is_empty() && is_used {
+    if facts.tokens.is_empty() && is_used && !facts.is_open {
         findings.push(
             Finding::wrong("token", format!("git has no token for {url}"))
                 .fix(format!("wit token create{} --expires 30", facts.naming)),
@@ -384,6 +423,13 @@ fn check_token(token: &Held, now: UnixTime) -> Finding {
         Err(error) => {
             Finding::note("token", format!("{name} can't be tried now")).why(error.to_string())
         }
+        Ok(()) if let Some(end) = token.sooner => {
+            let left = expiry::span(end.left(now).max(0));
+            let what = format!("{name} works, and ends in {left}");
+            Finding::wrong("token", what)
+                .why("it was replaced or shortened on another machine")
+                .fix(create)
+        }
         Ok(()) => match token.expiry {
             Some(expiry) if token.runs_out => Finding::wrong(
                 "token",
@@ -400,6 +446,15 @@ fn check_token(token: &Held, now: UnixTime) -> Finding {
             None => Finding::ok("token", format!("{name} works, and never expires")),
         },
     }
+}
+
+/// The finding about a server whose certificate `wit` trusts, and git does not; `None` where the file
+/// of it is gone, which is told of the server.
+pub fn check_trust(untrusted: &Untrusted) -> Option<Finding> {
+    std::fs::File::open(&untrusted.file).ok()?;
+    let Untrusted { server, .. } = untrusted;
+    let what = format!("git does not trust the certificates of --ca-file for {server} yet");
+    Some(Finding::wrong("git-ca", what).fix(untrusted.fix().to_string()))
 }
 
 /// Credential of `WIT_TOKEN` and `WIT_URL`.
@@ -491,6 +546,8 @@ mod tests {
             naming: String::new(),
             by_environment: false,
             tokens: Vec::new(),
+            never_given: Vec::new(),
+            is_open: false,
             proxied: false,
             own_certificates: false,
             lost_certificates: None,

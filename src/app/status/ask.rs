@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::api::http::Client;
 use crate::api::server::ServerUrl;
-use crate::api::{ApiError, Token, TokenApi, login};
+use crate::api::{ApiError, Token, TokenApi, login, self_token};
 use crate::app::session::{self, Selection};
 use crate::config::Config;
 use crate::credential::{AuthData, Credential, TokenInfo};
-use crate::expiry::UnixTime;
+use crate::expiry::{Expiry, UnixTime};
 use crate::hosts::account;
 use crate::item::{Item, Session};
 use crate::oauth::{OAuthError, Reach};
@@ -112,6 +112,8 @@ pub struct Answer {
     pub sessions: BTreeMap<String, bool>,
     /// True if the token of an id is accepted.
     pub tokens: BTreeMap<String, bool>,
+    /// When the token of an id ends, as the server has it.
+    pub ends: BTreeMap<String, Expiry>,
     /// True if the token of a sign-in is accepted, by the number of its entry.
     pub sign_ins: BTreeMap<usize, bool>,
     /// Why something was not checked.
@@ -220,7 +222,12 @@ fn check(question: &Question, answer: &mut Answer, progress: &Progress) -> Resul
         }
         let accepted = is_accepted(&client, &token.secret);
         answer.skew = client.clock_skew();
-        answer.tokens.insert(token.id.clone(), accepted?);
+        let is_accepted = accepted?;
+        answer.tokens.insert(token.id.clone(), is_accepted);
+        // A server that does not speak of it says nothing new.
+        if is_accepted && let Ok(own) = self_token::describe(&client, &token.secret) {
+            (answer.ends).extend(own.token.expiry.map(|end| (token.id.clone(), end)));
+        }
         progress.tell(answer);
     }
     Ok(())
@@ -276,8 +283,10 @@ fn note(question: &Question, answer: &mut Answer, account: &str, listed: &[Token
         .iter()
         .filter(|token| token.account == account)
     {
-        let is_listed = listed.iter().any(|one| one.id == token.id);
-        answer.tokens.insert(token.id.clone(), is_listed);
+        let found = listed.iter().find(|one| one.id == token.id);
+        answer.tokens.insert(token.id.clone(), found.is_some());
+        let end = found.and_then(|one| one.expiry);
+        answer.ends.extend(end.map(|end| (token.id.clone(), end)));
     }
 }
 
