@@ -16,9 +16,11 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
+        let mut home = Home::new();
+        home.set("WIT_KEYCHAIN_TIMEOUT", "60");
         let desk = Desk {
             server: Server::start(),
-            home: Home::new(),
+            home,
         };
         desk.server.sign_up("ada");
         let login = [

@@ -206,12 +206,14 @@ fn what_a_dry_run_prints_keeps_the_link_and_the_mode_of_the_file() {
             (home, file)
         });
         let [(by_hand, typed), (by_setup, written)] = &homes;
-        let dry = [&["setup"], how, &["--dry-run"]].concat();
+        let dry = [&["setup"], how, &["--dry-run", "--json"]].concat();
         let commands = done(&by_hand.run(WIT, &dry, ""));
-        sh(
-            by_hand,
-            &format!("mkdir tmp; export TMPDIR=$HOME/tmp; {commands}"),
-        );
+        let printed: serde_json::Value = serde_json::from_str(&commands).unwrap();
+        sh(by_hand, "mkdir tmp");
+        for command in printed["commands"].as_array().expect("a list") {
+            let command = command.as_str().expect("a command");
+            sh(by_hand, &format!("export TMPDIR=$HOME/tmp; {command}"));
+        }
         done(&by_setup.run(WIT, &[&["setup"], how].concat(), ""));
         for (home, file) in &homes {
             let link = home.path().join(".gitconfig");

@@ -199,6 +199,28 @@ fn of_two_accounts_the_one_that_answers_git_is_marked_and_another_can_be_named()
 }
 
 #[test]
+fn status_names_what_git_has_beside_a_login() {
+    let home = Home::new();
+    let config = home.path().join(".config/wit/config.json");
+    fs::create_dir_all(config.parent().expect("a directory")).expect("made");
+    let known = r#"{"servers": {"https://one.example": {"host_type": "github"}}}"#;
+    fs::write(config, known).expect("written");
+    let file = home.path().join(".git-credentials");
+    fs::write(file, "https://ada:pw@one.example\n").expect("written");
+    done(&home.run(WIT, &["import", "store"], ""));
+    let status = home.run(WIT, &["status", "--offline"], "");
+    let said = text(&status.stdout);
+    assert!(said.contains("Not logged in: wit login"), "{said}");
+    assert!(
+        said.contains("Also for git: ada, imported, not renewed\n"),
+        "{said}"
+    );
+    let told = home.run(WIT, &["status", "--offline", "--json"], "");
+    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    assert_eq!(told["servers"][0]["others"][0]["username"], "ada");
+}
+
+#[test]
 fn it_asks_at_a_terminal_and_no_leaves_everything() {
     let home = Home::new();
     keep(&home, "one.example", "ada", "");

@@ -135,6 +135,7 @@ fn an_offer_unlocks_nothing_and_asks_nobody() {
         let bus = std::env::var("DBUS_SESSION_BUS_ADDRESS").expect("a session");
         home.set("DBUS_SESSION_BUS_ADDRESS", bus);
         home.set("WIT_STORE", "keychain");
+        home.set("WIT_KEYCHAIN_TIMEOUT", "30");
         home.set("DISPLAY", ":0");
         assert!(offered(&home, &["store", "erase", "one"]).is_empty());
         let called = called.lock().expect("no panic");

@@ -1,5 +1,6 @@
-//! Completions while a command is typed: the commands, the servers that are known, and
-//! the tokens that were last seen, from a file that holds no secret.
+//! Completions while a command is typed: the commands, the servers that are known, the
+//! sites that something is stored for, and the tokens that were last seen, from a file that holds no
+//! secret.
 //!
 //! The shell's script runs `wit` itself at each Tab, with `WIT_COMPLETE` set.
 
@@ -19,14 +20,14 @@ use super::Cli;
 use super::output::escaped;
 use crate::api::Token;
 use crate::api::server::ServerUrl;
-use crate::config::{Config, Paths, write_private};
+use crate::config::{self, Config, Paths, write_private};
 use crate::credential::Site;
 use crate::files::{self, Fault, FileError};
 use crate::names::{is_name, offered_scopes};
 use crate::store::StoreKind;
 use crate::store::select;
 
-/// Time limit of the store: a person waits for the answer.
+/// Time limit of the store, unless `WIT_KEYCHAIN_TIMEOUT` says otherwise: a person waits for the answer.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 const VARIABLE: &str = "WIT_COMPLETE";
@@ -248,7 +249,8 @@ fn sites() -> Vec<String> {
         // Nobody listens any more where it took too long.
         let _ = sender.send(sites.unwrap_or_default());
     });
-    let mut sites = receiver.recv_timeout(STORE_TIMEOUT).unwrap_or_default();
+    let timeout = config::seconds("WIT_KEYCHAIN_TIMEOUT", STORE_TIMEOUT);
+    let mut sites = receiver.recv_timeout(timeout).unwrap_or_default();
     sites.sort();
     sites.iter().map(Site::to_string).collect()
 }

@@ -12,8 +12,6 @@ use crate::quote::quoted;
 
 /// git skips it at the very beginning of a file only.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-/// Shell command that makes a file which nobody else can read.
-const MAKE_NEW: &str = "new=$(mktemp)";
 
 /// Place of a new value in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +110,11 @@ impl Addition {
         let scope = self.scope.option();
         let file = quoted(&self.file);
         let add = |value: &str| format!("git config {scope} --add {key} {value}");
-        // Through its links, and with its mode.
-        let replace = format!("cat \"$new\" >{file} && rm \"$new\"");
+        // Through its links, and with its mode; by way of a file that nobody else can read.
+        let replace = |text: String| {
+            let write = format!("new=$(mktemp) && {{ {text}; }} >\"$new\"");
+            format!("{write} && cat \"$new\" >{file} && rm \"$new\"")
+        };
         let added = || {
             let forget = self.alone.then(|| add("''"));
             forget.into_iter().chain([add(&value)]).collect()
@@ -125,14 +126,10 @@ impl Addition {
                     return Ok(added());
                 };
                 let entry = single_quoted(&self.entry()?);
-                vec![
-                    MAKE_NEW.to_owned(),
-                    format!(
-                        "{{ head -n {line} {file}; printf %s {entry}; tail -n +{} {file}; }} >\"$new\"",
-                        line + 1
-                    ),
-                    replace,
-                ]
+                let rest = line + 1;
+                vec![replace(format!(
+                    "head -n {line} {file}; printf %s {entry}; tail -n +{rest} {file}"
+                ))]
             }
             Position::Front if !self.file.exists() => {
                 vec![format!("git config --file {file} {key} {value}")]
@@ -142,14 +139,10 @@ impl Addition {
                 let section = by_git(b"", &self.file, &[vec!["--add", &self.key, &self.value]])?;
                 let section = single_quoted(&String::from_utf8_lossy(&section));
                 let all = match text.starts_with(BYTE_ORDER_MARK) {
-                    true => format!("head -c 3 {file}; printf %s {section}; tail -c +4 {file};"),
-                    false => format!("printf %s {section}; cat {file};"),
+                    true => format!("head -c 3 {file}; printf %s {section}; tail -c +4 {file}"),
+                    false => format!("printf %s {section}; cat {file}"),
                 };
-                vec![
-                    MAKE_NEW.to_owned(),
-                    format!("{{ {all} }} >\"$new\""),
-                    replace,
-                ]
+                vec![replace(all)]
             }
             Position::Added => added(),
             Position::End => {
