@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 
+use crate::support::forge::{Forge, Kind};
 use crate::support::platform::{PASSWORD, Server};
 use crate::support::session::Session;
 use crate::support::terminal::Terminal;
@@ -87,6 +88,7 @@ fn examples(roff: &str) -> Vec<String> {
 /// A home that has what the examples speak of, and the server.
 struct Desk {
     server: Server,
+    github: Forge,
     home: Home,
 }
 
@@ -136,7 +138,11 @@ impl Desk {
         Certificate::new(&home, "wit", tls::LOOPBACK);
         let work = "git init -q . && git commit -q --allow-empty -m first";
         assert!(home.run("sh", &["-c", work], "").status.success());
-        Desk { server, home }
+        Desk {
+            server,
+            github: Forge::start(Kind::Github),
+            home,
+        }
     }
 
     /// A script for this server, and for ports that nobody else has.
@@ -144,6 +150,10 @@ impl Desk {
         let url = format!("http://{}", self.server.address);
         script
             .replace("https://wit.example.com", &url)
+            .replace(
+                "wit login https://github.com",
+                &format!("wit login {}", self.github.url),
+            )
             .replace("--listen 0.0.0.0 --port 443", "--port 0")
             .replace("wit up\n", "wit up --port 0\n")
             .replace("wit up --user", "wit up --port 0 --user")
@@ -183,6 +193,7 @@ impl Desk {
         let script = self.here(&format!("set -e\n{example}\n"));
         fs::write(self.home.path().join("example"), script).expect("written");
         let mut signed_in = false;
+        let token = self.github.person_creates(&["repo"]);
         let terminal = Terminal::run(&self.home, "sh ~/example");
         let (code, screen) = terminal.attended(|shown| {
             if let Some(code) = user_code(shown).filter(|_| !signed_in) {
@@ -203,6 +214,7 @@ impl Desk {
                 Some(prompt) if prompt.starts_with("Password for ") && prompt.ends_with(": ") => {
                     Some(PASSWORD)
                 }
+                Some("Token: ") => Some(token.as_str()),
                 Some(question) if question.ends_with("[y/N] ") => Some("y"),
                 _ => None,
             }

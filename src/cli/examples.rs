@@ -25,19 +25,12 @@ Examples:
   # Sign in by a browser, on this machine or any other
   wit login https://wit.example.com
 
-  # In a script: the password is the first line of a file
-  wit login https://wit.example.com --username ada \\
-    --password-stdin < password
-
-  # Create an account first
-  wit login https://wit.example.com --sign-up \\
-    --email grace@example.com --username grace
-
-  # At GitHub: with a token that you create on a page
+  # At GitHub, with a token that you create on the page that opens
   wit login https://github.com --paste-token
 
-  # The same by a device code, with a client that you registered there
-  wit login https://github.com --client-id ID";
+  # Create an account, in a script: the password is in a file
+  wit login https://wit.example.com --sign-up --email grace@example.com \\
+    --username grace --password-stdin < password";
 
 pub const LOGOUT: &str = "\
 Examples:
