@@ -130,6 +130,14 @@ pub fn span(seconds: i64) -> String {
     counted(seconds / size, unit)
 }
 
+/// Time until an end, such as `12 hours` or `29 days`: to the nearest day from two days on.
+pub fn until_end(seconds: i64) -> String {
+    match seconds < 2 * DAY {
+        true => span(seconds),
+        false => counted((seconds + DAY / 2) / DAY, "day"),
+    }
+}
+
 /// `1 day`, `2 days`.
 pub fn counted(count: i64, unit: &str) -> String {
     match count {
@@ -184,6 +192,20 @@ mod tests {
         assert_eq!(date(UnixTime(1_709_251_200)), "Mar 1, 2024");
         assert_eq!(iso_date(APRIL), "2024-04-15");
         assert_eq!(rfc3339(APRIL), "2024-04-15T10:00:00Z");
+    }
+
+    #[test]
+    fn the_time_until_an_end_is_to_the_nearest_day() {
+        for (seconds, told) in [
+            (59, "59 seconds"),
+            (DAY, "1 day"),
+            (2 * DAY - 1, "1 day"),
+            (30 * DAY - 60, "30 days"),
+            (29 * DAY + 60, "29 days"),
+            (365 * DAY, "365 days"),
+        ] {
+            assert_eq!(until_end(seconds), told);
+        }
     }
 
     #[test]

@@ -33,8 +33,7 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// The rule of [`is_username`], for a person.
-pub const USERNAME_RULE: &str =
-    "a username is 3 to 30 characters of A-Z, a-z, 0-9, '.', '_' and '-', and starts with no '.'";
+pub const USERNAME_RULE: &str = "a username is 3 to 30 characters of A-Z, a-z, 0-9, '.', '_' and '-', and must not start with '.'";
 
 /// Returns whether a text may be a username, which is the first part of a repository's path.
 pub fn is_username(text: &str) -> bool {

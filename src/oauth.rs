@@ -284,7 +284,7 @@ pub(crate) fn client(url: &Url, reach: &Reach) -> Result<Client, OAuthError> {
         return Err(unusable("it holds a user or a password"));
     }
     if !matches!(url.scheme(), "https" | "http") {
-        return Err(unusable("only http and https are spoken"));
+        return Err(unusable("only http:// and https:// URLs are supported"));
     }
     let origin = url.origin().ascii_serialization();
     let server = ServerUrl::parse(&origin).map_err(unusable)?;

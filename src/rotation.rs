@@ -184,10 +184,10 @@ pub enum RotationError {
     #[error("the account has {0} tokens, so there is no room for a new one")]
     Full(usize),
     /// The token to rotate is not in the server's list. Nothing was done.
-    #[error("the server has no such token any more")]
+    #[error("the server no longer has this token")]
     Missing,
     /// Another process has replaced the stored token meanwhile. Nothing was done.
-    #[error("the token was rotated by another process meanwhile")]
+    #[error("another process has rotated the token in the meantime")]
     Replaced,
     /// The server refuses the old token although it has not expired. Nothing was done.
     #[error("the server refuses the old token")]
@@ -197,7 +197,7 @@ pub enum RotationError {
     NoReceiver,
     /// The new token is not what was asked for. The old one is kept, unless that has replaced itself.
     #[error(
-        "the new token is not as asked for{}: {what}",
+        "the new token differs from the request{}: {what}",
         if *revoked { ", and was revoked" } else { "" }
     )]
     NotAsAsked {

@@ -729,7 +729,10 @@ fn what_is_there_is_replaced_only_by_force_and_never_under_a_server() {
     let said = done(&output);
     let aside = data_dir(&home).with_file_name("platform.aside");
     assert!(
-        said.contains(&format!("What was there is in {}", aside.display())),
+        said.contains(&format!(
+            "The previous data was moved to {}",
+            aside.display()
+        )),
         "{said}"
     );
     assert!(said.contains("All sessions have ended"), "{said}");

@@ -62,7 +62,7 @@ fn nothing_is_wrong_with_a_server_at_work() {
     );
     assert_eq!(found(&server.home, &[]), (Some(0), Vec::new()));
     let nothing = refused(&Home::new().run(WIT, &["up", "check"], ""), 1);
-    assert!(nothing.contains("no server has data in"), "{nothing}");
+    assert!(nothing.contains("there is no server data in"), "{nothing}");
 }
 
 #[test]
@@ -97,7 +97,11 @@ fn rows_and_directories_that_lack_each_other_are_found() {
     fs::remove_dir_all(stray).expect("removed");
     let other = repositories.join("notes");
     fs::write(&other, "").expect("written");
-    only(&server.home, "unreferenced", "none of the server's");
+    only(
+        &server.home,
+        "unreferenced",
+        "does not belong to the server",
+    );
     fs::remove_file(other).expect("removed");
     fs::remove_dir_all(server.only_repository()).expect("removed");
     only(

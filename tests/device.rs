@@ -179,7 +179,7 @@ impl Terminal {
     }
 
     fn code(&mut self) -> String {
-        self.read_to("enter the code\r\n\r\n  ");
+        self.read_to("enter this code:\r\n\r\n  ");
         self.read_to("\r\n")
     }
 
@@ -326,9 +326,9 @@ fn a_browser_is_opened_only_where_there_is_a_screen_and_nobody_forbids_it() {
         let made = std::process::Command::new("mkfifo").arg(&opened).status();
         assert!(made.expect("mkfifo").success());
         let mut terminal = Terminal::login(&home, &server.url(""), options);
-        let shown = terminal.read_to("enter the code");
+        let shown = terminal.read_to("enter this code:");
         assert_eq!(
-            shown.contains("In the browser that opens"),
+            shown.contains("the browser window that was opened"),
             opens,
             "{shown}"
         );
@@ -415,7 +415,7 @@ fn a_page_that_is_not_safe_to_open_is_not_shown() {
         let (status, shown) = Terminal::login(&home, &server.url, "").end();
         assert_eq!(status, Some(1), "{page}: {shown}");
         assert!(shown.contains("can't be opened safely"), "{page}: {shown}");
-        assert!(!shown.contains("enter the code"), "{page}: {shown}");
+        assert!(!shown.contains("enter this code:"), "{page}: {shown}");
     }
 }
 

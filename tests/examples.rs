@@ -236,7 +236,7 @@ impl Drop for Desk {
 
 /// The code that a sign-in by a browser shows.
 fn user_code(shown: &str) -> Option<&str> {
-    let (_, rest) = shown.split_once("enter the code")?;
+    let (_, rest) = shown.split_once("enter this code:")?;
     let (code, _) = rest.trim_start().split_once("\r\n\r\nIt expires")?;
     Some(code)
 }

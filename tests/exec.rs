@@ -810,7 +810,10 @@ mod at_git_hosts {
         assert_eq!(alive(), before);
         let said = home.run(WIT, &arguments(&["--for", "3h"], "true"), "");
         let said = text(&said.stderr);
-        assert!(said.contains("live shorter: this one ends at"), "{said}");
+        assert!(
+            said.contains("have a shorter lifetime: this one expires at"),
+            "{said}"
+        );
         // Where it was killed, the token that is needed for its end is in the store.
         let mut killed = start(&home, "touch ready; sleep 0.2");
         appears(&home, "ready");

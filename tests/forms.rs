@@ -87,7 +87,7 @@ fn a_token_is_named_in_any_way_that_is_clear(way: &Way) {
         way.create(name);
     }
     let said = refused(&way.wit(&["token", "rm", "single", "twin"]), 1);
-    assert!(said.contains("fits 2 tokens"), "{said}");
+    assert!(said.contains("matches 2 tokens"), "{said}");
     refused(&way.wit(&["token", "revoke", "wit_"]), 1);
     assert_eq!(way.list().len(), 4);
     let of = |name: &str, field: &str| {

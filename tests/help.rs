@@ -160,7 +160,7 @@ fn every_refusal_says_what_and_what_to_type_next() {
         (
             "token rotate",
             1,
-            "keeps no token",
+            "stores no token",
             "wit token create --server",
         ),
         ("token print", 1, "no token", "wit token create"),

@@ -272,7 +272,7 @@ fn a_rotation_delivers_waits_resumes_and_is_taken_back() {
         // By the stem of its name, with a grace.
         let second = way.credential();
         let said = done(&way.token(&["rotate", "laptop", "--grace", "1h"]));
-        assert!(said.contains("the old one lives until"), "{said}");
+        assert!(said.contains("the old one stays valid until"), "{said}");
         assert!(way.works(&second) && way.credential() != second, "{kind:?}");
         assert_eq!(way.ids().len(), 2);
         let old = way

@@ -2,9 +2,12 @@
 
 #![cfg(all(target_os = "linux", feature = "platform"))]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::support::machine::Machine;
+use crate::support::server::{Server, answer};
 use crate::support::terminal::Terminal;
-use crate::support::{Home, WIT, done, refused};
+use crate::support::{Home, WIT, done, refused, text};
 
 /// The end of input at a terminal.
 const CTRL_D: u8 = 4;
@@ -80,7 +83,7 @@ fn an_address_of_another_machine_is_not_taken_for_a_port_in_use() {
     assert!(said.contains(what), "{said}");
     let hint = said.lines().find_map(|line| line.strip_prefix("hint: "));
     let (command, _) = hint.and_then(|hint| hint.split_once(", ")).expect("a hint");
-    done(&shell(&home, &format!("{command} --port 0")));
+    done(&shell(&home, command));
     done(&shell(&home, "wit down --data-dir data"));
 }
 
@@ -251,4 +254,166 @@ fn an_unknown_option_is_not_taken_for_a_value() {
     );
     assert!(!said.contains("as a value"), "{said}");
     assert!(said.contains("--force"), "{said}");
+}
+
+#[test]
+fn the_days_that_are_left_are_the_same_everywhere() {
+    let machine = Machine::logged_in();
+    done(&machine.wit(&["token", "create", "--expires", "30"]));
+    let (_, listed) = Terminal::run(&machine.home, "env NO_COLOR=1 wit token list").ends();
+    assert!(listed.contains("  in 30 days  "), "{listed}");
+    let status = done(&machine.wit(&["status"]));
+    assert!(status.contains("expires in 30 days"), "{status}");
+}
+
+#[test]
+fn a_filter_that_nothing_passes_is_a_sentence() {
+    let machine = Machine::logged_in();
+    done(&machine.wit(&["token", "create", "ci", "-q", "-e", "30"]));
+    for (more, said) in [
+        (
+            &["--expiring", "14"][..],
+            "No tokens expire within 14 days.\n",
+        ),
+        (&["--expiring", "1"], "No tokens expire within 1 day.\n"),
+        (&["--unused", "9"], "No tokens were unused for 9 days.\n"),
+        (&["--expiring", "1", "--unused", "9"], "No tokens match.\n"),
+        (&["--expiring", "14", "--format", "tsv"], ""),
+    ] {
+        let list = [&["token", "list"], more].concat();
+        assert_eq!(done(&machine.wit(&list)), said, "{more:?}");
+    }
+}
+
+#[test]
+fn no_row_is_wider_than_a_narrow_terminal() {
+    let machine = Machine::logged_in();
+    done(&machine.wit(&["token", "create", "--expires", "30"]));
+    done(&machine.wit(&["token", "create", "nightly build", "-q", "-e", "9"]));
+    for command in ["wit token list", "wit store list"] {
+        let line = format!("sh -c 'stty rows 20 cols 40; NO_COLOR=1 exec {command}'");
+        let (code, screen) = Terminal::run(&machine.home, &line).ends();
+        assert_eq!(code, Some(0), "{screen}");
+        assert!(
+            screen.contains("EXPIRES: ") || screen.contains("USER: "),
+            "{screen}"
+        );
+        for line in screen.lines() {
+            assert!(line.trim_end().chars().count() <= 40, "{line}: {screen}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_nobody_is_logged_in_to_is_forgotten_when_it_is_stopped() {
+    let home = Home::new();
+    let config = || std::fs::read_to_string(home.path().join(".config/wit/config.json"));
+    let up = ["up", "--port", "0", "--data-dir", "data", "--user", "ada"];
+    let down = ["down", "--data-dir", "data"];
+    done(&home.run(WIT, &up, ""));
+    assert!(config().expect("a file").contains("data_dir"));
+    done(&home.run(WIT, &down, ""));
+    assert!(!config().expect("a file").contains("data_dir"));
+    let said = refused(&home.run(WIT, &["status"], ""), 4);
+    assert!(!said.contains("127.0.0.1"), "{said}");
+
+    let said = done(&home.run(WIT, &up, ""));
+    let url = said
+        .split_whitespace()
+        .find(|word| word.starts_with("http://"));
+    let login = format!(
+        "wit login {} --username ada --password-stdin <data/first-password",
+        url.expect("a URL")
+    );
+    done(&shell(&home, &login));
+    done(&home.run(WIT, &down, ""));
+    assert!(config().expect("a file").contains("data_dir"));
+}
+
+#[test]
+fn a_backup_replaces_a_backup_and_nothing_else() {
+    let home = Home::new();
+    done(&home.run(WIT, &["up", "--port", "0"], ""));
+    done(&home.run(WIT, &["down"], ""));
+    let write = |name: &str, text: &[u8]| std::fs::write(home.path().join(name), text);
+    write("letter", b"Dear Ada").expect("written");
+    write("empty", b"").expect("written");
+    done(&shell(&home, "tar -czf other.tar.gz letter"));
+    for name in ["letter", "other.tar.gz"] {
+        let before = std::fs::read(home.path().join(name)).expect("read");
+        let said = refused(&home.run(WIT, &["up", "backup", name], ""), 2);
+        let what = format!("{name} is not a backup and was not replaced\nhint: ");
+        assert!(said.contains(&what), "{said}");
+        assert_eq!(std::fs::read(home.path().join(name)).expect("read"), before);
+    }
+    for name in ["wit.backup", "wit.backup", "empty"] {
+        done(&home.run(WIT, &["up", "backup", name], ""));
+    }
+    // A backup that was cut off is still one.
+    let whole = std::fs::read(home.path().join("wit.backup")).expect("read");
+    write("wit.backup", &whole[..whole.len() / 2]).expect("written");
+    done(&home.run(WIT, &["up", "backup", "wit.backup"], ""));
+}
+
+#[test]
+fn a_token_that_another_process_has_stored_meanwhile_is_named() {
+    let token = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","name":"git","tokenPrefix":"wit_a1b2","scopes":["repo:read"],
+            "token":"wit_a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6e7f8a9b0",
+            "expiresAt":"2999-04-15T00:00:00Z","createdAt":"2024-03-16T00:00:00Z"}}"#
+        )
+    };
+    const IDS: [&str; 2] = [
+        "aaaaaaaa-e69e-4554-a79f-6e9a48029c82",
+        "bbbbbbbb-e69e-4554-a79f-6e9a48029c82",
+    ];
+    let created = AtomicUsize::new(0);
+    let server = Server::new(move |first, _| match first.trim_end_matches(" HTTP/1.1") {
+        // Before either is created, as two processes see it that start at once.
+        "GET /api/tokens" if created.load(Ordering::SeqCst) < 2 => answer(200, "[]"),
+        "GET /api/tokens" => answer(200, &format!("[{}]", IDS.map(token).join(","))),
+        "POST /api/tokens" => {
+            let number = created.fetch_add(1, Ordering::SeqCst);
+            answer(201, &token(IDS[number]))
+        }
+        _ => answer(404, "{}"),
+    });
+    let home = Home::new();
+    let login = ["login", &server.url, "--username", "ada", "--session-stdin"];
+    done(&home.run(WIT, &login, "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu\n"));
+    let create = ["token", "create", "--expires", "30"];
+    done(&home.run(WIT, &create, ""));
+    let output = home.run(WIT, &create, "");
+    done(&output);
+    let said = text(&output.stderr);
+    let what = format!(
+        "The token stored before still works; to revoke it: wit token revoke {}",
+        IDS[0]
+    );
+    assert!(said.contains(&what), "{said}");
+}
+
+#[test]
+fn a_name_is_not_changed_to_itself() {
+    let machine = Machine::logged_in();
+    done(&machine.wit(&["repo", "create", "hello"]));
+    done(&machine.wit(&["token", "create", "ci", "-q", "-e", "9"]));
+    let said = refused(&machine.wit(&["repo", "rename", "hello", "hello.git"]), 2);
+    assert!(said.contains("already called hello"), "{said}");
+    let said = refused(&machine.wit(&["token", "rename", "ci", "ci"]), 2);
+    assert!(said.contains("already called 'ci'"), "{said}");
+    done(&machine.wit(&["token", "rename", "ci", "ci", "--description", "nightly"]));
+}
+
+#[test]
+fn an_answer_of_no_changes_nothing_and_says_so() {
+    let machine = Machine::logged_in();
+    done(&machine.wit(&["repo", "create", "hello"]));
+    let mut terminal = Terminal::run(&machine.home, "env NO_COLOR=1 wit repo delete hello");
+    terminal.shows("and everything pushed to it? [y/N] ");
+    terminal.types("n");
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(1), "{screen}");
+    assert!(screen.contains("error: nothing was changed"), "{screen}");
 }

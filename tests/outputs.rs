@@ -142,7 +142,7 @@ http://127.0.0.1:[..]
     assert_data_eq!(
         failed(&[]),
         str![[r#"
-error: no token is 'nobody'
+error: no token matches 'nobody'
 hint: wit token list
 
 "#]]
@@ -150,7 +150,7 @@ hint: wit token list
     assert_data_eq!(
         failed(&["--json"]),
         str![[r#"
-{"error":{"exit":1,"hint":"wit token list","message":"no token is 'nobody'"}}
+{"error":{"exit":1,"hint":"wit token list","message":"no token matches 'nobody'"}}
 
 "#]]
     );

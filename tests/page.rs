@@ -92,7 +92,10 @@ fn a_token_is_made_copied_rotated_and_revoked() {
     browser.follow("Back to your tokens");
     browser.follow("Revoke laptop");
     assert_eq!(browser.text("h1"), "Revoke this token?");
-    assert!(works(&server, &second), "nobody has answered yet");
+    assert!(
+        works(&server, &second),
+        "the request has not been answered yet"
+    );
     browser.follow("Revoke token");
     assert_eq!(browser.text("h1"), "Tokens");
     assert!(browser.text("[role=status]").contains("revoked"));
@@ -175,7 +178,7 @@ fn everything_works_from_the_keyboard_and_each_page_says_where_one_is() {
     browser.leave(|| browser.strike(ENTER));
     browser.tab_to("Revoke token");
     browser.leave(|| browser.strike(SPACE));
-    assert!(browser.focused_text().contains("is revoked"));
+    assert!(browser.focused_text().contains("was revoked"));
     assert!(!works(&server, &secret));
     browser.tab_to("Sign out");
     browser.leave(|| browser.strike(ENTER));

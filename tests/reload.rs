@@ -33,10 +33,10 @@ fn a_log_that_was_put_aside_is_begun_anew() {
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(server.request("GET", "/health", &[], "").status, 200);
     let said = done(&server.home.run(WIT, &["up", "reload"], ""));
-    assert!(said.contains("has no certificate"), "{said}");
+    assert!(said.contains("no certificate is configured"), "{said}");
     let none = refused(&Home::new().run(WIT, &["up", "reload"], ""), 1);
     assert!(
-        none.contains("does not run") && none.contains("hint: wit up"),
+        none.contains("no server is running") && none.contains("hint: wit up"),
         "{none}"
     );
 }
@@ -65,11 +65,12 @@ fn a_certificate_that_can_not_be_used_is_told_and_the_old_one_kept() {
     fs::copy(home.path().join("wit.pem"), home.path().join("first.pem")).expect("copied");
     works();
     let said = done(&home.run(WIT, &["up", "reload"], ""));
-    assert!(said.contains("was read again"), "{said}");
+    assert!(said.contains("Certificate reloaded"), "{said}");
     fs::write(home.path().join("wit.pem"), "broken").expect("written");
     let said = refused(&home.run(WIT, &["up", "reload"], ""), 1);
     assert!(
-        said.contains("the old certificate is kept: ") && said.contains("holds no certificate"),
+        said.contains("the old certificate stays in use: ")
+            && said.contains("holds no certificate"),
         "{said}"
     );
     works();

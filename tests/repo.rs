@@ -47,7 +47,7 @@ fn a_repository_is_made_listed_shown_renamed_and_deleted() {
     );
     let listed = machine.repo(&["list"]);
     // Their size is the file system's matter.
-    let is_size = |line: &&str| line.ends_with("iB, nothing was pushed yet");
+    let is_size = |line: &&str| line.ends_with("iB, no pushes yet");
     assert_eq!(listed.lines().filter(is_size).count(), 2, "{listed}");
     let other: Vec<&str> = listed.lines().filter(|line| !is_size(line)).collect();
     let (hello, site) = (format!("  {}", url("hello")), format!("  {}", url("site")));
@@ -64,10 +64,10 @@ fn a_repository_is_made_listed_shown_renamed_and_deleted() {
     assert!(!machine.is_open("hello") && machine.is_open("site"));
 
     let said = machine.repo(&["edit", "hello", "--public"]);
-    assert_eq!(said, "The repository hello is public now\n");
+    assert_eq!(said, "The repository hello is now public\n");
     assert!(machine.is_open("hello"));
     let said = machine.repo(&["edit", "hello", "--private"]);
-    assert_eq!(said, "The repository hello is private now\n");
+    assert_eq!(said, "The repository hello is now private\n");
     assert!(!machine.is_open("hello"));
 
     let said = machine.repo(&["rename", "site", "world"]);
@@ -93,11 +93,11 @@ fn the_default_branch_is_changed_to_one_that_was_pushed() {
     );
     done(&machine.home.run("sh", &["-c", &push], ""));
     let said = machine.repo(&["edit", "work", "--default-branch", "next"]);
-    assert_eq!(said, "The default branch of work is next now\n");
+    assert_eq!(said, "The default branch of work is now next\n");
     let said = machine.repo(&["edit", "work", "--public", "--default-branch", "trunk"]);
     assert_eq!(
         said,
-        "The repository work is public now\nThe default branch of work is trunk now\n"
+        "The repository work is now public\nThe default branch of work is now trunk\n"
     );
     let said = machine.not(1, &["edit", "work", "--default-branch", "none"]);
     assert!(said.contains("there is no such branch"), "{said}");
@@ -173,7 +173,7 @@ fn a_deletion_is_asked_about_and_refused_where_nobody_can_be() {
     assert!(said.contains("hint: wit repo delete hello --yes"), "{said}");
     for (answer, code, left) in [("n", 1, 1), ("", 1, 1), ("y", 0, 0)] {
         let mut terminal = Terminal::run(&machine.home, "wit repo delete hello");
-        terminal.shows("with all that was pushed to it? [y/N] ");
+        terminal.shows("and everything pushed to it? [y/N] ");
         terminal.types(answer);
         let (ended, screen) = terminal.ends();
         assert_eq!(ended, Some(code), "{screen}");
@@ -196,7 +196,7 @@ fn a_server_without_repositories_is_told() {
     done(&home.run(WIT, &login, "q8Zr2bXw7LkPn4VtY1sDf6GhJ3mC9aEu\n"));
     for arguments in [&["repo", "list"][..], &["repo", "create", "hello"]] {
         let said = refused(&home.run(WIT, arguments, ""), 1);
-        let what = format!("{} has no repositories to work on this way", server.url);
+        let what = format!("{} has no repository API of a wit server", server.url);
         assert!(said.contains(&what), "{said}");
     }
 }
@@ -302,7 +302,7 @@ fn a_repository_is_shared_to_read_or_write_and_no_longer() {
     assert_eq!(said, "Bob may fetch from and push to work\n");
     assert_eq!(rights(), (true, true));
     let listed = machine.repo(&["share", "work"]);
-    assert_eq!(listed, "Accounts that may use work (1)\n  bob  write\n");
+    assert_eq!(listed, "Accounts with access to work (1)\n  bob  write\n");
     let listed = machine.json(&["repo", "share", "work"]);
     assert_eq!(listed, json!([{ "username": "bob", "role": "write" }]));
     // The other account finds it in its list.
@@ -335,7 +335,7 @@ fn a_repository_is_shared_to_read_or_write_and_no_longer() {
         assert_eq!(server.bearing(method, path, &secret).status, 404, "{path}");
     }
     let said = machine.repo(&["share", "work", "--with", "bob", "--remove"]);
-    assert_eq!(said, "bob may no longer use work\n");
+    assert_eq!(said, "bob no longer has access to work\n");
     assert_eq!(rights(), (false, false));
     for (name, with) in [("work", "nobody"), ("work", "ada"), ("none", "bob")] {
         machine.not(1, &["share", name, "--with", with]);
@@ -410,6 +410,7 @@ fn so_it_does_on_postgresql() {
 fn what_can_not_be_made_again_needs_a_word_where_nobody_can_be_asked() {
     let machine = Machine::with_a_token();
     let data_dir = machine.server.data_dir().display().to_string();
+    let operator = format!("wit user delete --data-dir {data_dir} ada --yes");
     for (arguments, again) in [
         (
             &["repo", "delete", "work"][..],
@@ -417,7 +418,7 @@ fn what_can_not_be_made_again_needs_a_word_where_nobody_can_be_asked() {
         ),
         (
             &["user", "delete", "ada", "--data-dir", &data_dir],
-            "wit user delete ada --yes",
+            operator.as_str(),
         ),
     ] {
         let said = refused(&machine.wit(arguments), 2);

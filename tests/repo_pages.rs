@@ -262,7 +262,7 @@ fn the_list_has_size_and_last_push_which_a_refused_push_does_not_change() {
     };
     assert_eq!(list()["pushedAt"], json!(null));
     let empty = page();
-    assert!(empty.contains("Nothing was pushed yet"), "{empty}");
+    assert!(empty.contains("No pushes yet"), "{empty}");
     assert!(empty.contains("git remote add origin http://"), "{empty}");
     push(&server, &secret, "demo", "main");
     let first = list();

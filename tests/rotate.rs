@@ -24,7 +24,7 @@ fn a_dry_run_changes_nothing() {
     let before = machine.ids();
     let said = done(&machine.rotate(&["--dry-run", "--grace", "2h"]));
     assert!(
-        said.contains("let the old one live on for 2 hours"),
+        said.contains("keep the old one valid for 2 hours"),
         "{said}"
     );
     assert_eq!(machine.ids(), before);
@@ -323,7 +323,7 @@ fn an_unfinished_rotation_is_named_as_its_token_is() {
     refused(&machine.rotate(&[prefix, "--deliver", "exit 1"]), 5);
     assert_eq!(machine.journals(), 1, "a second rotation was begun");
     let said = refused(&machine.rotate(&["nobody", "--resume"]), 1);
-    assert!(said.contains("no token is 'nobody'"), "{said}");
+    assert!(said.contains("no token matches 'nobody'"), "{said}");
     done(&machine.rotate(&[prefix, "--abort"]));
     assert_eq!(machine.journals(), 0);
 }
@@ -388,7 +388,7 @@ fn a_receiver_that_comes_too_late_is_refused() {
     let said = refused(&machine.rotate(&late), 2);
     assert!(said.contains("has reached its receivers"), "{said}");
     let said = done(&machine.rotate(&["laptop", "--resume"]));
-    assert!(said.contains("the old one lives until"), "{said}");
+    assert!(said.contains("the old one stays valid until"), "{said}");
 }
 
 #[test]

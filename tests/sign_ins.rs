@@ -334,7 +334,7 @@ fn a_page_for_a_code_that_is_no_web_page_is_not_shown() {
         said.contains("the page for the code has to be https"),
         "{said}"
     );
-    assert!(!said.contains("enter the code"), "{said}");
+    assert!(!said.contains("enter this code"), "{said}");
 }
 
 #[test]

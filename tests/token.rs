@@ -235,7 +235,7 @@ fn revoke_takes_one_token_or_none() {
         done(&machine.wit(&["token", "create", name, "-q", "-e", "1"]));
     }
     let said = refused(&machine.wit(&["token", "rm", "single", "twin"]), 1);
-    assert!(said.contains("fits 2 tokens"), "{said}");
+    assert!(said.contains("matches 2 tokens"), "{said}");
     refused(&machine.wit(&["token", "revoke", "wit_"]), 1);
     assert_eq!(machine.list().len(), 3);
     done(&machine.wit(&["token", "delete", "single"]));

@@ -130,7 +130,7 @@ fn a_server_comes_back_with_the_options_of_its_last_start() {
         done(&home.run(WIT, &["down"], ""));
         let line = said
             .lines()
-            .find(|line| line.starts_with("As at its last start: "));
+            .find(|line| line.starts_with("Options of the last start: "));
         let line = line.map(|line| line.replace(&home.path().display().to_string(), "~"));
         (said.contains("https://"), line)
     };
@@ -159,7 +159,7 @@ fn a_server_comes_back_with_the_options_of_its_last_start() {
         "--no-sign-up",
     ];
     assert_eq!(up(&each), (true, None));
-    let line = "As at its last start: --tls-cert ~/wit.pem --tls-key ~/wit.key \
+    let line = "Options of the last start: --tls-cert ~/wit.pem --tls-key ~/wit.key \
                 --public-url https://git.example.com/ --proxy 127.0.0.9 --proxy ::1 \
                 --host-name git.example.test --max-repositories 7 --max-disk 500M --patience 90 \
                 --metrics --no-hsts --no-maintenance --no-sign-up (wit up --defaults forgets them)";
@@ -173,7 +173,7 @@ fn a_server_comes_back_with_the_options_of_its_last_start() {
     assert_eq!(now, Some(line.replace(" --max-disk 500M", "")));
     let defaults = ["--defaults", "--no-sign-up"];
     assert_eq!(up(&defaults), (false, None));
-    let line = "As at its last start: --no-sign-up (wit up --defaults forgets them)";
+    let line = "Options of the last start: --no-sign-up (wit up --defaults forgets them)";
     assert_eq!(up(&[]), (false, Some(line.to_owned())));
 }
 
@@ -275,7 +275,7 @@ fn a_server_of_a_postgresql_starts_on_no_other_database() {
         server.home.run("sh", &["-c", &script], "")
     };
     let said = refused(&without(""), 2);
-    assert!(said.contains("DATABASE_URL is not set now"), "{said}");
+    assert!(said.contains("DATABASE_URL is not set"), "{said}");
     done(&without("--defaults"));
     done(&server.home.run(WIT, &["down"], ""));
 }
@@ -351,10 +351,9 @@ fn up_at_another_port_takes_the_place_of_its_earlier_address() {
     let up = |more: &[&str]| {
         let up = [&["up", "--json"], more].concat();
         let up = home.run(WIT, &up, "");
-        let up: Value = serde_json::from_slice(&up.stdout).expect("JSON");
-        assert!(home.run(WIT, &["down"], "").status.success());
-        up
+        serde_json::from_slice::<Value>(&up.stdout).expect("JSON")
     };
+    let down = || assert!(home.run(WIT, &["down"], "").status.success());
     let other = up(&["--port", "0", "--data-dir", "other"]);
     assert!(
         home.run(WIT, &["down", "--data-dir", "other"], "")
@@ -362,17 +361,24 @@ fn up_at_another_port_takes_the_place_of_its_earlier_address() {
             .success()
     );
     let first = up(&["--port", "0", "--user", "ada"]);
+    down();
     let mut known = config(&home);
     known["default_server"] = first["url"].clone();
-    known["servers"][first["url"].as_str().expect("a URL")]["account"] = "ada".into();
+    // A server that nobody is logged in to is forgotten once it is stopped.
+    for (up, account) in [(&first, "ada"), (&other, "bob")] {
+        let url = up["url"].as_str().expect("a URL");
+        known["servers"][url] = json!({"account": account, "data_dir": up["dataDir"]});
+    }
     let file = home.path().join(".config/wit/config.json");
     std::fs::write(file, known.to_string()).expect("written");
 
     let second = up(&["--port", &free_port()]);
+    // Before nobody's server is forgotten again.
+    let known = config(&home);
+    down();
     assert_ne!(first["url"], second["url"]);
     let url = second["url"].as_str().expect("a URL");
     assert_eq!(second["next"], format!("wit login {url}"));
-    let known = config(&home);
     assert_eq!(known["default_server"], url);
     let servers: Vec<&String> = known["servers"]
         .as_object()

@@ -127,7 +127,7 @@ fn where_no_server_has_data_that_is_said() {
     let home = crate::support::Home::new();
     let output = home.run(WIT, &["user", "list"], "");
     let said = refused(&output, 1);
-    assert!(said.contains("no server has data in"), "{said}");
+    assert!(said.contains("there is no server data in"), "{said}");
     assert!(text(&output.stdout).is_empty());
 }
 

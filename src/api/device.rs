@@ -91,7 +91,9 @@ pub fn poll(client: &Client, asked: &Asked) -> Result<Progress, ApiError> {
         Some("authorization_pending") => Ok(Progress::Pending),
         Some("slow_down") => Ok(Progress::SlowDown),
         Some("access_denied") => refused("the sign-in was denied in the browser"),
-        Some("expired_token" | "invalid_grant") => refused("the code has run out or was used"),
+        Some("expired_token" | "invalid_grant") => {
+            refused("the code has expired or was already used")
+        }
         _ => {
             let wire: Wire = answer.json()?;
             let end = |seconds| Expiry(UnixTime::now().plus(seconds));

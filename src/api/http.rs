@@ -369,9 +369,9 @@ impl Client {
             .request(method, url)
             .timeout(self.limit)
             .header(ACCEPT, "application/json");
-        let headers = auth
-            .headers()
-            .ok_or_else(|| unreachable("the token holds what no header can".into()))?;
+        let headers = auth.headers().ok_or_else(|| {
+            unreachable("the token has characters that a header can't hold".into())
+        })?;
         for (name, value) in headers {
             request = request.header(name, value);
         }

@@ -97,7 +97,8 @@ impl TokenApi for SelfTokenApi {
             || Ok::<_, ApiError>(describe(&self.client, &self.token)?.replaced_by.is_some());
         if replaced()? {
             return Err(ApiError::Refused {
-                message: "this token was replaced before, and what replaced it is not here".into(),
+                message: "this token was already replaced, and its replacement is not stored here"
+                    .into(),
             });
         }
         let path = "/api/tokens/self/rotate";

@@ -34,7 +34,7 @@ impl ServerUrl {
         };
         let mut url = Url::parse(&named).map_err(|_| "it is not a URL")?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err("only http and https are spoken");
+            return Err("only http:// and https:// URLs are supported");
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("it must not hold a user or a password");

@@ -401,8 +401,18 @@ fn judge(token: TokenInfo, before: &[Token], session: &ApiSession) -> Replaced {
     }
     let now = session.now();
     let works = |one: &Token| one.id == token.id && !one.is_expired(now);
+    let promises = session.api.promises();
+    let is_listed = match before.iter().any(works) {
+        true => Some(true),
+        // Another process on this machine may have created it meanwhile.
+        false if promises.list && !promises.asks_password => {
+            let all = session.api.list().ok();
+            all.map(|all| all.iter().any(works))
+        }
+        false => None,
+    };
     Replaced {
-        works: Some(before.iter().any(works)),
+        works: is_listed,
         revoke: session.suggest("wit token revoke").arg(&token.id),
         token,
     }

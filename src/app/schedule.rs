@@ -292,14 +292,14 @@ fn service(program: &str) -> String {
         .replace('%', "%%")
         .replace('$', "$$");
     format!(
-        "[Unit]\nDescription=Rotate the git tokens that run out soon\n\n\
+        "[Unit]\nDescription=Rotate the git tokens that expire soon\n\n\
          [Service]\nType=oneshot\nEnvironment=WIT_INTERACTIVE=0\nExecStart=\"{program}\" {ROTATE}\n"
     )
 }
 
 fn timer() -> String {
     format!(
-        "[Unit]\nDescription=Rotate the git tokens that run out soon, once a day\n\n\
+        "[Unit]\nDescription=Rotate the git tokens that expire soon, once a day\n\n\
          [Timer]\nOnCalendar=daily\nRandomizedDelaySec={SPREAD}\nPersistent=true\n\n\
          [Install]\nWantedBy=timers.target\n"
     )

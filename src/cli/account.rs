@@ -68,10 +68,10 @@ struct Email {
 struct SignOut {
     /// The id of a sign-in, or its first characters
     id: Option<String>,
-    /// All but this one
+    /// All except this one
     #[arg(long)]
     others: bool,
-    /// All, this one too
+    /// All, including this one
     #[arg(long)]
     all: bool,
     /// Skip the confirmation prompt, which is shown for --others and --all
@@ -96,9 +96,9 @@ fn told(error: ApiError, login: &Login) -> anyhow::Error {
     match error {
         ApiError::NotFound => {
             let server = login.client.server();
-            let message = format!("{server} has no accounts to work on this way");
+            let message = format!("{server} has no account API of a wit server");
             Failure::new(Exit::Failed, message)
-                .hint("servers of wit up have; elsewhere the server's own page may")
+                .hint("only servers of wit up have one; elsewhere use the server's own pages")
                 .into()
         }
         other => other.into(),
@@ -175,7 +175,7 @@ fn email(args: &Email, context: &Context) -> anyhow::Result<Exit> {
     let (client, session) = (&login.client, &login.session.token);
     let changed = account::change_email(client, session, &args.email, &current);
     let changed = changed.map_err(|error| not_changed(error, &login, "wit account email EMAIL"))?;
-    let text = format!("Your email is {} now\n", escaped(&changed.email));
+    let text = format!("Your email is now {}\n", escaped(&changed.email));
     context.answer(&json!({ "email": changed.email }), &text)
 }
 
@@ -237,7 +237,7 @@ fn sign_out(args: &SignOut, context: &Context) -> anyhow::Result<Exit> {
     let Some(id) = &args.id else {
         let which = match args.others {
             true => "all other sign-ins",
-            false => "all sign-ins, this one too",
+            false => "all sign-ins, including this one",
         };
         let server = client.server();
         confirm(&format!("End {which} at {server}?"), args.yes)?;
@@ -259,7 +259,7 @@ fn sign_out(args: &SignOut, context: &Context) -> anyhow::Result<Exit> {
     let one = match fitting.as_slice() {
         [one] => one,
         [] => {
-            let message = format!("no sign-in is '{}'", escaped(id));
+            let message = format!("no sign-in matches '{}'", escaped(id));
             return Err(Failure::new(Exit::Failed, message).hint(SIGN_INS).into());
         }
         several => {

@@ -80,12 +80,12 @@ impl Ask for Terminal {
     fn show_code(&self, code: &device::Asked) {
         let opened = self.opens_browser && open_in_browser(&code.address);
         let place = match opened {
-            true => "In the browser that opens, or at",
-            false => "Open",
+            true => "Go to the browser window that was opened, or to",
+            false => "Open in a browser",
         };
         let lifetime = time(code.life);
         eprintln!(
-            "{place}\n\n  {}\n\nenter the code\n\n  {}\n\nIt expires in {lifetime}. Ctrl-C cancels.",
+            "{place}\n\n  {}\n\nand enter this code:\n\n  {}\n\nIt expires in {lifetime}. Press Ctrl-C to cancel.",
             code.address, code.user_code
         );
     }

@@ -22,7 +22,7 @@ pub fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
         .read_line(&mut answer)?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(Failure::new(Exit::Failed, "aborted; nothing changed")
+        _ => Err(Failure::new(Exit::Failed, "nothing was changed")
             .hint("answer y, or give --yes")
             .into()),
     }

@@ -8,7 +8,7 @@ Examples:
   wit setup
   wit token create --expires 30
 
-  # See what there is, and what is wrong
+  # Show what is stored and logged in, and find problems
   wit status
   wit doctor";
 
@@ -52,7 +52,7 @@ Examples:
   # Give git on this machine a token for 30 days
   wit token create --expires 30
 
-  # See all tokens of your account, and end one of them
+  # List the tokens of your account, and revoke one
   wit token list
   wit token revoke CI";
 
@@ -70,10 +70,10 @@ Examples:
 
 pub const TOKEN_EXEC: &str = "\
 Examples:
-  # git inside the command uses the token, and nothing that is stored
+  # git inside the command uses this token only
   wit token exec -- git ls-remote https://wit.example.com/ada/hello.git
 
-  # One that may push, and works for two hours at most
+  # A token that may push, for two hours at most
   wit token exec -s write --for 2h -- \\
     git push https://wit.example.com/ada/hello.git HEAD";
 
@@ -81,7 +81,7 @@ pub const TOKEN_LIST: &str = "\
 Examples:
   wit token list
 
-  # Those that run out within two weeks; exit code 3 where there is one
+  # Those that expire within two weeks; exit code 3 where there is one
   wit token list --expiring 14";
 
 pub const TOKEN_RENAME: &str = "\
@@ -93,10 +93,10 @@ Examples:
 
 pub const TOKEN_REVOKE: &str = "\
 Examples:
-  # By its name; its prefix or its id will do, too
+  # By its name, its prefix or its id
   wit token revoke CI
 
-  # One that has leaked, of which you have nothing but itself
+  # One that has leaked, given by its value alone
   wit token revoke --token-stdin < leaked";
 
 pub const TOKEN_ROTATE: &str = "\
@@ -107,15 +107,15 @@ Examples:
   # Hand a new one to GitHub Actions; the old one works for an hour more
   wit token rotate CI --deliver 'gh secret set WIT_TOKEN' --grace 1h
 
-  # For cron: all that this machine keeps and that run out within a week
+  # For cron: all tokens of this machine that expire within a week
   wit token rotate --due 7 --all";
 
 pub const TOKEN_PRUNE: &str = "\
 Examples:
-  # See what has expired and is still listed
+  # List expired tokens
   wit token prune --expired --dry-run
 
-  # Revoke what nobody has used for 90 days
+  # Revoke tokens that were not used for 90 days
   wit token prune --unused 90";
 
 pub const TOKEN_AUDIT: &str = "\
@@ -189,10 +189,10 @@ Examples:
   # Bob may fetch and push
   wit repo share hello --with bob --role write
 
-  # He may no longer
+  # Take that back
   wit repo share hello --with bob --remove
 
-  # See who may
+  # List who has access
   wit repo share hello";
 
 pub const REPO_DELETE: &str = "\
@@ -207,7 +207,7 @@ pub const ACCOUNT: &str = "\
 Examples:
   wit account show
 
-  # A laptop is lost: find its sign-in, or end all but this one
+  # A laptop was lost: find its sign-in, or end all others
   wit account sign-ins
   wit account sign-out --others";
 
@@ -217,7 +217,7 @@ Examples:
 
 pub const ACCOUNT_PASSWORD: &str = "\
 Examples:
-  # It asks for the old one, and twice for the new one
+  # Asks for the old password, then twice for the new one
   wit account password
 
   # In a script: the old one and the new one, on a line each
@@ -336,7 +336,7 @@ Examples:
   # For this machine, at http://127.0.0.1:3000
   wit up
 
-  # With a first account, whose password is made up and written into a file
+  # With a first account, whose random password is written to a file
   wit up --user ada
 
   # For other machines, with TLS
@@ -370,7 +370,7 @@ Examples:
   wit up restore wit.backup
   wit up
 
-  # In the place of what is there, which is put aside
+  # Replace the existing data, which is moved aside
   wit down
   wit up restore wit.backup --force";
 

@@ -206,7 +206,7 @@ fn kind(cause: &(dyn Error + 'static), at: Option<&AtHost>) -> Option<Kind> {
     {
         return Some((
             Exit::Failed,
-            Some("wit help COMMAND says what is taken".into()),
+            Some("wit help COMMAND says what is accepted".into()),
         ));
     }
     #[cfg(all(feature = "platform", unix))]
@@ -220,7 +220,7 @@ fn kind(cause: &(dyn Error + 'static), at: Option<&AtHost>) -> Option<Kind> {
 #[cfg(all(feature = "platform", unix))]
 fn remembered(error: &FileError) -> Kind {
     let hint = match &error.fault {
-        Fault::Newer(_) => "it takes the newer wit that wrote it".into(),
+        Fault::Newer(_) => "use the newer wit that wrote it".into(),
         Fault::Unreadable(_) => return (Exit::Failed, None),
         Fault::Damaged(_) | Fault::NotAFile => format!(
             "{}, then wit up with all its options, --no-sign-up above all",
@@ -282,7 +282,7 @@ fn login(error: &LoginError, at: Option<&AtHost>) -> Kind {
         LoginError::Denied { server, .. } => (Exit::NotLoggedIn, log_in(server).into()),
         LoginError::OtherForm { server, .. } => (
             Exit::Failed,
-            Hint::from(log_in(server)).text(" finds the form that it speaks"),
+            Hint::from(log_in(server)).text(" detects the form of its API"),
         ),
         LoginError::Anonymous { server } => (Exit::Failed, log_in(server).into()),
         LoginError::OtherAccount { server, .. } => {
@@ -482,7 +482,7 @@ fn api(error: &ApiError, at: Option<&AtHost>) -> Kind {
         ApiError::Failed { .. } => "run it again later; the server's own log says why",
         ApiError::Malformed { .. } => "is it a wit server? wit login https://your.server",
         ApiError::Forbidden { .. } => "wit login as an account that may do it",
-        ApiError::Refused { .. } => "wit token list shows what there is; --help, what is taken",
+        ApiError::Refused { .. } => "wit token list shows your tokens; --help, the accepted values",
         ApiError::Impossible { page, .. } => {
             let hint = match page {
                 Some(page) => format!("you can at {page}"),
@@ -542,8 +542,8 @@ fn by_host(error: &ApiError, at: &AtHost) -> Option<Kind> {
         }
         ApiError::Refused { .. } => match &at.list {
             Some(list) => Hint::from(list.clone())
-                .text(" shows what there is; wit help token says what is taken"),
-            None => "wit help token says what is taken".into(),
+                .text(" shows your tokens; wit help token says what is accepted"),
+            None => "wit help token says what is accepted".into(),
         },
         ApiError::Unsupported { .. } => "the host's own pages may have it".into(),
         ApiError::Limited { .. }

@@ -16,7 +16,7 @@ use crate::app::git_trust;
 use crate::config::{self, Config};
 use crate::sign_in::InstalledApp;
 
-pub use crate::expiry::{ago, clock, counted, date, iso_date, rfc3339, span};
+pub use crate::expiry::{ago, clock, counted, date, iso_date, rfc3339, span, until_end};
 use crate::quote::is_plain;
 pub use crate::quote::{escaped, quoted, redacted};
 

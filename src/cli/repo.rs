@@ -40,10 +40,10 @@ enum Command {
     /// Change who can see a repository, or its default branch
     #[command(after_help = examples::REPO_EDIT)]
     Edit(Edit),
-    /// Let another account read a repository or push to it; without --with list who may
+    /// Give another account access to a repository; without --with, list who has access
     #[command(after_help = examples::REPO_SHARE)]
     Share(Share),
-    /// Delete a repository, with all that was pushed to it
+    /// Delete a repository and everything pushed to it
     #[command(visible_alias = "rm", after_help = examples::REPO_DELETE)]
     Delete(Delete),
 }
@@ -52,7 +52,7 @@ enum Command {
 struct Create {
     /// Its name
     name: String,
-    /// Only you, and those you share it with, can see it [default]
+    /// Visible only to you and those you share it with [default]
     #[arg(long)]
     private: bool,
     /// Anyone who can reach the server can read it
@@ -67,9 +67,9 @@ struct Create {
 
 #[derive(Debug, clap::Args)]
 struct Rename {
-    /// Its name now
+    /// Its current name
     name: String,
-    /// Its name from then on
+    /// Its new name
     new_name: String,
     #[command(flatten)]
     server: ServerArgs,
@@ -79,7 +79,7 @@ struct Rename {
 struct Edit {
     /// Its name
     name: String,
-    /// Only you, and those you share it with, can see it
+    /// Visible only to you and those you share it with
     #[arg(long)]
     private: bool,
     /// Anyone who can reach the server can read it
@@ -102,7 +102,7 @@ struct Share {
     /// What it may do: fetch, or push too
     #[arg(long, requires = "with", value_parser = ["read", "write"], default_value = "read")]
     role: String,
-    /// Take the role back
+    /// Remove its access
     #[arg(long, requires = "with", conflicts_with = "role")]
     remove: bool,
     #[command(flatten)]
@@ -113,7 +113,7 @@ struct Share {
 struct Delete {
     /// Its name
     name: String,
-    /// Do not ask; needed where there is no terminal to ask on
+    /// Skip the confirmation prompt; required without a terminal
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -171,7 +171,7 @@ impl Listed {
                 "{size}, last push {}",
                 ago(UnixTime(at.unix_timestamp()), now)
             ),
-            None => format!("{size}, nothing was pushed yet"),
+            None => format!("{size}, no pushes yet"),
         })
     }
 }
@@ -214,7 +214,7 @@ fn checked(name: &str, hint: impl Into<Hint>) -> Result<&str, Failure> {
         false => Err(Failure::new(
             Exit::Usage,
             "a repository's name is 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-', \
-             starts with no '.' or '-' and holds no '..'",
+             must not start with '.' or '-', and must not contain '..'",
         )
         .hint(hint)),
     }
@@ -304,6 +304,10 @@ fn rename(args: Rename, context: &Context) -> anyhow::Result<Exit> {
         &args.new_name,
         Suggestion::new("wit repo rename").args([name, "demo"]),
     )?;
+    if name == new_name {
+        let message = format!("the repository is already called {name}");
+        return Err(Failure::new(Exit::Usage, message).hint(LIST).into());
+    }
     let login = session::login(context, &args.server)?;
     let renamed = change(&login, name, &json!({ "name": new_name }))?;
     let set = Suggestion::new("git remote set-url origin").arg(renamed.url(&login));
@@ -330,12 +334,12 @@ fn edit(args: Edit, context: &Context) -> anyhow::Result<Exit> {
     let changed = change(&login, name, &body.into())?;
     let mut text = String::new();
     if args.private || args.public {
-        text += &format!("The repository {name} is {} now\n", changed.kind());
+        text += &format!("The repository {name} is now {}\n", changed.kind());
     }
     if args.default_branch.is_some() {
         let branch = changed.default_branch.as_deref().unwrap_or_default();
         let branch = escaped(branch);
-        text += &format!("The default branch of {name} is {branch} now\n");
+        text += &format!("The default branch of {name} is now {branch}\n");
     }
     context.answer(&changed.json(&login), &text)
 }
@@ -350,14 +354,14 @@ fn share(args: Share, context: &Context) -> anyhow::Result<Exit> {
         let all: Vec<Collaborator> = answer
             .json()
             .map_err(|error| no_such(error, name, &login))?;
-        let mut text = format!("Accounts that may use {name} ({})\n", all.len());
+        let mut text = format!("Accounts with access to {name} ({})\n", all.len());
         for one in &all {
             let _ = writeln!(text, "  {}  {}", escaped(&one.username), escaped(&one.role));
         }
         return context.answer(&json!(all), &text);
     };
     if !is_name(username) {
-        let message = "that is no username";
+        let message = format!("not a username: {}", escaped(username));
         return Err(Failure::new(Exit::Usage, message).into());
     }
     if args.remove {
@@ -371,7 +375,7 @@ fn share(args: Share, context: &Context) -> anyhow::Result<Exit> {
             }
             other => refused(other),
         })?;
-        let text = format!("{username} may no longer use {name}\n");
+        let text = format!("{username} no longer has access to {name}\n");
         return context.answer(&json!({ "name": name, "removed": username }), &text);
     }
     let body = json!({ "username": username, "role": args.role });
@@ -397,7 +401,7 @@ fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
     let name = checked(&args.name, LIST)?;
     let login = session::login(context, &args.server)?;
     let server = login.client.server();
-    let question = format!("Delete {name} at {server}, with all that was pushed to it?");
+    let question = format!("Delete {name} at {server} and everything pushed to it?");
     let again = Suggestion::new("wit repo delete").arg(name);
     confirm_loss(&question, args.yes, again)?;
     let place = format!("{PLACE}/{name}");
@@ -420,12 +424,12 @@ fn change(login: &Login, name: &str, change: &Value) -> anyhow::Result<Repositor
 /// A server without such an API, in words.
 fn no_repositories(error: ApiError, login: &Login) -> anyhow::Error {
     let message = format!(
-        "{} has no repositories to work on this way",
+        "{} has no repository API of a wit server",
         login.client.server()
     );
     match error {
         ApiError::NotFound => Failure::new(Exit::Failed, message)
-            .hint("servers of wit up have; elsewhere the server's own page may")
+            .hint("only servers of wit up have one; elsewhere use the server's own pages")
             .into(),
         other => refused(other),
     }

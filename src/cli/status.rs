@@ -531,10 +531,8 @@ impl Report<'_> {
         let left = expiry.left(self.now);
         let words = if left <= 0 {
             format!("expired {}", output::ago(expiry.0, self.now))
-        } else if left < 2 * DAY {
-            format!("expires in {}", output::span(left))
         } else {
-            format!("expires in {} days", (left + DAY / 2) / DAY)
+            format!("expires in {}", output::until_end(left))
         };
         if !is_soon {
             return Some(words);

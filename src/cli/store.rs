@@ -41,7 +41,7 @@ enum Command {
     /// from then on where the old one was. After a crash run it again.
     #[command(after_help = examples::STORE_MOVE)]
     Move(MoveArgs),
-    /// Put the file store under a passphrase
+    /// Protect the file store with a passphrase
     #[command(after_help = examples::STORE_PROTECT)]
     Protect(PassphraseArgs),
     /// Take the passphrase away

@@ -32,7 +32,7 @@ enum Command {
     /// Create a token
     #[command(after_help = examples::TOKEN_CREATE)]
     Create(create::Args),
-    /// Run a command with a token of its own, revoked when the command ends
+    /// Run a command with a token of its own, revoked when the command exits
     #[command(after_help = examples::TOKEN_EXEC)]
     Exec(exec::Args),
     /// List the tokens of your account
@@ -46,7 +46,7 @@ enum Command {
     #[command(visible_alias = "delete", visible_alias = "rm")]
     #[command(after_help = examples::TOKEN_REVOKE)]
     Revoke(revoke::Args),
-    /// Renew the tokens of a site that run out soon; the helper starts this
+    /// Renew the tokens of a site that expire soon; the helper starts this
     #[command(hide = true)]
     Renew(renew::Args),
     /// Replace a token without downtime

@@ -27,7 +27,8 @@ use crate::quote::{Hint, Suggestion};
 use crate::system;
 
 /// The database of the last start can't be had.
-const NO_DATABASE_URL: &str = "the last start used a PostgreSQL, and DATABASE_URL is not set now";
+const NO_DATABASE_URL: &str =
+    "the last start used a PostgreSQL database, and DATABASE_URL is not set";
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -46,7 +47,7 @@ enum Command {
     /// Check the server's data for problems, also while the server runs
     #[command(after_help = examples::UP_CHECK)]
     Check(check::Args),
-    /// Have the server read its certificate again and open its log anew
+    /// Make the server reload its certificate and reopen its log
     #[command(after_help = examples::UP_RELOAD)]
     Reload(reload::Args),
     /// Restore a server from its backup
@@ -108,7 +109,7 @@ fn require_sqlite(hint: Hint) -> anyhow::Result<()> {
         None => Ok(()),
         Some(_) => Err(Failure::new(
             Exit::Usage,
-            "DATABASE_URL names a PostgreSQL, whose own tools back it up and restore it",
+            "DATABASE_URL names a PostgreSQL database, which is backed up and restored with its own tools",
         )
         .hint(hint)
         .into()),
@@ -147,7 +148,7 @@ pub fn require_data_of_postgres(data_dir: &Path, named: Option<&Path>) -> anyhow
         true => Ok(()),
         false => {
             let message = format!(
-                "no server has used a PostgreSQL with the data directory {}",
+                "no server has used a PostgreSQL database with the data directory {}",
                 data_dir.display()
             );
             let hint = "name the server's: --data-dir DIR; or its repositories: --repositories DIR";
@@ -157,7 +158,7 @@ pub fn require_data_of_postgres(data_dir: &Path, named: Option<&Path>) -> anyhow
 }
 
 fn no_data(place: &Path, hint: Hint) -> anyhow::Error {
-    let message = format!("no server has data in {}", place.display());
+    let message = format!("there is no server data in {}", place.display());
     Failure::new(Exit::Failed, message).hint(hint).into()
 }
 
@@ -214,7 +215,8 @@ fn start(args: options::Start, context: &Context) -> anyhow::Result<Exit> {
     let serving = &args.serving;
     if !serving.listen().is_loopback() && !serving.allow_http && serving.tls_cert.is_none() {
         let listen = serving.listen();
-        let message = format!("{listen} is more than this machine, and http is not encrypted");
+        let message =
+            format!("{listen} can be reached by other machines, and http is not encrypted");
         let again = command::start(&args, &data_dir, &last, context);
         let hint = Hint::from(again.args(["--tls-cert", "FILE", "--tls-key", "FILE"]))
             .text(", or --allow-http instead of the certificate");
@@ -284,7 +286,7 @@ fn refuse_sudo(data_dir: &Path, context: &Context) -> anyhow::Result<()> {
         false => Ok(()),
         true => Err(Failure::new(
             Exit::Usage,
-            format!("{} would become root's in part", data_dir.display()),
+            format!("{} would end up partly owned by root", data_dir.display()),
         )
         .hint(Hint::from(about("wit up", data_dir, context)).text(", without sudo"))
         .into()),

@@ -33,16 +33,16 @@ enum Command {
     /// Show all accounts
     #[command(visible_alias = "ls", after_help = examples::USER_LIST)]
     List(Place),
-    /// Print a one-time link by which an account can be created, without sign-up too
+    /// Print a one-time link that creates an account, even if sign-up is disabled
     #[command(after_help = examples::USER_INVITE)]
     Invite(Invite),
     /// Set a new password, and end the account's sessions; its tokens stay valid
     #[command(after_help = examples::USER_RESET_PASSWORD)]
     ResetPassword(ResetPassword),
-    /// Refuse an account's sessions and tokens from the next request on
+    /// Suspend an account: refuse its sessions and tokens at once
     #[command(after_help = examples::USER_SUSPEND)]
     Suspend(Suspend),
-    /// Accept a suspended account again
+    /// Lift a suspension
     #[command(after_help = examples::USER_RESTORE)]
     Restore(Named),
     /// Delete an account with its tokens and repositories
@@ -67,13 +67,13 @@ struct Named {
 
 #[derive(Debug, clap::Args)]
 struct Invite {
-    /// The email that the new account has [default: a choice of theirs]
+    /// The email that the new account has [default: chosen by the invitee]
     #[arg(long)]
     email: Option<String>,
-    /// For how many days the link can be used, also as 7d or 2w
+    /// Days until the link expires, also as 7d or 2w
     #[arg(long, value_name = "DAYS", default_value = "7", value_parser = some_days)]
     expires: u32,
-    /// The server's URL, as those who are invited reach it [default: the one on this machine]
+    /// The server's URL as the invitee reaches it [default: the one on this machine]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     #[command(flatten)]
@@ -105,7 +105,7 @@ struct Delete {
     /// The server's directory of repositories, where it was given one
     #[arg(long, value_name = "DIR")]
     repositories: Option<PathBuf>,
-    /// Do not ask; needed where there is no terminal to ask on
+    /// Skip the confirmation prompt; required without a terminal
     #[arg(long)]
     yes: bool,
 }
@@ -158,7 +158,7 @@ impl<'a> Operator<'a> {
     fn user(&self, name: &str) -> anyhow::Result<User> {
         let found = (self.runtime).block_on(self.database.account_called(name))?;
         found.ok_or_else(|| {
-            let message = format!("no account is '{}'", escaped(name));
+            let message = format!("no account matches '{}'", escaped(name));
             Failure::new(Exit::Failed, message)
                 .hint(self.command("wit user list"))
                 .into()
@@ -235,7 +235,7 @@ fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
             }
         }
         (None, None) => {
-            let message = "no server runs here, so its address is not known";
+            let message = "no server is running here, so its URL is not known";
             let mut named = operator.command("wit user invite").args(["--url", "URL"]);
             if let Some(email) = &args.email {
                 named = named.option("--email", email);
@@ -249,7 +249,11 @@ fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
     if let Some(email) = &args.email
         && let Some(user) = (operator.runtime).block_on(operator.database.account_called(email))?
     {
-        let message = format!("{} has an account: {}", escaped(email), called(&user));
+        let message = format!(
+            "{} already has an account: {}",
+            escaped(email),
+            called(&user)
+        );
         return Err(Failure::new(Exit::Failed, message)
             .hint(operator.command("wit user reset-password").arg(email))
             .into());
@@ -261,7 +265,7 @@ fn invite(args: &Invite, context: &Context) -> anyhow::Result<Exit> {
     let link = format!("{server}/login/invitation/{code}");
     let ends = crate::expiry::UnixTime(invitation.expires_at.unix_timestamp());
     let text = format!(
-        "An account can be created once, at\n\n  {link}\n\nuntil {}. The link is not shown again.\n",
+        "This link creates one account and expires on {}:\n\n  {link}\n\nIt is not shown again.\n",
         output::rfc3339(ends)
     );
     let document = json!({
@@ -290,7 +294,7 @@ fn reset_password(args: ResetPassword, context: &Context) -> anyhow::Result<Exit
     operator.runtime.block_on(setting)?;
     let name = called(&user);
     let shown = shown.as_ref().and_then(Secret::expose_str);
-    let mut text = format!("Set a new password for {name}, and ended its sessions\n");
+    let mut text = format!("Set a new password for {name} and ended its sessions\n");
     if let Some(password) = shown {
         let _ = write!(text, "\n  {password}\n\nIt is not shown again.\n");
     }
@@ -305,7 +309,7 @@ fn suspend(args: &Suspend, context: &Context) -> anyhow::Result<Exit> {
     let suspending = operator.database.set_suspended(&user.id, true, reason);
     operator.runtime.block_on(suspending)?;
     let undo = operator.command("wit user restore").arg(&args.named.user);
-    let text = format!("Suspended {}\n\nTo undo that: {undo}\n", called(&user));
+    let text = format!("Suspended {}\n\nTo undo this: {undo}\n", called(&user));
     context.answer(&json!({ "id": user.id, "suspended": true }), &text)
 }
 
@@ -314,7 +318,7 @@ fn restore(named: &Named, context: &Context) -> anyhow::Result<Exit> {
     let user = operator.user(&named.user)?;
     let restoring = operator.database.set_suspended(&user.id, false, None);
     operator.runtime.block_on(restoring)?;
-    let text = format!("Restored {}\n", called(&user));
+    let text = format!("Lifted the suspension of {}\n", called(&user));
     context.answer(&json!({ "id": user.id, "suspended": false }), &text)
 }
 
@@ -328,7 +332,7 @@ fn delete(args: Delete, context: &Context) -> anyhow::Result<Exit> {
     let name = called(&user);
     // Before anything is deleted: it may not be readable.
     let place = last_start::repositories(&operator.data_dir, args.repositories.as_deref())?;
-    let question = format!("Delete {name} with all its tokens and repositories?");
+    let question = format!("Delete {name} with all tokens and repositories?");
     let mut again = operator.command("wit user delete").arg(&args.named.user);
     if args.repositories.is_some() {
         again = again.option("--repositories", place.display().to_string());

@@ -246,7 +246,7 @@ pub fn check_name(name: &str) -> Result<(), DatabaseError> {
     Err(DatabaseError::InvalidField(
         "name",
         "a repository's name is 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-', \
-         starts with no '.' or '-', holds no '..' and does not end in '.git'"
+         must not start with '.' or '-', contain '..' or end in '.git'"
             .to_owned(),
     ))
 }

@@ -60,7 +60,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Input<T> {
             Refusal::new(
                 status,
                 "BAD_REQUEST",
-                "the body is not the JSON that this asks for",
+                "the request body is not the JSON that this call expects",
             )
         })
     }

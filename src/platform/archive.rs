@@ -129,6 +129,13 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// Returns whether an archive begins as one of ours does, whether it is whole or not.
+pub fn is_ours(archive: impl Read) -> bool {
+    let mut tar = tar::Archive::new(GzDecoder::new(archive));
+    let first = tar.entries().ok().and_then(|mut all| all.next()?.ok());
+    first.is_some_and(|entry| entry.path().is_ok_and(|path| path == Path::new(BEGIN)))
+}
+
 struct Counted<R> {
     reader: R,
     count: u64,

@@ -175,7 +175,7 @@ async fn rows_and_directories(
                 path: entry.path(),
                 what: match id {
                     Some(_) => "no repository in the database has this directory",
-                    None => "this is none of the server's",
+                    None => "it does not belong to the server",
                 }
                 .to_owned(),
             });

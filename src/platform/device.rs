@@ -89,7 +89,12 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Input<T> {
                 .ok()
                 .map(|Form(input)| input),
         };
-        let unread = || because("invalid_request", "the body is not what this asks for");
+        let unread = || {
+            because(
+                "invalid_request",
+                "the request body is not what this call expects",
+            )
+        };
         read.map(Input).ok_or_else(unread)
     }
 }
@@ -142,7 +147,12 @@ async fn poll(
     }
     let (user, device) = match platform.database.poll_device(&polling.device_code).await? {
         Answer::Granted { user, device } => (user, device),
-        Answer::Pending => return Err(because("authorization_pending", "nobody has answered yet")),
+        Answer::Pending => {
+            return Err(because(
+                "authorization_pending",
+                "the request has not been answered yet",
+            ));
+        }
         Answer::SlowDown => return Err(because("slow_down", "wait 5 seconds longer each time")),
         Answer::Denied => return Err(because("access_denied", "the request was denied")),
         Answer::Expired => return Err(because("expired_token", "the code is too old")),

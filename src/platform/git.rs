@@ -379,7 +379,7 @@ async fn advertise(
             return Refusal::new(
                 StatusCode::FORBIDDEN,
                 "FORBIDDEN",
-                "only git's smart protocol is spoken here",
+                "only git's smart HTTP protocol is supported",
             )
             .into_text();
         }

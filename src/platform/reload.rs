@@ -10,7 +10,7 @@ use super::tls::Tls;
 pub async fn at_each(mut hangup: Signal, log: Log, tls: Option<Tls>, mut instance: Instance) {
     while hangup.recv().await.is_some() {
         if let Err(error) = log.reopen() {
-            tracing::error!(%error, "the log can't be opened anew");
+            tracing::error!(%error, "the log can't be reopened");
         }
         let reloaded = tls.as_ref().map_or(Ok(()), Tls::reload);
         let error = reloaded.err().map(|error| format!("{error:#}"));

@@ -61,7 +61,7 @@ struct Rotate {
 }
 
 fn not_the_json() -> Refusal {
-    Refusal::bad_request("the body is not the JSON that this asks for")
+    Refusal::bad_request("the request body is not the JSON that this call expects")
 }
 
 /// Replaces the token that the request carries, once.

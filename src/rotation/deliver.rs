@@ -62,7 +62,7 @@ pub fn deliver(receiver: &Receiver, token: &Secret, limit: Duration) -> Result<(
     match receiver {
         Receiver::Command(command) => run(command, token, limit),
         Receiver::File(path) => to_file(path, token),
-        Receiver::Print => Err(DeliveryError("nobody prints here".to_owned())),
+        Receiver::Print => Err(DeliveryError("there is no terminal to print on".to_owned())),
     }
 }
 
@@ -75,7 +75,7 @@ fn to_file(path: &Path, token: &Secret) -> Result<(), DeliveryError> {
         Ok(_) => return Err(DeliveryError("it is not a regular file".to_owned())),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         Err(_) if path.is_symlink() => {
-            return Err(DeliveryError("it is a link that leads nowhere".to_owned()));
+            return Err(DeliveryError("it is a broken link".to_owned()));
         }
         Err(_) => path.to_owned(),
     };

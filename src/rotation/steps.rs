@@ -475,7 +475,7 @@ impl Rotator<'_> {
             return Ok(Some("it belongs to another account".to_owned()));
         }
         let Some(info) = &pending.token else {
-            return Ok(Some("nothing is known of it".to_owned()));
+            return Ok(Some("the server does not list it".to_owned()));
         };
         let mut asked = self.api.normalized_scopes(&journal.scopes);
         let mut given = info.scopes.clone();
@@ -489,7 +489,7 @@ impl Rotator<'_> {
         if !journal.is_in_place()
             && !promises.is_lifetime(journal.expires_in_days, info.created, pending.expiry)
         {
-            return Ok(Some("its expiry is another".to_owned()));
+            return Ok(Some("its expiry differs".to_owned()));
         }
         Ok(None)
     }

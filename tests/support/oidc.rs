@@ -299,7 +299,7 @@ impl Login {
 
     /// The code that a person is to confirm.
     pub fn code(&mut self) -> String {
-        self.below("enter the code")
+        self.below("enter this code")
     }
 
     /// The address that a browser is to open.

@@ -221,7 +221,7 @@ fn by_app(app: &InstalledApp) -> String {
 fn until(expiry: Expiry, now: UnixTime, login: &Suggestion) -> String {
     match expiry.left(now) {
         left if left <= 0 => format!("expired {}: {login}", output::ago(expiry.0, now)),
-        left => format!("expires in {}: {login}", output::span(left)),
+        left => format!("expires in {}: {login}", output::until_end(left)),
     }
 }
 

@@ -35,8 +35,8 @@ const NEVER_USED: i64 = 7;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show instead what was done with your tokens, newest first: made, first used, rotated,
-    /// revoked, and from which address
+    /// Show the events of your tokens instead, newest first: created, first used, rotated,
+    /// revoked, each with its address
     #[arg(long)]
     events: bool,
     /// Read the account's password from the first line of stdin, and a one-time code from the

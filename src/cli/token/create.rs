@@ -33,7 +33,7 @@ pub struct Args {
     /// The last day on which it works, such as 2027-01-31
     #[arg(long, value_name = "DATE", conflicts_with = "expires")]
     expires_on: Option<String>,
-    /// Scopes in the words of the host, or `read` or `write`, comma-separated or repeated
+    /// Scopes by the host's names, or `read` or `write`, comma-separated or repeated
     /// [default: write]
     #[arg(short, long, value_name = "SCOPES")]
     scopes: Vec<String>,
@@ -147,11 +147,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if is_default && days == Some(DEFAULT_DAYS) && !args.quiet {
         match replace_by {
             Some(_) => {
-                eprintln!(
-                    "It is replaced after {DEFAULT_DAYS} days; --expires DAYS says otherwise."
-                )
+                eprintln!("Replaced after {DEFAULT_DAYS} days; use --expires DAYS to change that.")
             }
-            None => eprintln!("It lasts {DEFAULT_DAYS} days; --expires DAYS says otherwise."),
+            None => eprintln!("Expires in {DEFAULT_DAYS} days; use --expires DAYS to change that."),
         }
     }
     if let Some(by) = replace_by

@@ -31,7 +31,7 @@ pub struct Args {
     /// Scopes, comma-separated or repeated [default: read]
     #[arg(short, long, value_name = "SCOPES")]
     scopes: Vec<String>,
-    /// Time after which it ends by itself, such as 30m, 12h or 7d, as exactly as the server can
+    /// Lifetime of the token, such as 30m, 12h or 7d, as precisely as the server supports
     /// [default: 1h]
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     lifetime: Option<Duration>,
@@ -79,7 +79,7 @@ fn variable(text: &str) -> Result<String, String> {
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if context.json {
-        let message = "wit token exec prints nothing itself, so --json does not go with it";
+        let message = "wit token exec has no output of its own, so --json is not supported";
         return Err(Failure::new(Exit::Usage, message)
             .hint("wit token exec -- COMMAND")
             .into());
@@ -177,7 +177,9 @@ fn tell(lease: &Lease, wanted: Duration, is_named: bool, server: &str) {
     match lease.difference(wanted) {
         Some(Difference::Earlier(ends)) => {
             let ends = output::rfc3339(ends.0);
-            eprintln!("warning: tokens of {server} live shorter: this one ends at {ends}");
+            eprintln!(
+                "warning: tokens of {server} have a shorter lifetime: this one expires at {ends}"
+            );
         }
         Some(Difference::Later(ends)) if is_named => {
             let ends = iso_date(ends.0);

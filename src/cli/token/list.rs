@@ -19,13 +19,13 @@ mod all;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Those of every account on every server that is known
+    /// The tokens of every account on every known server
     #[arg(long, conflicts_with_all = ["server", "account", "expiring", "unused", "password_stdin"])]
     all: bool,
-    /// Only tokens that expire within DAYS, or have; exit code 3 where there is one
+    /// Only tokens that have expired or expire within DAYS; exit code 3 if there are any
     #[arg(long, value_name = "DAYS", value_parser = duration::days)]
     expiring: Option<u32>,
-    /// Only tokens not used for DAYS; exit code 3 where there is one
+    /// Only tokens not used for DAYS; exit code 3 if there are any
     #[arg(long, value_name = "DAYS", value_parser = duration::days)]
     unused: Option<u32>,
     /// Read the account's password from the first line of stdin, and a one-time code from the
@@ -87,6 +87,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     } else {
         let text = match args.format {
             Some(Format::Tsv) => tsv(&tokens),
+            _ if filtered && tokens.is_empty() => none_of(&args),
             Some(Format::Table) => table(&tokens, now, here, ends),
             None if io::stdout().is_terminal() => table(&tokens, now, here, ends),
             None => layout(&tokens, now, here, ends, replace_by),
@@ -99,6 +100,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match filtered && !tokens.is_empty() {
         true => Ok(Exit::Attention),
         false => Ok(Exit::Done),
+    }
+}
+
+/// Sentence for a filter that nothing passes.
+fn none_of(args: &Args) -> String {
+    let days = |days: u32| output::counted(i64::from(days), "day");
+    match (args.expiring, args.unused) {
+        (Some(soon), None) => format!("No tokens expire within {}.\n", days(soon)),
+        (None, Some(unused)) => format!("No tokens were unused for {}.\n", days(unused)),
+        _ => "No tokens match.\n".to_owned(),
     }
 }
 
@@ -161,7 +172,7 @@ fn table(
         let expires = match (ends(token), left) {
             (_, Some(left)) if left <= 0 => "EXPIRED".to_owned(),
             (Some(left), _) => output::replaced(left),
-            (None, Some(left)) => format!("in {}", output::span(left)),
+            (None, Some(left)) => format!("in {}", output::until_end(left)),
             (None, None) => "never".to_owned(),
         };
         vec![
@@ -175,20 +186,18 @@ fn table(
     };
     let rows: Vec<_> = tokens.iter().map(row).collect();
     let header = ["NAME", "TOKEN", "SCOPES", "USED", "EXPIRES", "GIT"];
-    let text = table::layout(&header, &rows, table::width());
-    let mut lines = text.lines();
-    let mut coloured = format!(
-        "{}\n",
-        output::styled(lines.next().unwrap_or_default(), output::BOLD)
-    );
-    for (line, token) in lines.zip(tokens) {
+    let (header, rows) = table::rows(&header, &rows, table::width());
+    let mut coloured = match header.as_str() {
+        "" => String::new(),
+        header => format!("{}\n", output::styled(header, output::BOLD)),
+    };
+    for (row, token) in rows.iter().zip(tokens) {
         let left = token.expiry.map(|expiry| expiry.left(now));
-        let line = match left {
-            Some(left) if left <= 0 => output::styled(line, output::WRONG),
-            Some(left) if left <= SOON => output::styled(line, output::WARNING),
-            _ => line.to_owned(),
+        coloured += &match left {
+            Some(left) if left <= 0 => output::styled(row, output::WRONG),
+            Some(left) if left <= SOON => output::styled(row, output::WARNING),
+            _ => row.to_owned(),
         };
-        coloured += &line;
         coloured.push('\n');
     }
     coloured

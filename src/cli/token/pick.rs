@@ -9,7 +9,7 @@ use crate::cli::{Exit, Failure};
 const SHORTEST_ID: usize = 4;
 
 /// The one token that `text` names: its full id, its prefix `wit_a1b2`, its exact name, or the
-/// first characters of its id. The first of these that fits anything decides. `verb` is the command
+/// first characters of its id. The first of these that matches anything decides. `verb` is the command
 /// that asks.
 pub fn pick<'a>(tokens: &'a [Token], text: &str, verb: &str) -> Result<&'a Token, Failure> {
     pick_except(tokens, text, verb, &[])
@@ -43,7 +43,7 @@ pub fn pick_except<'a>(
                 return Err(Failure::new(
                     Exit::Failed,
                     format!(
-                        "'{}' fits {} tokens; nothing changed\n{}",
+                        "'{}' matches {} tokens; nothing was changed\n{}",
                         shown(text),
                         several.len(),
                         lines.join("\n")
@@ -57,7 +57,10 @@ pub fn pick_except<'a>(
             }
         }
     }
-    Err(Failure::new(Exit::Failed, format!("no token is '{}'", shown(text))).hint("wit token list"))
+    Err(
+        Failure::new(Exit::Failed, format!("no token matches '{}'", shown(text)))
+            .hint("wit token list"),
+    )
 }
 
 fn line(token: &Token) -> String {

@@ -16,13 +16,13 @@ use crate::expiry::DAY;
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["expired", "unused"])))]
 pub struct Args {
-    /// Those that have expired
+    /// Tokens that have expired
     #[arg(long)]
     expired: bool,
-    /// Those not used for DAYS, 1 or more, also as 90d or 12w
+    /// Tokens not used for DAYS, 1 or more, also as 90d or 12w
     #[arg(long, value_name = "DAYS", value_parser = duration::some_days)]
     unused: Option<u32>,
-    /// Only show which they are
+    /// Show them without revoking any
     #[arg(long)]
     dry_run: bool,
     /// Skip the confirmation prompt

@@ -36,6 +36,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     require(api, api.promises().change, "change the name of a token")?;
     let tokens = api.list()?;
     let token = pick::pick(&tokens, &args.id, "rename")?;
+    if args.description.is_none() && args.name.as_ref() == Some(&token.name) {
+        let message = format!("the token is already called '{}'", pick::shown(&token.name));
+        let hint = "wit token rename ID NAME, with another name";
+        return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+    }
     let change = Change {
         name: args.name,
         description: args.description,

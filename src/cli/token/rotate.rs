@@ -45,7 +45,7 @@ pub struct Args {
     /// Days until the new one expires, 1 to 365, also as 7d or 2w, or `never` [default: as the old one]
     #[arg(short, long, value_name = "DAYS", allow_hyphen_values = true)]
     expires: Option<String>,
-    /// What the new one is allowed, comma-separated or repeated [default: as the old one]
+    /// Scopes of the new one, comma-separated or repeated [default: as the old one]
     #[arg(short, long, value_name = "SCOPES")]
     scopes: Vec<String>,
     /// A command that takes the new token from its stdin; may be repeated
@@ -57,25 +57,25 @@ pub struct Args {
     /// Print the new token, once
     #[arg(long)]
     print: bool,
-    /// How long the old token lives on, such as 90s, 30m, 12h or 7d
+    /// How long the old token stays valid, such as 90s, 30m, 12h or 7d
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     grace: Duration,
-    /// Finish what was left unfinished
+    /// Finish unfinished rotations
     #[arg(long, conflicts_with_all = ["abort", "dry_run", "due", "expires", "scopes", "grace"])]
     resume: bool,
-    /// Undo what was left unfinished
+    /// Undo unfinished rotations
     #[arg(long, conflicts_with_all = ["dry_run", "due", "expires", "scopes", "grace", "deliver", "deliver_file", "print"])]
     abort: bool,
-    /// Say what would be done
+    /// Show the steps without doing anything
     #[arg(long)]
     dry_run: bool,
-    /// Rotate what this machine keeps and what runs out within DAYS
+    /// Rotate the tokens of this machine that expire within DAYS
     #[arg(long, value_name = "DAYS", value_parser = duration::days, conflicts_with_all = ["token", "scopes", "print", "deliver", "deliver_file"])]
     due: Option<u32>,
     /// With --due: on every server that is known
     #[arg(long, requires = "due")]
     all: bool,
-    /// With --due: wait a random time first, at most so long, so that not all machines ask at once
+    /// With --due: wait a random time up to DURATION first, so that not all machines ask at once
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration, requires = "due")]
     jitter: Duration,
     /// Let the token in WIT_TOKEN replace itself, without a sign-in; for CI. WIT_URL says at which
@@ -282,7 +282,8 @@ fn resume(journal: &Journal, means: &Means, context: &Context) -> anyhow::Result
     let printed = journal.waits_for_print();
     if printed && context.json {
         let name = escaped(&journal.name);
-        let message = format!("the new token of {name} is to be printed, which --json is not for");
+        let message =
+            format!("the new token of {name} has to be printed, which --json does not do");
         return Err(Failure::new(Exit::Usage, message)
             .hint(format!("{} --resume", again(journal, context)))
             .into());
@@ -442,7 +443,7 @@ fn finish(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Resul
     }
     let receivers = receivers(args)?;
     if !redirect(&mut journals, &receivers)? && !receivers.is_empty() {
-        let message = "all that is unfinished has reached its receivers";
+        let message = "every unfinished rotation has reached its receivers";
         return Err(Failure::new(Exit::Usage, message)
             .hint("wit token rotate --resume")
             .into());
@@ -506,7 +507,7 @@ fn pick_current<'a>(
         Some(id) => suggest("wit token rotate").arg(id).arg("--print"),
         None => suggest("wit token list"),
     };
-    let message = format!("this token of '{name}' is not rotated again: {state}");
+    let message = format!("this token of '{name}' can't be rotated again: {state}");
     Err(Failure::new(Exit::Attention, message).hint(hint))
 }
 
@@ -537,7 +538,7 @@ fn plan(args: &Args, signed_in: &SignedIn, context: &Context) -> anyhow::Result<
     let mut plan = match &args.token {
         None => {
             let entry = stored.iter().find(is_ours).ok_or_else(|| {
-                let message = format!("this machine keeps no token that wit made for {server}");
+                let message = format!("this machine stores no token that wit created for {server}");
                 Failure::new(Exit::Failed, message)
                     .hint(format!("wit token create --server {server}"))
             })?;

@@ -2,7 +2,8 @@
 
 mod unfinished;
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -12,6 +13,7 @@ use super::Place;
 use crate::cli::output;
 use crate::cli::{Context, Exit, Failure};
 use crate::expiry::UnixTime;
+use crate::platform::archive;
 use crate::platform::backup::{self, Source, Summary};
 use crate::platform::layout;
 use crate::progress;
@@ -20,7 +22,7 @@ use crate::system;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The archive to write, readable by you alone; - means stdout
+    /// The archive to write, readable by you alone, which may replace an earlier backup; - means stdout
     file: PathBuf,
     #[command(flatten)]
     place: Place,
@@ -61,7 +63,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     if args.file == Path::new("-") {
         if io::stdout().is_terminal() {
             return Err(
-                Failure::new(Exit::Usage, "an archive is nothing for a terminal")
+                Failure::new(Exit::Usage, "a backup can't be written to a terminal")
                     .hint(command("wit up backup")?.arg("FILE"))
                     .into(),
             );
@@ -108,7 +110,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }
     if !summary.is_whole() {
         let text = format!(
-            "Wrote what there is to {} ({})\n\n{} was not written.\n",
+            "Wrote an incomplete backup to {} ({})\n\n{} was not written.\n",
             file.display(),
             super::repositories(summary.repositories),
             args.file.display(),
@@ -126,10 +128,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let contents = match args.repositories_only {
         true => {
             restore = restore.arg("--repositories-only");
-            "It holds the repositories, private ones too, and no accounts: those are in the dump of the \
-             database.\nTo restore both, pg_restore and then"
+            "It contains the repositories, including private ones, and no accounts: those are in the dump of \
+             the database.\nTo restore both, pg_restore and then"
         }
-        false => "It holds all that the server has, private repositories too. To restore it",
+        false => {
+            "It contains all of the server's data, including private repositories. To restore it"
+        }
     };
     let text = format!(
         "Wrote {} ({})\n\n{contents}:\n\n  {}\n",
@@ -182,7 +186,7 @@ fn incomplete(file: &Path) -> PathBuf {
     name.into()
 }
 
-/// The file that is written, behind links. What is there and is no file is not replaced.
+/// The file that is written, behind links. Nothing but an earlier backup, or an empty file, is replaced.
 fn destination(file: &Path) -> anyhow::Result<PathBuf> {
     let path = match file.canonicalize() {
         Ok(path) => path,
@@ -193,8 +197,19 @@ fn destination(file: &Path) -> anyhow::Result<PathBuf> {
             let message = format!("{} is not a regular file", file.display());
             Err(Failure::new(Exit::Usage, message).into())
         }
+        Ok(metadata) if metadata.len() > 0 && !is_backup(&path)? => {
+            let message = format!("{} is not a backup and was not replaced", file.display());
+            Err(Failure::new(Exit::Usage, message)
+                .hint("give the backup another name, or remove that file first")
+                .into())
+        }
         _ => Ok(path),
     }
+}
+
+fn is_backup(file: &Path) -> anyhow::Result<bool> {
+    let open = File::open(file).with_context(|| format!("can't read {}", file.display()))?;
+    Ok(archive::is_ours(BufReader::new(open)))
 }
 
 fn warn(summary: &Summary) {

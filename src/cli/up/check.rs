@@ -19,7 +19,7 @@ use crate::progress;
 pub struct Args {
     #[command(flatten)]
     place: Place,
-    /// Leave the objects of the repositories alone, which takes long where there are many
+    /// Skip the objects of the repositories, which take long to read
     #[arg(long)]
     quick: bool,
 }

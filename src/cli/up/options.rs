@@ -65,7 +65,7 @@ pub struct Serving {
     /// Directory for the repositories, for several servers on one PostgreSQL [default: the last one, or the data directory]
     #[arg(long, value_name = "DIR")]
     pub repositories: Option<PathBuf>,
-    /// Speak https with the certificate in this PEM file, followed as it changes
+    /// Serve https with the certificate in this PEM file, reloaded when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// The key of that certificate, PEM
@@ -90,16 +90,16 @@ pub struct Serving {
     /// Allow plain http with other machines: anyone on the network path can read the tokens
     #[arg(long)]
     pub allow_http: bool,
-    /// How long a client may be silent in the middle of a request [default: as last time, or 60]
+    /// Seconds that a client may be silent in the middle of a request [default: as last time, or 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..))]
     pub patience: Option<u16>,
     /// Answer GET /metrics, to requests from this machine; a proxy must then keep it from others
     #[arg(long)]
     pub metrics: bool,
-    /// Have browsers forget that this server insists on https, as it does with --tls-cert
+    /// Do not tell browsers to insist on https, as is done with --tls-cert
     #[arg(long)]
     pub no_hsts: bool,
-    /// Never run `git gc` in repositories that were pushed to; do it otherwise then
+    /// Never run `git gc` in repositories that were pushed to; run it yourself then
     #[arg(long)]
     pub no_maintenance: bool,
     /// Disable sign-up: only --user and `wit user invite` create an account
@@ -376,6 +376,9 @@ fn size_text(bytes: u64) -> String {
 
 /// Parses the URL of a whole server.
 fn server_url(text: &str) -> Result<Url, String> {
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return Err("must begin with http:// or https://".to_owned());
+    }
     let url: Url = text.parse().map_err(|error| format!("{error}"))?;
     let is_whole = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let is_web = matches!(url.scheme(), "http" | "https") && url.host().is_some();
@@ -453,6 +456,16 @@ mod tests {
             with(|serving| serving.defaults = true),
             "--metrics --port 0 --defaults"
         );
+    }
+
+    #[test]
+    fn a_public_url_names_its_scheme() {
+        assert!(server_url("https://git.example.com").is_ok());
+        for text in ["git.example.com", "ssh://git.example.com", "HTTPS"] {
+            let why = "must begin with http:// or https://";
+            assert_eq!(server_url(text), Err(why.to_owned()), "{text}");
+        }
+        assert!(server_url("https://git.example.com/path").is_err());
     }
 
     #[test]

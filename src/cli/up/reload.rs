@@ -1,4 +1,4 @@
-//! `wit up reload`: a server reads its certificate again and opens its log anew.
+//! `wit up reload`: a server reloads its certificate and reopens its log.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let data_dir = super::data_dir(args.data_dir.as_deref(), context)?;
     let reloaded = instance::reload(&data_dir, RELOAD_TIMEOUT).map_err(super::with_reach)?;
     let Some(reload) = reloaded else {
-        let message = format!("wit does not run on {}", data_dir.display());
+        let message = format!("no server is running on {}", data_dir.display());
         return Err(Failure::new(Exit::Failed, message)
             .hint(super::about("wit up", &data_dir, context))
             .into());
@@ -34,7 +34,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     if let Some(error) = reload.error {
         return Err(Failure::new(
             Exit::Failed,
-            format!("the old certificate is kept: {error}"),
+            format!("the old certificate stays in use: {error}"),
         )
         .hint(
             Hint::from("replace the file with a certificate, or its key, in PEM; then: ")
@@ -46,8 +46,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         report::warn_of_certificate(&certificate);
     }
     let text = match reload.is_tls {
-        true => "The certificate was read again, and the log opened anew.\n",
-        false => "The log was opened anew. The server has no certificate.\n",
+        true => "Certificate reloaded and log reopened.\n",
+        false => "Log reopened; no certificate is configured.\n",
     };
     if context.json {
         output::json(&json!({ "reloaded": true, "dataDir": data_dir }))?;

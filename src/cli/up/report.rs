@@ -222,21 +222,21 @@ pub fn report(
         let words: Vec<String> = remembered.iter().map(quoted).collect();
         let words = words.join(" ");
         let forget = about("wit up").arg("--defaults");
-        text += &format!("As at its last start: {words} ({forget} forgets them)\n");
+        text += &format!("Options of the last start: {words} ({forget} forgets them)\n");
     }
     if ready.is_user_old {
-        text += "The account of --user exists; nothing in it was changed\n";
+        text += "The account of --user already exists and was not changed\n";
     }
     if let Some(next) = next {
         let what = match (ready.is_empty, &ready.password_file) {
-            (true, _) => "Make an account",
-            (_, Some(_)) => "Log in to the account that was made",
+            (true, _) => "Create an account",
+            (_, Some(_)) => "Log in to the account that was created",
             _ => "Log in at its new address",
         };
         text += &format!("\n{what}:\n\n  {next}\n");
     }
     if let (Some(id), Some(_)) = (&ready.user_id, &args.user) {
-        text += "\nTo work on the database itself, without the server:\n\n";
+        text += "\nTo manage tokens in the database directly, without the server:\n\n";
         if let Some(url) = database_url {
             text += &format!("  export DATABASE_URL={}\n", quoted(url));
         }

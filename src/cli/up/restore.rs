@@ -23,10 +23,10 @@ pub struct Args {
     file: PathBuf,
     #[command(flatten)]
     place: Place,
-    /// The archive has no database: that one is in PostgreSQL
+    /// The archive has no database, because that is in PostgreSQL
     #[arg(long)]
     repositories_only: bool,
-    /// Put what is there aside
+    /// Move the existing data aside
     #[arg(long)]
     force: bool,
 }
@@ -92,7 +92,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         ),
     };
     for aside in &restored.aside {
-        text += &format!("What was there is in {}\n", aside.display());
+        text += &format!("The previous data was moved to {}\n", aside.display());
     }
     output::print(text.as_bytes())?;
     warn();

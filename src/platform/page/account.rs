@@ -83,7 +83,7 @@ fn email_form(visitor: &Visitor, email: &str, said: &Said) -> Markup {
         ..Field::text("email", "Email", 254)
     };
     let password = Field {
-        help: Some("It is asked for, so that nobody changes this at an unlocked screen."),
+        help: Some("Required, so that nobody can change this at an unlocked screen."),
         ..Field::password("email-current", "Your password", false)
     };
     html! {
@@ -91,7 +91,7 @@ fn email_form(visitor: &Visitor, email: &str, said: &Said) -> Markup {
             h2 #profile { "Email" }
             form.card method="post" action=(ACCOUNT) {
                 @if let Some(username) = &visitor.user.username {
-                    p.facts { span { "Your username is " strong { (username) } ", and stays." } }
+                    p.facts { span { "Your username is " strong { (username) } " and can't be changed." } }
                 }
                 (field.render(said))
                 (password.render(said))

@@ -103,7 +103,7 @@ async fn ask(
 }
 
 fn unknown(visitor: &Visitor) -> Response {
-    let why = "No device waits with that code. It lasts 15 minutes: start again on the device if it is older.";
+    let why = "No device is waiting for that code. A code expires after 15 minutes; start again on the device if it is older.";
     let page = page(visitor, Some(Notice::Failed(why.to_owned())));
     (StatusCode::UNPROCESSABLE_ENTITY, page).into_response()
 }

@@ -44,7 +44,7 @@ pub async fn for_browsers(request: Request, next: Next) -> Response {
 fn message(status: StatusCode) -> &'static str {
     match status {
         StatusCode::NOT_FOUND => "not found",
-        StatusCode::METHOD_NOT_ALLOWED => "this address takes no such request",
+        StatusCode::METHOD_NOT_ALLOWED => "this address does not accept such a request",
         StatusCode::PAYLOAD_TOO_LARGE => "this request is too large",
         status if status.is_server_error() => "the server failed",
         _ => "the server can't answer this request",

@@ -71,7 +71,7 @@ async fn list(
                     span { "Size " (size(sizes.get(&repository.id).copied().unwrap_or_default())) }
                     @match pushes.get(&repository.id) {
                         Some(at) => { span { "Last push " (when(*at, |at| ago(at, now))) } }
-                        None => { span { "Nothing was pushed yet" } }
+                        None => { span { "No pushes yet" } }
                     }
                 }
                 (clone_address(&address))
@@ -123,7 +123,7 @@ async fn list(
 fn what_to_push(address: &str) -> Markup {
     html! {
         details {
-            summary { "What to type for a first push" }
+            summary { "Commands for a first push" }
             pre { code { "git remote add origin " (address) "\ngit push -u origin HEAD" } }
         }
     }

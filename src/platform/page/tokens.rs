@@ -52,7 +52,7 @@ async fn list(
     platform.write_uses().await;
     let tokens = platform.database.tokens(&visitor.user.id).await?;
     let notice = match asked.done.as_str() {
-        "revoked" => Some("The token is revoked. Nothing can be done with it any more."),
+        "revoked" => Some("The token was revoked and no longer works."),
         "changed" => Some("The token is changed."),
         "shown-before" => Some(
             "The token was shown before, and is not shown again. If you have no copy, rotate it.",

@@ -44,7 +44,7 @@ impl Terminal<'_> {
         }
         if let Some(page) = page {
             let place = match self.open(page) {
-                true => "In the browser that opens, or at",
+                true => "Go to the browser window that was opened, or to",
                 false => "At",
             };
             eprintln!("{place}\n\n  {page}\n\ncreate a token, and paste it here.");
@@ -162,12 +162,12 @@ impl Interaction for Terminal<'_> {
 
     fn show_code(&self, pending: &device::Pending, is_open: bool) {
         let place = match is_open {
-            true => "In the browser that opens, or at",
-            false => "Open",
+            true => "Go to the browser window that was opened, or to",
+            false => "Open in a browser",
         };
         let lifetime = time(pending.lifetime);
         eprintln!(
-            "{place}\n\n  {}\n\nenter the code\n\n  {}\n\nIt expires in {lifetime}. Ctrl-C cancels.",
+            "{place}\n\n  {}\n\nand enter this code:\n\n  {}\n\nIt expires in {lifetime}. Press Ctrl-C to cancel.",
             pending.address, pending.user_code
         );
     }

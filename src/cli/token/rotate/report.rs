@@ -21,7 +21,7 @@ pub(super) fn show(plans: &[Plan], context: &Context) -> anyhow::Result<Exit> {
     }
     let mut text = String::new();
     for plan in plans {
-        text += "Nothing is done. The steps would be:\n";
+        text += "Dry run: nothing was done. The steps would be:\n";
         for (number, step) in steps(plan).iter().enumerate() {
             text += &format!("  {}. {step}\n", number + 1);
         }
@@ -45,7 +45,7 @@ fn planned(plan: &Plan) -> Value {
 fn steps(plan: &Plan) -> Vec<String> {
     let lifetime = match plan.new.expires_in_days {
         Some(days) => output::counted(i64::from(days), "day"),
-        None => "no end".to_owned(),
+        None => "never expires".to_owned(),
     };
     let mut steps = vec![
         format!(
@@ -56,19 +56,25 @@ fn steps(plan: &Plan) -> Vec<String> {
         "verify it with the server".to_owned(),
     ];
     if plan.stored {
-        steps.push(format!("store it for {} in the old one's place", plan.site));
+        steps.push(format!(
+            "store it for {} in place of the old one",
+            plan.site
+        ));
     }
     let receivers = plan.deliver.iter().map(Receiver::to_string);
     steps.extend(receivers.map(|receiver| format!("deliver it to {}", escaped(&receiver))));
     if !plan.grace.is_zero() {
         let span = output::span(i64::try_from(plan.grace.as_secs()).unwrap_or(i64::MAX));
-        steps.push(format!("let the old one live on for {span}"));
+        steps.push(format!("keep the old one valid for {span}"));
     }
     steps.push(match plan.by_itself {
         true if plan.is_in_place() => {
             format!("{} has ended by then", escaped(&plan.old_id))
         }
-        true => format!("let {} end by itself, minutes later", escaped(&plan.old_id)),
+        true => format!(
+            "let {} expire by itself, minutes later",
+            escaped(&plan.old_id)
+        ),
         false => format!("revoke {}", escaped(&plan.old_id)),
     });
     steps
@@ -118,7 +124,7 @@ fn line(done: &Done) -> String {
             expiry,
             until,
         } => format!(
-            "Rotated {name}: now {}, {}; the old one lives until {}",
+            "Rotated {name}: now {}, {}; the old one stays valid until {}",
             escaped(new_id),
             expires(expiry),
             output::rfc3339(*until)
@@ -165,7 +171,7 @@ pub(super) fn warn_of_unusable(context: &Context) {
     }
     for error in journal::unusable(&context.paths).unwrap_or_default() {
         eprintln!(
-            "warning: a rotation is left out: {}",
+            "warning: a rotation is skipped: {}",
             escaped(&error.to_string())
         );
         eprintln!("hint: wit doctor");
