@@ -33,7 +33,7 @@ fn a_restore_that_a_backup_suggests_replaces_the_server_of_the_backup() {
     let hint = refused(&again, 1);
     let (_, force) = hint.split_once("hint: ").expect("a hint");
     let done = done(&home.run("sh", &["-c", force], ""));
-    assert!(done.contains("What was there is in"), "{done}");
+    assert!(done.contains("The previous data was moved to"), "{done}");
     let users = |more: &[&str]| said(&home, &[&["user", "list"], more].concat());
     assert!(users(&[]).contains("ada"), "{}", users(&[]));
     let other = users(&["--data-dir", "other"]);

@@ -212,7 +212,7 @@ fn a_job_replaces_its_token_and_delivers_the_new_one() {
     let job = job(&format!("http://{}", server.address), &token);
     refused(&rotate_self(&job, &[]), 2);
     let planned = done(&rotate_self(&job, &["--print", "--dry-run"]));
-    assert!(planned.contains("end by itself"), "{planned}");
+    assert!(planned.contains("expire by itself"), "{planned}");
 
     let spy = "cat >got; env >seen";
     let printed = done(&rotate_self(
