@@ -520,10 +520,16 @@ fn wit_up_says_that_an_account_that_exists_was_not_changed() {
     let home = Home::new();
     let up = ["up", "--port", "0", "--user", "ada", "--password-stdin"];
     let said = done(&home.run(WIT, &up, PASSWORD));
-    assert!(!said.contains("already exists and was not changed"), "{said}");
+    assert!(
+        !said.contains("already exists and was not changed"),
+        "{said}"
+    );
     done(&home.run(WIT, &["down"], ""));
     let said = done(&home.run(WIT, &up, "another horse"));
-    assert!(said.contains("already exists and was not changed"), "{said}");
+    assert!(
+        said.contains("already exists and was not changed"),
+        "{said}"
+    );
     done(&home.run(WIT, &["down"], ""));
 }
 

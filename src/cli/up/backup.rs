@@ -69,7 +69,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             );
         }
         let summary = write(&mut BufWriter::new(io::stdout().lock()))
-            .context("can't write the backup to stdout")?;
+            .with_context(|| format!("can't back up {} to stdout", data_dir.display()))?;
         warn(&summary);
         return Ok(exit(&summary));
     }
