@@ -6,7 +6,7 @@ use std::fs;
 
 use crate::support::platform::Server;
 use crate::support::postgres::Postgres;
-use crate::support::{Home, WIT, refused, text, until};
+use crate::support::{Home, WIT, done, refused, text, until};
 
 #[test]
 fn a_server_without_its_database_is_not_healthy_and_says_why() {
@@ -47,16 +47,29 @@ fn each_start_that_fails_says_what_to_do_about_it() {
                 FILE --port 0\n";
     assert!(said.contains(hint), "{said}");
 
-    fs::write(home.path().join("torn"), "no archive").expect("written");
-    let said = refused(
-        &home.run(WIT, &["up", "restore", "torn", "--data-dir", "new"], ""),
-        1,
-    );
-    assert!(said.contains("hint: copy the archive again"), "{said}");
-
     home.set("DATABASE_URL", "postgres://wit@127.0.0.1:1/none");
     let said = refused(&home.run(WIT, &["up", "--port", "0"], ""), 1);
     assert!(said.contains("hint: start that PostgreSQL"), "{said}");
+}
+
+#[test]
+fn each_archive_that_can_not_be_restored_has_its_own_hint() {
+    let server = Server::start();
+    done(&server.home.run(WIT, &["up", "backup", "whole"], ""));
+    let whole = fs::read(server.home.path().join("whole")).expect("read");
+    fs::write(server.home.path().join("torn"), &whole[..whole.len() / 2]).expect("written");
+    fs::write(server.home.path().join("other"), "no archive").expect("written");
+    let both = "hint: to restore both: wit up restore --data-dir";
+    for (file, more, hint) in [
+        ("torn", &[][..], "hint: copy the archive again"),
+        ("other", &[], "hint: name an archive"),
+        ("whole", &["--repositories-only"], both),
+    ] {
+        let restore = ["up", "restore", file, "--data-dir", "new"];
+        let restore = [&restore[..], more].concat();
+        let said = refused(&server.home.run(WIT, &restore, ""), 1);
+        assert!(said.contains(hint), "{file}: {said}");
+    }
 }
 
 #[test]

@@ -107,21 +107,26 @@ fn with_hint(
     data_dir: &Path,
     context: &Context,
 ) -> anyhow::Error {
-    let again = match args.repositories_only {
-        true => again.arg("--repositories-only"),
-        false => again,
+    let again = again.arg(args.file.display().to_string());
+    let with = |options: &[(&'static str, bool)]| {
+        let given = options.iter().filter(|(_, is_given)| *is_given);
+        again.clone().args(given.map(|(option, _)| *option))
     };
-    let again = |option: &str| {
-        let again = again.clone().arg(args.file.display().to_string());
-        Hint::from(again.arg(option))
-    };
+    let (only, force) = ("--repositories-only", "--force");
     let hint = if let Some(TargetError::NotEmpty(_)) = error.downcast_ref() {
-        again("--force")
+        with(&[(only, args.repositories_only), (force, true)]).into()
     } else if error.is::<AlreadyRunning>() || error.is::<TargetError>() {
         command::stop(data_dir, context)
     } else if let Some(ArchiveError::RepositoriesOnly) = error.downcast_ref() {
-        again("--repositories-only")
-    } else if error.is::<ArchiveError>() {
+        with(&[(only, true), (force, args.force)]).into()
+    } else if let Some(ArchiveError::WithDatabase) = error.downcast_ref() {
+        Hint::from("to restore both: ").command(&with(&[(force, args.force)]))
+    } else if let Some(unusable) = error.downcast_ref::<ArchiveError>() {
+        let hint = match unusable {
+            ArchiveError::Newer(_) => "it takes the newer wit that wrote it",
+            ArchiveError::Foreign => "name an archive that wit up backup has written",
+            _ => "copy the archive again, or take another backup; nothing was changed",
+        };
         let message = match args.file == Path::new("-") {
             true => "can't restore from stdin".to_owned(),
             false => format!("can't restore {}", args.file.display()),
@@ -129,7 +134,7 @@ fn with_hint(
         let error = error.context(message);
         let message = failure::message(&error);
         return Failure::new(Exit::Failed, message)
-            .hint("copy the archive again, or take another backup; nothing was changed")
+            .hint(hint)
             .caused_by(error)
             .into();
     } else {

@@ -12,6 +12,8 @@ pub struct Identity {
     pub start_time: u64,
     /// Inode of its PID namespace (pid_namespaces(7)); `None` where the kernel has none.
     pub pid_namespace: Option<u64>,
+    /// Name of its machine: the initial PID namespace has the same inode on all.
+    pub machine: String,
 }
 
 /// A server that gets no signal from this process.
@@ -44,7 +46,7 @@ mod linux {
 
     use anyhow::{Context as _, bail};
     use rustix::io::Errno;
-    use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
     use super::super::Running;
     use super::{Identity, OutOfReach};
@@ -53,8 +55,10 @@ mod linux {
     /// Identity of this process; `None` where /proc does not show it.
     pub fn own_identity() -> Option<Identity> {
         Some(Identity {
-            start_time: start_time(getpid().as_raw_pid())?,
+            // Not by the pid: /proc may be that of the namespace above.
+            start_time: start_time("self")?,
             pid_namespace: own_namespace(),
+            machine: own_machine(),
         })
     }
 
@@ -97,7 +101,12 @@ mod linux {
             Err(error) => return Err(error).context("can't reach the server's process"),
         };
         let is_the_server = match &server.identity {
-            Some(identity) => start_time(server.pid) == Some(identity.start_time),
+            Some(identity) => match start_time(&server.pid.to_string()) {
+                Some(start_time) => start_time == identity.start_time,
+                // Hidden from this process (`hidepid` in proc(5)), as by the sandbox of a service that
+                // reloads itself. The lock is held, so what its holder wrote is true of this namespace.
+                None => identity.machine == own_machine(),
+            },
             // An older server has written none.
             None => lock_holder(pid_file) == u32::try_from(server.pid).ok(),
         };
@@ -113,12 +122,17 @@ mod linux {
         }
     }
 
+    fn own_machine() -> String {
+        let name = rustix::system::uname();
+        name.nodename().to_string_lossy().into_owned()
+    }
+
     fn own_namespace() -> Option<u64> {
         Some(fs::metadata("/proc/self/ns/pid").ok()?.ino())
     }
 
-    fn start_time(pid: i32) -> Option<u64> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    fn start_time(process: &str) -> Option<u64> {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
         // The second field, the program's name, may hold spaces and parentheses.
         let (_, from_third) = stat.rsplit_once(')')?;
         from_third.split_whitespace().nth(19)?.parse().ok()
