@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::machine::{Machine, age_tokens};
 use crate::support::platform::{PASSWORD, Server};
 use crate::support::proxy::{Fate, Proxy};
-use crate::support::{HELPER, Home, WIT, done, refused, text, trpc};
+use crate::support::{HELPER, Home, WIT, done, refused, text, trpc, until_within};
 
 /// Machine A behind a proxy, with a token `CI` that it keeps, and machine B of the same account.
 struct Two {
@@ -67,6 +67,32 @@ fn spoil(proxy: &Proxy, request: &'static str, fate: Fate) {
         }
         false => Fate::Forwarded,
     });
+}
+
+#[test]
+fn a_token_whose_command_was_killed_before_the_answer_is_revoked_by_the_next() {
+    let two = Two::new();
+    two.spoil_create(Fate::Silence);
+    let mut create = two.a.home.command(WIT);
+    create.args(["token", "create", "seen by nobody"]);
+    let mut create = create.spawn().expect("started");
+    let names = || {
+        let list = done(&two.b.run(WIT, &["token", "list", "--json"], ""));
+        let list: Vec<Value> = serde_json::from_str(&list).expect("JSON");
+        let names = list
+            .iter()
+            .map(|token| token["name"].as_str().unwrap_or_default().to_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    };
+    until_within(60, "the token is there", || {
+        names() == ["CI", "seen by nobody"]
+    });
+    create.kill().expect("killed");
+    create.wait().expect("over");
+    two.a.wit(&["status"]);
+    assert_eq!(names(), ["CI"]);
 }
 
 fn all_said(output: &Output) -> String {

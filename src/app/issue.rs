@@ -4,9 +4,10 @@
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
+use super::exec::journal::{Held, Journal};
 use super::session::{ApiSession, GitSite};
 use crate::api::lost::{self, Search};
-use crate::api::promises::{BIND, Precision, Promises, require};
+use crate::api::promises::{BIND, Precision, require};
 use crate::api::{ApiError, CreatedToken, NewToken, Token};
 use crate::config::Paths;
 use crate::credential::{AuthData, Credential, TokenInfo};
@@ -185,7 +186,7 @@ pub fn issue(paths: &Paths, session: &ApiSession, order: Order) -> Result<Issued
     if !order.new.repositories.is_empty() {
         require(api, promises.repositories, BIND)?;
     }
-    let made = create(session, &promises, order.new, order.last_day, order.store)?;
+    let made = create(paths, session, order.new, order.last_day, order.store)?;
     let Made {
         created,
         before,
@@ -219,12 +220,13 @@ struct Made {
 /// Creates once, and returns the tokens of before too. After a lost response it searches for the
 /// token that the request may have created.
 fn create(
+    paths: &Paths,
     session: &ApiSession,
-    promises: &Promises,
     mut new: NewToken,
     last_day: Option<Date>,
     store: bool,
 ) -> Result<Made, IssueError> {
+    let promises = &session.api.promises();
     let told = |error| match error {
         ApiError::NotFound => IssueError::NoTokenApi {
             server: session.name.clone(),
@@ -260,7 +262,15 @@ fn create(
         let server = session.name.clone();
         return Err(IssueError::Lifetime { server, longest });
     }
-    let error = match session.api.create(&new) {
+    // Where this process is killed before it has the answer, nobody has the secret: the next command
+    // revokes the token. Once there is an answer, what became of the token is told.
+    let record = record(paths, session, &new);
+    let answer = session.api.create(&new);
+    if let Some(record) = record {
+        // It was written just now into a directory of ours.
+        let _ = record.clear();
+    }
+    let error = match answer {
         Err(error) if error.may_be_carried_out() => error,
         // Gitea and Forgejo: "access token name has been used already".
         Err(ApiError::Refused { message })
@@ -314,6 +324,23 @@ fn create(
         tokens,
         next,
     })
+}
+
+/// Records a request that is about to be sent, where the server keeps the ids of requests: it tells
+/// nobody else's token from this one's otherwise. Without a record the token is created all the same.
+fn record(paths: &Paths, session: &ApiSession, new: &NewToken) -> Option<Held> {
+    let place = session.place.as_ref().filter(|_| !session.is_direct())?;
+    // Known only once it was asked for the list.
+    if !session.api.promises().request_ids {
+        return None;
+    }
+    let now = UnixTime::now();
+    let (server, account) = (place.server.to_string(), session.account.clone());
+    let mut journal = Journal::new(server, account, new.name.clone(), now);
+    journal.request_id = new.request_id?;
+    journal.repositories.clone_from(&new.repositories);
+    journal.ends = (new.expires_in_days).map(|days| now.plus(i64::from(days) * DAY));
+    Held::begin(paths, journal).ok()
 }
 
 /// Whole days from now, by the server's clock, to a date, so that a token ends on that day (UTC) and
