@@ -175,7 +175,7 @@ fn missing_values(error: &clap::Error, command: &Command) -> Option<String> {
     command.build();
     let wanted = command.get_arguments().filter(|argument| {
         let name = argument.to_string();
-        missing.iter().any(|missing| *missing == name)
+        missing.contains(&name)
     });
     let mut lists = wanted.filter_map(|argument| {
         let values = argument.get_possible_values();

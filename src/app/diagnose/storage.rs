@@ -162,7 +162,7 @@ impl Facts {
         };
         let is_well = matches!(probe, Some(Ok(())));
         let reachable = matches!(probe, None | Some(Ok(())));
-        let sites = sites(store.as_ref().ok().filter(|_| is_well));
+        let sites = sites(store.as_deref().ok().filter(|_| is_well));
         let items = store.as_ref().ok().filter(|_| reachable);
         Facts {
             config_error,
@@ -260,7 +260,7 @@ fn is_damaged(identity: &IdentityFile) -> bool {
     )
 }
 
-fn sites(store: Option<&Box<dyn Store>>) -> Vec<Site> {
+fn sites(store: Option<&dyn Store>) -> Vec<Site> {
     let sites = store.and_then(|store| store.sites().ok());
     let mut sites = sites.unwrap_or_default();
     sites.sort();
