@@ -206,3 +206,47 @@ fn without_a_command_a_new_user_is_led_to_a_push() {
     let said = refused(&machine.wit(&[]), 2);
     assert!(!said.contains("To push"), "{said}");
 }
+
+#[test]
+fn an_address_for_ssh_leads_to_https() {
+    let home = Home::new();
+    for address in [
+        "git@git.example.com:octo/hello.git",
+        "ssh://git@git.example.com:22/octo/hello.git",
+    ] {
+        let said = refused(&home.run(WIT, &["login", address], ""), 2);
+        assert!(said.contains("is an address for ssh"), "{said}");
+        assert!(
+            said.contains("wit login https://git.example.com\n"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn without_a_server_the_login_asks_which() {
+    let said = refused(&Home::new().run(WIT, &["login"], ""), 2);
+    assert!(said.contains("which server?"), "{said}");
+}
+
+#[test]
+fn a_name_that_no_server_takes_is_asked_for_again() {
+    let machine = Machine::new();
+    let line = format!("wit login {} --sign-up", machine.url);
+    let mut terminal = Terminal::run(&machine.home, &line);
+    terminal.shows("Username: ");
+    terminal.types("no spaces, please");
+    terminal.shows("Username: ");
+    terminal.types("ada");
+    terminal.shows("Email: ");
+    terminal.types("nobody");
+    terminal.shows("Email: ");
+    terminal.types("ada@example.com");
+    terminal.shows("8 to 128 characters");
+    terminal.shows("Password for ada at ");
+    terminal.types(PASSWORD);
+    terminal.shows("Repeat password: ");
+    terminal.types(PASSWORD);
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(0), "{screen}");
+}

@@ -74,6 +74,9 @@ impl Ask for Terminal {
 
     fn password(&self, account: &str, is_new: bool) -> Result<Secret, AskError> {
         let prompt = format!("Password for {} at {}", escaped(account), self.server);
+        if is_new && io::stdin().is_terminal() {
+            eprintln!("A password has 8 to 128 characters.");
+        }
         prompted(&prompt, "password", is_new, self.with_password()).map_err(answer)
     }
 
@@ -201,22 +204,33 @@ pub fn confirm_loss(question: &str, yes: bool, again: Suggestion) -> anyhow::Res
     }
 }
 
-/// Asks for a line that is shown. Where there is no terminal, `hint` says what to type instead.
-pub fn line(what: &str, hint: impl Into<Hint>) -> anyhow::Result<String> {
+/// Asks for a line, `what` being its name, until `check` has nothing to say against it: three times at
+/// most. Where there is no terminal, `hint` says what to type instead.
+pub fn line(
+    what: &str,
+    check: impl Fn(&str) -> Result<(), Failure>,
+    hint: impl Into<Hint>,
+) -> anyhow::Result<String> {
     let hint = hint.into();
     if !io::stdin().is_terminal() {
         return Err(no_terminal(hint));
     }
-    eprint!("{what}: ");
-    io::stderr().flush()?;
-    let mut line = String::new();
-    io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
-    match line.trim() {
-        "" => {
+    let mut tries = 1..=3;
+    loop {
+        eprint!("{what}: ");
+        io::stderr().flush()?;
+        let mut line = String::new();
+        io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
+        let line = line.trim();
+        if line.is_empty() {
             let message = format!("no {} was given", what.to_lowercase());
-            Err(Failure::new(Exit::Usage, message).hint(hint).into())
+            return Err(Failure::new(Exit::Usage, message).hint(hint).into());
         }
-        line => Ok(line.to_owned()),
+        match check(line) {
+            Ok(()) => return Ok(line.to_owned()),
+            Err(failure) if tries.next().is_none() => return Err(failure.into()),
+            Err(failure) => eprintln!("{failure}"),
+        }
     }
 }
 

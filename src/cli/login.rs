@@ -19,6 +19,7 @@ use crate::api::login::Login;
 use crate::api::server::ServerUrl;
 use crate::app::git_config;
 use crate::app::login::{self, Request, Way};
+use crate::app::session::SessionError;
 use crate::config::Config;
 use crate::names::{USERNAME_RULE, is_email, is_username};
 use crate::quote::{Hint, Suggestion};
@@ -70,8 +71,11 @@ fn forms() -> impl TypedValueParser<Value = Form> {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let config = Config::load(&context.paths).context("can't read the configuration")?;
     let server = match args.url.as_ref().or(args.server.as_ref()) {
-        Some(url) => parse_url(url)?,
-        None => session::server(&config, None)?,
+        Some(url) => {
+            refuse_ssh_address(url)?;
+            parse_url(url)?
+        }
+        None => session::server(&config, None).map_err(which_server)?,
     };
     refuse_clone_address(&server, &config)?;
     let given = git_host::Given {
@@ -184,6 +188,36 @@ fn refuse_options(args: &Args, server: &ServerUrl) -> Result<(), Failure> {
     }
 }
 
+/// The error where nobody has said at which server.
+fn which_server(error: SessionError) -> anyhow::Error {
+    match error {
+        SessionError::NoServer => Failure::new(Exit::Usage, "which server? None is known yet")
+            .hint("wit login https://your.server")
+            .into(),
+        other => other.into(),
+    }
+}
+
+/// Refuses an address of ssh, as hosts show it beside that of https, and names the server's.
+fn refuse_ssh_address(url: &str) -> Result<(), Failure> {
+    let address = match url.strip_prefix("ssh://") {
+        Some(rest) => rest,
+        None if url.contains("://") => return Ok(()),
+        None => url,
+    };
+    // `git@host:path` (git-clone(1)).
+    let Some((_, rest)) = address.split_once('@') else {
+        return Ok(());
+    };
+    let host = rest.split([':', '/']).next().unwrap_or_default();
+    let message = format!(
+        "{} is an address for ssh, which needs no token",
+        escaped(url)
+    );
+    let login = Suggestion::new("wit login").arg(format!("https://{host}"));
+    Err(Failure::new(Exit::Usage, message).hint(Hint::from("to use https there: ").command(&login)))
+}
+
 /// Refuses the address of a repository, which is pasted easily, and names the server's.
 fn refuse_clone_address(server: &ServerUrl, config: &Config) -> Result<(), Failure> {
     let text = server.to_string();
@@ -254,16 +288,19 @@ fn sign_up(args: &Args, server: &ServerUrl) -> anyhow::Result<Way> {
         let command = Suggestion::new("wit login").arg(server.to_string());
         command.args(options).arg("--password-stdin")
     };
-    let asked = |value: &Option<String>, what: &str| match value {
-        Some(value) => Ok(value.clone()),
-        None => line(what, hint()),
+    type Check<'a> = &'a dyn Fn(&str) -> Result<(), Failure>;
+    let named = |name: &str| match is_username(name) {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Usage, USERNAME_RULE).hint(hint())),
     };
-    let username = asked(&args.username, "Username")?;
-    if !is_username(&username) {
-        return Err(Failure::new(Exit::Usage, USERNAME_RULE).hint(hint()).into());
-    }
-    let email = asked(&args.email, "Email")?;
-    checked_email(&email)?;
+    let asked = |value: &Option<String>, what: &str, check: Check| match value {
+        Some(value) => check(value)
+            .map(|()| value.clone())
+            .map_err(anyhow::Error::from),
+        None => line(what, check, hint()),
+    };
+    let username = asked(&args.username, "Username", &named)?;
+    let email = asked(&args.email, "Email", &checked_email)?;
     Ok(Way::SignUp {
         email,
         username,

@@ -135,7 +135,7 @@ impl Interaction for Terminal<'_> {
     }
 
     fn username(&self, server: &ServerUrl) -> Result<String, AskError> {
-        line("Username", Self::with_password(server)).map_err(answer)
+        line("Username", |_| Ok(()), Self::with_password(server)).map_err(answer)
     }
 
     fn password(&self, server: &ServerUrl) -> Result<(Secret, Option<Secret>), AskError> {
