@@ -207,9 +207,10 @@ impl Database {
 
     /// Has the database answer the simplest question.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
-        Ok(read!(self, connection => {
-            sqlx::query("SELECT 1").execute(&mut *connection).await.map(drop)?
-        }))
+        read!(self, connection => {
+            sqlx::query("SELECT 1").execute(&mut *connection).await?;
+        });
+        Ok(())
     }
 
     /// Closes all connections; SQLite then folds its write-ahead log back in.
