@@ -486,14 +486,7 @@ fn a_token_of_an_unknown_account_is_meant_by_its_username() {
         .find_map(|line| line.split_once("wit token rotate"));
     let (_, options) = hint.expect("a hint");
     let mut resume = vec!["token", "rotate"];
-    resume.extend(
-        options
-            .split(", ")
-            .next()
-            .unwrap_or_default()
-            .split(' ')
-            .filter(|word| !word.is_empty()),
-    );
+    resume.extend(options.split(' ').filter(|word| !word.is_empty()));
     resume.extend(["--deliver-file", "new"]);
     done(&setup.wit(&resume));
     assert_eq!(setup.rotations(), 3);

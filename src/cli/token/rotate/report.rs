@@ -343,6 +343,10 @@ fn hint(error: &RotationError, left: &Journal, attended: bool, context: &Context
         _ if left.by_itself && !left.is_in_place() => {
             format!("wit token rotate --self; where you are logged in: {rotate} --resume")
         }
+        // It can't be undone, and the old id is of no token any more.
+        RotationError::Undelivered { .. } if left.is_in_place() => {
+            format!("fix it, then: {rotate} --resume")
+        }
         RotationError::Undelivered { .. } => {
             let again = again(left, context);
             format!("fix it, then: {again} --resume, or undo the rotation: {again} --abort")
