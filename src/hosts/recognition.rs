@@ -37,6 +37,13 @@ pub struct Recognized {
     pub endpoints: Option<Endpoints>,
 }
 
+/// Silence of a server that takes connections and has answered nothing yet.
+enum Silence {
+    Untried,
+    Kept(ApiError),
+    Broken,
+}
+
 /// Asks `server`, and then its root where it lies below a path. `None` is a server that fits none
 /// of the types. It fails where the server can't be reached, where plain http would leave this
 /// machine, and with [`ApiError::Failed`] where what fits none of them refused to answer.
@@ -46,13 +53,17 @@ pub fn recognize(server: &ServerUrl, reach: &Reach) -> Result<Option<Recognized>
         ..reach.clone()
     };
     let mut refusal = None;
-    let mut found = recognize_at(server, &reach, &mut refusal)?;
+    let mut silence = Silence::Untried;
+    let mut found = recognize_at(server, &reach, &mut refusal, &mut silence)?;
     let root = server.at("").origin().ascii_serialization();
     match ServerUrl::parse(&root) {
         Ok(root) if found.is_none() && root != *server => {
-            found = recognize_at(&root, &reach, &mut refusal)?;
+            found = recognize_at(&root, &reach, &mut refusal, &mut silence)?;
         }
         _ => {}
+    }
+    if let (None, Silence::Kept(error)) = (&found, silence) {
+        return Err(error.into());
     }
     match (found, refusal) {
         // A proxy, a rate limiter, or a server that is down says nothing of what it is.
@@ -66,22 +77,34 @@ fn recognize_at(
     server: &ServerUrl,
     reach: &Reach,
     refusal: &mut Option<u16>,
+    silence: &mut Silence,
 ) -> Result<Option<Recognized>, OAuthError> {
     let mut get = |path: &str| {
         let url = server.at(path);
         let answer = client(&url, reach)?.request(Method::GET, url, Auth::Nobody, None);
         match answer {
             Ok(answer) => {
+                *silence = Silence::Broken;
                 if matches!(answer.status, 403 | 429 | 500..) {
                     refusal.get_or_insert(answer.status);
                 }
                 Ok(Some(answer))
             }
             Err(ApiError::Failed { status }) => {
+                *silence = Silence::Broken;
                 refusal.get_or_insert(status);
                 Ok(None)
             }
-            Err(ApiError::Malformed { .. } | ApiError::Lost { .. }) => Ok(None),
+            Err(error @ ApiError::Lost { .. }) => {
+                if matches!(silence, Silence::Untried) {
+                    *silence = Silence::Kept(error);
+                }
+                Ok(None)
+            }
+            Err(ApiError::Malformed { .. }) => {
+                *silence = Silence::Broken;
+                Ok(None)
+            }
             Err(error) => Err(OAuthError::from(error)),
         }
     };
