@@ -1,7 +1,7 @@
 //! The tables of the wit platform, on SQLite and on PostgreSQL: shared by `api` and `platform`.
 //!
 //! The same SQL text serves both: `$1` placeholders, quoted `"user"`, times and ids bound as
-//! parameters, times as [`Timestamp`]s. The server's limits are kept here rather than in routes, because `wit token` in
+//! parameters, times as `Timestamp`s. The server's limits are kept here rather than in routes, because `wit token` in
 //! direct mode comes this way too.
 
 pub mod accounts;

@@ -100,3 +100,18 @@ fn a_server_that_does_not_answer_is_not_taken_for_one_that_is_no_wit_server() {
         is_asked_only_what_it_is(&server);
     }
 }
+
+#[test]
+fn an_older_server_on_this_machine_is_logged_in_to_by_what_was_given_for_it() {
+    let server = Server::reading(|head, _| match head.lines().next().unwrap_or_default() {
+        "GET /api/v1/profile HTTP/1.1" => {
+            answer(200, r#"{"username":"ada","email":"ada@example.com"}"#)
+        }
+        "GET /api/tokens HTTP/1.1" => answer(200, "[]"),
+        _ => answer(404, r#"{"message":"Not found"}"#),
+    });
+    let words = ["login", &server.url, "--username", "ada", "--session-stdin"];
+    let output = Home::new().run(WIT, &words, &format!("{SECRET}\n"));
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}

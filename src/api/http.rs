@@ -484,6 +484,13 @@ impl Client {
 }
 
 impl Answer {
+    /// Returns whether the body is said to be JSON.
+    pub fn is_json(&self) -> bool {
+        let kind = self.headers.get(reqwest::header::CONTENT_TYPE);
+        kind.and_then(|kind| kind.to_str().ok())
+            .is_some_and(|kind| kind.starts_with("application/json"))
+    }
+
     /// The document of a success; the error that any other status means.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         self.done()?;
