@@ -211,7 +211,7 @@ fn without_its_identity_nothing_is_read_and_no_new_one_is_made() {
     let (here, other) = (site("host"), site("other"));
     files.store.write(&here, &secret("hush")).unwrap();
     std::fs::remove_file(files.identity()).unwrap();
-    let lost = |result| matches!(result, Err(StoreError::Unavailable { .. }));
+    let lost = |result| matches!(result, Err(StoreError::Identity { .. }));
     assert!(lost(files.store.read(&here).map(drop)));
     assert!(lost(files.store.sites().map(drop)));
     assert!(lost(files.store.write(&other, &secret("new"))));
