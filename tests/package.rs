@@ -78,16 +78,19 @@ fn package(dir: &Path) -> PathBuf {
     package
 }
 
-/// The files of an asset: one, or those that `*.1` means.
+/// The files of an asset: one, or those that `*.END` means.
 fn sources(checkout: &Path, release: &Path, from: &str) -> Vec<PathBuf> {
     if let Some(("target/release", program)) = from.rsplit_once('/') {
         return vec![release.join(program)];
     }
-    let Some(dir) = from.strip_suffix("/*.1") else {
+    let Some((dir, end)) = from.split_once("/*.") else {
         return vec![checkout.join(from)];
     };
-    let dir = checkout.join(dir);
-    files(&dir).into_iter().map(|file| dir.join(file)).collect()
+    let entries = fs::read_dir(checkout.join(dir)).expect("a directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|of| of == end))
+        .collect()
 }
 
 /// A machine with an empty package database, below a directory.
