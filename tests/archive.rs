@@ -136,25 +136,23 @@ fn an_archive_is_installed_where_nothing_can_be_built() {
     assert!(!machine.prefix.exists(), "{:?}", files(&machine.prefix));
 }
 
+/// The directory of an archive that was unpacked beside it.
+fn unpacked(archive: &Path) -> PathBuf {
+    let dir = archive.parent().expect("a directory");
+    let status = Command::new("tar")
+        .arg("-xf")
+        .arg(archive)
+        .current_dir(dir)
+        .status();
+    assert!(status.expect("tar").success());
+    let name = archive.file_name().and_then(|name| name.to_str());
+    dir.join(name.expect("UTF-8").trim_end_matches(".tar.gz"))
+}
+
 #[test]
 fn an_unpacked_archive_installs_itself() {
     let dir = tempfile::tempdir().expect("a directory");
-    let archive = small(dir.path());
-    let unpacked = Command::new("tar")
-        .arg("-xf")
-        .arg(&archive)
-        .current_dir(dir.path())
-        .status();
-    assert!(unpacked.expect("tar").success());
-    let name = archive
-        .file_name()
-        .expect("a name")
-        .to_str()
-        .expect("UTF-8");
-    let script = dir
-        .path()
-        .join(name.trim_end_matches(".tar.gz"))
-        .join("install.sh");
+    let script = unpacked(&small(dir.path())).join("install.sh");
     let machine = Bare::new();
     let (said, done) = machine.install(&script, &[]);
     assert!(done && machine.prefix.join("bin/wit").exists(), "{said}");
@@ -163,16 +161,7 @@ fn an_unpacked_archive_installs_itself() {
 #[test]
 fn every_link_of_the_documentation_leads_somewhere_in_the_archive() {
     let dir = tempfile::tempdir().expect("a directory");
-    let archive = small(dir.path());
-    let unpacked = Command::new("tar")
-        .arg("-xf")
-        .arg(&archive)
-        .current_dir(dir.path())
-        .status();
-    assert!(unpacked.expect("tar").success());
-    let name = archive.file_name().and_then(|name| name.to_str());
-    let name = name.expect("UTF-8").trim_end_matches(".tar.gz");
-    let root = dir.path().join(name);
+    let root = unpacked(&small(dir.path()));
     let pages: Vec<PathBuf> = files(&root)
         .into_iter()
         .filter(|file| file.extension().is_some_and(|end| end == "md"))
