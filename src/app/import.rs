@@ -194,6 +194,7 @@ fn gcm() -> Result<Findings, ImportError> {
     {
         kinds[..=at].rotate_right(1);
     }
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut))]
     let mut unread = None;
     for kind in kinds {
         match (kind, &plain, &pass) {

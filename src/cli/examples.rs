@@ -1,6 +1,9 @@
 //! Examples of each command: one to three, shown by `--help` and in
 //! the man pages, narrow enough for 80 columns. The tests run each of them.
 
+// Some are of commands that not every build has.
+#![cfg_attr(not(all(feature = "platform", unix)), allow(dead_code))]
+
 pub const WIT: &str = "\
 Examples:
   # Sign in, let git ask wit, and give it a token

@@ -73,7 +73,9 @@ pub fn is_root() -> bool {
 /// A user and a group by their numbers, which there are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
+    /// Its user.
     pub user: u32,
+    /// Its group.
     pub group: u32,
 }
 
