@@ -87,7 +87,7 @@ pub fn aside(path: &Path) -> String {
     format!("mv {} {}", quoted(path), quoted(kept))
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

@@ -229,6 +229,7 @@ mod tests {
         let old = std::time::SystemTime::now() - ABANDONED;
         let file = File::options().write(true).open(&lock).expect("open");
         file.set_modified(old).expect("aged");
+        drop(file);
         assert!(abandoned(&paths).is_empty());
         assert!(!lock.exists());
     }
