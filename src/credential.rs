@@ -2,12 +2,17 @@
 
 use std::fmt;
 
-/// Azure DevOps by its present address.
-pub const AZURE: &str = "dev.azure.com";
-
 use crate::expiry::{CLOCK_MARGIN, DAY, Expiry, UnixTime};
 use crate::secret::Secret;
 use crate::sign_in::{SignIn, Upkeep};
+
+/// Azure DevOps by its present address.
+pub const AZURE: &str = "dev.azure.com";
+
+/// The command that has git say for which path of a site it asks: at Azure DevOps, for which organization.
+pub fn use_http_path(site: &Site) -> String {
+    format!("git config --global credential.{site}.useHttpPath true")
+}
 
 /// A protocol and a host with its port: what one stored item is about.
 ///

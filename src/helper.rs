@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use crate::config::Paths;
-use crate::credential::{AuthData, Credential, Credentials, Description, Site};
+use crate::credential::{AuthData, Credential, Credentials, Description, Site, use_http_path};
 use crate::expiry::UnixTime;
 use crate::secret::Secret;
 use crate::sign_in::{self, SignIn, Upkeep};
@@ -248,8 +248,8 @@ fn get(site: &Site, request: &Description, env: &Env) -> Result<wire::Answer, He
             let of_organization = |entry: &Credential| entry.path.is_some();
             if request.lacks_organization() && credentials.0.iter().any(of_organization) {
                 trace::tell(format_args!(
-                    "git does not say which organization of {site} it asks for; type: \
-                     git config --global credential.{site}.useHttpPath true"
+                    "git does not say which organization of {site} it asks for; type: {}",
+                    use_http_path(site)
                 ));
             }
             trace::note(format_args!("nothing that fits is stored for {site}"));

@@ -486,7 +486,7 @@ impl Client {
 impl Answer {
     /// Returns whether the body is said to be JSON.
     pub fn is_json(&self) -> bool {
-        let kind = self.headers.get(reqwest::header::CONTENT_TYPE);
+        let kind = self.headers.get(CONTENT_TYPE);
         kind.and_then(|kind| kind.to_str().ok())
             .is_some_and(|kind| kind.starts_with("application/json"))
     }

@@ -1,5 +1,6 @@
 //! Questions to a person at a terminal, and lines of stdin where a script answers.
 
+use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::time::Duration;
 
@@ -82,20 +83,24 @@ impl Ask for Terminal {
 
     fn show_code(&self, code: &device::Asked) {
         let opened = self.opens_browser && open_in_browser(&code.address);
-        let place = match opened {
-            true => "Go to the browser window that was opened, or to",
-            false => "Open in a browser",
-        };
-        let lifetime = time(code.life);
-        eprintln!(
-            "{place}\n\n  {}\n\nand enter this code:\n\n  {}\n\nIt expires in {lifetime}. Press Ctrl-C to cancel.",
-            code.address, code.user_code
-        );
+        tell_code(opened, &code.address, &code.user_code, code.life);
     }
 
     fn confirm(&self, question: &str) -> Result<(), AskError> {
         confirm(question, self.agrees).map_err(answer)
     }
+}
+
+/// Says where a code is to be entered.
+pub fn tell_code(is_open: bool, address: impl Display, code: &str, lifetime: Duration) {
+    let place = match is_open {
+        true => "Go to the browser window that was opened, or to",
+        false => "Open in a browser",
+    };
+    let lifetime = time(lifetime);
+    eprintln!(
+        "{place}\n\n  {address}\n\nand enter this code:\n\n  {code}\n\nIt expires in {lifetime}. Press Ctrl-C to cancel."
+    );
 }
 
 /// The owner of an account whose host requires the password itself: at the terminal, or by the lines

@@ -103,10 +103,7 @@ fn own_server(data_dir: &Path, context: &Context) -> server::OwnServer {
 
 #[cfg(not(all(feature = "platform", unix)))]
 fn own_server(_: &Path, _: &Context) -> server::OwnServer {
-    server::OwnServer {
-        down: "wit down".to_owned(),
-        up: "wit up".to_owned(),
-    }
+    server::OwnServer::default()
 }
 
 /// The server that was named, else all that are known, `WIT_URL`'s among them.

@@ -1,6 +1,6 @@
 //! `wit help` and `wit version`, the commands in groups, and the first steps of a new user.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use clap::builder::StyledStr;
 use clap::{CommandFactory, Subcommand};
@@ -135,8 +135,6 @@ pub fn first_steps() {
         text += "No server? `wit up --user ada` starts one on this machine.\n\n";
     }
     let help = Cli::command().after_help("").render_help();
-    match output::takes_colour() {
-        true => eprint!("{text}{}", help.ansi()),
-        false => eprint!("{text}{help}"),
-    }
+    // As clap writes it: in the colours that stderr takes. Where that can't be written the exit code says it.
+    let _ = write!(anstream::stderr(), "{text}{}", help.ansi());
 }

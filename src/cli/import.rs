@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::output::{self, escaped, quoted};
+use super::output::{self, escaped, lossy, quoted};
 use super::{Context, Exit, Failure};
 use crate::app::import::{self, ImportError};
-use crate::credential::{AZURE, Site};
+use crate::credential::{AZURE, Site, use_http_path};
 use crate::import::{Fate, Findings, Found};
 use crate::store::select;
 
@@ -90,7 +90,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
                 _ => format!("{left} entries were not imported.\n"),
             });
             text.push_str(&accounts(&findings));
-            text.push_str(organizations(&findings));
+            text.push_str(&organizations(&findings));
         }
         output::print(text.as_bytes())?;
     }
@@ -209,15 +209,10 @@ impl Report<'_> {
     fn json(&self) -> Value {
         let entries: Vec<Value> = (self.done.iter())
             .map(|(found, fate)| {
-                let text = |bytes: &Option<Vec<u8>>| {
-                    bytes
-                        .as_deref()
-                        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-                };
                 json!({
                     "site": found.site.to_string(),
-                    "username": text(&found.credential.username),
-                    "path": text(&found.credential.path),
+                    "username": lossy(&found.credential.username),
+                    "path": lossy(&found.credential.path),
                     "result": match fate {
                         Fate::Taken => "taken",
                         Fate::Replaced => "replaced",
@@ -243,10 +238,7 @@ impl Report<'_> {
 
 /// The site, path and username, without control characters.
 fn in_words(found: &Found) -> String {
-    let shown = |bytes: &Option<Vec<u8>>| {
-        let text = bytes.as_deref().map(String::from_utf8_lossy);
-        escaped(&text.unwrap_or_default())
-    };
+    let shown = |bytes| escaped(&lossy(bytes).unwrap_or_default());
     let mut words = found.site.to_string();
     if found.credential.path.is_some() {
         let _ = write!(words, "/{}", shown(&found.credential.path));
@@ -262,8 +254,7 @@ fn accounts(findings: &Findings) -> String {
     for site in sites(findings) {
         let of_site = |found: &&Found| found.site == *site && found.credential.path.is_none();
         let names: Vec<_> = (findings.found.iter().filter(of_site))
-            .filter_map(|found| found.credential.username.as_deref())
-            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .filter_map(|found| lossy(&found.credential.username))
             .collect();
         if let [first, _, ..] = names.as_slice() {
             let key = quoted(format!("credential.{site}.username"));
@@ -281,15 +272,13 @@ fn accounts(findings: &Findings) -> String {
 }
 
 /// The command that has git say which organization of Azure DevOps it asks for.
-fn organizations(findings: &Findings) -> &'static str {
-    let mut sites = findings.found.iter().map(|found| found.site.host());
-    match sites.any(|host| host == AZURE) {
-        true => {
-            "For git to say which organization of Azure DevOps it asks for:\n  \
-             git config --global credential.https://dev.azure.com.useHttpPath true\n"
-        }
-        false => "",
-    }
+fn organizations(findings: &Findings) -> String {
+    let azure = sites(findings)
+        .into_iter()
+        .find(|site| site.host() == AZURE);
+    let command = azure.map(use_http_path);
+    let what = "For git to say which organization of Azure DevOps it asks for:";
+    command.map_or(String::new(), |command| format!("{what}\n  {command}\n"))
 }
 
 /// Commands that remove the source, which was left as it is.
@@ -351,18 +340,13 @@ fn farewell(source: Source, files: &[PathBuf], findings: &Findings) -> String {
 
 /// The request by which Git Credential Manager erases an entry, as words for printf(1).
 fn erased_by_gcm(found: &Found) -> String {
-    let text = |bytes: &Option<Vec<u8>>| {
-        bytes
-            .as_deref()
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-    };
-    let username = text(&found.credential.username);
+    let username = lossy(&found.credential.username);
     // Its username there is the person's, and ours the organization's.
     let username = username.filter(|_| found.site.host() != AZURE);
     let lines = [
         ("protocol", Some(found.site.protocol().to_owned())),
         ("host", Some(found.site.host().to_owned())),
-        ("path", text(&found.credential.path)),
+        ("path", lossy(&found.credential.path)),
         ("username", username),
     ];
     let words = lines

@@ -105,6 +105,12 @@ pub fn next(context: &Context, command: impl fmt::Display) {
     }
 }
 
+/// A value of git's as text, which it need not be.
+pub fn lossy(bytes: &Option<Vec<u8>>) -> Option<String> {
+    let bytes = bytes.as_deref()?;
+    Some(String::from_utf8_lossy(bytes).into_owned())
+}
+
 /// Text in which the home directory is `~`, as people write it. Not for commands to paste, nor JSON.
 pub fn tilde(text: &str) -> String {
     let Some(home) = config::variable("HOME").filter(|home| home.len() > 1) else {

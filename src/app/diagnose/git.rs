@@ -78,7 +78,7 @@ impl Facts {
             locked: git_config::lasting_lock(),
             version: version
                 .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-            exceptions: git_config::exceptions().unwrap_or_default(),
+            exceptions: git_config::exceptions(configured).unwrap_or_default(),
             conditional: chain::conditional(configured).unwrap_or_default(),
             not_asked: urls.len().saturating_sub(MAX_SITES),
             unreadable: entries.err(),
@@ -276,7 +276,8 @@ fn check_chain(chain: &Chain) -> Vec<Finding> {
 /// Another helper that git asks, `first` or behind ours.
 fn check_other(helper: &Entry, first: bool) -> Finding {
     let name = name(&helper.value);
-    let what = match Keeping::of(&helper.value) {
+    let keeping = Keeping::of(&helper.value);
+    let what = match keeping {
         Keeping::PlainText => "keeps a copy of each secret in plain text",
         Keeping::Memory => "keeps copies in memory for a time",
         Keeping::Copies => "keeps copies",
@@ -294,7 +295,7 @@ fn check_other(helper: &Entry, first: bool) -> Finding {
             return Finding::ok("other-helper", what);
         }
     };
-    let finding = match (Keeping::of(&helper.value), first) {
+    let finding = match (keeping, first) {
         (Keeping::PlainText, _) => {
             Finding::wrong("plain-text", format!("the helper {name} {what}"))
                 .why("git hands whatever worked to every helper of the chain")

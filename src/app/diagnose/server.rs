@@ -25,8 +25,8 @@ pub struct Facts {
     url: String,
     /// The host and port, where it is this machine.
     loopback_port: Option<u16>,
-    /// The commands that stop and start it, where this machine's `wit up` has started it.
-    own: Option<OwnServer>,
+    /// The commands that stop and start it, where it is this machine's.
+    own: OwnServer,
     /// The form of its token API that was remembered, and the one it answered in.
     form: Option<String>,
     answered: Result<Option<&'static str>, ApiError>,
@@ -66,6 +66,16 @@ pub struct OwnServer {
     pub down: String,
     /// Starts it, without its port.
     pub up: String,
+}
+
+impl Default for OwnServer {
+    /// One of which no data directory is known.
+    fn default() -> Self {
+        OwnServer {
+            down: "wit down".to_owned(),
+            up: "wit up".to_owned(),
+        }
+    }
 }
 
 /// A token that git is given.
@@ -115,7 +125,8 @@ impl Facts {
             loopback_port: server.is_loopback().then(|| server.port()),
             own: known
                 .and_then(|known| known.data_dir.as_deref())
-                .map(means.own),
+                .map(means.own)
+                .unwrap_or_default(),
             form: known.and_then(|known| known.api.clone()),
             answered: Ok(None),
             skew: None,
@@ -337,6 +348,7 @@ pub fn check(facts: &Facts, now: UnixTime) -> Vec<Finding> {
 }
 
 fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
+    let OwnServer { down, up } = &facts.own;
     let url = &facts.url;
     let why = error.to_string();
     if facts.session == Session::None && !facts.by_environment && !facts.is_direct() {
@@ -382,20 +394,14 @@ fn check_absence(facts: &Facts, error: &ApiError) -> Finding {
             let finding = Finding::wrong("server", format!("{url} answers with errors"))
                 .why(format!("{why}; its own log says more"));
             return match facts.loopback_port {
-                Some(port) => finding.fix(match &facts.own {
-                    Some(OwnServer { down, up }) => format!("{down} && {up} --port {port}"),
-                    None => format!("wit down && wit up --port {port}"),
-                }),
+                Some(port) => finding.fix(format!("{down} && {up} --port {port}")),
                 None => finding.fix(format!("sleep 60; wit doctor --server {url}")),
             };
         }
     }
     let finding = Finding::wrong("server", format!("{url} can't be reached")).why(why);
     match facts.loopback_port {
-        Some(port) => finding.fix(match &facts.own {
-            Some(OwnServer { up, .. }) => format!("{up} --port {port}"),
-            None => format!("wit up --port {port}"),
-        }),
+        Some(port) => finding.fix(format!("{up} --port {port}")),
         None if facts.proxied => {
             let host = url.trim_start_matches("https://");
             let host = host.split(['/', ':']).next().unwrap_or(host);
@@ -538,7 +544,7 @@ mod tests {
         Facts {
             url: url.to_owned(),
             loopback_port: None,
-            own: None,
+            own: OwnServer::default(),
             form: None,
             answered,
             skew: None,

@@ -267,12 +267,23 @@ fn asked(
 
 /// Returns whether git asks our helper about a URL; `true` where git itself can't tell.
 pub fn asks_ours(url: &str) -> bool {
-    let asks = || -> Result<bool, Error> {
-        let entries = entries(Place::Here)?;
-        let run = run_for(&entries, url, Place::Here)?;
-        Ok(run.iter().any(|&at| is_ours(&entries[at].value)))
-    };
-    asks().unwrap_or(true)
+    let asked = entries(Place::Here).and_then(|entries| runs_ours(&entries, url));
+    asked.unwrap_or(true)
+}
+
+/// Returns whether git runs our helper among `entries` for `url`.
+pub fn runs_ours(entries: &[Entry], url: &str) -> Result<bool, Error> {
+    let run = run_for(entries, url, Place::Here)?;
+    let mut run = run.into_iter().filter_map(|at| entries.get(at));
+    Ok(run.any(|entry| is_ours(&entry.value)))
+}
+
+/// The URLs, or parts of one, that have helpers of their own, each once.
+pub fn patterns(entries: &[Entry]) -> Vec<&str> {
+    let mut patterns: Vec<&str> = entries.iter().filter_map(Entry::pattern).collect();
+    patterns.sort_unstable();
+    patterns.dedup();
+    patterns
 }
 
 /// The lines that hold a value of `key`, counted from 1, in the text of a configuration file.

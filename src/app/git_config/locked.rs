@@ -93,8 +93,8 @@ impl Locked {
             _twin: twin,
             text: None,
         };
-        let dir = locked.file.parent().unwrap_or(&locked.file);
-        config::hand_over(&locked.written, dir).map_err(|error| io_error(&locked.file, error))?;
+        config::hand_over(&locked.written, dir_of(&locked.file))
+            .map_err(|error| io_error(&locked.file, error))?;
         locked.text = match fs::read(&locked.file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             read => Some(read.map_err(|error| io_error(&locked.file, error))?),

@@ -381,18 +381,15 @@ fn unread(file: PathBuf, scope: Scope) -> Error {
 
 /// The URLs with settings of their own for which git does not run our helper, or others before it.
 /// None where git runs ours for no other site either.
-pub fn exceptions() -> Result<Vec<Exception>, Error> {
-    let entries = chain::entries(Place::Here)?;
-    match is_run(&entries, ANY_SITE)? {
-        true => exceptions_among(&entries),
+pub fn exceptions(entries: &[chain::Entry]) -> Result<Vec<Exception>, Error> {
+    match chain::runs_ours(entries, ANY_SITE)? {
+        true => exceptions_among(entries),
         false => Ok(Vec::new()),
     }
 }
 
 fn exceptions_among(entries: &[chain::Entry]) -> Result<Vec<Exception>, Error> {
-    let mut patterns: Vec<&str> = entries.iter().filter_map(chain::Entry::pattern).collect();
-    patterns.sort_unstable();
-    patterns.dedup();
+    let patterns = chain::patterns(entries);
     if patterns.is_empty() {
         return Ok(Vec::new());
     }
@@ -476,12 +473,8 @@ pub struct Unhelped {
 /// Finds the sites for which git runs no helper.
 pub fn without_helper() -> Result<Unhelped, Error> {
     let entries = chain::entries(Place::Here)?;
-    let mut patterns: Vec<&str> = entries.iter().filter_map(chain::Entry::pattern).collect();
-    patterns.sort_unstable();
-    patterns.dedup();
-    let urls = patterns
-        .into_iter()
-        .map(|pattern| Some(chain::example(pattern)));
+    let patterns = chain::patterns(&entries).into_iter();
+    let urls = patterns.map(|pattern| Some(chain::example(pattern)));
     let mut without = Vec::new();
     for url in std::iter::once(None).chain(urls) {
         let asked = url.as_deref().unwrap_or(ANY_SITE);
@@ -495,17 +488,11 @@ pub fn without_helper() -> Result<Unhelped, Error> {
     })
 }
 
-fn is_run(entries: &[chain::Entry], url: &str) -> Result<bool, Error> {
-    let run = chain::run_for(entries, url, Place::Here)?;
-    let mut run = run.into_iter().filter_map(|at| entries.get(at));
-    Ok(run.any(|entry| is_ours(&entry.value)))
-}
-
 /// The command that has git ask our helper about `url`, or ends what keeps it from that.
 pub fn fix(url: &str) -> Result<String, Error> {
     let entries = chain::entries(Place::Here)?;
     // Where every other site has it, this one has settings of its own.
-    let host = is_run(&entries, ANY_SITE)?.then_some(url);
+    let host = chain::runs_ours(&entries, ANY_SITE)?.then_some(url);
     setup(&entries, host)
 }
 

@@ -15,6 +15,7 @@ use crate::cli::ask::first_line;
 use crate::cli::output::{self, escaped};
 use crate::cli::session;
 use crate::cli::{AtHost, Context, Exit};
+use crate::credential::use_http_path;
 use crate::hosts::BuiltInClient;
 use crate::oauth::split_scopes;
 use crate::quote::Suggestion;
@@ -211,12 +212,8 @@ fn report(done: &LoggedIn, given: &Given, context: &Context) -> anyhow::Result<E
         }
     }
     if done.host == HostType::Azure && done.lacks_http_path {
-        let site = session::parse_url(server)?
-            .at("")
-            .origin()
-            .ascii_serialization();
-        let key = format!("credential.{site}.useHttpPath");
-        let config = Suggestion::new("git config --global").arg(key).arg("true");
+        let site = session::site_of(&session::parse_url(server)?)?;
+        let config = use_http_path(&site);
         eprintln!("hint: for git to say which organization it asks for: {config}");
     }
     if done.is_first {

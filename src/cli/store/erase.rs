@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::app::stored::Selected;
 use crate::cli::confirm::confirm;
-use crate::cli::output::{self, escaped, quoted};
+use crate::cli::output::{self, escaped, lossy, quoted};
 use crate::cli::{Context, Exit, Failure, session};
 use crate::credential::{Credential, Site};
 use crate::quote::Suggestion;
@@ -111,11 +111,6 @@ fn tell_what_lives_on(erased: &[Credential], sessions: &[String], site: &Site) {
             escaped(account)
         );
     }
-}
-
-fn lossy(bytes: &Option<Vec<u8>>) -> Option<String> {
-    let bytes = bytes.as_deref()?;
-    Some(String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn name(entry: &Credential) -> String {

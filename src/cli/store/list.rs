@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::app::stored::{self, Default, Entry, Source, State};
-use crate::cli::output::{self, escaped};
+use crate::cli::output::{self, escaped, lossy};
 use crate::cli::{Context, Exit, table};
 use crate::expiry::UnixTime;
 use crate::quote::Suggestion;
@@ -45,11 +45,6 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         true => Exit::Done,
         false => Exit::Attention,
     })
-}
-
-fn lossy(bytes: &Option<Vec<u8>>) -> Option<String> {
-    let bytes = bytes.as_deref()?;
-    Some(String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// Programs are told of an entry by this.

@@ -126,7 +126,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         replace_by,
     } = issued;
     completion::created(&context.paths, &api_session.name, &created.token);
-    let site = place.as_ref().map(|place| place.site.to_string());
+    // Said to a person alone.
+    let told = place.as_ref().filter(|_| !context.json && !args.quiet);
+    let site = told.map(|place| place.site.to_string());
     let shown = Shown {
         print,
         quiet: args.quiet,
@@ -140,7 +142,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if context.json {
         return Ok(Exit::Done);
     }
-    if let Some(is_asked) = shown.is_asked.filter(|_| !args.quiet) {
+    if let Some(is_asked) = shown.is_asked {
         output::next(context, if is_asked { "git push" } else { "wit setup" });
     }
     let is_default = args.expires.is_none() && args.expires_on.is_none();
@@ -289,7 +291,7 @@ struct Shown<'a> {
     print: bool,
     quiet: bool,
     stored: Option<&'a GitSite>,
-    /// Whether git asks the helper about the site that it is stored for.
+    /// Whether git asks the helper about the site that it is stored for; `None` where nobody is told.
     is_asked: Option<bool>,
     replace_by: Option<Expiry>,
     /// The id of the stored token whose place it took.

@@ -1,9 +1,13 @@
 //! The process of a server, told from every other: a pid alone is a number that the kernel gives out
 //! again, and that is another process's in another PID namespace.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
+
+use super::Running;
 
 /// Identity of a process beyond its pid, as /proc shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,12 @@ pub enum OutOfReach {
     },
 }
 
+/// The pid of a server; an error where its file holds none.
+fn pid_of(server: &Running, pid_file: &Path) -> anyhow::Result<Pid> {
+    let pid = Pid::from_raw(server.pid).filter(|_| server.pid > 0);
+    pid.with_context(|| format!("{} holds no pid", pid_file.display()))
+}
+
 #[cfg(target_os = "linux")]
 pub use linux::{is_of_another_namespace, own_identity, send};
 
@@ -44,12 +54,11 @@ mod linux {
     use std::os::unix::fs::MetadataExt;
     use std::path::Path;
 
-    use anyhow::{Context as _, bail};
+    use anyhow::Context as _;
     use rustix::io::Errno;
-    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-    use super::super::Running;
-    use super::{Identity, OutOfReach};
+    use super::{Identity, OutOfReach, Running, pid_of};
     use crate::system::lock_holder;
 
     /// Identity of this process; `None` where /proc does not show it.
@@ -80,9 +89,7 @@ mod linux {
         pid_file: &Path,
         is_still_it: impl Fn() -> anyhow::Result<bool>,
     ) -> anyhow::Result<bool> {
-        let Some(pid) = Pid::from_raw(server.pid).filter(|_| server.pid > 0) else {
-            bail!("{} holds no pid", pid_file.display());
-        };
+        let pid = pid_of(server, pid_file)?;
         if is_of_another_namespace(server) {
             let data_dir = pid_file.parent().unwrap_or(pid_file).to_owned();
             return Err(OutOfReach::OtherNamespace(data_dir).into());
@@ -147,11 +154,10 @@ pub use elsewhere::{is_of_another_namespace, own_identity, send};
 mod elsewhere {
     use std::path::Path;
 
-    use anyhow::{Context as _, bail};
-    use rustix::process::{Pid, Signal, kill_process};
+    use anyhow::Context as _;
+    use rustix::process::{Signal, kill_process};
 
-    use super::super::Running;
-    use super::Identity;
+    use super::{Identity, Running, pid_of};
 
     pub fn own_identity() -> Option<Identity> {
         None
@@ -167,9 +173,7 @@ mod elsewhere {
         pid_file: &Path,
         is_still_it: impl Fn() -> anyhow::Result<bool>,
     ) -> anyhow::Result<bool> {
-        let Some(pid) = Pid::from_raw(server.pid).filter(|_| server.pid > 0) else {
-            bail!("{} holds no pid", pid_file.display());
-        };
+        let pid = pid_of(server, pid_file)?;
         if !is_still_it()? {
             return Ok(false);
         }

@@ -9,7 +9,7 @@ use super::Given;
 use crate::api::server::ServerUrl;
 use crate::app::AskError;
 use crate::app::host_login::{Interaction, Notice, Way};
-use crate::cli::ask::{answer, asked, first_line, line, no_terminal, time};
+use crate::cli::ask::{answer, asked, first_line, line, no_terminal, tell_code};
 use crate::cli::failure::register;
 use crate::cli::login::browser::open_in_browser;
 use crate::cli::output::escaped;
@@ -161,15 +161,8 @@ impl Interaction for Terminal<'_> {
     }
 
     fn show_code(&self, pending: &device::Pending, is_open: bool) {
-        let place = match is_open {
-            true => "Go to the browser window that was opened, or to",
-            false => "Open in a browser",
-        };
-        let lifetime = time(pending.lifetime);
-        eprintln!(
-            "{place}\n\n  {}\n\nand enter this code:\n\n  {}\n\nIt expires in {lifetime}. Press Ctrl-C to cancel.",
-            pending.address, pending.user_code
-        );
+        let address = &pending.address;
+        tell_code(is_open, address, &pending.user_code, pending.lifetime);
     }
 
     fn show_address(&self, address: &Url, redirect: &Url, is_open: bool) {
